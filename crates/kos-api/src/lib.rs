@@ -1,0 +1,1 @@
+//! Requests and responses of the HTTP API, version 1, and nothing else.

@@ -1,0 +1,1 @@
+//! An append-only log whose every entry can be proven, and the vocabulary of events.

@@ -1,0 +1,1 @@
+//! The server: CA, orchestrator, store, API.

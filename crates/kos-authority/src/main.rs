@@ -1,0 +1,3 @@
+//! The server: CA, orchestrator, store, API.
+
+fn main() {}

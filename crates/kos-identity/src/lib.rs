@@ -1,0 +1,1 @@
+//! How a device gets, proves, renews and loses an identity.

@@ -1,0 +1,1 @@
+//! The Kind Link Protocol: addresses, messages, proofs, encryption, replay window.

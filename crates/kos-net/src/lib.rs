@@ -1,0 +1,1 @@
+//! Carriers (QUIC, TLS, WebSocket) and discovery: bytes on real networks.

@@ -1,0 +1,1 @@
+//! The operator's hand: an API client library and a program around it.

@@ -1,0 +1,1 @@
+//! The device daemon: drives the machines on a device.

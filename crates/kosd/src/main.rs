@@ -1,0 +1,3 @@
+//! The device daemon: drives the machines on a device.
+
+fn main() {}

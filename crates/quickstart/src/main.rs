@@ -1,0 +1,3 @@
+//! One command that starts both ends on one machine.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Black-box steps against the real programs.

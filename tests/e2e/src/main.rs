@@ -1,0 +1,3 @@
+//! Black-box steps against the real programs.
+
+fn main() {}

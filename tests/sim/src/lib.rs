@@ -1,0 +1,1 @@
+//! A simulated fleet: many nodes, one clock, a bad network, power cuts.
