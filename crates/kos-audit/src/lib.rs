@@ -1,1 +1,29 @@
 //! An append-only log whose every entry can be proven, and the vocabulary of events.
+//!
+//! An [`Entry`] says who did what to what. Signed by the log's key it becomes a leaf ([`SealedEntry`]); the leaves are
+//! the leaves of a Merkle tree ([`tree`]); the log's key signs the tree's size and root ([`checkpoint`]); and a
+//! [`Proof`] shows anyone who has that key that the tree holds the leaf. [`verify`] judges a whole log and names what
+//! was done to it. The formats of tree, checkpoint and proof are those of C2SP, so that other programs can judge them.
+//!
+//! What is not here: files, clocks, private keys, randomness, and the decision what is worth an entry.
+//!
+//! Source: `docs/spec/audit.md`, AUD-1 to AUD-69; vectors in `tests/vectors/audit`.
+
+pub mod checkpoint;
+pub mod entry;
+pub mod event;
+pub mod key;
+pub mod note;
+pub mod personal;
+pub mod proof;
+pub mod tree;
+pub mod verify;
+
+pub use checkpoint::{Checkpoint, SignedCheckpoint, VerifiedCheckpoint};
+pub use entry::{BootId, Entry, SealedEntry, Sequence, UnsignedEntry, VerifiedEntry};
+pub use event::{Actor, Details, EventType, Label, Target, Weight};
+pub use key::{LogKey, Origin, WitnessKey};
+pub use personal::{Personal, Place, SubjectId, SubjectKey};
+pub use proof::{Proof, ProvenEntry};
+pub use tree::{Frontier, TreeHash, TreeHead};
+pub use verify::{Assurance, Failure, FailureKind, LeafReading, LogCheck, Verdict};

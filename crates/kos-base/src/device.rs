@@ -158,6 +158,13 @@ checked_text!(
     |s| (1..=64).contains(&s.chars().count()) && s.len() <= 200 && s.trim() == s && s.chars().all(crate::text::is_safe)
 );
 
+impl From<&crate::DeviceId> for Name {
+    /// The short id, for a device that nobody has named yet.
+    fn from(id: &crate::DeviceId) -> Self {
+        Self(id.short().to_owned())
+    }
+}
+
 checked_text!(
     /// Where a device stands in the fleet: 1 to 8 labels of `[a-z0-9._-]` joined by `/`, at most 128 characters.
     GroupPath, "a group (`berlin/line-2`)",

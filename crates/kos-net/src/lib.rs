@@ -1,1 +1,15 @@
-//! Carriers (QUIC, TLS, WebSocket) and discovery: bytes on real networks.
+//! Carriers, TLS, private keys in software, and discovery: bytes on real networks.
+//!
+//! What the programs share of the world outside: [`keys`] and [`entropy`] answer the core's requests to make a key and
+//! to sign; [`tls`] decides who is let in; [`frame`] cuts streams into messages; [`accept`] keeps strangers from using
+//! up what acquaintances need; [`endpoints`] and [`dialler`] guard what goes out.
+//!
+//! What is not here: any decision of the protocols themselves, any file, any clock.
+
+pub mod accept;
+pub mod dialler;
+pub mod endpoints;
+pub mod entropy;
+pub mod frame;
+pub mod keys;
+pub mod tls;

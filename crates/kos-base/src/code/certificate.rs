@@ -13,4 +13,5 @@ super::codes! {
     KID_INVALID = 310, "the kID is not valid", Trust, "wait for the next heartbeat, which brings a fresh one";
     KID_EXPIRED = 311, "the kID has expired", Trust, "wait for the next heartbeat, which brings a fresh one";
     ISSUE_FORBIDDEN = 312, "this certificate must not be issued", Refused, "kosctl device show DEVICE tells the profile and its evidence";
+    SIGNER_FAULT = 313, "the signing key gave a wrong signature", Other, "check the TPM or token that holds the key, and its key list";
 }

@@ -24,4 +24,6 @@ super::codes! {
     NOT_INITIALISED = 21, "nothing has been set up here", NotFound, "kos-authority init";
     ALREADY_INITIALISED = 22, "something has been set up here already", Conflict, "use it, or choose another folder";
     ENDPOINT_FORBIDDEN = 23, "the address is not among the allowed endpoints", Refused, "add it to services.allowed_endpoints in config.yaml";
+    ANSWER_UNREADABLE = 24, "the server's answer makes no sense", Other, "update the older of the two programs";
+    NOT_IN_TIME = 25, "it was ordered, and has not happened yet", Partly, "look again later: kosctl device show DEVICE";
 }

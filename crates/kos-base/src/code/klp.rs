@@ -15,4 +15,11 @@ super::codes! {
     KLP_LINK = 412, "the link failed", Unreachable, "it is opened again by itself";
     KLP_SUITE = 413, "the link's cipher suite is too weak for the security profile", Refused, "update the older of the two ends";
     KLP_TTL = 414, "the message lives longer than its type allows", Refused, "use a shorter lifetime";
+    KLP_HOP = 415, "the routing of a frame differs from what its sender signed", Trust, "nothing to do here: a relay changed it, and it was refused";
+    KLP_PLAIN = 416, "a relayed message that is not encrypted", Refused, "encrypt it to its recipient";
+    KLP_SIGNER = 417, "the message is signed by a key that is not known", Trust, "nothing to do here, unless the sender should be known: then check its certificate";
+    KLP_SENDER = 418, "the message names a sender that its key does not belong to", Trust, "nothing to do here: it was refused";
+    KLP_BEFORE_START = 419, "the message was sent before this node last started", Refused, "nothing to do: it is sent again";
+    KLP_MEMORY = 420, "too many messages to remember", Unreachable, "wait until earlier ones expire";
+    KLP_TOO_LARGE = 421, "the message is too large", Usage, "send less at once";
 }

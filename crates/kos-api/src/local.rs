@@ -1,0 +1,79 @@
+//! What a device says about itself on its local socket.
+
+use kos_base::{
+    AuthorityName, Channel, DeviceId, DeviceState, KeyId, KidSubject, Name, Role, SecurityProfile, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    device::{Health, ImageVerdict},
+    envelope::Kind,
+    hex::Serial,
+    schema,
+};
+
+/// How a device is, by its own word.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceStatus {
+    /// Its id; nothing before the first contact with an authority.
+    #[schema(value_type = Option<schema::DeviceId>)]
+    pub device_id: Option<DeviceId>,
+    /// What it is called.
+    #[schema(value_type = Option<schema::Name>)]
+    pub name: Option<Name>,
+    /// Where it is in its life, as far as it knows.
+    #[schema(value_type = schema::DeviceState)]
+    pub state: DeviceState,
+    /// Why, in one sentence.
+    pub state_reason: Option<String>,
+    /// Its authority.
+    #[schema(value_type = Option<schema::AuthorityName>)]
+    pub authority: Option<AuthorityName>,
+    /// `HOST:PORT` of that authority.
+    pub server: Option<String>,
+    /// Its role.
+    #[schema(value_type = Option<schema::Role>)]
+    pub role: Option<Role>,
+    /// Its security profile.
+    #[schema(value_type = schema::SecurityProfile)]
+    pub profile: SecurityProfile,
+    /// Its firmware channel.
+    #[schema(value_type = schema::Channel)]
+    pub channel: Channel,
+    /// Of whom its kIDs speak.
+    #[schema(value_type = Option<schema::KidSubject>)]
+    pub kid_subject: Option<KidSubject>,
+    /// The key that proves continuity.
+    #[schema(value_type = Option<schema::KeyId>)]
+    pub identity_key_id: Option<KeyId>,
+    /// Serial of its certificate.
+    #[schema(value_type = Option<schema::Serial>)]
+    pub cert_serial: Option<Serial>,
+    /// When its certificate ends.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub cert_not_after: Option<Timestamp>,
+    /// When it will renew it.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub renew_at: Option<Timestamp>,
+    /// The carrier of its live link: `quic`, `tls`, `websocket`.
+    pub carrier: Option<String>,
+    /// When its last heartbeat was acknowledged.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub last_heartbeat_at: Option<Timestamp>,
+    /// What it measures of itself.
+    pub health: Option<Health>,
+    /// What it found of its image.
+    pub image: Option<ImageVerdict>,
+    /// Six digits that the authority shows as well, while it waits in the lobby.
+    pub comparison_code: Option<String>,
+    /// What somebody should know, such as a setting that falls through.
+    pub warnings: Vec<String>,
+    /// The version of its daemon.
+    pub version: String,
+}
+
+impl Kind for DeviceStatus {
+    const KIND: &'static str = "DeviceStatus";
+}

@@ -1,0 +1,303 @@
+//! Every route of the API: method, path, who may call it, what goes in and what comes out.
+//!
+//! [`ALL`] is the authorisation table of an authority, [`LOCAL`] that of a device's own socket. A server registers
+//! handlers by these constants and nothing else, and a test compares. Paths are written as axum writes them: `{device}`
+//! is one segment, `{*path}` the rest.
+//!
+//! Common to all:
+//!
+//! - An answer of status 400 or above is a [`crate::Problem`].
+//! - A route that [`Effect::Changes`] takes `?dryRun=true`, which answers a [`crate::plan::Plan`] and changes nothing,
+//!   and the header `Idempotency-Key` (1 to 64 visible ASCII characters): the same key by the same caller within
+//!   24 hours gets the same answer again.
+//! - A device's `ETag` changes when something changes that an operator decides or reads for a decision (name, role,
+//!   profile, group, state, channel, tags, ban, certificate), not with a heartbeat. A change of a device honours
+//!   `If-Match` and answers 412 with KOS-E0106 when the device is another by now.
+//! - `{device}` in a `Get` is a device id or any unambiguous prefix of at least 4 of its characters; in a change it is
+//!   the whole id.
+
+mod access;
+mod shape;
+
+pub use access::{Access, Caller, Object};
+pub use shape::{Media, Named, Schemas, Shape};
+
+use crate::{
+    audit, authority, backup, chain, device, doctor, lifecycle, local, operator, plan::ChangeQuery, ticket,
+};
+use Access::{Admin, Anyone, DeviceSelf, OperatorRead, OperatorWrite};
+use Effect::{Changes, Reads};
+use Method::{Delete, Get, Post, Put};
+
+/// Header by which a client may ask for a change again without making it twice.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Header under which every answer carries the id of its request.
+pub const REQUEST_ID: &str = "kos-request-id";
+
+/// An HTTP method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// GET
+    Get,
+    /// POST
+    Post,
+    /// PUT
+    Put,
+    /// DELETE
+    Delete,
+}
+
+impl Method {
+    /// As HTTP writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Get => "GET",
+            Post => "POST",
+            Put => "PUT",
+            Delete => "DELETE",
+        }
+    }
+}
+
+/// Whether a route changes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It only reads.
+    Reads,
+    /// It changes something, and therefore writes a log entry.
+    Changes,
+}
+
+/// One route.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Its name, which is the operation id of OpenAPI and the action of a plan.
+    pub name: &'static str,
+    /// Its method.
+    pub method: Method,
+    /// Its path template.
+    pub path: &'static str,
+    /// Who may call it: whoever one of these admits.
+    pub access: &'static [Access],
+    /// Whether it changes anything.
+    pub effect: Effect,
+    /// What may stand in the query.
+    pub query: Shape,
+    /// The body of the request.
+    pub request: Shape,
+    /// The body of the answer.
+    pub response: Shape,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+}
+
+impl Route {
+    /// Whether `caller` may call it.
+    pub fn admits(&self, caller: Caller) -> bool {
+        self.access.iter().any(|way| way.admits(caller))
+    }
+
+    /// The path with its placeholders filled in, percent-encoded. A `{*path}` keeps its slashes.
+    pub fn fill(&self, values: &[&str]) -> String {
+        let mut values = values.iter();
+        let mut next = |placeholder: &str| {
+            let value = values.next().copied().unwrap_or_default();
+            encode(value, if placeholder.starts_with("{*") { "-._~/" } else { "-._~" })
+        };
+        let segments = self.path.split('/');
+        segments
+            .map(|s| if s.starts_with('{') { next(s) } else { s.to_owned() })
+            .collect::<Vec<_>>()
+            .join("/")
+    }
+}
+
+/// `text` with every byte percent-encoded that is neither alphanumeric nor in `kept`.
+pub fn encode(text: &str, kept: &str) -> String {
+    let one = |b: u8| {
+        let plain = b.is_ascii_alphanumeric() || kept.as_bytes().contains(&b);
+        if plain { char::from(b).to_string() } else { format!("%{b:02X}") }
+    };
+    text.bytes().map(one).collect()
+}
+
+/// Declares routes as constants and, in the same order, as a table.
+macro_rules! routes {
+    ($(#[$meta:meta])* $table:ident: $(
+        $constant:ident = $name:literal, $method:ident $path:literal, $access:expr, $effect:ident,
+        ($query:expr, $request:expr) -> $response:expr, $summary:literal;
+    )+) => {
+        $(
+            #[doc = $summary]
+            pub const $constant: Route = Route {
+                name: $name,
+                method: $method,
+                path: $path,
+                access: &$access,
+                effect: $effect,
+                query: $query,
+                request: $request,
+                response: $response,
+                summary: $summary,
+            };
+        )+
+        $(#[$meta])*
+        pub const $table: &[Route] = &[$($constant),+];
+    };
+}
+
+const NONE: Shape = Shape::nothing();
+const CHANGE: Shape = Shape::plain::<ChangeQuery>();
+const DEVICE: Shape = Shape::document::<device::Device>();
+const BECAUSE: Shape = Shape::plain::<lifecycle::Because>();
+
+routes! {
+    /// The authorisation table of an authority.
+    ALL:
+    STATUS = "status", Get "/api/v1/status", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<authority::Status>(), "Shows how the authority is.";
+    DOCTOR = "doctor", Get "/api/v1/doctor", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<doctor::Doctor>(), "Examines the authority.";
+    OPENAPI = "openapi", Get "/api/v1/openapi.json", [Anyone], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Json), "Returns this description.";
+
+    TICKET_CREATE = "ticket-create", Post "/api/v1/tickets", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<ticket::CreateTicket>()) -> Shape::document::<ticket::Ticket>(),
+        "Makes an enrolment ticket.";
+    TICKET_LIST = "ticket-list", Get "/api/v1/tickets", [OperatorRead], Reads,
+        (Shape::plain::<ticket::TicketFilter>(), NONE) -> Shape::list::<ticket::Ticket>(), "Lists tickets, newest first.";
+    TICKET_SHOW = "ticket-show", Get "/api/v1/tickets/{ticket}", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<ticket::Ticket>(), "Shows a ticket and who came with it.";
+    TICKET_REVOKE = "ticket-revoke", Post "/api/v1/tickets/{ticket}/revoke", [OperatorWrite], Changes,
+        (CHANGE, BECAUSE) -> Shape::document::<ticket::Ticket>(), "Takes a ticket back.";
+
+    DEVICE_LIST = "device-list", Get "/api/v1/devices", [OperatorRead], Reads,
+        (Shape::plain::<device::DeviceFilter>(), NONE) -> Shape::list::<device::Device>(), "Lists devices by id.";
+    DEVICE_SHOW = "device-show", Get "/api/v1/devices/{device}", [DeviceSelf, OperatorRead], Reads,
+        (NONE, NONE) -> DEVICE, "Shows a device.";
+    DEVICE_EVENTS = "device-events", Get "/api/v1/devices/{device}/events", [DeviceSelf, OperatorRead], Reads,
+        (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
+        "Lists the log entries about a device, in the order of the log.";
+    DEVICE_CHAIN = "device-chain", Get "/api/v1/devices/{device}/chain", [DeviceSelf, OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<chain::IdentityChain>(), "Shows and checks the identity of a device.";
+    DEVICE_APPROVE = "device-approve", Post "/api/v1/devices/{device}/approve", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<lifecycle::Approve>()) -> DEVICE, "Lets a device out of the lobby.";
+    DEVICE_REJECT = "device-reject", Post "/api/v1/devices/{device}/reject", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<lifecycle::Reject>()) -> DEVICE, "Sends a device out of the lobby.";
+    DEVICE_SET_ROLE = "device-set-role", Post "/api/v1/devices/{device}/set-role", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<lifecycle::SetRole>()) -> DEVICE, "Gives a device another role.";
+    DEVICE_SET_CHANNEL = "device-set-channel", Post "/api/v1/devices/{device}/set-channel", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<lifecycle::SetChannel>()) -> DEVICE, "Moves a device to another firmware channel.";
+    DEVICE_RENAME = "device-rename", Post "/api/v1/devices/{device}/rename", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<lifecycle::Rename>()) -> DEVICE, "Calls a device something else.";
+    DEVICE_TAG = "device-tag", Post "/api/v1/devices/{device}/tag", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<lifecycle::Retag>()) -> DEVICE, "Puts tags on a device and takes others away.";
+    DEVICE_SUSPEND = "device-suspend", Post "/api/v1/devices/{device}/suspend", [OperatorWrite], Changes,
+        (CHANGE, BECAUSE) -> DEVICE, "Stops a device until it is reinstated.";
+    DEVICE_QUARANTINE = "device-quarantine", Post "/api/v1/devices/{device}/quarantine", [OperatorWrite], Changes,
+        (CHANGE, BECAUSE) -> DEVICE, "Holds a device as compromised.";
+    DEVICE_REINSTATE = "device-reinstate", Post "/api/v1/devices/{device}/reinstate", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<lifecycle::Reinstate>()) -> DEVICE, "Puts a device back into service.";
+    DEVICE_REGEN_CERT = "device-regen-cert", Post "/api/v1/devices/{device}/regen-cert", [OperatorWrite], Changes,
+        (CHANGE, BECAUSE) -> DEVICE, "Has a device make new keys and get a new certificate.";
+    DEVICE_DECOMMISSION = "device-decommission", Post "/api/v1/devices/{device}/decommission", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<lifecycle::DecommissionOrder>()) -> Shape::document::<lifecycle::Decommission>(),
+        "Revokes a device and orders it to wipe itself.";
+    DEVICE_DECOMMISSION_SHOW = "device-decommission-show", Get "/api/v1/devices/{device}/decommission",
+        [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<lifecycle::Decommission>(), "Shows how far a decommissioning is.";
+
+    AUDIT_LIST = "audit-list", Get "/api/v1/audit/entries", [OperatorRead], Reads,
+        (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
+        "Lists log entries, in the order of the log.";
+    AUDIT_SHOW = "audit-show", Get "/api/v1/audit/entries/{index}", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<audit::AuditEntry>(), "Shows a log entry with its proof.";
+    AUDIT_CHECKPOINT = "audit-checkpoint", Get "/api/v1/audit/checkpoint", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<audit::Checkpoint>(), "Shows the signed head of the log.";
+    AUDIT_VERIFY = "audit-verify", Post "/api/v1/audit/verify", [OperatorRead], Reads,
+        (NONE, Shape::plain::<audit::VerifyLog>()) -> Shape::document::<audit::AuditVerdict>(),
+        "Has the authority verify its own log.";
+    AUDIT_LOG = "audit-log", Get "/api/v1/audit/log/{*path}", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Bytes),
+        "Returns a file of the log as C2SP tlog-tiles names it: `checkpoint`, `tile/..`, `tile/entries/..`.";
+
+    AUTHORITY_SHOW = "authority-show", Get "/api/v1/authority", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<authority::Authority>(), "Shows who the authority is.";
+    AUTHORITY_LISTEN = "authority-listen", Put "/api/v1/authority/listen", [Admin], Changes,
+        (CHANGE, Shape::plain::<authority::SetListen>()) -> Shape::document::<authority::Authority>(),
+        "Has the authority listen elsewhere.";
+    CRL_LIST = "crl-list", Get "/api/v1/authority/crls", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<authority::Crl>(), "Lists the revocation lists.";
+    CRL_READ = "crl-read", Get "/api/v1/authority/crls/{issuer}", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Crl), "Returns the DER of the list of the CA with this key id.";
+
+    OPERATOR_CREATE = "operator-create", Post "/api/v1/operators", [Admin], Changes,
+        (CHANGE, Shape::plain::<operator::CreateOperator>()) -> Shape::document::<operator::Operator>(),
+        "Makes an operator certificate.";
+    OPERATOR_LIST = "operator-list", Get "/api/v1/operators", [Admin], Reads,
+        (NONE, NONE) -> Shape::list::<operator::Operator>(), "Lists operators.";
+    OPERATOR_REMOVE = "operator-remove", Delete "/api/v1/operators/{operator}", [Admin], Changes,
+        (CHANGE, NONE) -> Shape::document::<operator::Operator>(), "Revokes an operator certificate.";
+
+    BACKUP_CREATE = "backup-create", Post "/api/v1/backups", [Admin], Reads,
+        (NONE, Shape::plain::<backup::CreateBackup>()) -> Shape::raw(Media::Bytes),
+        "Streams a backup of the authority.";
+    BACKUP_VERIFY = "backup-verify", Post "/api/v1/backups/verify", [Admin], Reads,
+        (NONE, Shape::raw(Media::Bytes)) -> Shape::document::<backup::BackupVerdict>(),
+        "Judges the backup in the body; its passphrase is in the header `kos-passphrase`.";
+}
+
+routes! {
+    /// What a device answers on its own socket. Only root and the socket's owner can open it.
+    LOCAL:
+    LOCAL_STATUS = "local-status", Get "/api/v1/status", [Admin], Reads,
+        (NONE, NONE) -> Shape::document::<local::DeviceStatus>(), "Shows how this device is.";
+    LOCAL_IDENTITY = "local-identity", Get "/api/v1/identity", [Admin], Reads,
+        (NONE, NONE) -> Shape::document::<chain::IdentityChain>(), "Shows and checks the identity of this device.";
+    LOCAL_DECOMMISSION = "local-decommission", Post "/api/v1/decommission", [Admin], Changes,
+        (CHANGE, Shape::plain::<lifecycle::DecommissionOrder>()) -> Shape::document::<lifecycle::Decommission>(),
+        "Ends this device for good.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_paths_are_unique_and_every_route_is_classified() {
+        for table in [ALL, LOCAL] {
+            let names: HashSet<_> = table.iter().map(|r| r.name).collect();
+            let paths: HashSet<_> = table.iter().map(|r| (r.method, r.path)).collect();
+            assert_eq!((names.len(), paths.len()), (table.len(), table.len()));
+            for route in table {
+                assert!(!route.access.is_empty(), "{}", route.name);
+                assert!(route.path.starts_with("/api/v1/"), "{}", route.path);
+                assert!(route.effect == Reads || route.method != Get, "{}", route.name);
+                assert!(route.summary.ends_with('.'), "{}", route.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_route_that_changes_anything_is_open_to_strangers_devices_or_viewers() {
+        for route in ALL.iter().filter(|r| r.effect == Changes) {
+            for caller in [
+                Caller::Anonymous,
+                Caller::Device(Object::Own),
+                Caller::Operator(operator::OperatorRole::Viewer),
+            ] {
+                assert!(!route.admits(caller), "{} admits {caller:?}", route.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_is_filled_in_and_cannot_be_left() {
+        assert_eq!(DEVICE_SHOW.fill(&["../status?x"]), "/api/v1/devices/..%2Fstatus%3Fx");
+        assert_eq!(AUDIT_LOG.fill(&["tile/0/x001/067"]), "/api/v1/audit/log/tile/0/x001/067");
+        assert_eq!(STATUS.fill(&[]), "/api/v1/status");
+    }
+}

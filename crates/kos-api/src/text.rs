@@ -1,0 +1,149 @@
+//! Words that people write into requests: reasons, tags, and texts that must not be shown.
+
+use core::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The text is too long, empty, or has characters that it may not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadText(&'static str);
+
+impl fmt::Display for BadText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not {}", self.0)
+    }
+}
+
+impl core::error::Error for BadText {}
+
+/// Why somebody did something: 1 to 200 visible characters, which go into the record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reason(String);
+
+/// A mark on a device to find it again: 1 to 64 of `a-z 0-9 . _ = : -`, starting with a letter or digit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(String);
+
+impl Tag {
+    /// Most tags of one device.
+    pub const COUNT_MAX: usize = 32;
+}
+
+/// Name of an operator, which its certificate carries too: 1 to 48 of `a-z 0-9 . _ -`, starting with a letter or digit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperatorName(String);
+
+impl FromStr for OperatorName {
+    type Err = BadText;
+
+    fn from_str(s: &str) -> Result<Self, BadText> {
+        let alphabet = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        let starts = s.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        if starts && s.len() <= 48 && s.bytes().all(alphabet) {
+            return Ok(Self(s.to_owned()));
+        }
+        Err(BadText("an operator's name (1 to 48 of a-z, 0-9, `.`, `_`, `-`)"))
+    }
+}
+
+impl FromStr for Reason {
+    type Err = BadText;
+
+    fn from_str(s: &str) -> Result<Self, BadText> {
+        let visible = s.chars().all(kos_base::text::is_safe) && s.trim() == s;
+        let fits = (1..=200).contains(&s.chars().count());
+        if visible && fits {
+            Ok(Self(s.to_owned()))
+        } else {
+            Err(BadText("a reason (1 to 200 visible characters)"))
+        }
+    }
+}
+
+impl FromStr for Tag {
+    type Err = BadText;
+
+    fn from_str(s: &str) -> Result<Self, BadText> {
+        let alphabet = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'=' | b':' | b'-');
+        let starts = s.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        if starts && s.len() <= 64 && s.bytes().all(alphabet) {
+            return Ok(Self(s.to_owned()));
+        }
+        Err(BadText("a tag (1 to 64 of a-z, 0-9, `.`, `_`, `=`, `:`, `-`)"))
+    }
+}
+
+macro_rules! checked {
+    ($type:ident) => {
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(&self.0)
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                String::deserialize(d)?.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+checked!(Reason);
+checked!(Tag);
+checked!(OperatorName);
+
+/// A text that lets somebody in, such as a ticket. It travels in a body and is never shown by `Debug`, and therefore
+/// never in a log.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// Takes the text over.
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_and_tags_are_bounded() {
+        assert!("site closed, see 4711".parse::<Reason>().is_ok());
+        for bad in ["", " x", "a\nb", &"x".repeat(201)] {
+            assert!(bad.parse::<Reason>().is_err(), "{bad:?}");
+        }
+        assert!("rack=b4".parse::<Tag>().is_ok());
+        for bad in ["", "=x", "Rack", "a b", &"x".repeat(65)] {
+            assert!(bad.parse::<Tag>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", SecretText::new("kos1.abc".into())), "SecretText(..)");
+    }
+}

@@ -1,0 +1,222 @@
+//! The vocabulary: which events there are, who can cause them, and what they can be about.
+
+mod details;
+mod party;
+
+use core::{fmt, str::FromStr};
+
+use kos_base::text::printable;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub use details::{Details, DetailsError, PERSONAL_DETAILS};
+pub use party::{Actor, Label, ParseLabelError, Target};
+
+/// How much hangs on an event (AUD-9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// The answer waits until the entry is on disk. May be lost, with a record of the loss, when the disk is full.
+    Ordinary,
+    /// The answer waits until a signed checkpoint covers the entry. May use the space kept back for a full disk.
+    Critical,
+}
+
+/// The text is not the name of an event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an event type of this version")]
+pub struct ParseEventError(String);
+
+macro_rules! events {
+    ($($(#[$meta:meta])* $variant:ident = $word:literal, $weight:ident;)+) => {
+        /// What happened. Closed: a new event is a new version of whoever writes it (AUD-8).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum EventType { $($(#[$meta])* $variant,)+ }
+
+        impl EventType {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word, as written in every entry.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// What the answer to whoever caused it waits for.
+            pub const fn weight(self) -> Weight {
+                match self { $(Self::$variant => Weight::$weight,)+ }
+            }
+        }
+
+        impl FromStr for EventType {
+            type Err = ParseEventError;
+            fn from_str(s: &str) -> Result<Self, Self::Err> {
+                match s { $($word => Ok(Self::$variant),)+ _ => Err(ParseEventError(printable(s, 80))) }
+            }
+        }
+    };
+}
+
+events! {
+    /// The authority made its keys and began this log; always entry 1.
+    AuthorityCreated = "authority_created", Critical;
+    /// The authority began to serve; a new boot id from here.
+    AuthorityStarted = "authority_started", Ordinary;
+    /// The authority ended in order.
+    AuthorityStopped = "authority_stopped", Ordinary;
+    /// A backup was put in place of the store.
+    AuthorityRestored = "authority_restored", Critical;
+    /// A restored authority serves again, after newer state was merged or the loss declared.
+    RestoreOpened = "restore_opened", Critical;
+    /// A backup was written.
+    BackupCreated = "backup_created", Ordinary;
+    /// The addresses that the authority listens on, or the name it is known by, changed.
+    ListenChanged = "listen_changed", Critical;
+    /// A setting changed, of the authority or of the device that is the target.
+    ConfigChanged = "config_changed", Critical;
+    /// An issuing CA got a certificate.
+    IssuerCertified = "issuer_certified", Critical;
+    /// A revocation list was signed.
+    CrlPublished = "crl_published", Ordinary;
+    /// An operator got a certificate.
+    OperatorAdded = "operator_added", Critical;
+    /// An operator's certificate was revoked.
+    OperatorRemoved = "operator_removed", Critical;
+    /// A rule that lets devices in was added.
+    ApprovalRuleAdded = "approval_rule_added", Critical;
+    /// Such a rule was removed.
+    ApprovalRuleRemoved = "approval_rule_removed", Critical;
+
+    /// A ticket was made.
+    TicketCreated = "ticket_created", Ordinary;
+    /// A ticket was withdrawn before its end.
+    TicketRevoked = "ticket_revoked", Critical;
+    /// Somebody used a ticket without knowing its secret.
+    TicketProofFailed = "ticket_proof_failed", Ordinary;
+    /// An enrolment was refused for any other reason.
+    EnrolmentRefused = "enrolment_refused", Ordinary;
+    /// A request was refused for lack of rights.
+    AccessRefused = "access_refused", Ordinary;
+    /// Requests were turned away because there were too many.
+    RateLimited = "rate_limited", Ordinary;
+
+    /// A device waits in the lobby.
+    DevicePending = "device_pending", Ordinary;
+    /// A person or a rule let it in.
+    DeviceApproved = "device_approved", Critical;
+    /// A person turned it away.
+    DeviceRejected = "device_rejected", Ordinary;
+    /// It waited too long and its record is gone.
+    DeviceForgotten = "device_forgotten", Ordinary;
+    /// A device became part of the fleet.
+    DeviceEnrolled = "device_enrolled", Ordinary;
+    /// A device's certificate was signed.
+    CertificateIssued = "certificate_issued", Ordinary;
+    /// A device confirmed its first certificate.
+    DeviceActive = "device_active", Ordinary;
+    /// The command that locks the bootloader succeeded.
+    BootloaderLocked = "bootloader_locked", Ordinary;
+    /// It failed: no profile above SEC-2.
+    BootloaderLockFailed = "bootloader_lock_failed", Ordinary;
+    /// A device's image does not fit its manifest.
+    ImageAltered = "image_altered", Critical;
+    /// Two devices claim the same hardware or identity.
+    CloneAlert = "clone_alert", Critical;
+
+    /// A device reports again.
+    DeviceOnline = "device_online", Ordinary;
+    /// A device has missed its heartbeats.
+    DeviceOffline = "device_offline", Ordinary;
+    /// The firmware channel changed.
+    ChannelChanged = "channel_changed", Ordinary;
+    /// The role changed.
+    RoleChanged = "role_changed", Ordinary;
+    /// The name changed.
+    DeviceRenamed = "device_renamed", Ordinary;
+    /// The labels changed.
+    DeviceTagged = "device_tagged", Ordinary;
+    /// The certificate passed its renewal point.
+    DeviceRenewalDue = "device_renewal_due", Ordinary;
+    /// The certificate ran out.
+    DeviceExpired = "device_expired", Ordinary;
+    /// New keys were asked for.
+    RegenerateOrdered = "regenerate_ordered", Ordinary;
+    /// A device confirmed a certificate that replaces another.
+    CertificateRenewed = "certificate_renewed", Ordinary;
+    /// A device whose certificate had run out came back by its identity key.
+    IdentityRecovered = "identity_recovered", Ordinary;
+    /// More such returns were allowed.
+    RecoveriesRaised = "recoveries_raised", Critical;
+
+    /// A device was stopped for now.
+    DeviceSuspended = "device_suspended", Critical;
+    /// A device was taken for compromised.
+    DeviceQuarantined = "device_quarantined", Critical;
+    /// A stopped device may go on.
+    DeviceReinstated = "device_reinstated", Critical;
+    /// A device may never come back.
+    DeviceBanned = "device_banned", Critical;
+    /// The ban was lifted.
+    DeviceUnbanned = "device_unbanned", Critical;
+    /// A certificate was revoked or put on hold.
+    CertificateRevoked = "certificate_revoked", Critical;
+    /// The hold on a certificate was lifted.
+    CertificateHoldReleased = "certificate_hold_released", Critical;
+    /// A device was told to wipe itself.
+    DecommissionOrdered = "decommission_ordered", Critical;
+    /// A device is wiped, or given up.
+    DeviceDecommissioned = "device_decommissioned", Critical;
+
+    /// The clock jumped.
+    TimeStepped = "time_stepped", Ordinary;
+    /// Entries could not be written; says how many and which.
+    LossesRecorded = "losses_recorded", Critical;
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for EventType {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for EventType {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPEC: &str = include_str!("../../../../docs/spec/audit.md");
+
+    #[test]
+    fn every_event_is_read_back_and_explained_in_the_specification() {
+        for event in EventType::ALL {
+            assert_eq!(event.as_str().parse(), Ok(*event));
+            let weight = if event.weight() == Weight::Critical { "critical" } else { "ordinary" };
+            assert!(SPEC.contains(&format!("| `{event}` | {weight} |")), "{event} {weight}");
+        }
+        let rows = SPEC.lines().filter(|line| line.contains("` | ordinary |") || line.contains("` | critical |"));
+        assert_eq!(rows.count(), EventType::ALL.len());
+    }
+
+    #[test]
+    fn words_of_other_languages_are_refused() {
+        for bad in ["", "Device_enrolled", "device-enrolled", "device_enrolled ", "agent_launch"] {
+            assert!(bad.parse::<EventType>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn whatever_takes_rights_away_waits_for_the_checkpoint() {
+        for event in ["certificate_revoked", "device_decommissioned", "config_changed", "issuer_certified"] {
+            assert_eq!(event.parse::<EventType>().unwrap().weight(), Weight::Critical, "{event}");
+        }
+    }
+}

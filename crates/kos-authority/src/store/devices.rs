@@ -1,0 +1,277 @@
+//! Devices, and the table of facts by which they are found: keys, hardware addresses, serials.
+
+use std::collections::BTreeSet;
+
+use kos_base::{Channel, DeviceId, DeviceState, GroupPath, KeyId, Mac, Role};
+use kos_identity::registry::{Device, Lobby};
+use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
+
+use super::{
+    Store, StoreError, WriteHalf,
+    row::{Cell, Kind, Sealer, Table, integer, optional, text},
+};
+
+const DEVICES: Table = Table {
+    name: "devices",
+    columns: &[
+        Kind::Text,
+        Kind::Integer,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::OptionalText,
+        Kind::Text,
+        Kind::OptionalText,
+        Kind::Bytes,
+    ],
+};
+const BODY: usize = 8;
+
+/// `mac 00:11:..`, `serial ..`, `key ..`, and the device that shows it.
+const FACTS: Table = Table { name: "facts", columns: &[Kind::Text, Kind::Text] };
+
+/// Which devices a list holds. Everything given must fit.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceQuery {
+    /// Only those whose recorded state is one of these.
+    pub states: Vec<DeviceState>,
+    /// Only those of this role.
+    pub role: Option<Role>,
+    /// Only those in this group or below it.
+    pub group: Option<GroupPath>,
+    /// Only those on this channel.
+    pub channel: Option<Channel>,
+    /// Only those whose id comes after this one.
+    pub after: Option<DeviceId>,
+}
+
+/// How many devices wait in the lobby.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LobbyCount {
+    /// In all.
+    pub total: u64,
+    /// From the source that was asked about.
+    pub from_source: u64,
+}
+
+impl Store {
+    /// The device with this id.
+    pub async fn device(&self, id: &DeviceId) -> Result<Option<Device>, StoreError> {
+        let sql = "SELECT id, version, identity_key, state, role, group_path, channel, lobby_source, \
+                   body, mac FROM devices WHERE id = $1";
+        let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(&self.reads).await?;
+        row.map(|row| read(&self.sealer, &row)).transpose()
+    }
+
+    /// The device whose identity key, operational key or unconfirmed operational key this is.
+    pub async fn device_by_key(&self, key: KeyId) -> Result<Option<Device>, StoreError> {
+        match self.devices_showing(&format!("key {key}")).await?.first() {
+            Some(id) => self.device(id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn devices_showing(&self, fact: &str) -> Result<Vec<DeviceId>, StoreError> {
+        let sql = "SELECT fact, device, mac FROM facts WHERE fact = $1 ORDER BY device";
+        let rows = sqlx::query(sql).bind(fact).fetch_all(&self.reads).await?;
+        rows.iter().map(|row| self.sealer.read(&FACTS, row)?.parsed(1)).collect()
+    }
+
+    /// At most `limit` devices whose id starts with `prefix`, in order. One more than one means that it is ambiguous.
+    pub async fn devices_with_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<DeviceId>, StoreError> {
+        let typed = prefix.to_ascii_lowercase();
+        let typed = typed.strip_prefix("kdev-").unwrap_or(&typed);
+        if typed.len() < PREFIX_CHARS_MIN || !typed.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'v')) {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT id FROM devices WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3";
+        let rows = sqlx::query(sql)
+            .bind(format!("kdev-{typed}"))
+            .bind(format!("kdev-{typed}w"))
+            .bind(i64::from(limit))
+            .fetch_all(&self.reads)
+            .await?;
+        rows.iter().map(|row| parsed(row, "devices")).collect()
+    }
+
+    /// At most `limit` devices that fit, by id.
+    pub async fn devices(&self, query: &DeviceQuery, limit: u32) -> Result<Vec<Device>, StoreError> {
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT id, version, identity_key, state, role, group_path, channel, lobby_source, \
+             body, mac FROM devices WHERE id > ",
+        );
+        sql.push_bind(query.after.as_ref().map(ToString::to_string).unwrap_or_default());
+        if !query.states.is_empty() {
+            let mut states = sql.push(" AND state IN (").separated(", ");
+            query.states.iter().for_each(|state| drop(states.push_bind(state.as_str())));
+            states.push_unseparated(")");
+        }
+        if let Some(role) = query.role {
+            sql.push(" AND role = ").push_bind(role.as_str());
+        }
+        if let Some(channel) = query.channel {
+            sql.push(" AND channel = ").push_bind(channel.as_str());
+        }
+        if let Some(group) = &query.group {
+            // `0` is the character after `/`: everything below the group, and nothing beside it.
+            sql.push(" AND (group_path = ").push_bind(group.to_string());
+            sql.push(" OR (group_path >= ").push_bind(format!("{group}/"));
+            sql.push(" AND group_path < ").push_bind(format!("{group}0")).push("))");
+        }
+        sql.push(" ORDER BY id LIMIT ").push_bind(i64::from(limit));
+        let rows = sql.build().fetch_all(&self.reads).await?;
+        rows.iter().map(|row| read(&self.sealer, row)).collect()
+    }
+
+    /// How many devices are recorded in each state.
+    pub async fn count_devices(&self) -> Result<Vec<(DeviceState, u64)>, StoreError> {
+        let sql = "SELECT state, count(*) FROM devices GROUP BY state";
+        let rows = sqlx::query(sql).fetch_all(&self.reads).await?;
+        rows.iter().map(|row| Ok((parsed(row, "devices")?, count(row, 1)?))).collect()
+    }
+
+    /// Devices that show one of these hardware addresses or serials, by id.
+    pub async fn lookalikes(&self, macs: &[Mac], serials: &[String]) -> Result<Vec<Device>, StoreError> {
+        let mut ids = BTreeSet::new();
+        for fact in hardware(macs, serials) {
+            ids.extend(self.devices_showing(&fact).await?);
+        }
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.push(self.device(&id).await?.ok_or_else(|| StoreError::damaged(FACTS.name, id.to_string()))?);
+        }
+        Ok(found)
+    }
+
+    /// How many devices wait in the lobby, in all and from `source`.
+    pub async fn lobby_count(&self, source: &str) -> Result<LobbyCount, StoreError> {
+        let sql = "SELECT count(*), coalesce(sum(lobby_source = $1), 0) FROM devices WHERE lobby_source IS NOT NULL";
+        let row = sqlx::query(sql).bind(source).fetch_one(&self.reads).await?;
+        Ok(LobbyCount { total: count(&row, 0)?, from_source: count(&row, 1)? })
+    }
+
+    /// Every device that waits in the lobby.
+    pub async fn lobby(&self) -> Result<Vec<Device>, StoreError> {
+        let sql = "SELECT id, version, identity_key, state, role, group_path, channel, lobby_source, \
+                   body, mac FROM devices WHERE lobby_source IS NOT NULL ORDER BY id LIMIT $1";
+        let limit = i64::try_from(Lobby::COUNT_MAX).unwrap_or(i64::MAX);
+        let rows = sqlx::query(sql).bind(limit).fetch_all(&self.reads).await?;
+        rows.iter().map(|row| read(&self.sealer, row)).collect()
+    }
+}
+
+/// Least characters of a typed device id, as in `DeviceId::has_prefix`.
+const PREFIX_CHARS_MIN: usize = 4;
+
+impl WriteHalf {
+    pub(super) async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
+        let conflict = || StoreError::conflict(DEVICES.name, &device.id);
+        let wanted = facts(device);
+        if device.version == 1 {
+            let sql = "INSERT INTO devices (id, version, identity_key, state, role, group_path, channel, \
+                       lobby_source, body, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+                       ON CONFLICT DO NOTHING";
+            let written = self.sealer.write(&mut self.connection, sql, &DEVICES, cells(device)).await?;
+            if written != 1 {
+                return Err(conflict());
+            }
+            return self.add_facts(&device.id, wanted.iter()).await;
+        }
+        let held = self.held_device(&device.id).await?.ok_or_else(conflict)?;
+        if held.version.checked_add(1) != Some(device.version) {
+            return Err(conflict());
+        }
+        let sql = "UPDATE devices SET version = $2, identity_key = $3, state = $4, role = $5, group_path = $6, \
+                   channel = $7, lobby_source = $8, body = $9, mac = $10 WHERE id = $1";
+        self.sealer.write(&mut self.connection, sql, &DEVICES, cells(device)).await?;
+        let before = facts(&held);
+        self.drop_facts(&device.id, before.difference(&wanted)).await?;
+        self.add_facts(&device.id, wanted.difference(&before)).await
+    }
+
+    pub(super) async fn forget_device(&mut self, id: &DeviceId, version: u64) -> Result<(), StoreError> {
+        let held = self.held_device(id).await?;
+        if held.as_ref().is_none_or(|held| held.version != version) {
+            return Err(StoreError::conflict(DEVICES.name, id));
+        }
+        sqlx::query("DELETE FROM devices WHERE id = $1").bind(id.to_string()).execute(&mut self.connection).await?;
+        let facts = held.as_ref().map(facts).unwrap_or_default();
+        self.drop_facts(id, facts.iter()).await
+    }
+
+    async fn held_device(&mut self, id: &DeviceId) -> Result<Option<Device>, StoreError> {
+        let sql = "SELECT id, version, identity_key, state, role, group_path, channel, lobby_source, \
+                   body, mac FROM devices WHERE id = $1";
+        let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(&mut self.connection).await?;
+        row.map(|row| read(&self.sealer, &row)).transpose()
+    }
+
+    async fn add_facts(
+        &mut self,
+        device: &DeviceId,
+        facts: impl Iterator<Item = &String>,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO facts (fact, device, mac) VALUES ($1, $2, $3)";
+        for fact in facts {
+            self.sealer.write(&mut self.connection, sql, &FACTS, vec![text(fact), text(device)]).await?;
+        }
+        Ok(())
+    }
+
+    async fn drop_facts(
+        &mut self,
+        device: &DeviceId,
+        facts: impl Iterator<Item = &String>,
+    ) -> Result<(), StoreError> {
+        for fact in facts {
+            sqlx::query("DELETE FROM facts WHERE fact = $1 AND device = $2")
+                .bind(fact.clone())
+                .bind(device.to_string())
+                .execute(&mut self.connection)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything by which this device is found.
+fn facts(device: &Device) -> BTreeSet<String> {
+    let service = device.credential.as_ref().map(|held| held.key.id());
+    let unconfirmed = device.pending.as_ref().map(|issued| issued.credential.key.id());
+    let keys = [Some(device.identity_key.id()), service, unconfirmed];
+    let keys = keys.into_iter().flatten().map(|key| format!("key {key}"));
+    keys.chain(hardware(&device.macs, &device.serials)).collect()
+}
+
+/// What two devices may not have in common: universally administered addresses, and serials.
+fn hardware(macs: &[Mac], serials: &[String]) -> impl Iterator<Item = String> {
+    let macs = macs.iter().filter(|mac| mac.is_universal()).map(|mac| format!("mac {mac}"));
+    macs.chain(serials.iter().map(|serial| format!("serial {serial}")))
+}
+
+fn cells(device: &Device) -> Vec<Cell> {
+    vec![
+        text(&device.id),
+        integer(device.version),
+        text(device.identity_key.id()),
+        text(device.state()),
+        text(device.role),
+        optional(device.group.as_ref()),
+        text(device.channel),
+        optional(device.lobby.as_ref().map(|lobby| &lobby.source)),
+        Cell::Bytes(kos_base::cbor::encode(device)),
+    ]
+}
+
+fn read(sealer: &Sealer, row: &SqliteRow) -> Result<Device, StoreError> {
+    sealer.read(&DEVICES, row)?.record(BODY)
+}
+
+pub(super) fn parsed<T: std::str::FromStr>(row: &SqliteRow, table: &'static str) -> Result<T, StoreError> {
+    let value: String = row.try_get(0)?;
+    value.parse().map_err(|_| StoreError::damaged(table, value))
+}
+
+pub(super) fn count(row: &SqliteRow, at: usize) -> Result<u64, StoreError> {
+    Ok(u64::try_from(row.try_get::<i64, _>(at)?).unwrap_or_default())
+}

@@ -1,0 +1,113 @@
+//! What can go wrong in the store, and how SQLite's own errors are sorted into it.
+
+use kos_base::{Code, code};
+
+/// Why the store gave no answer. Every variant means that nothing was changed and nothing acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be opened or made.
+    #[error("the store `{path}` cannot be opened: {detail}")]
+    Open {
+        /// Where it should be.
+        path: String,
+        /// What the system said.
+        detail: String,
+    },
+    /// Another process holds the lock.
+    #[error("the store `{path}` is used by another process")]
+    Locked {
+        /// The lock file.
+        path: String,
+    },
+    /// A row is not what was written. No answer is made from it.
+    #[error("the store is damaged: table `{table}`, row `{row}`")]
+    Damaged {
+        /// Which table, or `file` when SQLite itself found the damage.
+        table: &'static str,
+        /// Which row, or what SQLite said.
+        row: String,
+    },
+    /// No space on the disk.
+    #[error("the disk is full")]
+    Full,
+    /// Written by a later version of this program.
+    #[error("the store has schema version {found}, this program knows {known}")]
+    Newer {
+        /// What the file says.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
+    /// A record is not the one that the change was made for. Read it again and repeat.
+    #[error("`{row}` in table `{table}` was changed by somebody else")]
+    Conflict {
+        /// Which table.
+        table: &'static str,
+        /// Which record.
+        row: String,
+    },
+    /// The log in the store is not the one that was signed.
+    #[error("the log differs from its signed state: {0}")]
+    LogDiffers(String),
+    /// An entry is longer than the log takes.
+    #[error("the audit entry cannot be written: {0}")]
+    Entry(String),
+    /// Anything else: the device failed, or the writer has stopped.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+impl StoreError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Open { .. } => code::store::STORE_OPEN,
+            Self::Locked { .. } => code::store::STORE_LOCKED,
+            Self::Damaged { .. } => code::store::STORE_DAMAGED,
+            Self::Full => code::store::STORE_FULL,
+            Self::Newer { .. } => code::store::STORE_NEWER,
+            Self::Conflict { .. } => code::store::STORE_CONFLICT,
+            Self::LogDiffers(_) => code::audit::LOG_DIFFERS,
+            Self::Entry(_) => code::audit::LOG_ENTRY_TOO_LARGE,
+            Self::Failed(_) => code::store::STORE_FAILED,
+        }
+    }
+
+    /// Whether the requester alone is at fault, so that others in the same group go on.
+    pub(crate) const fn concerns_one_request(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::Entry(_) | Self::Damaged { .. })
+    }
+
+    pub(super) fn damaged(table: &'static str, row: impl Into<String>) -> Self {
+        Self::Damaged { table, row: kos_base::text::printable(&row.into(), 100) }
+    }
+
+    pub(super) fn conflict(table: &'static str, row: impl ToString) -> Self {
+        Self::Conflict { table, row: row.to_string() }
+    }
+}
+
+/// Primary result codes of SQLite (`sqlite3.h`); the extended code holds them in its low byte.
+mod sqlite {
+    pub(super) const CORRUPT: i32 = 11;
+    pub(super) const FULL: i32 = 13;
+    pub(super) const CONSTRAINT: i32 = 19;
+    pub(super) const NOT_A_DATABASE: i32 = 26;
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let primary = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .and_then(|code| code.parse::<i32>().ok())
+            .map(|code| code & 0xff);
+        match (primary, &error) {
+            (Some(sqlite::FULL), _) => Self::Full,
+            (Some(sqlite::CORRUPT | sqlite::NOT_A_DATABASE), _) => Self::damaged("file", error.to_string()),
+            (Some(sqlite::CONSTRAINT), _) => Self::conflict("file", error),
+            (_, sqlx::Error::ColumnDecode { index, .. }) => Self::damaged("file", format!("column {index}")),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The audit log as rows: entries in their order, the tiles of the Merkle tree over them, and the signed head.
+//!
+//! What an entry or a tile means is `kos-audit`'s business and that of [`crate::log`].
+
+use kos_base::{EntryId, Timestamp};
+use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
+
+use super::{
+    Store, StoreError, WriteHalf,
+    row::{Cell, Kind, Sealer, Table, integer, optional, text},
+};
+
+const ENTRIES: Table = Table {
+    name: "entries",
+    columns: &[
+        Kind::Integer,
+        Kind::Text,
+        Kind::Integer,
+        Kind::Text,
+        Kind::Text,
+        Kind::OptionalText,
+        Kind::Bytes,
+    ],
+};
+const TILES: Table = Table { name: "tiles", columns: &[Kind::Integer, Kind::Integer, Kind::Bytes] };
+const LOG_STATE: Table = Table { name: "log_state", columns: &[Kind::Text, Kind::Integer, Kind::Text] };
+
+/// The one row of `log_state`.
+const HEAD: &str = "head";
+
+/// An entry as it stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEntry {
+    /// Its place, from 0.
+    pub position: u64,
+    /// Its id.
+    pub id: EntryId,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The event type.
+    pub event: String,
+    /// The actor's id.
+    pub actor: String,
+    /// The target's id.
+    pub target: Option<String>,
+    /// The signed entry: what the leaf is a hash of.
+    pub leaf: Vec<u8>,
+}
+
+/// One tile of the tree: up to 256 hashes of 32 bytes, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// 0 for leaf hashes.
+    pub level: u8,
+    /// Its number on that level, from 0.
+    pub number: u64,
+    /// The hashes.
+    pub hashes: Vec<u8>,
+}
+
+/// The signed head of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogState {
+    /// How many entries it covers: all that there are.
+    pub size: u64,
+    /// The signed note.
+    pub checkpoint: String,
+}
+
+/// Which entries a list holds. Everything given must fit.
+#[derive(Clone, Debug, Default)]
+pub struct EntryQuery {
+    /// Only this event type.
+    pub event: Option<String>,
+    /// Only those of this actor.
+    pub actor: Option<String>,
+    /// Only those about this target.
+    pub target: Option<String>,
+    /// Only those at or after this moment.
+    pub since: Option<Timestamp>,
+    /// Only those before this moment.
+    pub until: Option<Timestamp>,
+    /// Only those from this place on.
+    pub from: u64,
+}
+
+impl Store {
+    /// The entry at this place.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] also when it is missing although the log is longer.
+    pub async fn entry(&self, position: u64) -> Result<Option<StoredEntry>, StoreError> {
+        let found = self.entries(&EntryQuery { from: position, ..EntryQuery::default() }, 1).await?;
+        match found.into_iter().next() {
+            Some(entry) if entry.position == position => Ok(Some(entry)),
+            Some(_) => Err(StoreError::damaged(ENTRIES.name, position.to_string())),
+            None => Ok(None),
+        }
+    }
+
+    /// At most `limit` entries that fit, in the order of the log.
+    pub async fn entries(&self, query: &EntryQuery, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT position, id, at, event, actor, target, leaf, mac FROM entries WHERE position >= ",
+        );
+        sql.push_bind(number(query.from));
+        for (column, value) in
+            [(" AND event = ", &query.event), (" AND actor = ", &query.actor), (" AND target = ", &query.target)]
+        {
+            if let Some(value) = value {
+                sql.push(column).push_bind(value.clone());
+            }
+        }
+        if let Some(since) = query.since {
+            sql.push(" AND at >= ").push_bind(number(since.unix_ms()));
+        }
+        if let Some(until) = query.until {
+            sql.push(" AND at < ").push_bind(number(until.unix_ms()));
+        }
+        sql.push(" ORDER BY position LIMIT ").push_bind(i64::from(limit));
+        let rows = sql.build().fetch_all(&self.reads).await?;
+        rows.iter().map(|row| entry(&self.sealer, row)).collect()
+    }
+
+    /// The place of the last entry about this target.
+    pub async fn last_entry_about(&self, target: &str) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT max(position) FROM entries WHERE target = $1";
+        let row = sqlx::query(sql).bind(target).fetch_one(&self.reads).await?;
+        Ok(row.try_get::<Option<i64>, _>(0)?.and_then(|position| u64::try_from(position).ok()))
+    }
+
+    /// One tile.
+    pub async fn tile(&self, level: u8, number: u64) -> Result<Option<Tile>, StoreError> {
+        let sql = "SELECT level, number, hashes, mac FROM tiles WHERE level = $1 AND number = $2";
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        let query = sqlx::query(sql).bind(i64::from(level)).bind(number);
+        query.fetch_optional(&self.reads).await?.map(|row| tile(&self.sealer, &row)).transpose()
+    }
+
+    /// Every tile of a level, in order.
+    pub async fn tiles(&self, level: u8) -> Result<Vec<Tile>, StoreError> {
+        let sql = "SELECT level, number, hashes, mac FROM tiles WHERE level = $1 ORDER BY number";
+        let rows = sqlx::query(sql).bind(i64::from(level)).fetch_all(&self.reads).await?;
+        rows.iter().map(|row| tile(&self.sealer, row)).collect()
+    }
+
+    /// The signed head; nothing before the first entry.
+    pub async fn log_state(&self) -> Result<Option<LogState>, StoreError> {
+        let sql = "SELECT name, size, checkpoint, mac FROM log_state WHERE name = $1";
+        let Some(row) = sqlx::query(sql).bind(HEAD).fetch_optional(&self.reads).await? else {
+            return Ok(None);
+        };
+        let cells = self.sealer.read(&LOG_STATE, &row)?;
+        Ok(Some(LogState { size: cells.integer(1)?, checkpoint: cells.text(2)?.to_owned() }))
+    }
+
+    /// How many entries there are, and one more than the place of the last.
+    pub async fn count_entries(&self) -> Result<(u64, u64), StoreError> {
+        let sql = "SELECT count(*), coalesce(max(position) + 1, 0) FROM entries";
+        let row = sqlx::query(sql).fetch_one(&self.reads).await?;
+        Ok((super::devices::count(&row, 0)?, super::devices::count(&row, 1)?))
+    }
+}
+
+impl WriteHalf {
+    pub(crate) async fn add_entry(&mut self, entry: &StoredEntry) -> Result<(), StoreError> {
+        let sql = "INSERT INTO entries (position, id, at, event, actor, target, leaf, mac) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        let cells = vec![
+            integer(entry.position),
+            text(entry.id),
+            integer(entry.at.unix_ms()),
+            text(&entry.event),
+            text(&entry.actor),
+            optional(entry.target.as_ref()),
+            Cell::Bytes(entry.leaf.clone()),
+        ];
+        self.sealer.write(&mut self.connection, sql, &ENTRIES, cells).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn put_tile(&mut self, tile: &Tile) -> Result<(), StoreError> {
+        let sql = "INSERT INTO tiles (level, number, hashes, mac) VALUES ($1, $2, $3, $4) \
+                   ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes, mac = excluded.mac";
+        let cells = vec![
+            integer(u64::from(tile.level)),
+            integer(tile.number),
+            Cell::Bytes(tile.hashes.clone()),
+        ];
+        self.sealer.write(&mut self.connection, sql, &TILES, cells).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn put_log_state(&mut self, state: &LogState) -> Result<(), StoreError> {
+        let sql = "INSERT INTO log_state (name, size, checkpoint, mac) VALUES ($1, $2, $3, $4) ON CONFLICT (name) \
+                   DO UPDATE SET size = excluded.size, checkpoint = excluded.checkpoint, mac = excluded.mac";
+        let cells = vec![text(HEAD), integer(state.size), text(&state.checkpoint)];
+        self.sealer.write(&mut self.connection, sql, &LOG_STATE, cells).await?;
+        Ok(())
+    }
+}
+
+fn entry(sealer: &Sealer, row: &SqliteRow) -> Result<StoredEntry, StoreError> {
+    let cells = sealer.read(&ENTRIES, row)?;
+    let target = cells.text(5).ok().map(ToOwned::to_owned);
+    Ok(StoredEntry {
+        position: cells.integer(0)?,
+        id: cells.parsed(1)?,
+        at: Timestamp::from_unix_ms(cells.integer(2)?),
+        event: cells.text(3)?.to_owned(),
+        actor: cells.text(4)?.to_owned(),
+        target,
+        leaf: cells.bytes(6)?.to_vec(),
+    })
+}
+
+fn tile(sealer: &Sealer, row: &SqliteRow) -> Result<Tile, StoreError> {
+    let cells = sealer.read(&TILES, row)?;
+    Ok(Tile {
+        level: u8::try_from(cells.integer(0)?).map_err(|_| cells.odd())?,
+        number: cells.integer(1)?,
+        hashes: cells.bytes(2)?.to_vec(),
+    })
+}

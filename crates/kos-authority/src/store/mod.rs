@@ -1,0 +1,194 @@
+//! What the authority keeps: an SQLite file whose every row carries a MAC.
+//!
+//! Two halves. [`Store`] reads, from a small pool of read-only connections. [`WriteHalf`] is the one connection that
+//! writes; the writer task owns it. Nothing else opens the file.
+//!
+//! Records are values of [`kos_identity::registry`] in deterministic CBOR, beside the columns that are looked up.
+//! No rule stands here: the store refuses a record that does not succeed the one it holds, and knows nothing else.
+//!
+//! Invariants: what was acknowledged is on the disk (`synchronous=FULL`, write-ahead log); what is read is what was
+//! written, or the answer is [`StoreError::Damaged`] (row MACs, and a look at the whole structure at the start).
+//!
+//! What it does not defend against: somebody who may write the file and read `keys/store.key`, or who puts an older
+//! copy of the whole file back. The audit log's checkpoints, kept elsewhere, show the latter.
+
+mod answers;
+mod certificates;
+mod devices;
+mod fault;
+mod heartbeats;
+mod journal;
+mod lock;
+mod operators;
+mod row;
+mod schema;
+mod settings;
+mod subjects;
+mod tickets;
+
+use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path};
+
+use kos_base::Secret;
+use kos_identity::registry::Write;
+use sqlx::{
+    Connection as _, ConnectOptions as _, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+pub use self::{
+    answers::{Answer, Digest},
+    certificates::{StoredCertificate, StoredCrl},
+    devices::{DeviceQuery, LobbyCount},
+    fault::StoreError,
+    heartbeats::Heartbeat,
+    journal::{EntryQuery, LogState, StoredEntry, Tile},
+    operators::Operator,
+    settings::Setting,
+    subjects::Subject,
+};
+pub(crate) use self::{lock::StoreLock, row::Sealer};
+
+/// The reading half. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    reads: SqlitePool,
+    sealer: Sealer,
+}
+
+/// The writing half: one connection, and methods that write one record each. Transactions are the owner's business.
+#[derive(Debug)]
+pub struct WriteHalf {
+    connection: SqliteConnection,
+    sealer: Sealer,
+}
+
+/// Connections that read. Reads are short; more would only share the same disk.
+const READERS_MAX: u32 = 4;
+
+/// Statements that a connection keeps prepared: more than there are in this module.
+const STATEMENTS_MAX: usize = 256;
+
+/// How long a reader waits for a checkpoint of the write-ahead log to end.
+const BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Opens the store in `path`, making or migrating it when needed. The caller holds the [`StoreLock`].
+///
+/// # Errors
+/// [`StoreError::Damaged`] when the file is not sound, [`StoreError::Newer`] when a later program wrote it,
+/// [`StoreError::Open`] when it cannot be opened at all.
+///
+/// *Cost*: reads the whole file once.
+pub async fn open(path: &Path, key: &Secret<32>) -> Result<(Store, WriteHalf), StoreError> {
+    let sealer = Sealer::new(key);
+    let failed = |e: std::io::Error| StoreError::Open { path: path.display().to_string(), detail: e.to_string() };
+    // Made here so that nobody else can read it from the first byte on; SQLite gives its side files the same mode.
+    fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(failed)?;
+
+    let options = schema::pragmas(SqliteConnectOptions::new())
+        .filename(path)
+        .busy_timeout(BUSY_MAX)
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .disable_statement_logging();
+    let writing = options
+        .clone()
+        // A subject's key that was erased must be gone from the file as well.
+        .pragma("secure_delete", "ON")
+        .pragma("application_id", schema::APPLICATION_ID.to_string())
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    let mut connection = writing.connect().await.map_err(|e| opening(path, e))?;
+    schema::migrate(&mut connection).await?;
+    schema::inspect(&mut connection).await?;
+    let reads = SqlitePoolOptions::new()
+        .max_connections(READERS_MAX)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options.read_only(true))
+        .await
+        .map_err(|e| opening(path, e))?;
+    Ok((Store { reads, sealer: sealer.clone() }, WriteHalf { connection, sealer }))
+}
+
+/// Damage that shows while opening keeps its name; everything else is named after the path.
+fn opening(path: &Path, error: sqlx::Error) -> StoreError {
+    match StoreError::from(error) {
+        StoreError::Failed(detail) => StoreError::Open { path: path.display().to_string(), detail },
+        named => named,
+    }
+}
+
+impl Store {
+    /// Lets go of the reading connections.
+    pub async fn close(&self) {
+        self.reads.close().await;
+    }
+}
+
+impl WriteHalf {
+    /// Starts a transaction that nobody else can start meanwhile.
+    pub(crate) async fn begin(&mut self) -> Result<(), StoreError> {
+        self.execute("BEGIN IMMEDIATE").await
+    }
+
+    /// Makes everything since [`Self::begin`] durable.
+    pub(crate) async fn commit(&mut self) -> Result<(), StoreError> {
+        self.execute("COMMIT").await
+    }
+
+    /// Forgets everything since [`Self::begin`]. After some failures SQLite has done so by itself.
+    pub(crate) async fn roll_back(&mut self) {
+        drop(self.execute("ROLLBACK").await);
+    }
+
+    /// Marks the place to which [`Self::undo_request`] leads back.
+    pub(crate) async fn begin_request(&mut self) -> Result<(), StoreError> {
+        self.execute("SAVEPOINT request").await
+    }
+
+    /// Keeps what the request wrote, as part of the transaction.
+    pub(crate) async fn keep_request(&mut self) -> Result<(), StoreError> {
+        self.execute("RELEASE request").await
+    }
+
+    /// Forgets what the request wrote, and nothing of the others.
+    pub(crate) async fn undo_request(&mut self) -> Result<(), StoreError> {
+        self.execute("ROLLBACK TO request").await?;
+        self.execute("RELEASE request").await
+    }
+
+    /// Writes one record of the registry, if it succeeds the one that is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when it does not.
+    pub(crate) async fn write(&mut self, write: &Write) -> Result<(), StoreError> {
+        match write {
+            Write::Device(device) => self.put_device(device).await,
+            Write::ForgetDevice { id, version } => self.forget_device(id, *version).await,
+            Write::Ticket(ticket) => self.put_ticket(ticket).await,
+            Write::Certificate { serial, issuer, device, issue, der } => {
+                self.add_certificate(*issuer, serial, device, *issue, der).await
+            }
+            Write::Revoke(revocation) => self.put_revocation(revocation).await,
+            Write::Release { issuer, serial } => self.release(*issuer, serial).await,
+        }
+    }
+
+    /// Writes a consistent copy of the whole store to a file that does not exist yet.
+    pub(crate) async fn copy_to(&mut self, path: &Path) -> Result<(), StoreError> {
+        sqlx::query("VACUUM INTO $1").bind(path.display().to_string()).execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    /// Ends the write-ahead log and closes the file.
+    pub(crate) async fn close(self) -> Result<(), StoreError> {
+        Ok(self.connection.close().await?)
+    }
+
+    async fn execute(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        sqlx::query(sql).execute(&mut self.connection).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

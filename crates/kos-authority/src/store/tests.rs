@@ -1,0 +1,341 @@
+use std::path::PathBuf;
+
+use kos_api::operator::OperatorRole;
+use kos_base::{DeviceState, Role, Timestamp};
+use kos_identity::registry::{Lobby, RevocationReason};
+use tempfile::TempDir;
+
+use super::*;
+use crate::fixtures::{NOW, device, device_id, id, key, revocation, ticket};
+
+struct Folder {
+    folder: TempDir,
+}
+
+impl Folder {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("store.db")
+    }
+
+    async fn open(&self) -> Result<(Store, WriteHalf), StoreError> {
+        open(&self.path(), &Secret::new([7; 32])).await
+    }
+}
+
+async fn close(store: Store, writer: WriteHalf) {
+    store.close().await;
+    writer.close().await.unwrap();
+}
+
+/// Puts at least one row into every table.
+async fn fill(writer: &mut WriteHalf) {
+    writer.begin().await.unwrap();
+    for n in 1..=9 {
+        writer.write(&Write::Device(Box::new(device(n)))).await.unwrap();
+        writer.write(&Write::Ticket(Box::new(ticket(n)))).await.unwrap();
+        let der = vec![n; 300];
+        let certificate =
+            Write::Certificate { serial: vec![n], issuer: key(200).id(), device: device_id(n), issue: 1, der };
+        writer.write(&certificate).await.unwrap();
+        writer.write(&Write::Revoke(revocation(n, RevocationReason::Hold))).await.unwrap();
+        let heartbeat = Heartbeat { device: device_id(n), at: NOW, body: vec![n; 40] };
+        writer.put_heartbeat(&heartbeat).await.unwrap();
+        writer.add_entry(&entry(u64::from(n) - 1)).await.unwrap();
+    }
+    let crl = StoredCrl { issuer: key(200).id(), number: 5, next_update: NOW, der: vec![9; 200] };
+    writer.put_crl(&crl).await.unwrap();
+    writer.put_operator(&operator()).await.unwrap();
+    writer.put_setting(Setting::Authority, "attic").await.unwrap();
+    writer.add_subject(&subject()).await.unwrap();
+    writer.put_answer(&answer()).await.unwrap();
+    writer.put_tile(&Tile { level: 0, number: 0, hashes: vec![3; 288] }).await.unwrap();
+    writer.put_log_state(&LogState { size: 9, checkpoint: "attic/klog\n9\n".to_owned() }).await.unwrap();
+    writer.commit().await.unwrap();
+}
+
+fn entry(position: u64) -> StoredEntry {
+    StoredEntry {
+        position,
+        id: id(9),
+        at: NOW,
+        event: "device_enrolled".to_owned(),
+        actor: "attic".to_owned(),
+        target: Some(device_id(1).to_string()),
+        leaf: vec![1; 200],
+    }
+}
+
+fn operator() -> Operator {
+    Operator {
+        id: id(1),
+        version: 1,
+        name: "anna".parse().unwrap(),
+        role: OperatorRole::Operator,
+        key: key(50).id(),
+        issuer: key(200).id(),
+        serial: vec![1, 2],
+        not_after: NOW,
+        created_at: NOW,
+        removed: false,
+    }
+}
+
+fn subject() -> Subject {
+    Subject { id: "s1".to_owned(), person: "operator anna".to_owned(), secret: Secret::new([5; 32]) }
+}
+
+fn answer() -> Answer {
+    Answer { request: [1; 32], at: NOW, digest: [2; 32], status: 200, body: b"{}".to_vec() }
+}
+
+/// Everything that the store answers, in words.
+async fn answers(store: &Store) -> Result<Vec<String>, StoreError> {
+    let mut said = vec![
+        format!("{:?}", store.devices(&DeviceQuery::default(), 100).await?),
+        format!("{:?}", store.tickets(None, 100).await?),
+        format!("{:?}", store.revocations().await?),
+        format!("{:?}", store.heartbeats().await?),
+        format!("{:?}", store.crl(key(200).id()).await?),
+        format!("{:?}", store.operators(None, 100).await?),
+        format!("{:?}", store.operator_by_key(key(50).id()).await?),
+        format!("{:?}", store.setting(Setting::Authority).await?),
+        format!("{:?}", store.answer(&[1; 32]).await?),
+        format!("{:?}", store.entries(&EntryQuery::default(), 100).await?),
+        format!("{:?}", store.last_entry_about(device_id(1).as_ref()).await?),
+        format!("{:?}", store.count_entries().await?),
+        format!("{:?}", store.tiles(0).await?),
+        format!("{:?}", store.log_state().await?),
+        format!("{:?}", store.subject_of("operator anna").await?.map(|s| (s.id, *s.secret.expose()))),
+        format!("{:?}", store.lobby_count("10.0.0.7").await?),
+        format!("{:?}", store.count_devices().await?),
+    ];
+    for n in 1..=9 {
+        said.push(format!("{:?}", store.device(&device_id(n)).await?));
+        said.push(format!("{:?}", store.device_by_key(key(n).id()).await?));
+        said.push(format!("{:?}", store.lookalikes(&[], &[format!("S{n}")]).await?));
+        said.push(format!("{:?}", store.ticket(id(n)).await?));
+        said.push(format!("{:?}", store.certificate(key(200).id(), &[n]).await?));
+        said.push(format!("{:?}", store.certificate_of(&device_id(n), 1).await?));
+        said.push(format!("{:?}", store.entry(u64::from(n) - 1).await?));
+    }
+    Ok(said)
+}
+
+#[tokio::test]
+async fn what_was_written_is_read_after_a_restart() {
+    let folder = Folder::new();
+    let (store, mut writer) = folder.open().await.unwrap();
+    fill(&mut writer).await;
+    let before = answers(&store).await.unwrap();
+    close(store, writer).await;
+    let (store, writer) = folder.open().await.unwrap();
+    assert_eq!(answers(&store).await.unwrap(), before);
+    assert!(before.iter().all(|said| said != "None" && said != "[]"), "{before:#?}");
+    close(store, writer).await;
+}
+
+const ROUNDS: u32 = 200;
+
+/// One flipped bit, 100 times anywhere in the file and 100 times in a byte that holds something: a named error, or every
+/// answer as it was.
+#[tokio::test]
+async fn a_flipped_bit_is_named_or_changes_no_answer() {
+    let folder = Folder::new();
+    let (store, mut writer) = folder.open().await.unwrap();
+    fill(&mut writer).await;
+    let before = answers(&store).await.unwrap();
+    close(store, writer).await;
+    let sound = std::fs::read(folder.path()).unwrap();
+
+    let mut seed = 0x243f_6a88_85a3_08d3_u64;
+    let used: Vec<usize> = (0..sound.len()).filter(|at| sound[*at] != 0).collect();
+    let mut named = 0;
+    for round in 0..ROUNDS {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let drawn = usize::try_from(seed >> 20).unwrap();
+        let byte = if round % 2 == 0 { drawn % sound.len() } else { used[drawn % used.len()] };
+        let mut damaged = sound.clone();
+        damaged[byte] ^= 1 << (seed >> 61);
+        std::fs::write(folder.path(), &damaged).unwrap();
+        for side in ["store.db-wal", "store.db-shm"] {
+            drop(std::fs::remove_file(folder.folder.path().join(side)));
+        }
+        let outcome = match folder.open().await {
+            Ok((store, writer)) => {
+                let said = answers(&store).await;
+                store.close().await;
+                drop(writer.close().await);
+                said
+            }
+            Err(e) => Err(e),
+        };
+        match outcome {
+            Ok(said) => assert_eq!(said, before, "round {round}, byte {byte}"),
+            Err(StoreError::Conflict { .. } | StoreError::Locked { .. } | StoreError::Full) => {
+                panic!("round {round}, byte {byte}: an error that names something else")
+            }
+            Err(_) => named += 1,
+        }
+    }
+    assert!(named > ROUNDS / 4, "only {named} of {ROUNDS} were noticed");
+}
+
+#[tokio::test]
+async fn a_row_that_was_changed_by_another_program_is_an_error_with_its_name() {
+    let folder = Folder::new();
+    let (store, mut writer) = folder.open().await.unwrap();
+    fill(&mut writer).await;
+    for (sql, table) in [
+        ("UPDATE devices SET state = 'active'", "devices"),
+        ("UPDATE tickets SET version = 7", "tickets"),
+        ("UPDATE settings SET value = 'cellar'", "settings"),
+        ("UPDATE facts SET fact = 'serial S2', device = 'kdev-0000000000000001' WHERE fact = 'serial S2'", "facts"),
+    ] {
+        sqlx::query(sql).execute(&mut writer.connection).await.unwrap();
+        let found = match table {
+            "devices" => store.device(&device_id(1)).await.unwrap_err(),
+            "tickets" => store.ticket(id(1)).await.unwrap_err(),
+            "settings" => store.setting(Setting::Authority).await.unwrap_err(),
+            _ => store.lookalikes(&[], &["S2".to_owned()]).await.unwrap_err(),
+        };
+        assert!(matches!(&found, StoreError::Damaged { table: named, .. } if *named == table), "{found}");
+        assert_eq!(found.code(), kos_base::code::store::STORE_DAMAGED);
+    }
+    close(store, writer).await;
+}
+
+#[tokio::test]
+async fn a_store_of_a_later_version_is_left_alone() {
+    let folder = Folder::new();
+    let (store, mut writer) = folder.open().await.unwrap();
+    sqlx::query("UPDATE schema_version SET version = 99").execute(&mut writer.connection).await.unwrap();
+    close(store, writer).await;
+    let found = folder.open().await.unwrap_err();
+    assert_eq!(found, StoreError::Newer { found: 99, known: 1 });
+}
+
+#[tokio::test]
+async fn another_store_key_opens_nothing() {
+    let folder = Folder::new();
+    let (store, mut writer) = folder.open().await.unwrap();
+    fill(&mut writer).await;
+    close(store, writer).await;
+    let (store, writer) = open(&folder.path(), &Secret::new([8; 32])).await.unwrap();
+    assert!(matches!(store.device(&device_id(1)).await, Err(StoreError::Damaged { .. })));
+    close(store, writer).await;
+}
+
+#[tokio::test]
+async fn a_record_that_does_not_succeed_the_one_held_is_a_conflict() {
+    let folder = Folder::new();
+    let (store, mut writer) = folder.open().await.unwrap();
+    fill(&mut writer).await;
+    let mut skipped = device(1);
+    skipped.version = 3;
+    let mut unknown = device(77);
+    unknown.version = 2;
+    let mut same_key = device(78);
+    same_key.identity_key = key(1);
+    let mut spent = ticket(1);
+    spent.version = 3;
+    let certificate =
+        Write::Certificate { serial: vec![1], issuer: key(200).id(), device: device_id(2), issue: 2, der: vec![1] };
+    for write in [
+        Write::Device(Box::new(device(1))),
+        Write::Device(Box::new(skipped)),
+        Write::Device(Box::new(unknown)),
+        Write::Device(Box::new(same_key)),
+        Write::ForgetDevice { id: device_id(1), version: 2 },
+        Write::ForgetDevice { id: device_id(99), version: 1 },
+        Write::Ticket(Box::new(ticket(1))),
+        Write::Ticket(Box::new(spent)),
+        certificate,
+        Write::Release { issuer: key(200).id(), serial: vec![99] },
+    ] {
+        writer.begin().await.unwrap();
+        let refused = writer.write(&write).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Conflict { .. }), "{write:?}: {refused}");
+        writer.roll_back().await;
+    }
+    close(store, writer).await;
+}
+
+#[tokio::test]
+async fn a_hold_can_become_final_and_nothing_final_is_released() {
+    let folder = Folder::new();
+    let (store, mut writer) = folder.open().await.unwrap();
+    let hold = Write::Revoke(revocation(1, RevocationReason::Hold));
+    let last = Write::Revoke(revocation(1, RevocationReason::KeyCompromise));
+    let release = Write::Release { issuer: key(200).id(), serial: vec![1] };
+    writer.write(&hold).await.unwrap();
+    writer.write(&release).await.unwrap();
+    writer.write(&hold).await.unwrap();
+    writer.write(&last).await.unwrap();
+    assert!(writer.write(&hold).await.is_err());
+    assert!(writer.write(&release).await.is_err());
+    assert_eq!(store.revocations().await.unwrap(), [revocation(1, RevocationReason::KeyCompromise)]);
+    close(store, writer).await;
+}
+
+#[tokio::test]
+async fn a_crl_number_never_comes_back() {
+    let folder = Folder::new();
+    let (store, mut writer) = folder.open().await.unwrap();
+    let list = |number| StoredCrl { issuer: key(200).id(), number, next_update: NOW, der: vec![1] };
+    writer.put_crl(&list(5)).await.unwrap();
+    for number in [5, 4] {
+        assert!(matches!(writer.put_crl(&list(number)).await, Err(StoreError::Conflict { .. })));
+    }
+    writer.put_crl(&list(6)).await.unwrap();
+    close(store, writer).await;
+}
+
+#[tokio::test]
+async fn devices_are_listed_by_what_was_asked_and_found_by_what_they_show() {
+    let folder = Folder::new();
+    let (store, mut writer) = folder.open().await.unwrap();
+    for (n, group) in [(1, "berlin"), (2, "berlin/line-2"), (3, "berlin2"), (4, "rome")] {
+        let mut device = device(n);
+        device.group = Some(group.parse().unwrap());
+        if n == 4 {
+            device.role = Role::Gateway;
+            device.lobby = Some(lobby("10.0.0.7"));
+        }
+        writer.write(&Write::Device(Box::new(device))).await.unwrap();
+    }
+    let check = async |query: DeviceQuery, wanted: &[u8]| {
+        let found = store.devices(&query, 10).await.unwrap();
+        let ids: Vec<_> = found.into_iter().map(|d| d.id).collect();
+        assert_eq!(ids, wanted.iter().map(|n| device_id(*n)).collect::<Vec<_>>(), "{query:?}");
+    };
+    check(DeviceQuery { group: Some("berlin".parse().unwrap()), ..DeviceQuery::default() }, &[1, 2]).await;
+    check(DeviceQuery { role: Some(Role::Gateway), ..DeviceQuery::default() }, &[4]).await;
+    check(DeviceQuery { after: Some(device_id(2)), ..DeviceQuery::default() }, &[3, 4]).await;
+    check(DeviceQuery { states: vec![DeviceState::Active], ..DeviceQuery::default() }, &[]).await;
+
+    let count = LobbyCount { total: 1, from_source: 1 };
+    assert_eq!(store.lobby_count("10.0.0.7").await.unwrap(), count);
+    assert_eq!(store.lobby_count("10.0.0.8").await.unwrap(), LobbyCount { from_source: 0, ..count });
+    assert_eq!(store.devices_with_prefix("0000", 2).await.unwrap().len(), 2);
+    assert_eq!(store.devices_with_prefix("KDEV-0000000000000001", 2).await.unwrap(), [device_id(1)]);
+    assert!(store.devices_with_prefix("000", 2).await.unwrap().is_empty());
+    assert!(store.devices_with_prefix("%", 2).await.unwrap().is_empty());
+    let mac = "00:11:22:33:44:02".parse().unwrap();
+    assert_eq!(store.lookalikes(&[mac], &[]).await.unwrap().len(), 1);
+    close(store, writer).await;
+}
+
+fn lobby(source: &str) -> Lobby {
+    Lobby {
+        comparison: None,
+        source: source.to_owned(),
+        since: Timestamp::from_unix_s(1),
+        lookalikes: Vec::new(),
+        approved: false,
+        profile: kos_base::SecurityProfile::Sec0,
+    }
+}

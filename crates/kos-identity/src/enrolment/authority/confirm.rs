@@ -1,0 +1,138 @@
+//! What becomes of `Stored`, `Notice` and `Receipt`: pure decisions on one record.
+//!
+//! Source: `docs/spec/enrolment.md` ENR-45 to ENR-52, END-4 to END-9.
+
+use kos_base::{Code, DeviceId, DeviceState, PublicKey, Timestamp, code};
+use subtle::ConstantTimeEq as _;
+
+use crate::{
+    decommission::{Record, receipt_hash, verify_record},
+    enrolment::message::{Bootloader, FromDevice, Receipt, Stored},
+    registry::{Actor, Change, Commit, Device, Order, RevocationReason, Write, revoke_all},
+};
+
+pub(super) enum Confirmation {
+    Commit(Commit),
+    Already,
+    Refuse(Code),
+}
+
+/// The device that a message speaks of, for messages that come without a key.
+pub(super) fn subject(message: &FromDevice) -> Option<DeviceId> {
+    match message {
+        FromDevice::Notice(notice) => Record::peek(&notice.record).ok().map(|record| record.device),
+        FromDevice::Receipt(receipt) => Some(receipt.device.clone()),
+        FromDevice::Hello(_) | FromDevice::Prove(_) | FromDevice::Stored(_) => None,
+    }
+}
+
+pub(super) fn decide(
+    now: Timestamp,
+    message: &FromDevice,
+    peer: Option<&PublicKey>,
+    device: Option<Device>,
+) -> Confirmation {
+    let Some(device) = device else {
+        return Confirmation::Refuse(code::enrolment::DEVICE_UNKNOWN);
+    };
+    let decided = match (message, peer) {
+        (FromDevice::Stored(message), Some(peer)) => stored(now, message, peer, device),
+        (FromDevice::Notice(notice), _) => noticed(now, &notice.record, device),
+        (FromDevice::Receipt(message), _) => received(now, message, device),
+        _ => Err(code::enrolment::PROTOCOL),
+    };
+    decided.unwrap_or_else(Confirmation::Refuse)
+}
+
+/// The new certificate is durable on the device: it goes into service, and what it replaces is revoked.
+fn stored(now: Timestamp, message: &Stored, peer: &PublicKey, device: Device) -> Result<Confirmation, Code> {
+    let is = |c: &crate::registry::Credential| &c.key == peer && c.issue == message.issue;
+    if device.credential.as_ref().is_some_and(is) && device.is_admitted() {
+        return Ok(Confirmation::Already);
+    }
+    let mut next = device.next_version();
+    let issued = next.pending.take().filter(|issued| is(&issued.credential));
+    let issued = issued.ok_or(code::enrolment::STATE_FORBIDS)?;
+    let id = next.id.clone();
+    let mut changes = Vec::new();
+    let mut writes = Vec::new();
+    if next.state() == DeviceState::Pending {
+        next.enter(now, DeviceState::Active, "certificate confirmed").map_err(|e| e.code())?;
+        next.enrolled_at = Some(now);
+        changes.push(Change::DeviceActive { device: id.clone(), issue: message.issue });
+    } else if next.is_admitted() {
+        changes.push(Change::CertificateRenewed { device: id.clone(), issue: message.issue });
+    } else {
+        return Err(code::enrolment::STATE_FORBIDS);
+    }
+    if let Some(old) = next.credential.replace(issued.credential) {
+        let reason = RevocationReason::Superseded;
+        writes.push(Write::Revoke(next.revocation(now, &old, reason)));
+        changes.push(Change::CertificateRevoked { device: id.clone(), serial: old.serial, reason });
+    }
+    if let Some(report) = message.bootloader {
+        let locked = report == Bootloader::Locked;
+        let detail = if locked { "locked" } else { "the lock command failed" }.to_owned();
+        changes.push(Change::BootloaderReported { device: id.clone(), locked, detail });
+    }
+    next.regenerate = false;
+    writes.insert(0, Write::Device(Box::new(next)));
+    Ok(Confirmation::Commit(Commit { actor: Actor::Device(id), changes, writes }))
+}
+
+/// The device ends itself: revoke at once, and wait for the receipt.
+fn noticed(now: Timestamp, signed: &[u8], device: Device) -> Result<Confirmation, Code> {
+    let key = device.credential.as_ref().map(|c| &c.key).ok_or(code::enrolment::STATE_FORBIDS)?;
+    let verified = verify_record(signed, key).map_err(|_| code::enrolment::PROTOCOL)?;
+    if matches!(device.state(), DeviceState::Decommissioning | DeviceState::Decommissioned) {
+        return Ok(Confirmation::Already);
+    }
+    let reason = "ordered on the device itself".to_owned();
+    let mut next = device.next_version();
+    next.enter(now, DeviceState::Decommissioning, &reason).map_err(|e| e.code())?;
+    let receipt_hash = receipt_hash(&verified.record().receipt).to_vec();
+    next.order = Some(Order { signed: Vec::new(), receipt_hash, at: now });
+    let id = next.id.clone();
+    let mut writes = Vec::new();
+    let mut changes = vec![Change::DecommissionOrdered { device: id.clone(), reason }];
+    changes.extend(revoke_all(now, &mut next, RevocationReason::CessationOfOperation, &mut writes));
+    writes.insert(0, Write::Device(Box::new(next)));
+    Ok(Confirmation::Commit(Commit { actor: Actor::Device(id), changes, writes }))
+}
+
+/// The wipe is done. A device that ended itself out of reach comes with this only, and its record orders and confirms.
+fn received(now: Timestamp, message: &Receipt, device: Device) -> Result<Confirmation, Code> {
+    if device.state() == DeviceState::Decommissioned {
+        return Ok(Confirmation::Already);
+    }
+    // After a quarantine no key of the device counts any more; the receipt alone says that it read the order.
+    let record = match &device.credential {
+        Some(c) => Some(verify_record(&message.record, &c.key).map_err(|_| code::enrolment::PROTOCOL)?),
+        None => None,
+    };
+    let ordered = device.order.is_some();
+    let receipt = receipt_hash(&message.receipt);
+    let known: bool = match (&device.order, &record) {
+        (Some(order), _) => receipt.as_slice().ct_eq(&order.receipt_hash).into(),
+        (None, Some(record)) => record.record().receipt == message.receipt,
+        (None, None) => false,
+    };
+    if !known {
+        return Err(code::enrolment::STATE_FORBIDS);
+    }
+    let wipe = record.map_or("cleared", |r| r.record().assurance.as_str());
+    let mut next = device.next_version();
+    let id = next.id.clone();
+    let mut changes = Vec::new();
+    let mut writes = Vec::new();
+    if !ordered {
+        let reason = "ordered on the device itself".to_owned();
+        changes.push(Change::DecommissionOrdered { device: id.clone(), reason });
+        changes.extend(revoke_all(now, &mut next, RevocationReason::CessationOfOperation, &mut writes));
+    }
+    next.enter(now, DeviceState::Decommissioned, &format!("wiped: {wipe}")).map_err(|e| e.code())?;
+    next.order = None;
+    changes.push(Change::DeviceDecommissioned { device: id.clone(), wipe: wipe.to_owned() });
+    writes.insert(0, Write::Device(Box::new(next)));
+    Ok(Confirmation::Commit(Commit { actor: Actor::Device(id), changes, writes }))
+}

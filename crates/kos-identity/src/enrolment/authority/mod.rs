@@ -1,0 +1,506 @@
+//! The authority's side of one enrolment connection.
+//!
+//! A session lives as long as its connection and keeps nothing across connections: whatever must survive is in the
+//! store before the answer goes out. It serves five requests: `Hello` then `Prove` (a certificate, by ticket, lobby,
+//! renewal or recovery), `Stored`, `Notice`, `Receipt`.
+//!
+//! It does not check whether the client certificate of the connection is signed by anybody: it takes the key that the
+//! handshake proved and asks the store whose it is.
+//!
+//! Shape: at most one question to the shell is open at any time ([`Output::Draw`], [`Output::Lookup`],
+//! [`Output::Sign`], [`Output::Commit`]); each is answered by the input of the same name. A commit that met a
+//! conflict is decided again from a fresh look-up, at most [`CONFLICTS_MAX`] times.
+//!
+//! Invariants: no certificate leaves before the commit that records it. A ticket is spent in the commit that creates
+//! the device. Whatever a stranger did is reported once by [`Output::Misuse`], and the connection ends.
+//!
+//! Source: `docs/spec/enrolment.md` ENR, PRF, REG, END.
+
+mod admit;
+mod confirm;
+mod issue;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use kos_base::{
+    AuthorityName, Code, DeviceId, DeviceState, EntryId, KeyId, Mac, PublicKey, Secret, Timestamp, code,
+    key::SignatureForm,
+};
+use minicbor::bytes::ByteArray;
+use subtle::ConstantTimeEq as _;
+
+use super::{
+    message::{
+        AuthorityKeys, FromAuthority, FromDevice, Hello, Pending, Prove, Refused, SignedOrder, Welcome,
+    },
+    proof::{Exporter, commitment},
+};
+use crate::{
+    certificate::{Certificate, IssuerClass, Publication},
+    csr::{self, VerifiedRequest},
+    registry::{Commit, Device, Ticket},
+};
+use issue::Issuing;
+pub use issue::{issuer_class, kid_grant, role_profile};
+
+/// How often a commit that met a conflict is decided again.
+pub const CONFLICTS_MAX: u32 = 4;
+/// Seconds after which a device that waits asks again.
+pub const RETRY_AFTER_S: u32 = 5;
+
+/// What stays the same for all sessions of an authority.
+#[derive(Debug)]
+pub struct Context {
+    /// The authority's name.
+    pub name: AuthorityName,
+    /// Root certificate.
+    pub root: Certificate,
+    /// Certificates of issuing CA 1 (up to SEC-2) and 2 (SEC-3 and 4).
+    pub issuers: [Certificate; 2],
+    /// The authority's other signing keys.
+    pub keys: AuthorityKeys,
+    /// Where certificates and revocation lists are published, once a public name is configured.
+    pub publication: Option<Publication>,
+    /// Time between heartbeats in seconds.
+    pub heartbeat_s: u32,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The handshake is done.
+    Opened {
+        /// The key that the client proved, if it showed one.
+        peer: Option<PublicKey>,
+        /// Exported under the label of enrolment.
+        enrolment: Exporter,
+        /// Exported under the label of renewal.
+        renewal: Exporter,
+        /// Address of the peer, without port.
+        source: String,
+    },
+    /// A frame came.
+    Frame(Vec<u8>),
+    /// Answers [`Output::Draw`].
+    Drawn(Secret<RANDOM_BYTES>),
+    /// Answers [`Output::Lookup`].
+    Found(Box<Found>),
+    /// Answers [`Output::Sign`].
+    Signed(Vec<u8>),
+    /// Answers [`Output::Commit`].
+    Committed(Result<(), CommitFailed>),
+}
+
+/// Why nothing was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitFailed {
+    /// A record changed since the look-up.
+    Conflict,
+    /// The store refused; the code says why.
+    Store(Code),
+}
+
+/// What the shell is to do, in order.
+#[derive(Debug)]
+pub enum Output {
+    /// Draw random bytes.
+    Draw,
+    /// Look these up, in one consistent read.
+    Lookup(Query),
+    /// Sign with one of the authority's keys.
+    Sign {
+        /// Which.
+        key: AuthorityKey,
+        /// How ECDSA writes its numbers.
+        form: SignatureForm,
+        /// What.
+        message: Vec<u8>,
+    },
+    /// Make this durable, all or nothing.
+    Commit(Commit),
+    /// Send a frame.
+    Send(Vec<u8>),
+    /// A peer did what it may not: count it against its address and record it.
+    Misuse(Code),
+    /// Close the connection.
+    Close,
+}
+
+/// The authority's signing keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthorityKey {
+    /// An issuing CA.
+    Issuing(IssuerClass),
+    /// Signs kIDs.
+    Kid,
+}
+
+/// What to look up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// A device whose identity key, operational key or unconfirmed operational key this is.
+    pub key: Option<KeyId>,
+    /// A device by id.
+    pub device: Option<DeviceId>,
+    /// A ticket.
+    pub ticket: Option<EntryId>,
+    /// Devices that show any of these under another identity key.
+    pub macs: Vec<Mac>,
+    /// Likewise.
+    pub serials: Vec<String>,
+    /// For counting who waits from this address.
+    pub source: String,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The device.
+    pub device: Option<Device>,
+    /// The ticket.
+    pub ticket: Option<Ticket>,
+    /// Devices with the same hardware and another identity key.
+    pub lookalikes: Vec<(DeviceId, DeviceState)>,
+    /// How many devices wait in all.
+    pub waiting: u64,
+    /// How many wait from this address.
+    pub waiting_from_source: u64,
+    /// Newest revocation lists, DER.
+    pub crls: Vec<Vec<u8>>,
+}
+
+/// Random bytes of a session: token 32, nonce 32, UUID 10, serial number 16, kID 16.
+pub const RANDOM_BYTES: usize = 106;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Session {
+    context: Arc<Context>,
+    phase: Phase,
+    peer: Option<PublicKey>,
+    exporters: [Exporter; 2],
+    source: String,
+    random: Random,
+    conflicts: u32,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Debug, Default)]
+struct Random {
+    token: [u8; 32],
+    nonce: [u8; 32],
+    uuid: [u8; 10],
+    serial: [u8; 16],
+    cti: [u8; 16],
+}
+
+#[derive(Debug)]
+enum Phase {
+    Opening,
+    Drawing,
+    /// Waits for the first message.
+    Idle,
+    Greeting(Hello),
+    /// Waits for `Prove`.
+    Greeted(Hello, EntryId),
+    Proving(Box<Request>),
+    Issuing(Box<Issuing>),
+    /// Waits for the store, then sends.
+    Committing(Box<Request>, Vec<u8>),
+    Confirming(FromDevice),
+    Recording(FromDevice),
+    Closed,
+}
+
+/// Everything that a request for a certificate consists of; nothing in it depends on the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) hello: Hello,
+    pub(crate) uuid: EntryId,
+    pub(crate) prove: Prove,
+    pub(crate) csr: VerifiedRequest,
+    pub(crate) peer: PublicKey,
+}
+
+/// What a decision leads to.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// Issue, then commit, then send.
+    Issue(Box<issue::Plan>),
+    /// Send what was issued before.
+    Again(Box<Device>),
+    /// Commit (if there is something), then tell the device to wait.
+    Wait(Option<Commit>),
+    /// Commit, then refuse.
+    RefuseAfter(Commit, Code),
+    /// Refuse.
+    Refuse(Code),
+}
+
+impl Session {
+    /// A session that waits for [`Input::Opened`].
+    pub fn new(context: Arc<Context>) -> Self {
+        Self {
+            context,
+            phase: Phase::Opening,
+            peer: None,
+            exporters: [[0; 32]; 2],
+            source: String::new(),
+            random: Random::default(),
+            conflicts: 0,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do. Drain it after every input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Takes in what happened. An input that does not fit the phase ends the session.
+    pub fn handle_input(&mut self, now: Timestamp, input: Input) {
+        match (core::mem::replace(&mut self.phase, Phase::Closed), input) {
+            (Phase::Opening, Input::Opened { peer, enrolment, renewal, source }) => {
+                self.peer = peer;
+                self.exporters = [enrolment, renewal];
+                self.source = source;
+                self.ask(Phase::Drawing, Output::Draw);
+            }
+            (Phase::Drawing, Input::Drawn(bytes)) => {
+                self.random.take(&bytes);
+                self.phase = Phase::Idle;
+            }
+            (Phase::Idle, Input::Frame(bytes)) => self.first_message(&bytes),
+            (Phase::Greeting(hello), Input::Found(found)) => self.greet(now, hello, *found),
+            (Phase::Greeted(hello, uuid), Input::Frame(bytes)) => self.prove(hello, uuid, &bytes),
+            (Phase::Proving(request), Input::Found(found)) => self.decide(now, request, *found),
+            (Phase::Issuing(issuing), Input::Signed(signature)) => self.signed(now, *issuing, signature),
+            (Phase::Committing(request, answer), Input::Committed(result)) => {
+                self.committed(request, answer, result);
+            }
+            (Phase::Confirming(message), Input::Found(found)) => self.confirm(now, message, *found),
+            (Phase::Recording(message), Input::Committed(result)) => self.recorded(message, result),
+            _ => self.refuse_misuse(code::enrolment::PROTOCOL),
+        }
+    }
+
+    fn ask(&mut self, phase: Phase, output: Output) {
+        self.phase = phase;
+        self.outputs.push_back(output);
+    }
+
+    fn send(&mut self, message: &FromAuthority) {
+        self.outputs.push_back(Output::Send(message.to_bytes()));
+    }
+
+    fn finish(&mut self, message: &FromAuthority) {
+        self.send(message);
+        self.outputs.push_back(Output::Close);
+        self.phase = Phase::Closed;
+    }
+
+    fn refuse(&mut self, code: Code) {
+        let retry_after_s = (code.exit() == code::Exit::Unreachable).then_some(60);
+        self.finish(&FromAuthority::Refused(Refused { code: code.number(), retry_after_s }));
+    }
+
+    fn refuse_misuse(&mut self, code: Code) {
+        self.outputs.push_back(Output::Misuse(code));
+        self.refuse(code);
+    }
+
+    fn first_message(&mut self, bytes: &[u8]) {
+        let key = self.peer.as_ref().map(PublicKey::id);
+        let source = self.source.clone();
+        match FromDevice::from_bytes(bytes) {
+            Ok(FromDevice::Hello(hello)) if key.is_some() => {
+                self.ask(Phase::Greeting(hello), Output::Lookup(Query { key, source, ..Query::default() }));
+            }
+            Ok(message @ FromDevice::Stored(_)) if key.is_some() => {
+                let query = Query { key, source, ..Query::default() };
+                self.ask(Phase::Confirming(message), Output::Lookup(query));
+            }
+            Ok(message @ (FromDevice::Notice(_) | FromDevice::Receipt(_))) => {
+                match confirm::subject(&message) {
+                    Some(device) => {
+                        let query = Query { device: Some(device), source, ..Query::default() };
+                        self.ask(Phase::Confirming(message), Output::Lookup(query));
+                    }
+                    None => self.refuse_misuse(code::enrolment::PROTOCOL),
+                }
+            }
+            _ => self.refuse_misuse(code::enrolment::PROTOCOL),
+        }
+    }
+
+    fn greet(&mut self, now: Timestamp, hello: Hello, found: Found) {
+        let peer = self.peer.as_ref().map(PublicKey::id);
+        let mut uuid = EntryId::from_parts(now, self.random.uuid);
+        let mut issues = 0;
+        if let Some(device) = found.device {
+            let by_identity = peer == Some(device.identity_key.id());
+            match (&device.order, device.state()) {
+                (Some(order), DeviceState::Decommissioning | DeviceState::Quarantined) if by_identity => {
+                    let order = order.signed.clone().into();
+                    return self.finish(&FromAuthority::Order(SignedOrder { order }));
+                }
+                _ if device.banned => return self.refuse(code::enrolment::BANNED),
+                (_, DeviceState::Pending | DeviceState::Active) => {}
+                _ => return self.refuse(code::enrolment::STATE_FORBIDS),
+            }
+            uuid = device.uuid;
+            issues = device.issues;
+        }
+        self.send(&FromAuthority::Welcome(Welcome {
+            token: ByteArray::from(self.random.token),
+            nonce: ByteArray::from(self.random.nonce),
+            uuid,
+            time: now,
+            authority: self.context.name.clone(),
+            issues,
+        }));
+        self.phase = Phase::Greeted(hello, uuid);
+    }
+
+    fn prove(&mut self, hello: Hello, uuid: EntryId, bytes: &[u8]) {
+        let (Ok(FromDevice::Prove(prove)), Some(peer)) = (FromDevice::from_bytes(bytes), self.peer.clone())
+        else {
+            return self.refuse_misuse(code::enrolment::PROTOCOL);
+        };
+        let token: bool = prove.token.as_slice().ct_eq(&self.random.token).into();
+        if !token || commitment(&prove.nonce) != *hello.commitment {
+            return self.refuse_misuse(code::enrolment::PROTOCOL);
+        }
+        let Ok(csr) = csr::Request::parse(&prove.csr, csr::Request::BYTES_MAX) else {
+            return self.refuse_misuse(code::enrolment::CSR_INVALID);
+        };
+        if csr.public_key() == &peer {
+            return self.refuse(code::enrolment::CSR_INVALID);
+        }
+        self.look_up(Box::new(Request { hello, uuid, prove, csr, peer }));
+    }
+
+    fn look_up(&mut self, request: Box<Request>) {
+        let ticket = match &request.prove.means {
+            super::message::Means::Ticket { ticket, .. } => Some(*ticket),
+            _ => None,
+        };
+        let query = Query {
+            key: Some(request.peer.id()),
+            device: None,
+            ticket,
+            macs: request.hello.facts.macs.clone(),
+            serials: request.hello.facts.serials.clone(),
+            source: self.source.clone(),
+        };
+        self.ask(Phase::Proving(request), Output::Lookup(query));
+    }
+
+    fn decide(&mut self, now: Timestamp, request: Box<Request>, found: Found) {
+        let crls = found.crls.clone();
+        let with = admit::Circumstances {
+            now,
+            context: &self.context,
+            exporters: &self.exporters,
+            nonce: &self.random.nonce,
+            source: &self.source,
+        };
+        match admit::decide(&with, &request, found) {
+            Decision::Issue(plan) => {
+                let step = Issuing::start(&self.context, now, request, *plan, crls, &self.random);
+                self.issuing(step);
+            }
+            Decision::Again(device) => {
+                let step = Issuing::again(&self.context, now, request, *device, crls, &self.random);
+                self.issuing(step);
+            }
+            Decision::Wait(None) => self.finish(&pending()),
+            Decision::Wait(Some(commit)) => {
+                self.ask(Phase::Committing(request, pending().to_bytes()), Output::Commit(commit));
+            }
+            Decision::RefuseAfter(commit, code) => {
+                let refused = FromAuthority::Refused(Refused { code: code.number(), retry_after_s: None });
+                self.ask(Phase::Committing(request, refused.to_bytes()), Output::Commit(commit));
+            }
+            Decision::Refuse(code) if code.exit() == code::Exit::Refused => self.refuse_misuse(code),
+            Decision::Refuse(code) => self.refuse(code),
+        }
+    }
+
+    fn signed(&mut self, now: Timestamp, issuing: Issuing, signature: Vec<u8>) {
+        let step = issuing.signed(&self.context, now, signature, &self.random);
+        self.issuing(step);
+    }
+
+    fn issuing(&mut self, step: issue::Step) {
+        match step {
+            issue::Step::Sign(issuing, output) => self.ask(Phase::Issuing(issuing), output),
+            issue::Step::Commit(request, commit, answer) => {
+                self.ask(Phase::Committing(request, answer), Output::Commit(commit));
+            }
+            issue::Step::Send(answer) => {
+                self.outputs.extend([Output::Send(answer), Output::Close]);
+                self.phase = Phase::Closed;
+            }
+            issue::Step::Refuse(code) => self.refuse(code),
+        }
+    }
+
+    fn committed(&mut self, request: Box<Request>, answer: Vec<u8>, result: Result<(), CommitFailed>) {
+        match result {
+            Ok(()) => {
+                self.outputs.extend([Output::Send(answer), Output::Close]);
+                self.phase = Phase::Closed;
+            }
+            Err(CommitFailed::Conflict) if self.conflicts < CONFLICTS_MAX => {
+                self.conflicts += 1;
+                self.look_up(request);
+            }
+            Err(CommitFailed::Conflict) => self.refuse(code::store::STORE_CONFLICT),
+            Err(CommitFailed::Store(code)) => self.refuse(code),
+        }
+    }
+
+    fn confirm(&mut self, now: Timestamp, message: FromDevice, found: Found) {
+        match confirm::decide(now, &message, self.peer.as_ref(), found.device) {
+            confirm::Confirmation::Commit(commit) => {
+                self.ask(Phase::Recording(message), Output::Commit(commit));
+            }
+            confirm::Confirmation::Already => self.finish(&FromAuthority::Recorded),
+            confirm::Confirmation::Refuse(code) => self.refuse_misuse(code),
+        }
+    }
+
+    fn recorded(&mut self, message: FromDevice, result: Result<(), CommitFailed>) {
+        match result {
+            Ok(()) => self.finish(&FromAuthority::Recorded),
+            Err(CommitFailed::Conflict) if self.conflicts < CONFLICTS_MAX => {
+                self.conflicts += 1;
+                let device = confirm::subject(&message);
+                let key = self.peer.as_ref().map(PublicKey::id).filter(|_| device.is_none());
+                let query = Query { key, device, source: self.source.clone(), ..Query::default() };
+                self.ask(Phase::Confirming(message), Output::Lookup(query));
+            }
+            Err(CommitFailed::Conflict) => self.refuse(code::store::STORE_CONFLICT),
+            Err(CommitFailed::Store(code)) => self.refuse(code),
+        }
+    }
+}
+
+fn pending() -> FromAuthority {
+    FromAuthority::Pending(Pending { retry_after_s: RETRY_AFTER_S })
+}
+
+impl Random {
+    fn take(&mut self, bytes: &Secret<RANDOM_BYTES>) {
+        let (token, rest) = bytes.expose().split_at(32);
+        let (nonce, rest) = rest.split_at(32);
+        let (uuid, rest) = rest.split_at(10);
+        let (serial, cti) = rest.split_at(16);
+        self.token.copy_from_slice(token);
+        self.nonce.copy_from_slice(nonce);
+        self.uuid.copy_from_slice(uuid);
+        self.serial.copy_from_slice(serial);
+        self.cti.copy_from_slice(cti);
+    }
+}

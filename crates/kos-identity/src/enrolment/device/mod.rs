@@ -1,0 +1,437 @@
+//! The device's side: from the first key to the certificate in service, its renewals, and the end.
+//!
+//! One machine for the whole life of a device. It works on one conversation at a time; which one follows from the
+//! [`Journal`] and the time. A conversation that fails is forgotten and begun anew from the journal after a pause, so
+//! there is one way through, and a power cut is just another failure.
+//!
+//! Shape: at most one question to the shell is open at any time; outputs are ordered, and [`Output::Persist`] is durable
+//! before the shell looks at the next. Keys are made by the shell and are durable before it answers.
+//!
+//! Invariants: a request leaves only after its key and the journal that names it are durable. A certificate is used only
+//! after it was checked against the pins, the identity and the key, and is durable. The old keys are erased only after
+//! the authority has recorded the new ones. Nothing is wiped before the signed record is durable.
+//!
+//! Source: `docs/spec/enrolment.md` DEV, ENR, END.
+
+mod conversation;
+mod ending;
+mod journal;
+mod verify;
+
+use std::collections::VecDeque;
+
+use core::time::Duration;
+
+use kos_base::{
+    AgreementKey, Capability, Code, DeviceId, KeyId, Name, PublicKey, Role, Secret, SecurityProfile,
+    Timestamp, cbor::CborError, key::SignatureForm,
+};
+
+use super::{
+    message::{Facts, Image},
+    proof::Exporter,
+};
+use crate::chain::Clock;
+use conversation::Conversation;
+use ending::Ending;
+pub use journal::{Anchor, Candidate, Goal, Held, JOURNAL_BYTES_MAX, Journal, Membership, Slot};
+pub use verify::GrantError;
+
+/// First pause after a failure.
+pub const RETRY_MIN: Duration = Duration::from_secs(1);
+/// Longest pause after failures in a row.
+pub const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// What a device says about itself.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Its hardware.
+    pub facts: Facts,
+    /// What its boot found out about the image.
+    pub image: Image,
+    /// The role it asks for.
+    pub role: Role,
+    /// The profile it asks for; with a ticket that allows less it is refused.
+    pub profile: SecurityProfile,
+    /// What it would like to be called.
+    pub name: Option<Name>,
+    /// What it offers.
+    pub capabilities: Vec<Capability>,
+    /// Whether a bootloader lock command is configured.
+    pub bootloader: BootloaderLock,
+}
+
+/// Whether a bootloader lock command is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootloaderLock {
+    /// No.
+    None,
+    /// Yes: it runs once, after the first certificate.
+    Command,
+}
+
+/// What the shell asks for.
+#[derive(Debug)]
+pub enum Command {
+    /// Enrol with the authority that a ticket, a configuration or a discovery named.
+    Enrol {
+        /// Whom.
+        anchor: Anchor,
+        /// With which ticket; the shell holds its key.
+        ticket: Option<kos_base::EntryId>,
+    },
+    /// A person has compared the code and it is the same.
+    CodeConfirmed,
+    /// Get new keys now.
+    Regenerate,
+    /// The authority refuses our certificate: ask it by the identity key why.
+    CheckIn,
+    /// End this device.
+    Decommission,
+    /// The shell is ready; go on with whatever is due.
+    Resume,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Answers [`Output::MakeKey`]: the key is durable.
+    KeyMade(MadeKey),
+    /// Answers [`Output::Draw`].
+    Drawn(Secret<RANDOM_BYTES>),
+    /// Answers [`Output::Connect`].
+    Connected {
+        /// Key id of the root that the server's chain leads to; it is among the pins if there are pins.
+        root: KeyId,
+        /// Exported under the label of enrolment.
+        enrolment: Exporter,
+        /// Exported under the label of renewal.
+        renewal: Exporter,
+    },
+    /// A frame came.
+    Received(Vec<u8>),
+    /// No connection could be made, or it ended. The code says why when the cause is more than the network.
+    Disconnected(Option<Code>),
+    /// Answers [`Output::Sign`].
+    Signed(Vec<u8>),
+    /// Answers [`Output::LockBootloader`].
+    BootloaderLocked(Result<(), ()>),
+    /// Answers [`Output::Wipe`].
+    Wiped,
+}
+
+/// A key that the shell made.
+#[derive(Clone, Debug)]
+pub enum MadeKey {
+    /// A signature key.
+    Signing(PublicKey),
+    /// An agreement key.
+    Agreement(AgreementKey),
+}
+
+/// Where a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeySlot {
+    /// The identity key.
+    Identity,
+    /// An operational key.
+    Operational(Slot),
+    /// An agreement key.
+    Agreement(Slot),
+}
+
+/// Which key signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignWith {
+    /// A key of this device.
+    Slot(KeySlot),
+    /// The key that the ticket's secret yields.
+    Ticket,
+}
+
+/// What the shell is to do, in order.
+#[derive(Debug)]
+pub enum Output {
+    /// Make a key, durably; a key that is there already is replaced.
+    MakeKey(KeySlot),
+    /// Draw random bytes.
+    Draw,
+    /// Replace the journal, durably.
+    Persist(Vec<u8>),
+    /// Connect to the authority on the enrolment protocol.
+    Connect {
+        /// The key that the client certificate shows; none after a wipe.
+        key: Option<KeySlot>,
+        /// The chain to show instead of a self-signed certificate.
+        chain: Vec<Vec<u8>>,
+        /// Whom.
+        anchor: Anchor,
+    },
+    /// Send a frame.
+    Send(Vec<u8>),
+    /// Close the connection, if there is one.
+    Close,
+    /// Sign.
+    Sign {
+        /// With which key.
+        key: SignWith,
+        /// How ECDSA writes its numbers.
+        form: SignatureForm,
+        /// What.
+        message: Vec<u8>,
+    },
+    /// Show six digits to a person; go on after [`Command::CodeConfirmed`].
+    ShowCode(String),
+    /// Bring files that follow from the journal (certificate, revocation lists) up to date.
+    Install(Installation),
+    /// Run the configured command that locks the bootloader.
+    LockBootloader,
+    /// Destroy these keys.
+    Erase(Vec<KeySlot>),
+    /// Make the record of the end durable, before anything is wiped.
+    WriteRecord(Vec<u8>),
+    /// Destroy every key, credential and the journal; only the record stays.
+    Wipe,
+    /// Tell whoever waits.
+    Event(Event),
+}
+
+/// Files that follow from a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// DER, device first, root last.
+    pub chain: Vec<Vec<u8>>,
+    /// Newest revocation lists, DER; may be empty.
+    pub crls: Vec<Vec<u8>>,
+}
+
+/// What a person or the daemon wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The first certificate is in service.
+    Enrolled(DeviceId),
+    /// A newer certificate is in service.
+    Renewed(u32),
+    /// Nobody has let the device in yet.
+    Waiting,
+    /// The authority said no.
+    Refused(Code),
+    /// The authority's answer cannot be trusted.
+    Untrusted(Code),
+    /// The authority cannot be reached; it is tried again.
+    Unreachable,
+    /// The authority told its time.
+    Time(Timestamp),
+    /// The device is wiped; whether the authority knows already.
+    Ended(Delivery),
+}
+
+/// Whether the authority has heard of a wipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It has recorded it.
+    Recorded,
+    /// Not yet; it is told when it can be reached.
+    Owed,
+}
+
+/// Random bytes of a conversation: nonce 32, jitter 8.
+pub const RANDOM_BYTES: usize = 40;
+
+/// A device's life.
+#[derive(Debug)]
+pub struct Machine {
+    profile: Profile,
+    journal: Journal,
+    /// A clock that was never set is not believed until the authority's time is known.
+    clock: ClockTrust,
+    ticket: Option<kos_base::EntryId>,
+    code_confirmed: CodeCheck,
+    conversation: Option<Conversation>,
+    ending: Option<Ending>,
+    /// What was asked for by a person and is not in the journal.
+    wish: Option<Wish>,
+    failures: u32,
+    retry_at: Option<Timestamp>,
+    outputs: VecDeque<Output>,
+}
+
+/// Whether the machine's clock may judge certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockTrust {
+    /// It was set by somebody.
+    Trusted,
+    /// It was never set, or stands before what the device knows.
+    Untrusted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CodeCheck {
+    Open,
+    Confirmed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Regenerate,
+    CheckIn,
+}
+
+impl Machine {
+    /// A machine that goes on from `journal`, or from the record of its end. It waits for a command.
+    ///
+    /// # Errors
+    /// When the journal is damaged: stop, and say so.
+    pub fn load(
+        profile: Profile,
+        journal: Option<&[u8]>,
+        record: Option<Vec<u8>>,
+        clock: ClockTrust,
+    ) -> Result<Self, CborError> {
+        Ok(Self {
+            profile,
+            journal: journal.map(Journal::from_bytes).transpose()?.unwrap_or_default(),
+            clock,
+            ticket: None,
+            code_confirmed: CodeCheck::Open,
+            conversation: None,
+            ending: record.map(Ending::written),
+            wish: None,
+            failures: 0,
+            retry_at: None,
+            outputs: VecDeque::new(),
+        })
+    }
+
+    /// What is remembered.
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The next thing to do. Drain it after every `handle_`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Machine::handle_timeout`] is due, if nothing happens before.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        if self.conversation.is_some() {
+            return None;
+        }
+        match (&self.ending, self.retry_at, &self.journal.active) {
+            (_, Some(at), _) => Some(at),
+            (None, None, Some(held)) => Some(held.renew_at),
+            _ => None,
+        }
+    }
+
+    /// Does what the shell asks for.
+    pub fn handle_command(&mut self, now: Timestamp, command: Command) {
+        match command {
+            Command::Enrol { anchor, ticket } => {
+                if self.journal.active.is_none() && self.ending.is_none() {
+                    self.journal.authority = Some(anchor);
+                    self.ticket = ticket;
+                    self.abandon();
+                    self.proceed(now);
+                }
+            }
+            Command::CodeConfirmed => {
+                self.code_confirmed = CodeCheck::Confirmed;
+                self.code_was_confirmed(now);
+                self.proceed(now);
+            }
+            Command::Regenerate => self.wish(now, Wish::Regenerate),
+            Command::CheckIn => self.wish(now, Wish::CheckIn),
+            Command::Decommission => {
+                if self.ending.is_none() {
+                    self.abandon();
+                    self.end_by_itself();
+                }
+            }
+            Command::Resume => {
+                if let Some(held) = &self.journal.active {
+                    let chain = held.chain.iter().map(|c| c.to_vec()).collect();
+                    self.outputs.push_back(Output::Install(Installation { chain, crls: Vec::new() }));
+                }
+                self.proceed(now);
+            }
+        }
+    }
+
+    /// Goes on when a pause is over or a certificate is due.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        if self.retry_at.is_none_or(|at| now >= at) {
+            self.retry_at = None;
+            self.proceed(now);
+        }
+    }
+
+    /// Takes in what happened. What does not fit the conversation ends it.
+    pub fn handle_input(&mut self, now: Timestamp, input: Input) {
+        match (self.conversation.take(), self.ending.take()) {
+            (Some(conversation), None) => self.converse(now, conversation, input),
+            (_, Some(ending)) => self.end(now, ending, input),
+            (None, None) => {}
+        }
+    }
+
+    fn wish(&mut self, now: Timestamp, wish: Wish) {
+        if self.journal.active.is_some() && self.ending.is_none() {
+            self.wish = Some(wish);
+            self.retry_at = None;
+            self.proceed(now);
+        }
+    }
+
+    /// Begins what is due, unless something is under way.
+    fn proceed(&mut self, now: Timestamp) {
+        if self.conversation.is_some() || self.retry_at.is_some_and(|at| now < at) {
+            return;
+        }
+        if self.ending.is_some() {
+            self.resume_ending();
+            return;
+        }
+        let goal = match (self.wish, self.journal.goal(now)) {
+            (Some(Wish::CheckIn), Goal::Rest(_) | Goal::Renew) => return self.begin_check_in(),
+            (Some(Wish::Regenerate), Goal::Rest(_)) => Goal::Renew,
+            (_, goal) => goal,
+        };
+        match goal {
+            Goal::Rest(_) => {}
+            Goal::Enrol if self.journal.authority.is_none() => {}
+            Goal::Enrol | Goal::Confirm | Goal::Renew | Goal::Recover => self.begin(goal),
+        }
+    }
+
+    /// Forgets the conversation under way.
+    fn abandon(&mut self) {
+        if self.conversation.take().is_some() {
+            self.outputs.push_back(Output::Close);
+        }
+        self.retry_at = None;
+    }
+
+    /// Ends the conversation and tries again after a pause that doubles with every failure in a row.
+    fn fail(&mut self, now: Timestamp, event: Event) {
+        self.conversation = None;
+        let pause = RETRY_MIN.saturating_mul(1 << self.failures.min(9)).min(RETRY_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = Some(now.plus(pause));
+        self.outputs.extend([Output::Close, Output::Event(event)]);
+    }
+
+    fn persist(&mut self) {
+        self.outputs.push_back(Output::Persist(self.journal.to_bytes()));
+    }
+
+    /// The clock that judges certificates at `now`.
+    fn clock(&self, now: Timestamp) -> Clock {
+        match (self.clock, self.journal.time_floor) {
+            (ClockTrust::Trusted, Some(floor)) if now < floor => Clock::Untrusted,
+            (ClockTrust::Trusted, _) => Clock::Trusted(now),
+            (ClockTrust::Untrusted, _) => Clock::Untrusted,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Whether what an authority issued is what this device asked for.
+//!
+//! A device uses a certificate only if it leads to the pinned root, names this device and this authority, certifies the
+//! key that was asked for, carries a number that is newer than any before, and does not lower the security profile; and
+//! if the id can be computed again from the device's own facts. [`grant`] is the only way to a [`VerifiedGrant`].
+//!
+//! Source: `docs/spec/enrolment.md` DEV-20 to DEV-27.
+
+use kos_base::{AuthorityName, Code, DeviceId, EntryId, KeyId, Timestamp, code, id::DeviceIdInputs};
+
+use super::{Candidate, Held, Membership};
+use crate::{
+    certificate::PeerIdentity,
+    chain::{self, Anchors, ChainError, Clock, Usage},
+    crl::RevocationView,
+    enrolment::message::{Facts, Grant},
+    kid::{self, KidError},
+};
+
+/// What the device knows and asked for.
+pub(super) struct Asked<'a> {
+    pub(super) clock: Clock,
+    pub(super) root: KeyId,
+    pub(super) authority: &'a AuthorityName,
+    pub(super) uuid: EntryId,
+    pub(super) facts: &'a Facts,
+    pub(super) identity: KeyId,
+    pub(super) known: Option<&'a Membership>,
+    pub(super) candidate: &'a Candidate,
+}
+
+/// A certificate that this device may use.
+#[derive(Debug)]
+pub(super) struct VerifiedGrant {
+    pub(super) membership: Membership,
+    pub(super) held: Held,
+    pub(super) crls: Vec<Vec<u8>>,
+}
+
+/// Why what was issued is not used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// The chain does not hold.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The kID does not hold.
+    #[error(transparent)]
+    Kid(#[from] KidError),
+    /// It certifies another key than the one that was asked for.
+    #[error("the certificate is for another key")]
+    Key,
+    /// The id is not the one that follows from this device's own facts.
+    #[error("the device id does not follow from the device")]
+    DeviceId,
+    /// It contradicts what the device already is.
+    #[error("the {0} contradicts what was issued before")]
+    Contradiction(&'static str),
+}
+
+impl GrantError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Chain(e) => e.code(),
+            Self::Kid(e) => e.code(),
+            Self::Key | Self::DeviceId | Self::Contradiction(_) => code::certificate::CERT_IDENTITY,
+        }
+    }
+}
+
+/// Judges what was issued. `jitter` places the renewal between 50 and 70 % of the certificate's life.
+pub(super) fn grant(asked: &Asked<'_>, grant: Grant, jitter: u64) -> Result<VerifiedGrant, GrantError> {
+    let uuid = asked.known.map_or(asked.uuid, |m| m.uuid);
+    let device = DeviceId::derive(&DeviceIdInputs {
+        uuid: uuid.uuid(),
+        macs: &asked.facts.macs,
+        serials: &asked.facts.serials,
+        identity_key: asked.identity,
+    });
+    if grant.device != device {
+        return Err(GrantError::DeviceId);
+    }
+    let anchors = Anchors::pins(vec![asked.root]);
+    let chain: Vec<&[u8]> = grant.chain.iter().map(|c| c.as_slice()).collect();
+    let peer = chain::verify(asked.clock, Usage::Client, &chain, &anchors, &RevocationView::default())?;
+    peer.expect(&PeerIdentity::Device { authority: asked.authority.clone(), device: device.clone() })?;
+    if peer.public_key() != &asked.candidate.operational {
+        return Err(GrantError::Key);
+    }
+    let certificate = peer.certificate();
+    let facts = certificate.facts().ok_or(GrantError::Contradiction("extension"))?;
+    let says_same = facts.subject.issue == grant.issue && facts.profile == grant.role.profile;
+    if !says_same || facts.role != grant.role.role {
+        return Err(GrantError::Contradiction("extension"));
+    }
+    if let Some(known) = asked.known {
+        if grant.role.profile < known.role.profile {
+            return Err(GrantError::Contradiction("security profile"));
+        }
+        if grant.keys != known.keys {
+            return Err(GrantError::Contradiction("authority's keys"));
+        }
+    }
+    // A certificate says when it was made, which serves where the clock is not believed.
+    let now = match asked.clock {
+        Clock::Trusted(now) => now,
+        Clock::Floor(_) | Clock::Untrusted => certificate.not_before().plus(crate::certificate::BACK_DATING),
+    };
+    let expected =
+        kid::Expected { signer: &grant.keys.kid, audience: asked.authority, holder: certificate.key_id() };
+    kid::verify(now, &grant.kid, &expected)?;
+    let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
+    let held = Held {
+        slot: asked.candidate.slot,
+        issue: grant.issue,
+        operational: asked.candidate.operational.clone(),
+        agreement: asked.candidate.agreement,
+        chain: grant.chain,
+        kid: grant.kid,
+        not_before,
+        not_after,
+        renew_at: renew_at(not_before, not_after, jitter),
+    };
+    let membership = Membership {
+        device,
+        uuid,
+        facts: asked.facts.clone(),
+        name: grant.name,
+        group: grant.group,
+        role: grant.role,
+        keys: grant.keys,
+    };
+    let crls = grant.crls.into_iter().map(Into::into).collect();
+    Ok(VerifiedGrant { membership, held, crls })
+}
+
+/// A moment between 50 and 70 % of a life, spread so that a fleet does not renew at once.
+fn renew_at(not_before: Timestamp, not_after: Timestamp, jitter: u64) -> Timestamp {
+    let life = not_after.since(not_before);
+    let thousandths = u32::try_from(500 + jitter % 201).unwrap_or(600);
+    not_before.plus(life / 1000 * thousandths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewal_falls_between_half_and_seven_tenths_of_a_life() {
+        let (from, to) = (Timestamp::from_unix_s(1_000), Timestamp::from_unix_s(2_000));
+        for jitter in [0, 1, 200, 201, u64::MAX] {
+            let at = renew_at(from, to, jitter).unix_s();
+            assert!((1_500..=1_700).contains(&at), "{at}");
+        }
+    }
+}

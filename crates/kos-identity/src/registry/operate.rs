@@ -1,0 +1,262 @@
+//! What an operator may do to a device, as a pure function from a record to a commit.
+//!
+//! `dry-run` is the same call whose commit is thrown away, so a plan can never differ from the deed.
+//!
+//! Source: `docs/spec/enrolment.md` REG-7 to REG-12.
+
+use kos_base::{Capability, Channel, Code, DeviceState, Name, Role, SecurityProfile, Timestamp, code};
+
+use super::{Actor, Change, Commit, Device, Order, RevocationReason, StateError, Write};
+
+/// One thing that an operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the fields are named after the nouns of kos-base, and each variant says what happened"
+)]
+pub enum Operation {
+    /// Let a waiting device in, with at most this profile.
+    Approve { profile: SecurityProfile },
+    /// Turn a waiting device away.
+    Reject { reason: String },
+    /// Move to another firmware channel; `allow_dev` marks the device for `dev`.
+    SetChannel { channel: Channel, allow_dev: AllowDev },
+    /// Give another role.
+    SetRole { role: Role },
+    /// Give another name.
+    Rename { name: Name },
+    /// Replace the labels.
+    Tag { tags: Vec<Capability> },
+    /// Ask for a new key and certificate.
+    Regenerate,
+    /// Stop it for now: its certificate is put on hold.
+    Suspend { reason: String },
+    /// Take it for compromised: its certificate and keys are revoked for good.
+    Quarantine { reason: String },
+    /// Let it go on: lifts a suspension; from quarantine it leads to the lobby.
+    Reinstate { reason: String },
+    /// Never let it in again.
+    Ban { reason: String },
+    /// Allow `count` more recoveries.
+    RaiseRecoveries { count: u32 },
+    /// Revoke everything and order it to wipe itself. The order was signed before.
+    Decommission { reason: String, order: Order },
+}
+
+/// Whether a channel change marks the device for channel `dev`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllowDev {
+    /// Leave the mark as it is.
+    Keep,
+    /// Set the mark.
+    Mark,
+}
+
+/// Why an operation is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OperateError {
+    /// The state or profile forbids it.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// It makes no sense in this state.
+    #[error("a device that is {state} cannot be {verb}")]
+    Forbidden {
+        /// Where the device is.
+        state: DeviceState,
+        /// What was asked.
+        verb: &'static str,
+    },
+    /// Channel `dev` without the mark.
+    #[error("the device is not marked for channel dev")]
+    DevNotAllowed,
+    /// It is so already.
+    #[error("it is so already")]
+    AlreadySo,
+}
+
+impl OperateError {
+    /// The stable code; `None` when there is simply nothing to do.
+    pub const fn code(&self) -> Option<Code> {
+        match self {
+            Self::State(e) => Some(e.code()),
+            Self::Forbidden { .. } => Some(code::enrolment::STATE_FORBIDS),
+            Self::DevNotAllowed => Some(code::enrolment::CHANNEL_FORBIDDEN),
+            Self::AlreadySo => None,
+        }
+    }
+}
+
+impl Operation {
+    /// Applies it to the device as the store holds it.
+    ///
+    /// # Errors
+    /// When state, profile or marks forbid it, or nothing would change.
+    pub fn apply(self, now: Timestamp, actor: Actor, device: Device) -> Result<Commit, OperateError> {
+        let id = device.id.clone();
+        let before = device.state();
+        let mut next = device.next_version();
+        let mut writes = Vec::new();
+        let changes = match self {
+            Self::Approve { profile } => {
+                let lobby =
+                    next.lobby.as_mut().ok_or(OperateError::Forbidden { state: before, verb: "approved" })?;
+                if lobby.approved && lobby.profile == profile {
+                    return Err(OperateError::AlreadySo);
+                }
+                lobby.approved = true;
+                lobby.profile = profile;
+                vec![Change::DeviceApproved { device: id, profile }]
+            }
+            Self::Reject { reason } => {
+                if next.lobby.is_none() || before != DeviceState::Pending {
+                    return Err(OperateError::Forbidden { state: before, verb: "rejected" });
+                }
+                next.lobby = None;
+                next.enter(now, DeviceState::Decommissioned, &reason)?;
+                vec![Change::DeviceRejected { device: id, reason }]
+            }
+            Self::SetChannel { channel, allow_dev } => {
+                in_service(before, "moved to another channel")?;
+                if allow_dev == AllowDev::Mark {
+                    next.dev_allowed = true;
+                }
+                if channel == Channel::Dev && !next.dev_allowed {
+                    return Err(OperateError::DevNotAllowed);
+                }
+                let from = core::mem::replace(&mut next.channel, channel);
+                if from == channel {
+                    return Err(OperateError::AlreadySo);
+                }
+                vec![Change::ChannelChanged { device: id, from, to: channel }]
+            }
+            Self::SetRole { role } => {
+                in_service(before, "given another role")?;
+                let from = core::mem::replace(&mut next.role, role);
+                if from == role {
+                    return Err(OperateError::AlreadySo);
+                }
+                // The role stands in certificate and kID, so new ones are due.
+                next.regenerate = true;
+                vec![Change::RoleChanged { device: id, from, to: role }]
+            }
+            Self::Rename { name } => {
+                if next.name == name {
+                    return Err(OperateError::AlreadySo);
+                }
+                next.name = name.clone();
+                vec![Change::DeviceRenamed { device: id, to: name }]
+            }
+            Self::Tag { tags } => {
+                if next.tags == tags {
+                    return Err(OperateError::AlreadySo);
+                }
+                let words = tags.iter().map(ToString::to_string).collect();
+                next.tags = tags;
+                vec![Change::DeviceTagged { device: id, tags: words }]
+            }
+            Self::Regenerate => {
+                in_service(before, "given new keys")?;
+                if next.regenerate {
+                    return Err(OperateError::AlreadySo);
+                }
+                next.regenerate = true;
+                vec![Change::RegenerateOrdered { device: id }]
+            }
+            Self::Suspend { reason } => {
+                next.enter(now, DeviceState::Suspended, &reason)?;
+                let mut changes = vec![changed(&next, before, &reason)];
+                changes.extend(revoke_all(now, &mut next, RevocationReason::Hold, &mut writes));
+                changes
+            }
+            Self::Quarantine { reason } => {
+                next.enter(now, DeviceState::Quarantined, &reason)?;
+                let mut changes = vec![changed(&next, before, &reason)];
+                changes.extend(revoke_all(now, &mut next, RevocationReason::KeyCompromise, &mut writes));
+                changes
+            }
+            Self::Reinstate { reason } => reinstate(now, &mut next, before, &reason, &mut writes)?,
+            Self::Ban { reason } => {
+                if core::mem::replace(&mut next.banned, true) {
+                    return Err(OperateError::AlreadySo);
+                }
+                let mut changes = vec![changed(&next, before, &format!("banned: {reason}"))];
+                let reason = RevocationReason::PrivilegeWithdrawn;
+                changes.extend(revoke_all(now, &mut next, reason, &mut writes));
+                changes
+            }
+            Self::RaiseRecoveries { count } => {
+                next.recoveries_left = next.recoveries_left.saturating_add(count);
+                vec![Change::RecoveriesRaised { device: id, to: next.recoveries_left }]
+            }
+            Self::Decommission { reason, order } => {
+                next.enter(now, DeviceState::Decommissioning, &reason)?;
+                next.order = Some(order);
+                let mut changes = vec![Change::DecommissionOrdered { device: id, reason }];
+                let reason = RevocationReason::CessationOfOperation;
+                changes.extend(revoke_all(now, &mut next, reason, &mut writes));
+                changes
+            }
+        };
+        writes.insert(0, Write::Device(Box::new(next)));
+        Ok(Commit { actor, changes, writes })
+    }
+}
+
+fn in_service(state: DeviceState, verb: &'static str) -> Result<(), OperateError> {
+    match state {
+        DeviceState::Active | DeviceState::Suspended => Ok(()),
+        _ => Err(OperateError::Forbidden { state, verb }),
+    }
+}
+
+fn changed(next: &Device, from: DeviceState, reason: &str) -> Change {
+    Change::StateChanged { device: next.id.clone(), from, to: next.state(), reason: reason.to_owned() }
+}
+
+/// Revokes what the device holds and what it has not confirmed yet.
+pub(crate) fn revoke_all(
+    now: Timestamp,
+    device: &mut Device,
+    reason: RevocationReason,
+    writes: &mut Vec<Write>,
+) -> Vec<Change> {
+    let unconfirmed = device.pending.take().map(|issued| issued.credential);
+    let mut changes = Vec::new();
+    for credential in device.credential.iter().chain(unconfirmed.as_ref()) {
+        let serial = credential.serial.clone();
+        writes.push(Write::Revoke(device.revocation(now, credential, reason)));
+        changes.push(Change::CertificateRevoked { device: device.id.clone(), serial, reason });
+    }
+    // After a compromise nothing that the old key signed counts any more. Otherwise the key still verifies the
+    // device's own record of its end.
+    if reason == RevocationReason::KeyCompromise {
+        device.credential = None;
+    }
+    changes
+}
+
+fn reinstate(
+    now: Timestamp,
+    next: &mut Device,
+    before: DeviceState,
+    reason: &str,
+    writes: &mut Vec<Write>,
+) -> Result<Vec<Change>, OperateError> {
+    match before {
+        DeviceState::Suspended => {
+            next.enter(now, DeviceState::Active, reason)?;
+            let mut changes = vec![changed(next, before, reason)];
+            if let Some(held) = &next.credential {
+                writes.push(Write::Release { issuer: held.issuer, serial: held.serial.clone() });
+                let serial = held.serial.clone();
+                changes.push(Change::HoldReleased { device: next.id.clone(), serial });
+            }
+            Ok(changes)
+        }
+        DeviceState::Quarantined => {
+            next.enter(now, DeviceState::Pending, reason)?;
+            Ok(vec![changed(next, before, reason)])
+        }
+        state => Err(OperateError::Forbidden { state, verb: "reinstated" }),
+    }
+}

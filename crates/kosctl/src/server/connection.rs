@@ -1,0 +1,132 @@
+//! One HTTP/1.1 connection to a server, over its socket or over TLS.
+
+use std::{error::Error, io};
+
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use kos_base::code;
+use rustls::{AlertDescription, CertificateError};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use super::{Credentials, Server, socket, tls};
+use crate::{Fault, fault::reason};
+
+/// What a request carries: nothing, bytes, or a file as it is read.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// A connection that is open, and closed when this is dropped.
+pub(super) struct Connection {
+    sender: SendRequest<Body>,
+    server: Server,
+}
+
+impl Connection {
+    pub(super) async fn open(server: &Server, credentials: Option<&Credentials>) -> Result<Self, Fault> {
+        let sender = match server {
+            Server::Unix(path) => handshake(server, socket::connect(path).await?).await?,
+            Server::Https { host, port } => {
+                let credentials = credentials.ok_or_else(|| Fault::NotSignedIn {
+                    server: server.to_string(),
+                    reason: "no context has a certificate for it".to_owned(),
+                })?;
+                let tcp = TcpStream::connect((host.as_str(), *port)).await.map_err(|e| failed(server, &e))?;
+                let tls = tls::connect(credentials, host, tcp).await.map_err(|e| failed(server, &e))?;
+                handshake(server, tls).await?
+            }
+        };
+        Ok(Self { sender, server: server.clone() })
+    }
+
+    /// Whether another request can go out.
+    pub(super) fn is_usable(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    pub(super) async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, Fault> {
+        self.sender.send_request(request).await.map_err(|e| failed(&self.server, &e))
+    }
+}
+
+async fn handshake<S>(server: &Server, stream: S) -> Result<SendRequest<Body>, Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(server, &e))?;
+    // It ends with the sender; what goes wrong on it is told to the request that waits.
+    tokio::spawn(connection);
+    sender.ready().await.map_err(|e| failed(server, &e))?;
+    Ok(sender)
+}
+
+/// What went wrong with a connection, by the innermost error that says something.
+pub(super) fn failed(server: &Server, error: &(dyn Error + 'static)) -> Fault {
+    let mut here = Some(error);
+    let mut io_error: Option<&io::Error> = None;
+    while let Some(error) = here {
+        let inner = error.downcast_ref::<io::Error>();
+        let rustls = error.downcast_ref::<rustls::Error>();
+        if let Some(rustls) = rustls.or_else(|| inner?.get_ref()?.downcast_ref()) {
+            return refused(server, rustls);
+        }
+        io_error = inner.or(io_error);
+        here = error.source();
+    }
+    let reason = io_error.map_or("the connection ended before the answer", reason);
+    Fault::Unreachable { server: server.to_string(), reason: reason.to_owned() }
+}
+
+/// Who refused whom in TLS.
+fn refused(server: &Server, error: &rustls::Error) -> Fault {
+    let untrusted = |reason: &str, code| Fault::Untrusted {
+        server: server.to_string(),
+        reason: reason.to_owned(),
+        code,
+    };
+    match error {
+        rustls::Error::AlertReceived(alert) => {
+            let reason = match alert {
+                AlertDescription::CertificateRequired => "it wants a certificate",
+                AlertDescription::CertificateExpired => "our certificate has expired",
+                AlertDescription::CertificateRevoked => "our certificate was revoked",
+                AlertDescription::UnknownCa => "our certificate is of another authority",
+                AlertDescription::BadCertificate
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::AccessDenied => "it does not take our certificate",
+                _ => return untrusted("it ended the TLS handshake", code::certificate::CERT_CHAIN),
+            };
+            Fault::NotSignedIn { server: server.to_string(), reason: reason.to_owned() }
+        }
+        rustls::Error::InvalidCertificate(why) => match why {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                untrusted("its certificate has expired", code::certificate::CERT_EXPIRED)
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                untrusted("its certificate is not valid yet", code::certificate::CERT_NOT_YET_VALID)
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                untrusted("its certificate names somebody else", code::certificate::CERT_IDENTITY)
+            }
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                untrusted("its certificate is for another purpose", code::certificate::CERT_PURPOSE)
+            }
+            _ => untrusted(
+                "its certificate does not lead to the root of this context",
+                code::certificate::CERT_CHAIN,
+            ),
+        },
+        rustls::Error::InvalidMessage(_) => {
+            Fault::Unreachable { server: server.to_string(), reason: "it does not speak TLS".to_owned() }
+        }
+        _ => untrusted("TLS failed", code::certificate::CERT_CHAIN),
+    }
+}

@@ -1,0 +1,13 @@
+//! Servers: where they are, how they are found, and how they are reached.
+
+mod connection;
+mod place;
+mod request;
+mod search;
+mod socket;
+mod tls;
+
+pub use place::{ParseServerError, Server};
+pub use request::{Change, Client, Outcome};
+pub(crate) use search::{Places, find};
+pub use tls::Credentials;

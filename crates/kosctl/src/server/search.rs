@@ -1,0 +1,87 @@
+//! Which server is meant: the first of these that is there.
+
+use std::path::{Path, PathBuf};
+
+use super::{Credentials, Server};
+use crate::{Fault, context::Contexts};
+
+/// Where a data folder has the socket of its authority.
+pub(crate) const SOCKET_IN_DATA: &str = "authority/run/authority.sock";
+
+/// Everything that can name a server, as the command line and the environment gave it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places {
+    /// `--server`
+    pub(crate) server: Option<String>,
+    /// `KOS_SERVER`
+    pub(crate) server_variable: Option<String>,
+    /// `--context`, else `KOS_CONTEXT`
+    pub(crate) context: Option<String>,
+    /// `KOS_DATA_DIR`
+    pub(crate) data: Option<PathBuf>,
+    /// Data folders that are tried when nothing was said, in this order.
+    pub(crate) usual: Vec<PathBuf>,
+}
+
+/// The server, and what is needed to be let in.
+pub(crate) fn find(places: &Places, contexts: &Contexts) -> Result<(Server, Option<Credentials>), Fault> {
+    for (text, said_by) in [(&places.server, "--server"), (&places.server_variable, "KOS_SERVER")] {
+        if let Some(text) = text {
+            let server = text.parse().map_err(|e| Fault::usage(format!("{said_by}: {e}"), "kosctl help"))?;
+            return Ok((server, None));
+        }
+    }
+    let chosen = match &places.context {
+        Some(name) => Some(name.clone()),
+        None => contexts.current()?,
+    };
+    if let Some(name) = chosen {
+        return contexts.open(&name);
+    }
+    if let Some(data) = &places.data {
+        return Ok((Server::Unix(data.join(SOCKET_IN_DATA)), None));
+    }
+    let sockets = places.usual.iter().map(|data| data.join(SOCKET_IN_DATA));
+    match sockets.clone().find(|socket| is_there(socket)) {
+        Some(socket) => Ok((Server::Unix(socket), None)),
+        None => Err(Fault::NoServer(sockets.map(|s| s.display().to_string()).collect())),
+    }
+}
+
+fn is_there(socket: &Path) -> bool {
+    std::fs::symlink_metadata(socket).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_place_that_names_a_server_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let contexts = Contexts::at(root.path().join("kos"));
+        let folder = |name: &str| root.path().join(name);
+        std::fs::create_dir_all(folder("b/authority/run")).unwrap();
+        std::fs::write(folder("b").join(SOCKET_IN_DATA), "").unwrap();
+        let mut places = Places {
+            server: Some("unix:/1".into()),
+            server_variable: Some("unix:/2".into()),
+            context: None,
+            data: Some(folder("data")),
+            usual: vec![folder("a"), folder("b")],
+        };
+        let found = |places: &Places| find(places, &contexts).map(|(server, _)| server.to_string());
+        let socket = |name: &str| format!("unix:{}", folder(name).join(SOCKET_IN_DATA).display());
+        assert_eq!(found(&places).unwrap(), "unix:/1");
+        places.server = None;
+        assert_eq!(found(&places).unwrap(), "unix:/2");
+        places.server_variable = None;
+        assert_eq!(found(&places).unwrap(), socket("data"));
+        places.data = None;
+        assert_eq!(found(&places).unwrap(), socket("b"));
+        places.usual.pop();
+        assert!(matches!(found(&places), Err(Fault::NoServer(looked)) if looked.len() == 1));
+        places.server = Some("ftp://x".into());
+        assert!(matches!(found(&places), Err(Fault::Usage { .. })));
+    }
+}

@@ -1,0 +1,156 @@
+//! Every key of the configuration file: its section, its value, its default, an example and what it does.
+//!
+//! One table makes the shape that the file is read into and the page that documents it, so they cannot differ.
+
+use core::str::FromStr;
+use std::collections::BTreeMap;
+
+use kos_base::{Capability, KeyId, Mac, Name, Role, SecurityProfile};
+use kos_net::endpoints::{Endpoint, Pattern};
+use serde::{Deserialize, Deserializer, de};
+use serde_saphyr::Spanned;
+
+use super::field::{
+    CommandWord, DeviceIdPrefix, Discovery, Encryption, ExpectedKid, Fallback, HeartbeatInterval, ImageSigner,
+    ManifestPolicy, Protocol, RootedPath, Serial,
+};
+use crate::health::HealthCheck;
+
+/// A value with the line that it stands on.
+pub(super) type One<T> = Option<Spanned<Parsed<T>>>;
+/// A list of such values.
+pub(super) type Many<T> = Option<Vec<Spanned<Parsed<T>>>>;
+/// Values under names that the owner of the file chooses.
+pub(super) type Named<K, T> = Option<BTreeMap<Parsed<K>, Spanned<Parsed<T>>>>;
+
+/// A value that is read from its text. YAML's own idea of numbers and truth does not matter here: `7` and `"7"` are
+/// the same text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Parsed<T>(pub(super) T);
+
+impl<'de, T: FromStr<Err: core::fmt::Display>> Deserialize<'de> for Parsed<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// One key, for the reference page.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    /// As YAML writes it.
+    pub(super) example: &'static str,
+    pub(super) otherwise: Otherwise,
+    /// What it does, in sentences.
+    pub(super) does: &'static str,
+}
+
+/// What holds when a key is absent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Otherwise {
+    /// The same as with this value.
+    Value(&'static str),
+    /// Something that no value says.
+    Words(&'static str),
+}
+
+macro_rules! sections {
+    ($($section:ident: $shape:ident {
+        $($(#[doc = $does:literal])+ $key:ident: $type:ty, like $example:literal, else $how:ident $default:literal;)+
+    })+) => {
+        /// The file as it is written.
+        #[derive(Clone, Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(super) struct File { $(pub(super) $section: $shape,)+ }
+
+        $(
+            #[derive(Clone, Debug, Default, Deserialize)]
+            #[serde(default, deny_unknown_fields)]
+            pub(super) struct $shape { $($(#[doc = $does])+ pub(super) $key: $type,)+ }
+        )+
+
+        /// Every key, in the order of the reference page.
+        pub(super) const KEYS: &[Key] = &[$($(Key {
+            section: stringify!($section),
+            name: stringify!($key),
+            example: $example,
+            otherwise: Otherwise::$how($default),
+            does: concat!($($does,)+),
+        },)+)+];
+    };
+}
+
+sections! {
+    identity: Identity {
+        /// The device id that this machine is expected to have, whole or its first characters. Recorded before
+        /// enrolment; afterwards another id is told as a warning, since this file then belongs to another device.
+        device_id: One<DeviceIdPrefix>, like "kdev-7f4ac3", else Words "any";
+        /// The kID that it is expected to have. Another authority or device, or a lower number, is told as a warning.
+        kind_id: One<ExpectedKid>, like "k:auth/kdev-7f4ac3/001", else Words "any";
+        /// Where the certificate is written for other programs to read, below ROOT. kosd itself never reads it.
+        cert_path: One<RootedPath>, like "/etc/kos/identity.cert", else Value "/etc/kos/identity.cert";
+        /// What the device asks to be called. A ticket that is bound to a name decides.
+        name: One<Name>, like "kitchen", else Words "the host name";
+        /// The role that it asks for: `gateway`, `sensor`, `companion`, `compute`, `actuator` or `relay`. A ticket
+        /// decides.
+        role: One<Role>, like "sensor", else Value "compute";
+        /// The security profile that it asks for, `SEC-0` to `SEC-4`. The authority gives that or less.
+        profile: One<SecurityProfile>, like "SEC-1", else Value "SEC-2";
+    }
+    network: Network {
+        /// The protocol to the authority. `klp` is the only one.
+        protocol: One<Protocol>, like "klp", else Value "klp";
+        /// How a device that is not enrolled finds its authority. `ticket`: at the addresses in the ticket. `fixed`: at
+        /// those of `authority`. `mdns`: on the local network. `kDNS` is not there yet; it is told as `kdns-absent`, and
+        /// `authority`, the ticket and mDNS are tried in this order.
+        discovery_method: One<Discovery>, like "mdns", else Value "ticket";
+        /// The carriers after QUIC, in the order in which they are tried: `tls`, `websocket`, `https` (the same as
+        /// `websocket`), `klp` (QUIC again, which changes nothing). `mqtt` is not there yet; it is told as `mqtt-absent`
+        /// and skipped. An empty list leaves QUIC alone. Carriers outside the role profile are never dialled.
+        fallback: Many<Fallback>, like "[tls, https]", else Value "[tls, websocket]";
+        /// Addresses of the authority, `host:port`. Needed by `fixed`.
+        authority: Many<Endpoint>, like "[\"attic.example:8641\"]", else Value "[]";
+        /// Key ids of the authority's root key, at most two: the one in use and perhaps the next. A ticket brings its
+        /// own. Without any, a person compares six digits on both ends.
+        pin: Many<KeyId>, like "[ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad]", else Value "[]";
+        /// Seconds between heartbeats, 1 to 86400.
+        heartbeat_s: One<HeartbeatInterval>, like "30", else Words "as the role profile says, 60 at first";
+    }
+    services: Services {
+        /// What the device tells that it offers, at most 32 words.
+        capabilities: Many<Capability>, like "[telemetry, voice-assistant]", else Value "[]";
+        /// The only addresses that kosd connects to: `name`, `*.name`, or an address, with or without `:port`. An empty
+        /// list allows none.
+        allowed_endpoints: Many<Pattern>, like "[\"*.kai.local\", \"control.kos\"]", else Words "all are allowed";
+    }
+    secrets: Secrets {
+        /// The folder of keys and tokens, below ROOT. Nothing else holds any.
+        vault: One<RootedPath>, like "/etc/kos/secrets", else Value "/etc/kos/secrets";
+        /// How that folder is protected. `none`: by the rights of its files (0600) and its own (0700). `aes-256-gcm`
+        /// needs the vault, which is not there yet: it is told as `vault-absent`, and secrets are kept as under `none`.
+        encryption: One<Encryption>, like "none", else Value "none";
+    }
+    health: Health {
+        /// Health checks by name. The role profile says which names are reported; those named here define or replace
+        /// them. `disk-free PATH PERCENT`, `memory-free PERCENT`, `load PER_CPU`, `socket PATH`.
+        checks: Named<Capability, HealthCheck>, like "{web: \"socket /run/web.sock\"}", else Value "{}";
+    }
+    image: Image {
+        /// Who signs image manifests: base64 of the public key's SubjectPublicKeyInfo. Wins over /etc/kos/image.pub.
+        signer: One<ImageSigner>, like "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", else Words "the key in /etc/kos/image.pub";
+        /// What a boot without a manifest does. `report`: goes on and tells `image: unverified`. `require`: ends.
+        policy: One<ManifestPolicy>, like "require", else Value "report";
+    }
+    bootloader: Bootloader {
+        /// The command that locks the bootloader, run once after enrolment, without a shell. Its failure is recorded and
+        /// keeps the device out of SEC-3 and SEC-4.
+        lock_command: Many<CommandWord>, like "[/usr/sbin/fw_setenv, lock, \"1\"]", else Words "none";
+    }
+    hardware: Hardware {
+        /// Hardware addresses instead of those of the network cards, for machines that have none of their own.
+        macs: Many<Mac>, like "[\"00:1a:2b:00:00:01\"]", else Words "those of the network cards";
+        /// Serial numbers instead of those that the firmware tells.
+        serials: Many<Serial>, like "[\"PF3XYZ12\"]", else Words "those that the firmware tells";
+    }
+}

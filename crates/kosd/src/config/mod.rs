@@ -1,0 +1,294 @@
+//! `ROOT/etc/kos/config.yaml`: what the owner of a device decides.
+//!
+//! Shape: YAML, at most [`BYTES_MAX`] bytes, the sections and keys of `docs/reference/config.md`. Every key has a
+//! default and the file may be absent. A key that does not exist is refused with its line and the nearest one that
+//! does; a value that its key does not take is refused with its line and the reason. Anchors, aliases, merge keys,
+//! repeated keys and several documents are refused, since nobody needs them here and they are how small files become
+//! large ones.
+//!
+//! What it does not do: hold a secret, or look at anything outside the file.
+//!
+//! Errors: [`ConfigError`]; the daemon does not start. What is accepted and does less than it says is a [`Notice`].
+//!
+//! Source: the sample of the source document, which a test loads to the letter; fuzz target `config`.
+
+mod fault;
+pub mod field;
+mod keys;
+mod reference;
+
+use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
+
+use kos_base::{Capability, KeyId, Mac, Name, PublicKey, Role, SecurityProfile};
+use kos_identity::enrolment::message::{Carrier, MACS_MAX, SERIALS_MAX};
+use kos_net::endpoints::{Endpoint, Pattern};
+use serde_saphyr::{Spanned, options::{DuplicateKeyPolicy, MergeKeyPolicy}};
+
+pub use self::{
+    fault::{ConfigError, Matter, Notice, Place},
+    field::{DeviceIdPrefix, Discovery, ExpectedKid, ManifestPolicy, RootedPath},
+    reference::page as reference_page,
+};
+use self::{
+    field::{Encryption, Fallback},
+    keys::{File, Many, One, Parsed},
+};
+use crate::health::HealthCheck;
+
+/// Longest file in bytes. Stops a file from filling the memory of a small device.
+pub const BYTES_MAX: usize = 65_536;
+/// Most pins: the root key in use and the next.
+const PINS_MAX: usize = 2;
+/// Most addresses, endpoints, carriers, checks or words of a command.
+const LIST_MAX: usize = 64;
+
+/// A configuration in which every value is valid and every default is filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What this device is expected to be called.
+    pub device_id: Option<DeviceIdPrefix>,
+    /// What its kID is expected to say.
+    pub kind_id: Option<ExpectedKid>,
+    /// Where the certificate is written for others.
+    pub cert_path: RootedPath,
+    /// What it asks to be called; the host name when absent.
+    pub name: Option<Name>,
+    /// What it asks to be.
+    pub role: Role,
+    /// How strictly it asks to be held.
+    pub profile: SecurityProfile,
+    /// How the authority is found, best first.
+    pub discovery: Vec<Discovery>,
+    /// How it is reached, best first; QUIC is always the first.
+    pub carriers: Vec<Carrier>,
+    /// Addresses of the authority.
+    pub authority: Vec<Endpoint>,
+    /// Its root keys.
+    pub pins: Vec<KeyId>,
+    /// Time between heartbeats; that of the role profile when absent.
+    pub heartbeat: Option<Duration>,
+    /// What the device offers.
+    pub capabilities: Vec<Capability>,
+    /// What may be connected to; everything when absent.
+    pub allowed_endpoints: Option<Vec<Pattern>>,
+    /// The folder of keys and tokens.
+    pub vault: RootedPath,
+    /// Health checks that are defined here.
+    pub health_checks: BTreeMap<Capability, HealthCheck>,
+    /// Who signs image manifests.
+    pub image_signer: Option<PublicKey>,
+    /// What a boot without a manifest does.
+    pub image_policy: ManifestPolicy,
+    /// The command that locks the bootloader.
+    pub bootloader_lock: Option<Vec<String>>,
+    /// Hardware addresses instead of those found.
+    pub macs: Option<Vec<Mac>>,
+    /// Serial numbers instead of those found.
+    pub serials: Option<Vec<String>>,
+}
+
+/// A configuration and what is worth telling about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// What is in force.
+    pub config: Config,
+    /// What does less than it says.
+    pub notices: Vec<Notice>,
+}
+
+impl Config {
+    /// Reads the file at `path`; a file that is not there is the same as an empty one.
+    ///
+    /// # Errors
+    /// When it cannot be read or says something that makes no sense.
+    pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+        let file = path.display().to_string();
+        match fs::read(path) {
+            Ok(bytes) => Self::parse(&file, &bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::parse(&file, b""),
+            Err(error) => Err(ConfigError::Unreadable { file, reason: error.kind().to_string() }),
+        }
+    }
+
+    /// Reads the content of a file that is called `file` in messages.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(file: &str, bytes: &[u8]) -> Result<Loaded, ConfigError> {
+        let invalid = |line, reason: &str| ConfigError::Invalid {
+            place: Place { file: file.to_owned(), line },
+            reason: reason.to_owned(),
+        };
+        if bytes.len() > BYTES_MAX {
+            return Err(invalid(1, &format!("longer than {BYTES_MAX} bytes")));
+        }
+        let text = core::str::from_utf8(bytes).map_err(|error| {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let lines = before.iter().filter(|b| **b == b'\n').count();
+            invalid(u64::try_from(lines).unwrap_or(u64::MAX).saturating_add(1), "not UTF-8")
+        })?;
+        let shape = serde_saphyr::from_str_with_options::<Option<File>>(text, yaml_options());
+        let shape = shape.map_err(|error| named(file, &error))?.unwrap_or_default();
+        Reading { file, notices: Vec::new() }.finish(shape)
+    }
+}
+
+/// Turns the shape of the file into a configuration and collects notices on the way.
+struct Reading<'a> {
+    file: &'a str,
+    notices: Vec<Notice>,
+}
+
+impl Reading<'_> {
+    fn finish(mut self, shape: File) -> Result<Loaded, ConfigError> {
+        let File { identity, network, services, secrets, health, image, bootloader, hardware } = shape;
+        let authority = self.list(network.authority, LIST_MAX)?.unwrap_or_default();
+        let discovery = self.discovery(network.discovery_method, &authority)?;
+        let carriers = self.carriers(network.fallback)?;
+        if let Some(encryption) = secrets.encryption
+            && encryption.value.0 == Encryption::Aes256Gcm
+        {
+            self.note(&encryption, Matter::VaultAbsent);
+        }
+        let lock: Option<Vec<_>> = self.list(bootloader.lock_command.clone(), LIST_MAX)?;
+        if let (Some(lock), Some(words)) = (&lock, &bootloader.lock_command)
+            && !lock.first().is_some_and(|program| program.0.starts_with('/'))
+        {
+            let at = words.first().map_or(1, |word| word.referenced.line());
+            return Err(self.invalid(at, "the command begins with an absolute path"));
+        }
+        let config = Config {
+            device_id: one(identity.device_id),
+            kind_id: one(identity.kind_id),
+            cert_path: one(identity.cert_path).unwrap_or(RootedPath::fixed("/etc/kos/identity.cert")),
+            name: one(identity.name),
+            role: one(identity.role).unwrap_or(Role::Compute),
+            profile: one(identity.profile).unwrap_or(SecurityProfile::Sec2),
+            discovery,
+            carriers,
+            authority,
+            pins: self.list(network.pin, PINS_MAX)?.unwrap_or_default(),
+            heartbeat: one(network.heartbeat_s).map(|interval| interval.get()),
+            capabilities: self.list(services.capabilities, Capability::COUNT_MAX)?.unwrap_or_default(),
+            allowed_endpoints: self.list(services.allowed_endpoints, LIST_MAX)?,
+            vault: one(secrets.vault).unwrap_or(RootedPath::fixed("/etc/kos/secrets")),
+            health_checks: self.checks(health.checks.unwrap_or_default())?,
+            image_signer: one(image.signer).map(|signer| signer.0),
+            image_policy: one(image.policy).unwrap_or(ManifestPolicy::Report),
+            bootloader_lock: lock.map(|words| words.into_iter().map(|word| word.0).collect()),
+            macs: self.list(hardware.macs, MACS_MAX)?,
+            serials: self.list(hardware.serials, SERIALS_MAX)?.map(|list| list.into_iter().map(|s| s.0).collect()),
+        };
+        Ok(Loaded { config, notices: self.notices })
+    }
+
+    fn discovery(
+        &mut self,
+        method: One<Discovery>,
+        authority: &[Endpoint],
+    ) -> Result<Vec<Discovery>, ConfigError> {
+        let Some(method) = method else { return Ok(vec![Discovery::Ticket]) };
+        match method.value.0 {
+            Discovery::Kdns => {
+                self.note(&method, Matter::KdnsAbsent);
+                Ok(vec![Discovery::Fixed, Discovery::Ticket, Discovery::Mdns])
+            }
+            Discovery::Fixed if authority.is_empty() => {
+                Err(self.invalid(method.referenced.line(), "`fixed` needs an address in `network.authority`"))
+            }
+            other => Ok(vec![other]),
+        }
+    }
+
+    fn carriers(&mut self, fallback: Many<Fallback>) -> Result<Vec<Carrier>, ConfigError> {
+        let mut carriers = vec![Carrier::Quic];
+        let Some(fallback) = fallback else {
+            carriers.extend([Carrier::Tls, Carrier::WebSocket]);
+            return Ok(carriers);
+        };
+        for entry in &fallback {
+            match entry.value.0 {
+                Fallback::Carrier(carrier) if !carriers.contains(&carrier) => carriers.push(carrier),
+                Fallback::Carrier(_) => {}
+                Fallback::Mqtt => self.note(entry, Matter::MqttAbsent),
+            }
+        }
+        self.list(Some(fallback), LIST_MAX)?;
+        Ok(carriers)
+    }
+
+    fn checks(
+        &self,
+        checks: BTreeMap<Parsed<Capability>, Spanned<Parsed<HealthCheck>>>,
+    ) -> Result<BTreeMap<Capability, HealthCheck>, ConfigError> {
+        match checks.values().nth(LIST_MAX) {
+            Some(over) => Err(self.invalid(over.referenced.line(), &format!("at most {LIST_MAX} are allowed"))),
+            None => Ok(checks.into_iter().map(|(name, check)| (name.0, check.value.0)).collect()),
+        }
+    }
+
+    fn list<T>(&self, list: Many<T>, count_max: usize) -> Result<Option<Vec<T>>, ConfigError> {
+        if let Some(over) = list.as_ref().and_then(|list| list.get(count_max)) {
+            return Err(self.invalid(over.referenced.line(), &format!("at most {count_max} are allowed")));
+        }
+        Ok(list.map(|list| list.into_iter().map(|item| item.value.0).collect()))
+    }
+
+    fn invalid(&self, line: u64, reason: &str) -> ConfigError {
+        ConfigError::Invalid { place: self.place(line), reason: reason.to_owned() }
+    }
+
+    fn note<T>(&mut self, at: &Spanned<T>, matter: Matter) {
+        let place = self.place(at.referenced.line());
+        self.notices.push(Notice { place, matter });
+    }
+
+    fn place(&self, line: u64) -> Place {
+        Place { file: self.file.to_owned(), line }
+    }
+}
+
+fn one<T>(value: One<T>) -> Option<T> {
+    value.map(|value| value.value.0)
+}
+
+fn yaml_options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_aliases: 0,
+            max_anchors: 0,
+            max_depth: 8,
+            max_documents: 1,
+            max_nodes: 2_000,
+        },
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        merge_keys: MergeKeyPolicy::Error,
+        with_snippet: false,
+    }
+}
+
+/// The parser's refusal in our words, with the line that it names.
+fn named(file: &str, error: &serde_saphyr::Error) -> ConfigError {
+    let line = error.location().map_or(1, |at| at.line().max(1));
+    let place = Place { file: file.to_owned(), line };
+    match error.without_snippet() {
+        serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => ConfigError::UnknownKey {
+            place,
+            key: kos_base::text::printable(field, 64),
+            nearest: nearest(field, expected),
+        },
+        serde_saphyr::Error::Message { msg, .. } => ConfigError::Invalid { place, reason: msg.clone() },
+        other => {
+            let text = other.render();
+            let reason = text.lines().next().unwrap_or("not YAML");
+            ConfigError::Invalid { place, reason: kos_base::text::printable(reason, 200) }
+        }
+    }
+}
+
+/// The known key that looks most like `key`, if any looks like it at all.
+fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+    let likeness = |known: &&'static str| strsim::damerau_levenshtein(&key.to_ascii_lowercase(), known);
+    let best = known.iter().copied().min_by_key(likeness)?;
+    (likeness(&best) <= 1 + best.len() / 4).then_some(best)
+}

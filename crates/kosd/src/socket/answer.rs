@@ -1,0 +1,130 @@
+//! One request, one answer.
+
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body, Bytes},
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use kos_api::{
+    Document, Kind, Problem,
+    lifecycle::DecommissionOrder,
+    problem::PROBLEM_JSON,
+    routes::{LOCAL_DECOMMISSION, LOCAL_IDENTITY, LOCAL_STATUS},
+};
+use kos_base::code;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{BODY_BYTES_MAX, Question, peer::Standing};
+
+type Answer = Response<Full<Bytes>>;
+
+/// Never fails: whatever goes wrong is an answer, too.
+pub(super) async fn answer<B>(
+    standing: Standing,
+    device: mpsc::Sender<Question>,
+    request: Request<B>,
+) -> Result<Answer, core::convert::Infallible>
+where
+    B: Body<Data: Send, Error: Into<Box<dyn core::error::Error + Send + Sync>>> + Send,
+{
+    let answered = match standing {
+        Standing::Admitted => route(&device, request).await,
+        Standing::Stranger => {
+            let detail = "only root, the daemon's own user and the group kos are answered here";
+            Err(Problem::new(code::config::NOT_SIGNED_IN).with_detail(detail))
+        }
+    };
+    Ok(answered.unwrap_or_else(|problem| refusal(&problem)))
+}
+
+async fn route<B>(device: &mpsc::Sender<Question>, request: Request<B>) -> Result<Answer, Problem>
+where
+    B: Body<Data: Send, Error: Into<Box<dyn core::error::Error + Send + Sync>>> + Send,
+{
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    if path == LOCAL_STATUS.path && method == Method::GET {
+        return document(ask(device, Question::Status).await?);
+    }
+    if path == LOCAL_IDENTITY.path && method == Method::GET {
+        return document(ask(device, Question::Identity).await??);
+    }
+    if path == LOCAL_DECOMMISSION.path && method == Method::POST {
+        let only_plan = wants_plan(request.uri().query())?;
+        let order = order(request).await?;
+        return match only_plan {
+            true => document(ask(device, Question::PlanDecommission).await??),
+            false => document(ask(device, |reply| Question::Decommission(order, reply)).await??),
+        };
+    }
+    let known = [LOCAL_STATUS, LOCAL_IDENTITY, LOCAL_DECOMMISSION].iter().any(|route| route.path == path);
+    let problem = Problem::new(code::config::NOT_FOUND).with_detail("a device has no such route");
+    Err(if known { problem.with_status(405) } else { problem })
+}
+
+/// Whether the query is `dryRun=true`.
+fn wants_plan(query: Option<&str>) -> Result<bool, Problem> {
+    match query {
+        None | Some("" | "dryRun=false") => Ok(false),
+        Some("dryRun=true") => Ok(true),
+        Some(_) => Err(Problem::new(code::config::BAD_REQUEST).with_detail("the query may be `dryRun=true`")),
+    }
+}
+
+async fn order<B>(request: Request<B>) -> Result<DecommissionOrder, Problem>
+where
+    B: Body<Data: Send, Error: Into<Box<dyn core::error::Error + Send + Sync>>> + Send,
+{
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => Problem::new(code::config::TOO_LARGE).with_status(413),
+        None => Problem::new(code::config::BAD_REQUEST).with_detail("the body did not come"),
+    })?;
+    let bytes = body.to_bytes();
+    if bytes.is_empty() {
+        return Ok(DecommissionOrder::default());
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::new(code::config::BAD_REQUEST).with_detail(error.to_string()))
+}
+
+async fn ask<T>(
+    device: &mpsc::Sender<Question>,
+    question: impl FnOnce(oneshot::Sender<T>) -> Question,
+) -> Result<T, Problem> {
+    let stopping = || Problem::new(code::config::UNREACHABLE).with_detail("the daemon is stopping");
+    let (reply, answer) = oneshot::channel();
+    device.send(question(reply)).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())
+}
+
+fn document<T: Kind>(item: T) -> Result<Answer, Problem> {
+    let json = serde_json::to_vec(&Document::new(item)).map_err(|_| Problem::new(code::config::INTERNAL))?;
+    Ok(answer_of(StatusCode::OK, "application/json", json))
+}
+
+fn refusal(problem: &Problem) -> Answer {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer_of(status, PROBLEM_JSON, serde_json::to_vec(problem).unwrap_or_default())
+}
+
+fn answer_of(status: StatusCode, media: &'static str, body: Vec<u8>) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stranger_learns_nothing_and_asks_nothing() {
+        let (device, mut questions) = mpsc::channel(1);
+        let request = Request::builder().uri(LOCAL_STATUS.path).body(Full::<Bytes>::default()).unwrap();
+        let answer = answer(Standing::Stranger, device, request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert!(questions.recv().await.is_none());
+    }
+}

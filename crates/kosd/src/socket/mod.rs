@@ -1,0 +1,138 @@
+//! `ROOT/run/kos/kosd.sock`: the device's word to programs on the same machine.
+//!
+//! Shape: HTTP/1.1 with the bodies of `kos-api`; the routes are those of [`routes::LOCAL`]. A connection lives at most
+//! [`CONNECTION_TIME_MAX`], a body has at most [`BODY_BYTES_MAX`] bytes, and [`CONNECTIONS_MAX`] are served at a time.
+//!
+//! Invariants: only root, the daemon's own user and members of the group `kos` are answered; the kernel tells who
+//! asks. Questions reach the device one after the other and are answered from one state.
+//!
+//! Errors: a [`Problem`] with a stable code.
+
+mod answer;
+mod ask;
+mod path;
+mod peer;
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
+
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use kos_api::{
+    Problem,
+    chain::IdentityChain,
+    lifecycle::{Decommission, DecommissionOrder},
+    local::DeviceStatus,
+    plan::Plan,
+};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{Semaphore, mpsc, oneshot},
+    time::timeout,
+};
+
+pub use self::ask::{Asker, AskError};
+use self::peer::Household;
+use crate::root::RootError;
+
+/// Longest life of one connection. Stops a program that holds on to the socket from keeping others out.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long the head of a request may take.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+/// Longest body in bytes.
+const BODY_BYTES_MAX: usize = 16_384;
+/// Most connections at a time; others wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 16;
+/// Most memory for one request's head, in bytes; the least that hyper allows.
+const HEAD_BYTES_MAX: usize = 8_192;
+/// Rights of the socket: its owner and its group. Who they may be is asked again at every connection.
+const SOCKET_MODE: u32 = 0o660;
+
+/// What a program asks of the device.
+#[derive(Debug)]
+pub enum Question {
+    /// How it is.
+    Status(oneshot::Sender<DeviceStatus>),
+    /// Its certificates and kID, checked.
+    Identity(oneshot::Sender<Result<IdentityChain, Problem>>),
+    /// What decommissioning would do.
+    PlanDecommission(oneshot::Sender<Result<Plan, Problem>>),
+    /// End it.
+    Decommission(DecommissionOrder, oneshot::Sender<Result<Decommission, Problem>>),
+}
+
+/// The socket, listening.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    household: Arc<Household>,
+}
+
+impl Socket {
+    /// Listens at `path`, of any length, and removes what an earlier daemon left there. The caller holds the lock of
+    /// its ROOT, so nobody else listens there.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn listen(path: &Path) -> Result<Self, RootError> {
+        let refused = |error| RootError::unwritable(path, error);
+        let household = Household::of_this_machine();
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(refused(error)),
+            _ => {}
+        }
+        let short = path::Short::of(path).map_err(refused)?;
+        let listener = UnixListener::bind(short.path()).map_err(refused)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(refused)?;
+        if let Some(group) = household.group() {
+            // Only root and members of the group may do this; without it, the group simply has no access.
+            drop(std::os::unix::fs::chown(path, None, Some(group)));
+        }
+        Ok(Self { listener, household: Arc::new(household) })
+    }
+
+    /// Serves until it is dropped. Questions go to `device`.
+    pub async fn serve(self, device: mpsc::Sender<Question>) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the local socket cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let (household, device) = (Arc::clone(&self.household), device.clone());
+            tokio::spawn(async move {
+                let _place = place;
+                if timeout(CONNECTION_TIME_MAX, serve_one(stream, &household, device)).await.is_err() {
+                    tracing::debug!("a connection of the local socket took too long");
+                }
+            });
+        }
+    }
+}
+
+async fn serve_one(stream: UnixStream, household: &Household, device: mpsc::Sender<Question>) {
+    let standing = match stream.peer_cred() {
+        Ok(peer) => household.judge(&peer),
+        Err(error) => {
+            tracing::warn!(%error, "the kernel does not tell who asks");
+            return;
+        }
+    };
+    let service = service_fn(move |request: Request<Incoming>| answer::answer(standing, device.clone(), request));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = served.await {
+        tracing::debug!(%error, "a connection of the local socket ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests;

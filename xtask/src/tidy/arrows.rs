@@ -1,0 +1,80 @@
+//! Rule `arrow`: who may depend on whom. The table is the one of `ARCHITECTURE.md`, in words of cargo.
+//!
+//! Looks at every kind of dependency, so that tests cannot grow an arrow that the product may not have. What only one
+//! program may pull in (axum, sqlx) is said in `deny.toml`, which sees the whole graph.
+
+use super::{CORE, Finding, Repository};
+use crate::workspace::{Crate, Dependency};
+
+/// A crate of ours and those of ours that it may depend on.
+const ARROWS: [(&str, &[&str]); 13] = [
+    ("kos-base", &[]),
+    ("kos-identity", &["kos-base"]),
+    ("kos-klp", &["kos-base"]),
+    ("kos-audit", &["kos-base"]),
+    ("kos-api", &["kos-base"]),
+    ("kos-net", &["kos-base", "kos-identity", "kos-klp"]),
+    ("kosd", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-net", "kos-api"]),
+    ("kos-authority", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-net", "kos-api"]),
+    ("kosctl", &["kos-api", "kos-base", "kos-identity", "kos-audit"]),
+    ("quickstart", &["kosd", "kos-authority", "kosctl"]),
+    ("kos-sim", &CORE),
+    ("kos-e2e", &["kosctl", "kos-api", "kos-base"]),
+    ("xtask", &[]),
+];
+
+/// What a core crate may not even have at hand.
+const SHELL: [&str; 15] = [
+    "async-std",
+    "axum",
+    "getrandom",
+    "hyper",
+    "mdns-sd",
+    "mio",
+    "quinn",
+    "rand",
+    "rustix",
+    "rustls",
+    "sqlx",
+    "tokio",
+    "tokio-rustls",
+    "tracing",
+    "tracing-subscriber",
+];
+
+pub(super) fn find(repository: &Repository) -> Vec<Finding> {
+    repository.crates.iter().flat_map(|package| find_in(package, repository)).collect()
+}
+
+fn find_in(package: &Crate, repository: &Repository) -> Vec<Finding> {
+    let manifest = repository.relative(&package.manifest_path);
+    let Some((name, allowed)) = ARROWS.iter().find(|(name, _)| *name == package.name) else {
+        let message = format!(
+            "`{}` is not in the table of crates: add it to ARCHITECTURE.md and to xtask/src/tidy/arrows.rs",
+            package.name
+        );
+        return vec![Finding::new(manifest, 1, message)];
+    };
+
+    let text = repository.text(&manifest).unwrap_or_default();
+    let report = |dependency: &Dependency, why: &str| {
+        let line = text.lines().position(|line| names(line, &dependency.name)).map_or(1, |index| index + 1);
+        Finding::new(&manifest, line, format!("`{name}` may not depend on `{}`: {why}", dependency.name))
+    };
+    let mut findings = Vec::new();
+    for dependency in &package.dependencies {
+        let is_for_tests = dependency.kind.as_deref() == Some("dev");
+        if dependency.path.is_some() && !allowed.contains(&dependency.name.as_str()) {
+            findings.push(report(dependency, "the table of crates has no such arrow"));
+        }
+        if CORE.contains(name) && SHELL.contains(&dependency.name.as_str()) && !is_for_tests {
+            findings.push(report(dependency, "the core does no IO"));
+        }
+    }
+    findings
+}
+
+/// `kos-base.workspace = true` and `kos-base = ..` name `kos-base`; `kos-base-x = ..` does not.
+fn names(line: &str, dependency: &str) -> bool {
+    line.trim_start().strip_prefix(dependency).is_some_and(|rest| rest.starts_with(['.', ' ', '=']))
+}
