@@ -112,6 +112,8 @@ pub struct Authority {
     /// The key that signs kIDs.
     #[schema(value_type = schema::KeyId)]
     pub kid_key_id: KeyId,
+    /// PEM of that key's SubjectPublicKeyInfo.
+    pub kid_key: String,
     /// `<authority>/klog`.
     pub log_origin: String,
     /// The key that verifies the log, as a C2SP verifier key.

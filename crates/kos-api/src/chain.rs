@@ -1,6 +1,6 @@
 //! The identity of a device, from its certificate to the root, with every check that was made.
 
-use kos_base::{DeviceId, KeyId, KidSubject, Timestamp};
+use kos_base::{DeviceId, EntryId, KeyId, KidSubject, Mac, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,6 +21,8 @@ pub struct IdentityChain {
     pub certificates: Vec<Certificate>,
     /// The device's current kID.
     pub kid: Option<Kid>,
+    /// What the device id was computed from, so that anyone can compute it again.
+    pub device_id_inputs: Option<DeviceIdInputs>,
     /// What the authority says of the device's certificate.
     pub revocation: Revocation,
     /// What was checked, in order: `chain`, `validity`, `extension`, `device-id`, `kid-signature`,
@@ -32,6 +34,23 @@ pub struct IdentityChain {
 
 impl Kind for IdentityChain {
     const KIND: &'static str = "IdentityChain";
+}
+
+/// What a device id is a hash of; see `docs/spec/identity.md`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceIdInputs {
+    /// The UUIDv7 that the authority minted at first contact.
+    #[schema(value_type = schema::EntryId)]
+    pub uuid: EntryId,
+    /// Hardware addresses, as the device told them.
+    #[schema(value_type = Vec<String>)]
+    pub macs: Vec<Mac>,
+    /// Serials of the hardware, as the device told them.
+    pub serials: Vec<String>,
+    /// The device's identity key.
+    #[schema(value_type = schema::KeyId)]
+    pub identity_key_id: KeyId,
 }
 
 /// One certificate.

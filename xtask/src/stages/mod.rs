@@ -75,11 +75,11 @@ pub(crate) fn run(named: &[Stage], workspace: &Workspace) -> Result<u8> {
         total += tally;
     }
 
+    // What was skipped counts as failed here, so that this line and the exit code say the same.
+    println!("{} passed, {} failed", total.passed, total.failed + total.skipped);
     for report in &reports {
         println!("{}", serde_json::to_string(report)?);
     }
-    // What was skipped counts as failed here, so that this line and the exit code say the same.
-    println!("{} passed, {} failed", total.passed, total.failed + total.skipped);
     Ok(if reports.iter().all(|report| report.ok) { 0 } else { 1 })
 }
 

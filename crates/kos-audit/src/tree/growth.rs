@@ -1,6 +1,6 @@
 //! Which tiles change when a tree grows, and what they hold then.
 
-use super::{HASH_BYTES, TILE_WIDTH, TREE_SIZE_MAX, Tile, TreeError, TreeHash, subtree_root, tile::TILE_HEIGHT};
+use super::{HASH_BYTES, TILE_WIDTH, TREE_SIZE_MAX, Tile, TreeError, TreeHash, subtree_root, tile::{LEVELS, TILE_HEIGHT}};
 
 /// A tree that grows from one size to another, as its tiles see it.
 ///
@@ -28,7 +28,7 @@ impl TileGrowth {
         let nodes_at = |level: u8, size: u64| size >> (u32::from(level) * TILE_HEIGHT);
         let grows = |level: &u8| nodes_at(*level, from) < nodes_at(*level, to);
         let partial = |level: u8| Tile::holding(level, nodes_at(level, from), from);
-        let reads = (0u8..7).take_while(grows).filter_map(partial).collect();
+        let reads = LEVELS.take_while(grows).filter_map(partial).collect();
         Ok(Self { from, to, reads })
     }
 
@@ -54,24 +54,21 @@ impl TileGrowth {
         }
         let mut grown = Vec::new();
         let mut new = leaves.to_vec();
-        let mut reads = self.reads.iter().zip(tiles.iter().map(AsRef::as_ref).chain(core::iter::repeat(&[][..])));
-        let mut reads = reads.by_ref().peekable();
-        for level in 0u8.. {
-            if new.is_empty() {
-                break;
-            }
+        for level in LEVELS {
             let mut row = Vec::with_capacity(usize::from(TILE_WIDTH) + new.len());
-            let mut index = (self.from >> (u32::from(level) * TILE_HEIGHT)) >> TILE_HEIGHT;
-            if let Some((tile, bytes)) = reads.next_if(|(tile, _)| tile.level() == level) {
-                row.extend(tile.hashes(bytes)?);
+            if let Some(at) = self.reads.iter().position(|tile| tile.level() == level) {
+                let bytes = tiles.get(at).map(AsRef::as_ref).unwrap_or_default();
+                row.extend(self.reads.get(at).map(|tile| tile.hashes(bytes)).transpose()?.into_iter().flatten());
             }
             row.append(&mut new);
+            let mut node = self.from >> (u32::from(level) * TILE_HEIGHT);
             for hashes in row.chunks(usize::from(TILE_WIDTH)) {
                 if hashes.len() == usize::from(TILE_WIDTH) {
                     new.push(subtree_root(hashes));
                 }
-                grown.extend(Tile::holding(level, index << TILE_HEIGHT, self.to).map(|tile| (tile, bytes_of(hashes))));
-                index += 1;
+                let tile = Tile::holding(level, node, self.to);
+                grown.extend(tile.map(|tile| (tile, bytes_of(hashes))));
+                node += u64::from(TILE_WIDTH);
             }
         }
         Ok(grown)

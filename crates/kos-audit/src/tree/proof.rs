@@ -30,8 +30,8 @@ pub fn verify_inclusion(
         }
         if node & 1 == 1 || node == last {
             root = node_hash(hash, &root);
-            // A right edge that stands alone is its own parent.
-            let alone = if node == 0 { 0 } else { node.trailing_zeros() };
+            // At the right edge a node without a sibling is its own parent.
+            let alone = node.trailing_zeros();
             (node, last) = (node >> alone, last >> alone);
         } else {
             root = node_hash(&root, hash);
@@ -69,7 +69,7 @@ pub fn verify_consistency(proof: &[TreeHash], old: &TreeHead, new: &TreeHead) ->
         if node & 1 == 1 || node == last {
             old_root = node_hash(hash, &old_root);
             new_root = node_hash(hash, &new_root);
-            let alone = if node == 0 { 0 } else { node.trailing_zeros() };
+            let alone = node.trailing_zeros();
             (node, last) = (node >> alone, last >> alone);
         } else {
             new_root = node_hash(&new_root, hash);

@@ -11,6 +11,9 @@ use super::{HASH_BYTES, TreeError, TreeHash};
 /// Levels of the tree that one tile spans.
 pub(crate) const TILE_HEIGHT: u32 = 8;
 
+/// Levels of tiles that the largest tree has.
+pub(crate) const LEVELS: core::ops::Range<u8> = 0..7;
+
 /// Hashes of a full tile, leaves of a full bundle.
 pub const TILE_WIDTH: u16 = 1 << TILE_HEIGHT;
 
@@ -37,8 +40,7 @@ impl Tile {
 
     /// Every tile of a tree of `size` leaves, level by level from the leaves up.
     pub fn all(size: u64) -> impl Iterator<Item = Self> {
-        let level = move |level| (0u64..).map_while(move |index| Self::wide(level, index, size)).peekable();
-        (0u8..7).map(level).take_while(|tiles| tiles.clone().peek().is_some()).flatten()
+        LEVELS.flat_map(move |level| (0..u64::MAX).map_while(move |index| Self::wide(level, index, size)))
     }
 
     /// Its level: 0 holds the hashes of leaves.

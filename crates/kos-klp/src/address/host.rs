@@ -8,9 +8,9 @@ use kos_base::{AuthorityName, DeviceId, digest::sha256_parts};
 use super::AddressError;
 
 /// Longest kDNS name, in characters (RFC 1035, without the trailing dot).
-pub const NAME_CHARS_MAX: usize = 253;
+const NAME_CHARS_MAX: usize = 253;
 /// Longest label of a kDNS name, in characters.
-pub const LABEL_CHARS_MAX: usize = 63;
+const LABEL_CHARS_MAX: usize = 63;
 
 const NODE_PREFIX: &str = "node~";
 

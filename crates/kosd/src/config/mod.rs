@@ -292,3 +292,6 @@ fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
     let best = known.iter().copied().min_by_key(likeness)?;
     (likeness(&best) <= 1 + best.len() / 4).then_some(best)
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,7 +79,7 @@ impl ErrorCounter {
     /// Counts one.
     pub fn count(&self) {
         // Saturates: four thousand million errors are as bad as any more.
-        drop(self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1)));
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1));
     }
 
     /// How many there are.
@@ -89,7 +89,7 @@ impl ErrorCounter {
 
     /// Takes off those that a heartbeat has told; later ones stay.
     pub fn told(&self, errors: u32) {
-        drop(self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(errors))));
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(errors)));
     }
 }
 

@@ -88,7 +88,7 @@ pub fn remove(path: &Path) -> Result<(), RootError> {
     }
 }
 
-/// Removes every file in the folder, overwritten first, and leaves the folder.
+/// Removes every file in the folder, overwritten first, and leaves the folder. One that is not there is empty.
 ///
 /// # Errors
 /// At the first that cannot be removed, after all others are.
@@ -101,6 +101,9 @@ pub fn empty(folder: &Path) -> Result<(), RootError> {
 /// # Errors
 /// As [`empty`].
 pub fn empty_except(folder: &Path, kept: &[&str]) -> Result<(), RootError> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
     let mut first = Ok(());
     for path in entries(folder)? {
         let name = path.file_name().unwrap_or_default();
@@ -135,11 +138,7 @@ pub fn sweep(folder: &Path) -> Result<(), RootError> {
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, RootError> {
     let unreadable = |error| RootError::unreadable(folder, error);
-    let listed = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        listed => listed.map_err(unreadable)?,
-    };
-    listed.map(|entry| entry.map(|entry| entry.path()).map_err(unreadable)).collect()
+    fs::read_dir(folder).map_err(unreadable)?.map(|entry| entry.map(|entry| entry.path()).map_err(unreadable)).collect()
 }
 
 fn unfinished_name(path: &Path) -> PathBuf {

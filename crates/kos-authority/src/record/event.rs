@@ -1,0 +1,279 @@
+//! The one function from changes to entries.
+
+use kos_audit::EventType;
+use kos_base::{DeviceId, DeviceState, EntryId, KeyId, Name, code};
+use kos_identity::registry::{self, Actor};
+use serde_json::{Map, Value, json};
+
+use super::{Change, SystemChange};
+
+/// An entry before it has an id, a place and a signature. What speaks of a person is not sealed yet.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Draft {
+    pub(crate) event: EventType,
+    pub(crate) about: About,
+    pub(crate) details: Map<String, Value>,
+    /// Values to be sealed into the details, under these keys.
+    pub(crate) people: Vec<(&'static str, Person)>,
+}
+
+/// What an entry is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    Authority,
+    Nothing,
+    Device(DeviceId),
+    Ticket(EntryId),
+    Issuer(KeyId),
+    Operator(Name),
+    Backup(String),
+}
+
+/// Somebody whom the log names only under seal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Person {
+    Operator(Name),
+    LocalUser(String),
+    Address(String),
+}
+
+impl Person {
+    /// The person behind an actor, if it is one.
+    pub(crate) fn behind(actor: &Actor) -> Option<Self> {
+        match actor {
+            Actor::Operator(name) => Some(Self::Operator(name.clone())),
+            Actor::LocalUser(user) => Some(Self::LocalUser(user.clone())),
+            Actor::Unknown(address) => Some(Self::Address(address.clone())),
+            Actor::Authority | Actor::Device(_) => None,
+        }
+    }
+
+    /// What the log says about them, once opened.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Operator(name) => name.as_ref(),
+            Self::LocalUser(text) | Self::Address(text) => text,
+        }
+    }
+
+    /// Under which their key is kept.
+    pub(crate) fn subject(&self) -> String {
+        let kind = match self {
+            Self::Operator(_) => "operator",
+            Self::LocalUser(_) => "local-user",
+            Self::Address(_) => "address",
+        };
+        format!("{kind} {}", self.text())
+    }
+}
+
+/// The entry that records this change.
+pub(crate) fn event_of(change: &Change) -> Draft {
+    match change {
+        Change::Registry(change) => registry_event(change),
+        Change::System(change) => system_event(change),
+    }
+}
+
+fn registry_event(change: &registry::Change) -> Draft {
+    use registry::Change as C;
+    match change {
+        C::TicketCreated { ticket, role, profile_cap, uses_max, expires_at } => draft(
+            EventType::TicketCreated,
+            About::Ticket(*ticket),
+            json!({"role": role, "profileCap": profile_cap, "usesMax": uses_max, "expiresAt": expires_at}),
+        ),
+        C::TicketRevoked { ticket } => draft(EventType::TicketRevoked, About::Ticket(*ticket), json!({})),
+        C::Refused { code, source, count } => {
+            let event = match *code {
+                code::enrolment::TICKET_PROOF => EventType::TicketProofFailed,
+                code::enrolment::RATE_LIMITED | code::config::OVERLOADED => EventType::RateLimited,
+                code::config::NOT_SIGNED_IN => EventType::AccessRefused,
+                _ => EventType::EnrolmentRefused,
+            };
+            let mut draft = draft(event, About::Nothing, json!({"code": code.to_string(), "count": count}));
+            draft.people.push(("networkAddress", Person::Address(source.clone())));
+            draft
+        }
+        C::DeviceWaiting { device, identity_key } => {
+            about(EventType::DevicePending, device, json!({"identityKeyId": identity_key}))
+        }
+        C::CloneSuspected { device, others, detail } => {
+            about(EventType::CloneAlert, device, json!({"others": others, "detail": detail}))
+        }
+        C::DeviceApproved { device, profile } => {
+            about(EventType::DeviceApproved, device, json!({"profile": profile}))
+        }
+        C::DeviceRejected { device, reason } => {
+            about(EventType::DeviceRejected, device, json!({"reason": reason}))
+        }
+        C::DeviceEnrolled { device, identity_key, role, profile, ticket } => about(
+            EventType::DeviceEnrolled,
+            device,
+            json!({"identityKeyId": identity_key, "role": role, "profile": profile, "ticketId": ticket}),
+        ),
+        C::CertificateIssued { device, issue, serial, key, not_after } => about(
+            EventType::CertificateIssued,
+            device,
+            json!({"issue": issue, "serial": hex(serial), "operationalKeyId": key, "notAfter": not_after}),
+        ),
+        C::DeviceActive { device, issue } => {
+            about(EventType::DeviceActive, device, json!({"issue": issue}))
+        }
+        C::CertificateRenewed { device, issue } => {
+            about(EventType::CertificateRenewed, device, json!({"issue": issue}))
+        }
+        C::IdentityRecovered { device, recoveries_left } => {
+            about(EventType::IdentityRecovered, device, json!({"recoveriesLeft": recoveries_left}))
+        }
+        C::CertificateRevoked { device, serial, reason } => about(
+            EventType::CertificateRevoked,
+            device,
+            json!({"serial": hex(serial), "reason": reason.as_str()}),
+        ),
+        C::HoldReleased { device, serial } => {
+            about(EventType::CertificateHoldReleased, device, json!({"serial": hex(serial)}))
+        }
+        C::RegenerateOrdered { device } => about(EventType::RegenerateOrdered, device, json!({})),
+        C::ChannelChanged { device, from, to } => {
+            about(EventType::ChannelChanged, device, json!({"from": from, "to": to}))
+        }
+        C::RoleChanged { device, from, to } => {
+            about(EventType::RoleChanged, device, json!({"from": from, "to": to}))
+        }
+        C::DeviceRenamed { device, to } => about(EventType::DeviceRenamed, device, json!({"to": to})),
+        C::DeviceTagged { device, tags } => about(EventType::DeviceTagged, device, json!({"tags": tags})),
+        C::StateChanged { device, from, to, reason } => about(
+            state_event(*from, *to),
+            device,
+            json!({"from": from, "to": to, "reason": reason}),
+        ),
+        C::RecoveriesRaised { device, to } => {
+            about(EventType::RecoveriesRaised, device, json!({"to": to}))
+        }
+        C::DecommissionOrdered { device, reason } => {
+            about(EventType::DecommissionOrdered, device, json!({"reason": reason}))
+        }
+        C::DeviceDecommissioned { device, wipe } => {
+            about(EventType::DeviceDecommissioned, device, json!({"wipe": wipe}))
+        }
+        C::BootloaderReported { device, locked, detail } => {
+            let event =
+                if *locked { EventType::BootloaderLocked } else { EventType::BootloaderLockFailed };
+            about(event, device, json!({"detail": detail}))
+        }
+        C::ImageAltered { device } => about(EventType::ImageAltered, device, json!({})),
+    }
+}
+
+/// A change of state is named after where it leads; one that leads nowhere is a ban, which is a mark beside the state.
+fn state_event(from: DeviceState, to: DeviceState) -> EventType {
+    match to {
+        _ if from == to => EventType::DeviceBanned,
+        DeviceState::Suspended => EventType::DeviceSuspended,
+        DeviceState::Quarantined => EventType::DeviceQuarantined,
+        DeviceState::Active | DeviceState::Pending => EventType::DeviceReinstated,
+        DeviceState::Decommissioning | DeviceState::Decommissioned => EventType::DeviceDecommissioned,
+        DeviceState::RenewalDue => EventType::DeviceRenewalDue,
+        DeviceState::Expired => EventType::DeviceExpired,
+        DeviceState::Unknown => EventType::DeviceForgotten,
+    }
+}
+
+fn system_event(change: &SystemChange) -> Draft {
+    use SystemChange as C;
+    match change {
+        C::Created { root, kid, orders } => draft(
+            EventType::AuthorityCreated,
+            About::Authority,
+            json!({"rootKeyId": root, "kidKeyId": kid, "orderKeyId": orders}),
+        ),
+        C::IssuerCertified { issuer, serial, not_after } => draft(
+            EventType::IssuerCertified,
+            About::Issuer(*issuer),
+            json!({"serial": hex(serial), "notAfter": not_after}),
+        ),
+        C::Started { version } => {
+            draft(EventType::AuthorityStarted, About::Authority, json!({"version": version}))
+        }
+        C::Stopped => draft(EventType::AuthorityStopped, About::Authority, json!({})),
+        C::ListenChanged { address, advertise } => draft(
+            EventType::ListenChanged,
+            About::Authority,
+            json!({"address": address, "advertise": advertise}),
+        ),
+        C::CrlPublished { issuer, number, entries } => draft(
+            EventType::CrlPublished,
+            About::Issuer(*issuer),
+            json!({"crlNumber": number, "entries": entries}),
+        ),
+        C::OperatorAdded { operator, name, role, key } => draft(
+            EventType::OperatorAdded,
+            About::Operator(name.clone()),
+            json!({"operatorId": operator, "role": role, "keyId": key}),
+        ),
+        C::OperatorRemoved { operator, name, key } => draft(
+            EventType::OperatorRemoved,
+            About::Operator(name.clone()),
+            json!({"operatorId": operator, "keyId": key}),
+        ),
+        C::BackupCreated { name, log_size } => {
+            draft(EventType::BackupCreated, About::Backup(name.clone()), json!({"logSize": log_size}))
+        }
+        C::DeviceForgotten { device } => about(EventType::DeviceForgotten, device, json!({})),
+        C::DeviceOnline { device } => about(EventType::DeviceOnline, device, json!({})),
+        C::DeviceOffline { device, last_heartbeat_at } => {
+            about(EventType::DeviceOffline, device, json!({"lastHeartbeatAt": last_heartbeat_at}))
+        }
+    }
+}
+
+fn about(event: EventType, device: &DeviceId, details: Value) -> Draft {
+    draft(event, About::Device(device.clone()), details)
+}
+
+fn draft(event: EventType, about: About, details: Value) -> Draft {
+    let details = match details {
+        Value::Object(members) => members,
+        other => Map::from_iter([("value".to_owned(), other)]),
+    };
+    Draft { event, about, details, people: Vec::new() }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::device_id;
+
+    #[test]
+    fn a_ban_and_each_state_have_a_word_of_their_own() {
+        use DeviceState::{Active, Pending, Quarantined, Suspended};
+        for (from, to, event) in [
+            (Active, Suspended, EventType::DeviceSuspended),
+            (Suspended, Active, EventType::DeviceReinstated),
+            (Active, Quarantined, EventType::DeviceQuarantined),
+            (Quarantined, Pending, EventType::DeviceReinstated),
+            (Active, Active, EventType::DeviceBanned),
+        ] {
+            let device = device_id(1);
+            let change = registry::Change::StateChanged { device, from, to, reason: "r".to_owned() };
+            assert_eq!(event_of(&change.into()).event, event, "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn an_address_never_stands_in_the_clear() {
+        let change = registry::Change::Refused {
+            code: code::enrolment::TICKET_PROOF,
+            source: "192.0.2.7".to_owned(),
+            count: 3,
+        };
+        let draft = event_of(&change.into());
+        assert!(!Value::Object(draft.details).to_string().contains("192.0.2.7"));
+        assert_eq!(draft.people, [("networkAddress", Person::Address("192.0.2.7".to_owned()))]);
+    }
+}

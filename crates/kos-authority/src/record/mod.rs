@@ -1,0 +1,63 @@
+//! What is recorded when something changes: the registry's changes, and those of the authority itself.
+//!
+//! [`event_of`] turns each change into exactly one entry of the audit log. It has no wildcard arm, so a new change
+//! does not compile until somebody has decided what the log says about it.
+
+mod event;
+
+use kos_api::operator::OperatorRole;
+use kos_base::{DeviceId, EntryId, KeyId, Name, Timestamp};
+use kos_identity::registry;
+
+pub(crate) use self::event::{About, Draft, Person, event_of};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// To a device, ticket or certificate.
+    Registry(registry::Change),
+    /// To the authority itself.
+    System(SystemChange),
+}
+
+impl From<registry::Change> for Change {
+    fn from(change: registry::Change) -> Self {
+        Self::Registry(change)
+    }
+}
+
+impl From<SystemChange> for Change {
+    fn from(change: SystemChange) -> Self {
+        Self::System(change)
+    }
+}
+
+/// One thing that happened to the authority itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are named after what they are, and each variant says what happened")]
+pub enum SystemChange {
+    /// It made its keys and began its log.
+    Created { root: KeyId, kid: KeyId, orders: KeyId },
+    /// An issuing CA got its certificate.
+    IssuerCertified { issuer: KeyId, serial: Vec<u8>, not_after: Timestamp },
+    /// It began to serve.
+    Started { version: &'static str },
+    /// It ended in order.
+    Stopped,
+    /// It listens elsewhere.
+    ListenChanged { address: String, advertise: Option<String> },
+    /// A revocation list was signed.
+    CrlPublished { issuer: KeyId, number: u64, entries: u64 },
+    /// An operator got a certificate.
+    OperatorAdded { operator: EntryId, name: Name, role: OperatorRole, key: KeyId },
+    /// An operator's certificate was revoked.
+    OperatorRemoved { operator: EntryId, name: Name, key: KeyId },
+    /// A backup was written.
+    BackupCreated { name: String, log_size: u64 },
+    /// A waiting device was forgotten.
+    DeviceForgotten { device: DeviceId },
+    /// A device reports again.
+    DeviceOnline { device: DeviceId },
+    /// A device has missed its heartbeats.
+    DeviceOffline { device: DeviceId, last_heartbeat_at: Timestamp },
+}
