@@ -114,7 +114,11 @@ impl SignedCheckpoint {
     /// checkpoint of this log. Keep it as evidence and get another.
     ///
     /// Cost: one signature check, and one a known witness's line.
-    pub fn verify(self, key: &LogKey, witnesses: &[WitnessKey]) -> Result<VerifiedCheckpoint, CheckpointError> {
+    pub fn verify(
+        self,
+        key: &LogKey,
+        witnesses: &[WitnessKey],
+    ) -> Result<VerifiedCheckpoint, CheckpointError> {
         let text = self.0.verified_text(key.note()).ok_or(CheckpointError::Signature)?;
         let checkpoint = Checkpoint::parse(text).ok_or(CheckpointError::Malformed)?;
         if &checkpoint.origin != key.origin() {

@@ -375,7 +375,8 @@ mod tests {
             let refused = Entry::from_json(bent.as_bytes());
             assert!(matches!(refused, Err(EntryError::Malformed(_) | EntryError::NotCanonical)), "{bent}");
         }
-        let without_target = json.replace(",\"target\":{\"id\":\"kdev-7f4ac30123456789\",\"type\":\"device\"}", "");
+        let without_target =
+            json.replace(",\"target\":{\"id\":\"kdev-7f4ac30123456789\",\"type\":\"device\"}", "");
         assert_eq!(Entry::from_json(without_target.as_bytes()), Err(EntryError::NotCanonical));
     }
 }

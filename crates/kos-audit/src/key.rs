@@ -205,7 +205,8 @@ impl NoteKey {
         if *type_byte != key_type.byte() {
             return Err(VerifierKeyError::Type);
         }
-        let public = PublicKey::from_raw(KeyAlgorithm::Ed25519, raw).map_err(|_| VerifierKeyError::Malformed)?;
+        let public =
+            PublicKey::from_raw(KeyAlgorithm::Ed25519, raw).map_err(|_| VerifierKeyError::Malformed)?;
         let key = Self::new(name, key_type, public)?;
         if HEXLOWER.encode(&key.id) == id { Ok(key) } else { Err(VerifierKeyError::Id) }
     }
@@ -232,7 +233,9 @@ impl fmt::Display for NoteKey {
 
 /// Whether `name` can stand in a signature line: not empty, no spaces, no `+`, nothing that deceives on a terminal.
 pub(crate) fn is_key_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '+') && printable(name, 255) == name
+    !name.is_empty()
+        && !name.contains(|c: char| c.is_whitespace() || c == '+')
+        && printable(name, 255) == name
 }
 
 #[cfg(test)]

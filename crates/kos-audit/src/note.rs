@@ -63,11 +63,8 @@ pub(crate) struct NoteSignature {
 impl Note {
     /// A note with one signature over `text`, which ends in a newline.
     pub(crate) fn signed(text: String, key: &NoteKey, signature: [u8; 64]) -> Self {
-        let signature = NoteSignature {
-            name: key.name().to_owned(),
-            key_id: key.id(),
-            signature: signature.to_vec(),
-        };
+        let signature =
+            NoteSignature { name: key.name().to_owned(), key_id: key.id(), signature: signature.to_vec() };
         Self { text, signatures: vec![signature] }
     }
 
@@ -92,11 +89,6 @@ impl Note {
             signatures.push(NoteSignature::parse(line).ok_or(NoteError::Malformed)?);
         }
         Ok(Self { text: format!("{text}\n"), signatures })
-    }
-
-    /// The text, with its final newline. Means nothing before a signature was verified.
-    pub(crate) fn unverified_text(&self) -> &str {
-        &self.text
     }
 
     /// The lines that carry the name and id of `key`.
@@ -160,7 +152,7 @@ mod tests {
     #[test]
     fn the_published_note_is_read_back() {
         check(PUBLISHED, Ok(1));
-        assert_eq!(Note::parse(PUBLISHED).unwrap().unverified_text(), "This is an example message.\n");
+        assert_eq!(Note::parse(PUBLISHED).unwrap().text, "This is an example message.\n");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!
 //! AES-256-GCM; the associated data bind subject, entry and place, so that a sealed value read anywhere else does not
 //! open. The subject's id is a hash of the key: GCM alone would let the writer prepare one box with two contents under
-//! two keys, and name another person to each reader. Plaintext is padded to multiples of [`BLOCK_BYTES`], so that a
+//! two keys, and name another person to each reader. Plaintext is padded to multiples of 32 bytes, so that a
 //! length does not tell a name.
 //!
 //! What it does not do: keep keys, draw nonces, hide which entries are of the same subject.
@@ -274,7 +274,11 @@ mod tests {
         for at in 0..value.sealed.len() {
             let mut changed = value.clone();
             changed.sealed[at] ^= 1;
-            assert_eq!(changed.open(&key(1), entry(1), Place::Actor), Err(PersonalError::Mismatch), "byte {at}");
+            assert_eq!(
+                changed.open(&key(1), entry(1), Place::Actor),
+                Err(PersonalError::Mismatch),
+                "byte {at}"
+            );
         }
         let short = Personal { sealed: vec![0; 11], ..value };
         assert_eq!(short.open(&key(1), entry(1), Place::Actor), Err(PersonalError::Mismatch));

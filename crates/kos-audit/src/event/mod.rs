@@ -154,8 +154,6 @@ events! {
     DeviceReinstated = "device_reinstated", Critical;
     /// A device may never come back.
     DeviceBanned = "device_banned", Critical;
-    /// The ban was lifted.
-    DeviceUnbanned = "device_unbanned", Critical;
     /// A certificate was revoked or put on hold.
     CertificateRevoked = "certificate_revoked", Critical;
     /// The hold on a certificate was lifted.
@@ -202,7 +200,8 @@ mod tests {
             let weight = if event.weight() == Weight::Critical { "critical" } else { "ordinary" };
             assert!(SPEC.contains(&format!("| `{event}` | {weight} |")), "{event} {weight}");
         }
-        let rows = SPEC.lines().filter(|line| line.contains("` | ordinary |") || line.contains("` | critical |"));
+        let rows =
+            SPEC.lines().filter(|line| line.contains("` | ordinary |") || line.contains("` | critical |"));
         assert_eq!(rows.count(), EventType::ALL.len());
     }
 

@@ -209,7 +209,9 @@ impl<'de> Deserialize<'de> for Actor {
             "local-user" => party.personal().map(Self::LocalUser),
             "unknown" if party.id.is_none() => Ok(Self::Unknown(None)),
             "unknown" => party.personal().map(|id| Self::Unknown(Some(id))),
-            other => Err(de::Error::custom(format_args!("`{}` is not a type of actor", printable(other, 40)))),
+            other => {
+                Err(de::Error::custom(format_args!("`{}` is not a type of actor", printable(other, 40))))
+            }
         }
     }
 }
@@ -226,7 +228,9 @@ impl<'de> Deserialize<'de> for Target {
             "operator" => party.personal().map(Self::Operator),
             "rule" => party.plain().map(Self::Rule),
             "backup" => party.plain().map(Self::Backup),
-            other => Err(de::Error::custom(format_args!("`{}` is not a type of target", printable(other, 40)))),
+            other => {
+                Err(de::Error::custom(format_args!("`{}` is not a type of target", printable(other, 40))))
+            }
         }
     }
 }

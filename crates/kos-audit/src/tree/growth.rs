@@ -1,6 +1,9 @@
 //! Which tiles change when a tree grows, and what they hold then.
 
-use super::{HASH_BYTES, TILE_WIDTH, TREE_SIZE_MAX, Tile, TreeError, TreeHash, subtree_root, tile::{LEVELS, TILE_HEIGHT}};
+use super::{
+    HASH_BYTES, TILE_WIDTH, TREE_SIZE_MAX, Tile, TreeError, TreeHash, subtree_root,
+    tile::{LEVELS, TILE_HEIGHT},
+};
 
 /// A tree that grows from one size to another, as its tiles see it.
 ///
@@ -58,7 +61,9 @@ impl TileGrowth {
             let mut row = Vec::with_capacity(usize::from(TILE_WIDTH) + new.len());
             if let Some(at) = self.reads.iter().position(|tile| tile.level() == level) {
                 let bytes = tiles.get(at).map(AsRef::as_ref).unwrap_or_default();
-                row.extend(self.reads.get(at).map(|tile| tile.hashes(bytes)).transpose()?.into_iter().flatten());
+                row.extend(
+                    self.reads.get(at).map(|tile| tile.hashes(bytes)).transpose()?.into_iter().flatten(),
+                );
             }
             row.append(&mut new);
             let mut node = self.from >> (u32::from(level) * TILE_HEIGHT);

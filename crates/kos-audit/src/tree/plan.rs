@@ -102,7 +102,8 @@ impl ProofPlan {
             rows.push((*tile, tile.hashes(bytes)?.collect::<Vec<_>>()));
         }
         let hash_of = |subtrees: &Vec<Node>| {
-            let roots = subtrees.iter().map(|node| node.hash(self.size, &rows)).collect::<Option<Vec<_>>>()?;
+            let roots =
+                subtrees.iter().map(|node| node.hash(self.size, &rows)).collect::<Option<Vec<_>>>()?;
             roots.into_iter().rev().reduce(|right, left| node_hash(&left, &right))
         };
         let hashes = self.hashes.iter().map(hash_of).collect::<Option<Vec<_>>>();

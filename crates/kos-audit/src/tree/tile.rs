@@ -73,7 +73,10 @@ impl Tile {
     ///
     /// # Errors
     /// When `bytes` do not have the length of its width.
-    pub fn hashes<'a>(&self, bytes: &'a [u8]) -> Result<impl ExactSizeIterator<Item = TreeHash> + 'a, TreeError> {
+    pub fn hashes<'a>(
+        &self,
+        bytes: &'a [u8],
+    ) -> Result<impl ExactSizeIterator<Item = TreeHash> + 'a, TreeError> {
         let (hashes, rest) = bytes.as_chunks::<HASH_BYTES>();
         if hashes.len() != usize::from(self.width) || !rest.is_empty() {
             let bytes_wanted = usize::from(self.width) * HASH_BYTES;

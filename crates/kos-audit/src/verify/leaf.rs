@@ -1,0 +1,66 @@
+//! One leaf, judged by itself: the part of a verification that costs, and that any number of threads can do at once.
+
+use core::fmt;
+
+use serde::Deserialize;
+
+use crate::{
+    entry::{Sequence, signed_json},
+    key::LogKey,
+    tree::{TreeHash, leaf_hash},
+};
+
+/// What a leaf says by itself: its hash, and its number in the log if the log's key signed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeafReading {
+    pub(super) hash: TreeHash,
+    pub(super) number: Result<u64, LeafFault>,
+}
+
+/// Why a leaf does not count as an entry of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeafFault {
+    /// The log's key did not sign it.
+    Signature,
+    /// The log's key signed it, and it is not an entry.
+    NotAnEntry,
+    /// It ends before it should.
+    Torn,
+}
+
+impl fmt::Display for LeafFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Signature => "the log's key did not sign what stands here",
+            Self::NotAnEntry => "what stands here is signed and not an entry",
+            Self::Torn => "what stands here ends inside an entry",
+        })
+    }
+}
+
+/// What verifying the order needs of an entry. Whatever else it says is covered by the signature; an event type that
+/// this version does not know is no reason to call a log damaged.
+#[derive(Deserialize)]
+struct Numbered {
+    sequence: Sequence,
+}
+
+impl LeafReading {
+    /// Hashes a leaf and checks its signature.
+    ///
+    /// Cost: one Ed25519 verification.
+    pub fn of(leaf: &[u8], key: &LogKey) -> Self {
+        let number = match signed_json(leaf, key) {
+            Ok(json) => serde_json::from_slice::<Numbered>(&json)
+                .map(|entry| entry.sequence.number())
+                .map_err(|_| LeafFault::NotAnEntry),
+            Err(_) => Err(LeafFault::Signature),
+        };
+        Self { hash: leaf_hash(leaf), number }
+    }
+
+    /// Stands for what is left of a leaf whose end is missing ([`crate::tree::Torn`]).
+    pub const fn torn() -> Self {
+        Self { hash: TreeHash::EMPTY, number: Err(LeafFault::Torn) }
+    }
+}

@@ -1,0 +1,147 @@
+//! What a verification found.
+
+use core::fmt;
+
+use kos_base::{Code, Timestamp, code};
+
+use crate::{key::Origin, tree::TreeHead};
+
+/// Most failures that a verdict describes; what a wholly foreign copy can make us write.
+pub const FAILURES_MAX: usize = 1000;
+
+/// What a verification of a log found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which log was asked for.
+    pub origin: Origin,
+    /// Size and root that the checkpoint signs; of what is there, when the checkpoint is not valid.
+    pub head: TreeHead,
+    /// When the checkpoint was signed; nothing when it is not valid.
+    pub checkpoint_time: Option<Timestamp>,
+    /// Leaves that were hashed into the tree.
+    pub entries_checked: u64,
+    /// Leaves whose signature was checked.
+    pub signatures_checked: u64,
+    /// What the verdict is worth.
+    pub assurance: Assurance,
+    /// What was found, by index, at most [`FAILURES_MAX`] of it.
+    pub failures: Vec<Failure>,
+    /// How much was found.
+    pub failures_found: u64,
+}
+
+impl Verdict {
+    /// Whether nothing was found.
+    pub const fn is_ok(&self) -> bool {
+        self.failures_found == 0
+    }
+}
+
+/// What a log was compared with. Later is stronger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Assurance {
+    /// Its own checkpoint only: whoever holds the key could have rewritten everything.
+    LocalIntegrity,
+    /// A checkpoint that somebody kept: what it covers was not rewritten since.
+    HeldCheckpoint,
+    /// A checkpoint that a witness cosigned: nobody was shown another log of this size.
+    Witnessed,
+}
+
+impl Assurance {
+    /// The word, as every output writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LocalIntegrity => "local-integrity",
+            Self::HeldCheckpoint => "held-checkpoint",
+            Self::Witnessed => "witnessed",
+        }
+    }
+}
+
+/// One thing that is wrong with a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Index that the entry has in the signed log, or where something stands that is no entry of it; nothing when it is
+    /// the log as a whole.
+    pub index: Option<u64>,
+    /// What was done.
+    pub kind: FailureKind,
+    /// In words.
+    pub detail: String,
+}
+
+/// What can be wrong with a log (AUD-64).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FailureKind {
+    /// An entry, or its hash in a tile, is not what it was.
+    Edited,
+    /// Entries are missing, and later ones are there.
+    Deleted,
+    /// Entries stand elsewhere than they were signed for, or twice.
+    Reordered,
+    /// The last entries are missing.
+    Truncated,
+    /// The log holds other entries than the checkpoint signs.
+    Forked,
+    /// The log is an older state of itself.
+    Rewound,
+    /// A file ends inside an entry, a hash or a note, or is missing.
+    Torn,
+    /// The log's key did not sign what the log holds.
+    BadSignature,
+}
+
+impl FailureKind {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Edited,
+        Self::Deleted,
+        Self::Reordered,
+        Self::Truncated,
+        Self::Forked,
+        Self::Rewound,
+        Self::Torn,
+        Self::BadSignature,
+    ];
+
+    /// The word, as every output writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Edited => "edited",
+            Self::Deleted => "deleted",
+            Self::Reordered => "reordered",
+            Self::Truncated => "truncated",
+            Self::Forked => "forked",
+            Self::Rewound => "rewound",
+            Self::Torn => "torn",
+            Self::BadSignature => "bad-signature",
+        }
+    }
+
+    /// Its code.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Edited => code::audit::LOG_EDITED,
+            Self::Deleted => code::audit::LOG_DELETED,
+            Self::Reordered => code::audit::LOG_REORDERED,
+            Self::Truncated => code::audit::LOG_TRUNCATED,
+            Self::Forked => code::audit::LOG_FORKED,
+            Self::Rewound => code::audit::LOG_REWOUND,
+            Self::Torn => code::audit::LOG_TORN,
+            Self::BadSignature => code::audit::LOG_SIGNATURE,
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for Assurance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
