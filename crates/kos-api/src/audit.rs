@@ -127,8 +127,10 @@ pub struct AuditVerdict {
     pub signatures_checked: u64,
     /// What the answer is worth.
     pub assurance: Assurance,
-    /// What was found, by index.
+    /// What was found, by index, at most 1 000 of it.
     pub failures: Vec<LogFailure>,
+    /// How much was found.
+    pub failures_found: u64,
 }
 
 impl Kind for AuditVerdict {

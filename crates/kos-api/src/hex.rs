@@ -32,24 +32,23 @@ impl Digest {
     }
 }
 
-/// Serial number of a certificate: its magnitude, big-endian, without leading zero bytes.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Serial(Vec<u8>);
+/// Serial number of a certificate: 128 bits, always written with 32 digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Serial([u8; 16]);
 
 impl Serial {
-    /// Longest serial that RFC 5280 allows, in bytes.
-    pub const BYTES_MAX: usize = 20;
-
-    /// Takes the bytes of a DER INTEGER or of a magnitude over; leading zeros fall away. Nothing when they are none or
-    /// too many.
+    /// Takes a magnitude over, big-endian, with or without leading zeros. Nothing when it is zero or has more than 128
+    /// bits, which no certificate of kOS has.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let start = bytes.iter().position(|b| *b != 0)?;
         let magnitude = bytes.get(start..)?;
-        (magnitude.len() <= Self::BYTES_MAX).then(|| Self(magnitude.to_vec()))
+        let mut padded = [0; 16];
+        padded.get_mut(16_usize.checked_sub(magnitude.len())?..)?.copy_from_slice(magnitude);
+        Some(Self(padded))
     }
 
-    /// The magnitude, big-endian, without leading zero bytes.
-    pub fn as_bytes(&self) -> &[u8] {
+    /// The 16 bytes, big-endian.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }
@@ -85,7 +84,8 @@ impl FromStr for Serial {
     type Err = NotHex;
 
     fn from_str(s: &str) -> Result<Self, NotHex> {
-        Self::from_bytes(&decode(s)?).filter(|serial| serial.to_string() == s).ok_or(NotHex)
+        let bytes: [u8; 16] = decode(s)?.try_into().map_err(|_| NotHex)?;
+        Self::from_bytes(&bytes).ok_or(NotHex)
     }
 }
 
@@ -155,10 +155,12 @@ mod tests {
         for bad in ["", "0A", &"0A".repeat(32), &"0a".repeat(31), &"0a".repeat(33), "0", &"zz".repeat(32)] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
-        assert_eq!("0fab".parse(), Ok(Serial(vec![0x0f, 0xab])));
-        for bad in ["", "00", "000f", "f", &"ff".repeat(21)] {
+        assert_eq!("0f".repeat(16).parse(), Ok(Serial([15; 16])));
+        for bad in ["", "0f", &"00".repeat(16), &"0F".repeat(16), &"0f".repeat(17)] {
             assert!(bad.parse::<Serial>().is_err(), "{bad}");
         }
-        assert_eq!(Serial::from_bytes(&[0, 0x80]).unwrap().to_string(), "80");
+        let short = Serial::from_bytes(&[0, 0x80]).unwrap();
+        assert_eq!(short.to_string(), format!("{}80", "00".repeat(15)));
+        assert_eq!((Serial::from_bytes(&[]), Serial::from_bytes(&[1; 17])), (None, None));
     }
 }

@@ -127,15 +127,20 @@ pub struct Party {
     #[serde(rename = "type")]
     #[schema(example = "device")]
     pub kind: String,
-    /// Which one.
+    /// Which one; nothing for a stranger, and for a person whose data was erased.
     #[schema(example = "kdev-7f4ac30123456789")]
-    pub id: String,
+    pub id: Option<String>,
 }
 
 impl Party {
     /// The `kind` called `id`.
     pub fn new(kind: impl Into<String>, id: &(impl fmt::Display + ?Sized)) -> Self {
-        Self { kind: kind.into(), id: id.to_string() }
+        Self { kind: kind.into(), id: Some(id.to_string()) }
+    }
+
+    /// A `kind` of whom no more is known.
+    pub fn nameless(kind: impl Into<String>) -> Self {
+        Self { kind: kind.into(), id: None }
     }
 }
 

@@ -42,7 +42,7 @@ text_schema! {
         |o| o.pattern(Some("^k:[a-z0-9.-]{1,63}/kdev-[0-9a-v]{16}/[0-9]{3,}$"));
     KeyId: "SHA-256 of a key's SubjectPublicKeyInfo.", |o| o.pattern(Some("^[0-9a-f]{64}$"));
     Digest: "SHA-256.", |o| o.pattern(Some("^[0-9a-f]{64}$"));
-    Serial: "Serial number of a certificate, without leading zero bytes.", |o| o.pattern(Some("^[0-9a-f]{2,40}$"));
+    Serial: "Serial number of a certificate.", |o| o.pattern(Some("^[0-9a-f]{32}$"));
     Signature: "A signature.", |o| o.pattern(Some("^([0-9a-f]{2})+$"));
     EntryId: "A UUIDv7.", |o| o.pattern(Some("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"));
     Timestamp: "RFC 3339, UTC, with milliseconds.",

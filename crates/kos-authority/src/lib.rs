@@ -1,6 +1,36 @@
-//! The server: CA, orchestrator, store, API.
+//! The authority: certificates, enrolment, registry, audit log and API of a fleet, in one process and one folder.
+//!
+//! [`Authority`] is opened from its folder and served until told to stop. Inside, every change takes one way:
+//!
+//! ```text
+//! API, enrolment, timers -> kos_identity decides (pure) -> writer: one transaction { records, signed log entries,
+//! checkpoint } -> answer
+//! ```
+//!
+//! [`store`] keeps rows that cannot be changed unnoticed, [`writer`] is the only one who writes them, [`record`] says
+//! what the log gets for each change, [`log`] grows and publishes the tree, [`revocation`] knows what is revoked and
+//! publishes it, `server` is everything that listens.
+//!
+//! Invariants: no change without an entry; no answer before both are on the disk; every certificate is issued by the
+//! machines of `kos_identity` and recorded in the same transaction.
 
+mod authority;
+pub mod clock;
+mod files;
+mod fleet;
+pub mod keys;
+pub mod log;
+pub mod metrics;
+pub mod presence;
+mod reception;
+pub mod record;
+pub mod revocation;
+mod server;
+pub mod settings;
 pub mod store;
+pub mod writer;
 
 #[cfg(test)]
 mod fixtures;
+
+pub use authority::{Age, Authority, Options, PortChoice, StartError};

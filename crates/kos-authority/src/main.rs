@@ -1,3 +1,9 @@
-//! The server: CA, orchestrator, store, API.
+//! The authority: `kos-authority init|serve [--data DIR] [--port-base N]`.
 
-fn main() {}
+mod program;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    program::run()
+}

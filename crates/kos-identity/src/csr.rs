@@ -21,7 +21,7 @@ use x509_cert::{name::Name, request::CertReq, request::CertReqInfo, request::Ver
 
 use crate::certificate::{
     SigningError,
-    signed::{Signed, ToBeSigned},
+    signed::{Signed, ToBeSigned, algorithm},
 };
 
 /// A request before its signature.
@@ -55,6 +55,11 @@ pub enum CsrError {
     /// A key that kOS does not use.
     #[error(transparent)]
     Key(#[from] PublicKeyError),
+    /// Signed with an algorithm that does not go with its key.
+    #[error(
+        "the certificate request is signed with another algorithm than its key goes with (P-384 with SHA-384)"
+    )]
+    Algorithm,
     /// Signed by another key than the one that it asks a certificate for.
     #[error("the certificate request is not signed by its own key")]
     Possession(#[from] BadSignature),
@@ -114,6 +119,9 @@ impl Request {
             return Err(CsrError::Attributes);
         }
         let public_key = PublicKey::from_spki_der(&request.info.public_key.to_der()?)?;
+        if request.algorithm != algorithm(public_key.algorithm()) {
+            return Err(CsrError::Algorithm);
+        }
         Signed::read(der)?.verify(&public_key)?;
         Ok(VerifiedRequest { public_key, digest: sha256(der) })
     }

@@ -283,7 +283,7 @@ impl<'b, C> Decode<'b, C> for Claims {
         if d.map()? != Some(CLAIM_COUNT) {
             return Err(wrong("a kID has nine claims"));
         }
-        let mut label = |d: &mut Decoder<'b>, wanted: i64| match d.int()? {
+        let label = |d: &mut Decoder<'b>, wanted: i64| match d.int()? {
             label if label == Int::from(wanted) => Ok(()),
             _ => Err(wrong("a claim that a kID does not have")),
         };
@@ -327,3 +327,6 @@ impl<'b, C> Decode<'b, C> for Claims {
         Ok(Self { subject, audience, expires_at, not_before, issued_at, id, holder, traits })
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -16,4 +16,6 @@ pub mod ocsp;
 pub mod registry;
 
 #[cfg(test)]
+mod test_authority;
+#[cfg(test)]
 mod test_keys;

@@ -2,6 +2,7 @@
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use kos_base::Secret;
+use zeroize::Zeroize as _;
 
 /// Length of what is expanded, in bytes.
 struct Length(usize);
@@ -15,6 +16,11 @@ impl KeyType for Length {
 /// A pseudo-random key that others are expanded from.
 pub(crate) struct Root(Prk);
 
+/// The cryptographic library failed to derive a key. It has no reason to; what needed the key cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a key could not be derived")]
+pub struct DerivationError;
+
 impl Root {
     /// HKDF-Extract.
     pub(crate) fn extract(salt: &[u8], secret: &Secret<32>) -> Self {
@@ -26,14 +32,12 @@ impl Root {
         Self(Prk::new_less_safe(HKDF_SHA256, secret.expose()))
     }
 
-    /// HKDF-Expand to `N` bytes, at most 8 160.
-    pub(crate) fn expand<const N: usize>(&self, info: &[&[u8]]) -> Secret<N> {
+    /// HKDF-Expand to `N` bytes.
+    pub(crate) fn expand<const N: usize>(&self, info: &[&[u8]]) -> Result<Secret<N>, DerivationError> {
         let mut out = [0; N];
-        // It fails only past 255 blocks, which no N of ours reaches; a key of zeros must not come out even then.
         let filled = self.0.expand(info, Length(N)).and_then(|okm| okm.fill(&mut out));
-        debug_assert!(filled.is_ok(), "HKDF-Expand to {N} bytes");
         let secret = Secret::new(out);
-        out.fill(0);
-        secret
+        out.zeroize();
+        filled.map(|()| secret).map_err(|_| DerivationError)
     }
 }

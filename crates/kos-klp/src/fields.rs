@@ -33,6 +33,13 @@ pub(crate) fn read_map<'b>(
     Ok(())
 }
 
+/// What minicbor says, or what one of our own readers said to it.
+pub(crate) fn reason(error: &Error) -> String {
+    use core::error::Error as _;
+    let said = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    said.trim_start_matches("decode error: ").to_owned()
+}
+
 /// Reads exactly `N` bytes.
 pub(crate) fn read_bytes<const N: usize>(d: &mut Decoder<'_>) -> Result<[u8; N], Error> {
     d.bytes()?.try_into().map_err(|_| Error::message("a byte string of the wrong length"))

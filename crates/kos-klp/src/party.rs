@@ -65,7 +65,9 @@ impl<'a> PartyRef<'a> {
         let party = Self(text);
         let valid = text.len() <= PARTY_BYTES_MAX
             && match party.kind() {
-                PartyKind::Device { authority, device } => is_authority(authority) && device.parse::<DeviceId>().is_ok(),
+                PartyKind::Device { authority, device } => {
+                    is_authority(authority) && device.parse::<DeviceId>().is_ok()
+                }
                 PartyKind::Authority(authority) | PartyKind::Everyone(authority) => is_authority(authority),
                 PartyKind::Did(did) => is_did(did),
             };
@@ -232,7 +234,10 @@ mod tests {
                 "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK",
                 PartyKind::Did("did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"),
             ),
-            ("did:web:example.com%3A8443:user:alice", PartyKind::Did("did:web:example.com%3A8443:user:alice")),
+            (
+                "did:web:example.com%3A8443:user:alice",
+                PartyKind::Did("did:web:example.com%3A8443:user:alice"),
+            ),
         ] {
             let party = PartyRef::parse(text).unwrap();
             assert_eq!(party.kind(), kind);

@@ -201,7 +201,7 @@ impl Eviction {
     /// Ends when the connection has to go; never once it is established.
     pub async fn wait(self) {
         if self.0.await.is_err() {
-            pending().await
+            pending::<()>().await;
         }
     }
 }
@@ -222,7 +222,8 @@ where
                     let (permit, eviction) = gate.admit(peer.ip());
                     // Without it small answers wait for acknowledgements; a failure shows at the next write.
                     let _ = stream.set_nodelay(true);
-                    let handling = handle(stream, peer, permit);
+                    // Boxed, because a select holds what it polls twice.
+                    let handling = Box::pin(handle(stream, peer, permit));
                     connections.spawn(async move {
                         tokio::select! {
                             () = eviction.wait() => {}

@@ -156,8 +156,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_with_known_addresses_is_judged_by_its_name() {
-        let target =
-            Target { endpoint: "attic.local:8641".parse().unwrap(), addresses: vec!["192.0.2.1".parse().unwrap()] };
+        let target = Target {
+            endpoint: "attic.local:8641".parse().unwrap(),
+            addresses: vec!["192.0.2.1".parse().unwrap()],
+        };
         let by = |pattern: &str| Dialler::restricted_to(vec![pattern.parse().unwrap()]);
         let found = by("*.local").resolve(&target).await.unwrap();
         assert_eq!(found, ["192.0.2.1:8641".parse().unwrap()]);

@@ -180,7 +180,7 @@ where
 /// Writes frames made with [`append`] and flushes them.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub async fn write_bytes<W>(io: &mut W, frames: &[u8], deadline: Duration) -> Result<(), FrameError>
 where
     W: AsyncWrite + Unpin,

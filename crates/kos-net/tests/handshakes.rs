@@ -1,18 +1,14 @@
 //! Who gets through the one TLS port, and who does not: both ends are ours, the sockets are real.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
+
 mod attic;
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use attic::{Authority, Holder, NOW, stranger};
-use kos_base::KeyAlgorithm;
-use kos_identity::{
-    certificate::Certificate,
-    chain::{ChainError, Clock},
-};
+use kos_base::{KeyAlgorithm, Timestamp};
+use kos_identity::chain::{ChainError, Clock};
 use kos_net::{
     endpoints::Host,
     keys::SigningKey,
@@ -34,8 +30,7 @@ async fn handshake(server: &ServerTls, client: &ClientTls, protocol: Protocol) -
     let at = listener.local_addr().unwrap();
     let host: Host = "attic.local".parse().unwrap();
     let serving = async { server.accept(listener.accept().await.unwrap().0).await };
-    let connecting =
-        async { client.connect(TcpStream::connect(at).await.unwrap(), &host, protocol).await };
+    let connecting = async { client.connect(TcpStream::connect(at).await.unwrap(), &host, protocol).await };
     tokio::join!(serving, connecting)
 }
 
@@ -133,8 +128,8 @@ async fn a_certificate_counts_only_while_the_servers_clock_says_so() {
         (NOW.unix_s() + 400 * day, "expired"),
         (4_102_444_800, "expired"),
     ] {
-        let listener_clock = Arc::new(move || Clock::Trusted(kos_base::Timestamp::from_unix_s(at)));
-        let server = ServerTls::new(listener_clock, attic.server().certified, server.trust()).unwrap();
+        let clock = Arc::new(move || Clock::Trusted(Timestamp::from_unix_s(at)));
+        let server = ServerTls::new(clock, attic.server().certified, server.trust()).unwrap();
         match handshake(&server, &client, Protocol::Klp).await.0 {
             Ok(_) => assert_eq!(wanted, "ok"),
             Err(HandshakeError::Peer(error)) => assert!(error.to_string().contains(wanted), "{error}"),
@@ -152,7 +147,7 @@ async fn a_client_goes_only_to_the_server_that_it_expects() {
     let bob = attic.operator_identity("bob");
     let revoked = attic.server();
     let revoked_server =
-        ServerTls::new(attic.clock_source(), Arc::clone(&revoked.certified), attic.trust()).unwrap();
+        ServerTls::new(attic.clock(), Arc::clone(&revoked.certified), attic.trust()).unwrap();
     let wants = |expectation| attic.client_expecting(Some(stranger().1), expectation);
     let peer = |trust, identity| Expectation::Peer { trust, identity };
     for (what, server, expectation, wanted) in [
@@ -162,7 +157,12 @@ async fn a_client_goes_only_to_the_server_that_it_expects() {
         ("no pin", &server, Expectation::Pins(Vec::new()), Err("pinned")),
         ("unconfirmed", &server, Expectation::Unconfirmed, Ok(())),
         ("other root", &server, peer(cellar.trust(), attic.identity()), Err("no path")),
-        ("other name", &server, peer(trust.clone(), cellar.identity()), Err("names `spiffe://attic/authority`")),
+        (
+            "other name",
+            &server,
+            peer(trust.clone(), cellar.identity()),
+            Err("names `spiffe://attic/authority`"),
+        ),
         ("other kind", &server, peer(trust.clone(), bob), Err("names `spiffe://attic/authority`")),
         ("revoked", &revoked_server, peer(attic.trust_without(&revoked), attic.identity()), Err("revoked")),
     ] {
@@ -180,7 +180,7 @@ async fn a_client_goes_only_to_the_server_that_it_expects() {
 #[tokio::test]
 async fn an_operator_cannot_play_the_server_not_even_under_a_pin() {
     let attic = Authority::new("attic");
-    let impostor = ServerTls::new(attic.clock_source(), attic.operator("eve").certified, attic.trust()).unwrap();
+    let impostor = ServerTls::new(attic.clock(), attic.operator("eve").certified, attic.trust()).unwrap();
     for expectation in [Expectation::Pins(vec![attic.pin()]), Expectation::Unconfirmed] {
         let client = attic.client_expecting(None, expectation);
         let refused = handshake(&impostor, &client, Protocol::Enrolment).await.1.unwrap_err();
@@ -196,12 +196,12 @@ async fn a_device_without_a_clock_reaches_its_pinned_authority() {
     let attic = Authority::new("attic");
     let server = attic.server_tls();
     let mut client = attic.client_expecting(Some(stranger().1), Expectation::Pins(vec![attic.pin()]));
-    let expired = kos_base::Timestamp::from_unix_s(4_102_444_800);
+    let expired = Timestamp::from_unix_s(4_102_444_800);
     for (clock, ok) in [
         (Clock::Untrusted, true),
-        (Clock::Floor(kos_base::Timestamp::default()), true),
+        (Clock::Floor(Timestamp::default()), true),
         (Clock::Floor(expired), false),
-        (Clock::Trusted(kos_base::Timestamp::default()), false),
+        (Clock::Trusted(Timestamp::default()), false),
     ] {
         client.clock = Arc::new(move || clock);
         let (_, connected) = handshake(&server, &client, Protocol::Enrolment).await;
@@ -236,7 +236,6 @@ async fn a_certificate_without_its_key_is_worthless() {
         let refused = handshake(&server, &client, protocol).await.0.unwrap_err();
         assert!(matches!(refused, HandshakeError::Tls(_)), "{refused:?}");
     }
-    assert!(Certificate::parse(&certified.cert[0]).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,5 +264,4 @@ async fn garbage_is_refused_at_once() {
         let refused = server.accept(near).await.unwrap_err();
         assert!(matches!(refused, HandshakeError::Tls(_)), "{refused:?}");
     }
-    attic.clock.store(0, Ordering::Relaxed);
 }

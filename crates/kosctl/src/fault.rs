@@ -27,7 +27,7 @@ pub enum Fault {
         reason: String,
     },
     /// The server did not answer in time.
-    #[error("{server}: no answer within {} s", .after.as_secs())]
+    #[error("{server}: no answer within {}", length(*.after))]
     TimedOut {
         /// Which.
         server: String,
@@ -35,7 +35,7 @@ pub enum Fault {
         after: Duration,
     },
     /// What was ordered did not happen while we waited.
-    #[error("{what} did not happen within {} s", .after.as_secs())]
+    #[error("{what} did not happen within {}", length(*.after))]
     NotInTime {
         /// What we waited for.
         what: String,
@@ -206,6 +206,14 @@ impl Fault {
     }
 }
 
+fn length(span: Duration) -> String {
+    if span < Duration::from_secs(1) {
+        format!("{} ms", span.as_millis())
+    } else {
+        format!("{} s", span.as_secs())
+    }
+}
+
 /// What an IO error means, in our words.
 pub(crate) fn reason(error: &io::Error) -> &'static str {
     use io::ErrorKind as Kind;
@@ -246,6 +254,6 @@ mod tests {
         let source = io::Error::from_raw_os_error(2);
         let failure = Fault::Unreadable { path: "/nope".into(), source }.failure();
         assert_eq!(failure.detail.as_deref(), Some("`/nope`: there is nothing of this name"));
-        assert_eq!(failure.object.map(|o| o.id).as_deref(), Some("/nope"));
+        assert_eq!(failure.object.and_then(|o| o.id).as_deref(), Some("/nope"));
     }
 }

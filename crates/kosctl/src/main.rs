@@ -1,3 +1,7 @@
-//! The operator's hand: an API client library and a program around it.
+//! The operator's hand: a library that calls the API of an authority or a device, and the program around it.
 
-fn main() {}
+use std::{env, process::ExitCode};
+
+fn main() -> ExitCode {
+    ExitCode::from(kosctl::run(env::args_os()))
+}

@@ -21,8 +21,20 @@ const ASSIGNED_BY_MAKER: &str = "0";
 
 /// What makers write where a serial should be. Compared in lower case, without spaces and punctuation.
 const PLACEHOLDERS: [&str; 14] = [
-    "tobefilledbyoem", "defaultstring", "systemserialnumber", "baseboardserialnumber", "serialnumber",
-    "notspecified", "notapplicable", "notavailable", "none", "na", "oem", "invalid", "unknown", "empty",
+    "tobefilledbyoem",
+    "defaultstring",
+    "systemserialnumber",
+    "baseboardserialnumber",
+    "serialnumber",
+    "notspecified",
+    "notapplicable",
+    "notavailable",
+    "none",
+    "na",
+    "oem",
+    "invalid",
+    "unknown",
+    "empty",
 ];
 
 /// The facts of the machine whose root is `host`, or those that the configuration says instead.
@@ -51,7 +63,8 @@ fn macs(host: &Path) -> Vec<Mac> {
 }
 
 fn serials(host: &Path) -> Vec<String> {
-    let read = |path: &str| fs::read(host.join(path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let read =
+        |path: &str| fs::read(host.join(path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let firmware = [
         "sys/class/dmi/id/product_serial",
         "sys/class/dmi/id/board_serial",
@@ -72,7 +85,8 @@ fn chip_serial(cpuinfo: &str) -> Option<String> {
 /// The serial without the white space and zero byte around it, unless it is a placeholder.
 fn genuine(text: &str) -> Option<String> {
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
-    let letters: String = text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let letters: String =
+        text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     let one_letter = letters.chars().next().is_none_or(|first| letters.chars().all(|c| c == first));
     let counted = matches!(letters.as_str(), "0123456789" | "123456789" | "1234567890" | "12345678");
     let shown = text.len() <= SERIAL_BYTES_MAX && text.chars().all(kos_base::text::is_safe);
@@ -109,10 +123,10 @@ mod tests {
             put(host.path(), &format!("sys/class/net/{card}/addr_assign_type"), assigned);
         }
         let facts = collect(host.path(), &config(""));
-        assert_eq!(facts.macs.iter().map(Mac::to_string).collect::<Vec<_>>(), [
-            "00:1a:2b:00:00:01",
-            "00:1a:2b:00:00:02"
-        ]);
+        assert_eq!(
+            facts.macs.iter().map(Mac::to_string).collect::<Vec<_>>(),
+            ["00:1a:2b:00:00:01", "00:1a:2b:00:00:02"]
+        );
     }
 
     #[test]
@@ -124,8 +138,20 @@ mod tests {
         put(host.path(), "proc/cpuinfo", "processor\t: 0\nSerial\t\t: 10000000abcdef01\nModel : x\n");
         assert_eq!(collect(host.path(), &config("")).serials, ["10000000abcdef01", "PF3XYZ12"]);
         for junk in [
-            "", " ", "\0", "0", "00000000", "xxxxxxx", "Default string", "System Serial Number", "Not Specified",
-            "N/A", "None", "123456789", "a\x1b[31mb", &"x1".repeat(33),
+            "",
+            " ",
+            "\0",
+            "0",
+            "00000000",
+            "xxxxxxx",
+            "Default string",
+            "System Serial Number",
+            "Not Specified",
+            "N/A",
+            "None",
+            "123456789",
+            "a\x1b[31mb",
+            &"x1".repeat(33),
         ] {
             assert_eq!(genuine(junk), None, "{junk:?}");
         }

@@ -145,7 +145,8 @@ fn signer(root: &Root, config: &Config) -> Result<Option<PublicKey>, ImageError>
     let Some(pem) = file::read(&root.image_signer())? else { return Ok(None) };
     let text = core::str::from_utf8(&pem).map_err(|_| ImageError::Signer)?;
     let body = text.trim().strip_prefix("-----BEGIN PUBLIC KEY-----");
-    let body = body.and_then(|body| body.strip_suffix("-----END PUBLIC KEY-----")).ok_or(ImageError::Signer)?;
+    let body =
+        body.and_then(|body| body.strip_suffix("-----END PUBLIC KEY-----")).ok_or(ImageError::Signer)?;
     let base64: String = body.split_ascii_whitespace().collect();
     let der = data_encoding::BASE64.decode(base64.as_bytes()).map_err(|_| ImageError::Signer)?;
     PublicKey::from_spki_der(&der).map(Some).map_err(|_| ImageError::Signer)

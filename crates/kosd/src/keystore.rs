@@ -21,6 +21,15 @@ use zeroize::Zeroizing;
 
 use crate::root::{self, Kind, RootError, file};
 
+/// Every slot.
+const SLOTS: [KeySlot; 5] = [
+    KeySlot::Identity,
+    KeySlot::Operational(Slot::A),
+    KeySlot::Operational(Slot::B),
+    KeySlot::Agreement(Slot::A),
+    KeySlot::Agreement(Slot::B),
+];
+
 /// Why a key cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum KeystoreError {
@@ -104,7 +113,8 @@ impl Keystore {
         let content = root::open(Kind::AgreementKey, &path, &bytes)?;
         let secret = <[u8; 32]>::try_from(content).map(Zeroizing::new);
         let secret = secret.map_err(|_| RootError::Damaged { path: path.clone() })?;
-        AgreementSecret::from_secret(Secret::new(*secret)).map_err(|source| KeystoreError::Key { path, source })
+        AgreementSecret::from_secret(Secret::new(*secret))
+            .map_err(|source| KeystoreError::Key { path, source })
     }
 
     /// Overwrites and removes the key in `slot`, durably. An empty slot is as good as an erased one.
@@ -113,6 +123,14 @@ impl Keystore {
     /// When the system refuses.
     pub fn erase(&self, slot: KeySlot) -> Result<(), KeystoreError> {
         Ok(file::remove(&self.path(slot))?)
+    }
+
+    /// Erases every key, the identity key first: without it the others are worth nothing.
+    ///
+    /// # Errors
+    /// At the first that cannot be erased.
+    pub fn erase_all(&self) -> Result<(), KeystoreError> {
+        SLOTS.into_iter().try_for_each(|slot| self.erase(slot))
     }
 
     fn path(&self, slot: KeySlot) -> PathBuf {
@@ -139,14 +157,6 @@ mod tests {
     use kos_base::code;
 
     use super::*;
-
-    const SLOTS: [KeySlot; 5] = [
-        KeySlot::Identity,
-        KeySlot::Operational(Slot::A),
-        KeySlot::Operational(Slot::B),
-        KeySlot::Agreement(Slot::A),
-        KeySlot::Agreement(Slot::B),
-    ];
 
     fn public(keys: &Keystore, slot: KeySlot) -> Result<Vec<u8>, KeystoreError> {
         match slot {
@@ -176,6 +186,8 @@ mod tests {
             keys.erase(slot).unwrap();
             assert!(matches!(public(&keys, slot), Err(KeystoreError::Missing { .. })), "{slot:?}");
         }
+        keys.make(KeySlot::Agreement(Slot::B)).unwrap();
+        keys.erase_all().unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 

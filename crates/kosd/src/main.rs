@@ -1,3 +1,9 @@
-//! The device daemon: drives the machines on a device.
+//! The device daemon: `kosd enroll|run|status|id|decommission [--root DIR]`.
 
-fn main() {}
+mod program;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    program::run()
+}

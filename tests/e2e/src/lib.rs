@@ -1,1 +1,10 @@
-//! Black-box steps against the real programs.
+//! The real programs, driven from outside: what the black-box tests, the crash loop and the benchmarks share.
+//!
+//! Nothing here links the programs. They are found beside this program's own executable, so that what runs was built with
+//! the same profile.
+
+pub mod crash;
+pub mod fleet;
+pub mod judge;
+pub mod program;
+pub mod wait;

@@ -1,3 +1,29 @@
-//! Black-box steps against the real programs.
+//! `kos-e2e crash`: the loop of kills. `cargo xtask` builds the programs and calls it.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use kos_e2e::crash;
+
+#[derive(Parser)]
+enum Arguments {
+    /// Kill the real programs under load and count what is lost
+    Crash {
+        /// How many kills
+        #[arg(long)]
+        runs: u32,
+    },
+}
+
+#[expect(clippy::print_stdout, reason = "the last line is the result")]
+fn main() -> Result<ExitCode> {
+    match Arguments::parse() {
+        Arguments::Crash { runs } => {
+            let report = crash::run(runs)?;
+            println!("{}", serde_json::to_string(&report)?);
+            let fine = report.lost == 0 && report.acknowledged > 0;
+            Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(10) })
+        }
+    }
+}

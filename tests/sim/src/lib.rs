@@ -1,1 +1,17 @@
-//! A simulated fleet: many nodes, one clock, a bad network, power cuts.
+//! A simulated fleet: many devices, one authority, one clock, a bad network, power cuts, operators, attackers.
+//!
+//! The machines of `kos-identity` run as they are. Everything around them is a model: disks that lose what was not
+//! synced, a store that commits all or nothing, a network that drops, delays and cuts, clocks that stand in 1970 or
+//! 2100. One seed makes one [`world::World`]; the same seed makes the same one again, on every machine. The [`laws`] are
+//! looked at after every step and at the end, after the network was healed and weeks have passed.
+//!
+//! A [`plant::Plant`] is a bug that is put into the model around the machines; a law must notice it.
+
+pub mod authority;
+pub mod campaign;
+pub mod chance;
+pub mod device;
+pub mod keys;
+pub mod laws;
+pub mod plant;
+pub mod world;

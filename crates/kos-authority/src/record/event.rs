@@ -85,11 +85,14 @@ fn registry_event(change: &registry::Change) -> Draft {
         ),
         C::TicketRevoked { ticket } => draft(EventType::TicketRevoked, About::Ticket(*ticket), json!({})),
         C::Refused { code, source, count } => {
-            let event = match *code {
-                code::enrolment::TICKET_PROOF => EventType::TicketProofFailed,
-                code::enrolment::RATE_LIMITED | code::config::OVERLOADED => EventType::RateLimited,
-                code::config::NOT_SIGNED_IN => EventType::AccessRefused,
-                _ => EventType::EnrolmentRefused,
+            let event = if *code == code::enrolment::TICKET_PROOF {
+                EventType::TicketProofFailed
+            } else if [code::enrolment::RATE_LIMITED, code::config::OVERLOADED].contains(code) {
+                EventType::RateLimited
+            } else if *code == code::config::NOT_SIGNED_IN {
+                EventType::AccessRefused
+            } else {
+                EventType::EnrolmentRefused
             };
             let mut draft = draft(event, About::Nothing, json!({"code": code.to_string(), "count": count}));
             draft.people.push(("networkAddress", Person::Address(source.clone())));
@@ -221,6 +224,9 @@ fn system_event(change: &SystemChange) -> Draft {
             draft(EventType::BackupCreated, About::Backup(name.clone()), json!({"logSize": log_size}))
         }
         C::DeviceForgotten { device } => about(EventType::DeviceForgotten, device, json!({})),
+        C::DeviceGrouped { device, group } => {
+            about(EventType::ConfigChanged, device, json!({"group": group}))
+        }
         C::DeviceOnline { device } => about(EventType::DeviceOnline, device, json!({})),
         C::DeviceOffline { device, last_heartbeat_at } => {
             about(EventType::DeviceOffline, device, json!({"lastHeartbeatAt": last_heartbeat_at}))

@@ -6,7 +6,7 @@
 mod event;
 
 use kos_api::operator::OperatorRole;
-use kos_base::{DeviceId, EntryId, KeyId, Name, Timestamp};
+use kos_base::{DeviceId, EntryId, GroupPath, KeyId, Name, Timestamp};
 use kos_identity::registry;
 
 pub(crate) use self::event::{About, Draft, Person, event_of};
@@ -56,6 +56,8 @@ pub enum SystemChange {
     BackupCreated { name: String, log_size: u64 },
     /// A waiting device was forgotten.
     DeviceForgotten { device: DeviceId },
+    /// A device was put into a group.
+    DeviceGrouped { device: DeviceId, group: GroupPath },
     /// A device reports again.
     DeviceOnline { device: DeviceId },
     /// A device has missed its heartbeats.

@@ -111,7 +111,7 @@ impl WriteHalf {
     }
 
     /// Adds or replaces an entry: a hold may become final, and nothing final becomes a hold.
-    pub(super) async fn put_revocation(&mut self, revocation: &Revocation) -> Result<(), StoreError> {
+    pub(crate) async fn put_revocation(&mut self, revocation: &Revocation) -> Result<(), StoreError> {
         let held = self.held_revocation(revocation.issuer, &revocation.serial).await?;
         let is_final = held.is_some_and(|held| held.reason != RevocationReason::Hold);
         if is_final && revocation.reason == RevocationReason::Hold {

@@ -179,9 +179,17 @@ impl WriteHalf {
         Ok(())
     }
 
-    /// Ends the write-ahead log and closes the file.
-    pub(crate) async fn close(self) -> Result<(), StoreError> {
+    /// Moves everything into the one file and closes it.
+    pub(crate) async fn close(mut self) -> Result<(), StoreError> {
+        // SQLite does so by itself only when no other connection is left, and readers take their time to go.
+        self.execute("PRAGMA wal_checkpoint(TRUNCATE)").await?;
         Ok(self.connection.close().await?)
+    }
+
+    /// Leaves the file no room to grow, as a full disk does.
+    #[cfg(test)]
+    pub(crate) async fn limit_size_to_present(&mut self) {
+        self.execute("PRAGMA max_page_count = 1").await.unwrap();
     }
 
     async fn execute(&mut self, sql: &'static str) -> Result<(), StoreError> {

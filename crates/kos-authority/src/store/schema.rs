@@ -93,10 +93,3 @@ pub(super) const APPLICATION_ID: i64 = 0x6b4f_5331;
 pub(super) fn pragmas(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options.foreign_keys(true).pragma("trusted_schema", "OFF").pragma("cell_size_check", "ON")
 }
-
-/// Counts rows of the tables that hold what the authority knows, for the test that compares changes with entries.
-#[cfg(test)]
-pub(crate) async fn count(connection: &mut SqliteConnection, table: &str) -> i64 {
-    let sql = format!("SELECT count(*) FROM {table}");
-    sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_one(connection).await.unwrap().try_get(0).unwrap()
-}

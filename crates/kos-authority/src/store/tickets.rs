@@ -1,6 +1,6 @@
 //! Enrolment tickets.
 
-use kos_base::EntryId;
+use kos_base::{DeviceId, EntryId};
 use kos_identity::registry::Ticket;
 use sqlx::sqlite::SqliteRow;
 
@@ -11,6 +11,10 @@ use super::{
 
 const TICKETS: Table = Table { name: "tickets", columns: &[Kind::Text, Kind::Integer, Kind::Bytes] };
 const BODY: usize = 2;
+
+/// Who came in with which ticket; the number is that of the use, from 1.
+const ADMISSIONS: Table =
+    Table { name: "admissions", columns: &[Kind::Text, Kind::Text, Kind::Integer] };
 
 impl Store {
     /// The ticket with this id.
@@ -27,6 +31,13 @@ impl Store {
         let before = before.map_or_else(|| "g".to_owned(), |id| id.to_string());
         let rows = sqlx::query(sql).bind(before).bind(i64::from(limit)).fetch_all(&self.reads).await?;
         rows.iter().map(|row| read(&self.sealer, row)).collect()
+    }
+
+    /// At most `limit` devices that came in with this ticket, in order.
+    pub async fn admitted_by(&self, id: EntryId, limit: u32) -> Result<Vec<DeviceId>, StoreError> {
+        let sql = "SELECT ticket, device, number, mac FROM admissions WHERE ticket = $1 ORDER BY number LIMIT $2";
+        let rows = sqlx::query(sql).bind(id.to_string()).bind(i64::from(limit)).fetch_all(&self.reads).await?;
+        rows.iter().map(|row| self.sealer.read(&ADMISSIONS, row)?.parsed(1)).collect()
     }
 }
 
@@ -48,7 +59,15 @@ impl WriteHalf {
         }
         let sql = "UPDATE tickets SET version = $2, body = $3, mac = $4 WHERE id = $1";
         self.sealer.write(&mut self.connection, sql, &TICKETS, cells).await?;
-        Ok(())
+        match &ticket.last_device {
+            Some(device) if ticket.uses > held.uses => {
+                let sql = "INSERT INTO admissions (ticket, device, number, mac) VALUES ($1, $2, $3, $4)";
+                let cells = vec![text(ticket.id), text(device), integer(u64::from(ticket.uses))];
+                self.sealer.write(&mut self.connection, sql, &ADMISSIONS, cells).await?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

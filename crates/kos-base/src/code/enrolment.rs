@@ -27,4 +27,5 @@ super::codes! {
     NOT_ENROLLED = 224, "this device is not enrolled", NotFound, "kosd enroll";
     IMAGE_ALTERED = 225, "the image is not the one that was signed", Trust, "install a genuine image";
     TICKET_TOO_LONG_LIVED = 226, "a ticket lives at most 10 minutes unless a reason is given", Usage, "use --expires with at most 10m, or add --reason";
+    RENEWAL_PROOF = 227, "the proof of the device's keys is wrong", Refused, "make sure that no copy of the device runs; kosctl device show DEVICE";
 }

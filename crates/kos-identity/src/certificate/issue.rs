@@ -10,7 +10,7 @@
 //!
 //! Errors: [`IssueError`]; nothing was issued.
 //!
-//! Source: `docs/spec/identity.md` ID-17 to ID-25; RFC 5280; RFC 4043; RFC 4108; SPIFFE X509-SVID.
+//! Source: `docs/spec/identity.md` ID-17 to ID-26, ID-54; RFC 5280; RFC 4043; RFC 4108; SPIFFE X509-SVID.
 
 use const_oid::{
     AssociatedOid,

@@ -44,6 +44,18 @@ impl Serial {
     }
 }
 
+/// From the 16 bytes of [`Serial::to_bytes`], as a record keeps them.
+impl TryFrom<&[u8]> for Serial {
+    type Error = ParseSerialError;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
+        match <[u8; 16]>::try_from(bytes).map(u128::from_be_bytes) {
+            Ok(number) if number != 0 => Ok(Self(number)),
+            _ => Err(ParseSerialError),
+        }
+    }
+}
+
 impl fmt::Display for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
@@ -87,10 +99,8 @@ impl<C> minicbor::Encode<C> for Serial {
 
 impl<'b, C> minicbor::Decode<'b, C> for Serial {
     fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-        match <[u8; 16]>::try_from(d.bytes()?).map(u128::from_be_bytes) {
-            Ok(number) if number != 0 => Ok(Self(number)),
-            _ => Err(minicbor::decode::Error::message("a serial number has 16 bytes and is not zero")),
-        }
+        Self::try_from(d.bytes()?)
+            .map_err(|_| minicbor::decode::Error::message("a serial number has 16 bytes and is not zero"))
     }
 }
 
@@ -117,6 +127,10 @@ mod tests {
     fn the_text_form_is_read_back_and_nothing_else_is() {
         let serial = Serial::from_random(*b"\x00123456789abcde\xff");
         assert_eq!(serial.to_string().parse(), Ok(serial));
+        assert_eq!(Serial::try_from(&serial.to_bytes()[..]), Ok(serial));
+        for bad in [&[][..], &[0; 16], &[1; 15], &[1; 17]] {
+            assert_eq!(Serial::try_from(bad), Err(ParseSerialError));
+        }
         for bad in
             ["", "1", "+0000000000000000000000000000001", "0000000000000000000000000000000A", &"0".repeat(32)]
         {

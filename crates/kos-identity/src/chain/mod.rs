@@ -439,3 +439,6 @@ impl VerifiedPeer {
         self.expect(&PeerIdentity::Authority { authority: authority.clone() })
     }
 }
+
+#[cfg(test)]
+mod tests;

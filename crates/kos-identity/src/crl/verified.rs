@@ -1,5 +1,8 @@
 //! Reading a revocation list: its form, its issuer, its signature, then its entries.
 
+use core::fmt;
+use std::sync::Arc;
+
 use const_oid::AssociatedOid as _;
 use der::{Decode as _, Reader as _, SliceReader, Tag, asn1::AnyRef};
 use kos_base::{Code, KeyId, Timestamp, code, key::BadSignature};
@@ -28,6 +31,7 @@ pub struct VerifiedCrl {
     next_update: Timestamp,
     /// Sorted by serial number, each of them once. No reason is one that kOS does not use.
     entries: Vec<(Serial, Option<RevocationReason>)>,
+    der: Arc<[u8]>,
 }
 
 /// The list cannot be used.
@@ -73,7 +77,7 @@ impl CrlError {
     }
 }
 
-fn malformed(why: impl ToString) -> CrlError {
+fn malformed(why: &dyn fmt::Display) -> CrlError {
     CrlError::Malformed(why.to_string())
 }
 
@@ -89,10 +93,10 @@ impl VerifiedCrl {
         if der.len() > Self::BYTES_MAX {
             return Err(CrlError::TooLong(der.len()));
         }
-        let signed = Signed::read(der).map_err(malformed)?;
-        let head = Head::read(signed.content).map_err(malformed)?;
+        let signed = Signed::read(der).map_err(|e| malformed(&e))?;
+        let head = Head::read(signed.content).map_err(|e| malformed(&e))?;
         if head.version != Version::V2 || head.algorithm != signed.algorithm {
-            return Err(malformed("another version, or two signature algorithms"));
+            return Err(malformed(&"another version, or two signature algorithms"));
         }
         if !issuer.is_ca() || head.issuer != *issuer.subject_name() {
             return Err(CrlError::Issuer);
@@ -102,10 +106,10 @@ impl VerifiedCrl {
         if issuer_key != issuer.key_id() {
             return Err(CrlError::Issuer);
         }
-        let list = webpki::BorrowedCertRevocationList::from_der(der).map_err(malformed)?;
+        let list = webpki::BorrowedCertRevocationList::from_der(der).map_err(|e| malformed(&e))?;
         let mut entries = Vec::new();
         for entry in &list {
-            let entry = entry.map_err(malformed)?;
+            let entry = entry.map_err(|e| malformed(&e))?;
             // A number that no certificate of ours can have revokes none of ours.
             if let Some(serial) = Serial::from_der_content(entry.serial_number) {
                 entries.push((serial, entry.reason_code.and_then(reason)));
@@ -119,15 +123,21 @@ impl VerifiedCrl {
                 this_update: timestamp(head.this_update),
                 next_update: timestamp(head.next_update),
                 entries,
+                der: der.into(),
             })
         } else {
-            Err(malformed("a serial number twice"))
+            Err(malformed(&"a serial number twice"))
         }
     }
 
     /// Whose certificates it speaks of, by key id.
     pub const fn issuer(&self) -> KeyId {
         self.issuer
+    }
+
+    /// The list as it was signed.
+    pub fn der(&self) -> &[u8] {
+        &self.der
     }
 
     /// Its number; a larger one is newer.
@@ -207,19 +217,19 @@ impl Head {
 /// be there, critical or not.
 fn extensions(extensions: &Extensions) -> Result<(KeyId, u64), CrlError> {
     let [a, b] = extensions.as_slice() else {
-        return Err(malformed("other extensions than key identifier and number"));
+        return Err(malformed(&"other extensions than key identifier and number"));
     };
     let (key, number) = match (a.extn_id, b.extn_id) {
         (AuthorityKeyIdentifier::OID, CrlNumber::OID) => (a, b),
         (CrlNumber::OID, AuthorityKeyIdentifier::OID) => (b, a),
-        _ => return Err(malformed("other extensions than key identifier and number")),
+        _ => return Err(malformed(&"other extensions than key identifier and number")),
     };
-    let key = AuthorityKeyIdentifier::from_der(key.extn_value.as_bytes()).map_err(malformed)?;
+    let key = AuthorityKeyIdentifier::from_der(key.extn_value.as_bytes()).map_err(|e| malformed(&e))?;
     let key = key.key_identifier.and_then(|key| <[u8; 32]>::try_from(key.as_bytes()).ok());
-    let number = CrlNumber::from_der(number.extn_value.as_bytes()).map_err(malformed)?;
+    let number = CrlNumber::from_der(number.extn_value.as_bytes()).map_err(|e| malformed(&e))?;
     let number = number.0.as_bytes();
     if number.len() > 8 {
-        return Err(malformed("a number above 64 bits"));
+        return Err(malformed(&"a number above 64 bits"));
     }
     let number = number.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
     Ok((KeyId::from_bytes(key.ok_or(CrlError::Issuer)?), number))

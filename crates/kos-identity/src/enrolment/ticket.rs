@@ -1,7 +1,7 @@
 //! The text of an enrolment ticket: what a device needs to find its authority, to know it, and to be let in.
 //!
 //! `kos1.` and base64url without padding, over deterministic CBOR: an array of authority name, ticket id, secret, pins
-//! of the root key, addresses and the time of expiry. At most [`TICKET_CHARS_MAX`] characters, so that it fits a small QR
+//! of the root key, addresses, the time of expiry, and the role and highest profile that it gives. At most [`TICKET_CHARS_MAX`] characters, so that it fits a small QR
 //! code. It is a secret: it goes through prompt, file or standard input, never through an argument or a log, and its
 //! `Debug` shows the id only.
 //!
@@ -13,7 +13,9 @@ use core::fmt;
 
 use aws_lc_rs::hkdf;
 use data_encoding::BASE64URL_NOPAD;
-use kos_base::{AuthorityName, Code, EntryId, KeyId, Secret, Timestamp, cbor, code};
+use kos_base::{
+    AuthorityName, Code, EntryId, KeyId, Role, Secret, SecurityProfile, Timestamp, cbor, code,
+};
 use minicbor::{Decode, Encode, bytes::ByteArray};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -39,6 +41,10 @@ pub struct TicketText {
     pub addresses: Vec<String>,
     /// From when on it lets nobody in.
     pub expires_at: Timestamp,
+    /// The role that it gives.
+    pub role: Role,
+    /// The highest profile that it gives.
+    pub profile_cap: SecurityProfile,
 }
 
 impl fmt::Debug for TicketText {
@@ -82,8 +88,12 @@ struct Wire {
     addresses: Vec<String>,
     #[n(5)]
     expires_at: Timestamp,
-    /// The first four bytes of SHA-256 over all before, so that a mistyped ticket is told from a wrong one.
     #[n(6)]
+    role: Role,
+    #[n(7)]
+    profile_cap: SecurityProfile,
+    /// The first four bytes of SHA-256 over all before, so that a mistyped ticket is told from a wrong one.
+    #[n(8)]
     check: ByteArray<4>,
 }
 
@@ -111,6 +121,8 @@ impl TicketText {
             pins: self.pins.clone(),
             addresses: self.addresses.clone(),
             expires_at: self.expires_at,
+            role: self.role,
+            profile_cap: self.profile_cap,
             check: ByteArray::from(self.check()),
         }
     }
@@ -118,8 +130,9 @@ impl TicketText {
     fn check(&self) -> [u8; 4] {
         let pins = self.pins.iter().map(|p| p.as_bytes().as_slice());
         let ms = self.expires_at.unix_ms().to_be_bytes();
+        let gives = [self.role.as_str().as_bytes(), self.profile_cap.as_str().as_bytes()];
         let head = [self.authority.as_ref().as_bytes(), self.id.as_bytes(), self.secret.expose(), &ms];
-        let parts = head.into_iter().chain(pins).chain(self.addresses.iter().map(String::as_bytes));
+        let parts = head.into_iter().chain(gives).chain(pins).chain(self.addresses.iter().map(String::as_bytes));
         let [a, b, c, d, ..] = kos_base::digest::sha256_parts("kos ticket check v1", parts);
         [a, b, c, d]
     }
@@ -144,6 +157,8 @@ impl TicketText {
             pins: wire.pins.clone(),
             addresses: wire.addresses.clone(),
             expires_at: wire.expires_at,
+            role: wire.role,
+            profile_cap: wire.profile_cap,
         };
         let counts =
             (1..=2).contains(&ticket.pins.len()) && (1..=ADDRESSES_MAX).contains(&ticket.addresses.len());
@@ -182,6 +197,8 @@ mod tests {
             pins: vec![KeyId::from_bytes([9; 32])],
             addresses: vec!["192.168.178.20:8641".to_owned(), "[::1]:8641".to_owned()],
             expires_at: Timestamp::from_unix_s(1_600),
+            role: Role::Sensor,
+            profile_cap: SecurityProfile::Sec2,
         }
     }
 

@@ -12,6 +12,8 @@ use kos_base::{
 };
 use minicbor::{Decode, Encode};
 
+use crate::enrolment::message::Bytes32;
+
 /// Everything the authority keeps about a device.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -175,9 +177,18 @@ pub struct Lobby {
     /// The most that approval gave it.
     #[n(5)]
     pub profile: SecurityProfile,
+    /// The authority's nonce of the conversation that `comparison` belongs to; every `Welcome` repeats it while the
+    /// device waits, so that both sides keep to one code.
+    #[n(6)]
+    pub nonce: Bytes32,
 }
 
 impl Lobby {
+    /// Whether it waits because of a clone alert.
+    pub(crate) const fn is_alert(&self) -> bool {
+        !self.lookalikes.is_empty()
+    }
+
     /// How long somebody may wait before the record is dropped.
     pub const WAIT: core::time::Duration = core::time::Duration::from_secs(7 * 24 * 3600);
     /// Most devices that may wait; stops filling the store from the network.
@@ -304,6 +315,11 @@ impl Device {
         self.state_since
     }
 
+    /// The certificate in service and the one that waits for its confirmation.
+    pub fn credentials(&self) -> impl Iterator<Item = &Credential> {
+        self.credential.iter().chain(self.pending.as_ref().map(|issued| &issued.credential))
+    }
+
     /// Its security profile.
     pub const fn profile(&self) -> SecurityProfile {
         self.profile
@@ -362,10 +378,19 @@ impl Device {
     /// # Errors
     /// When it would go down.
     pub fn assign_profile(&mut self, to: SecurityProfile) -> Result<(), StateError> {
+        self.check_profile(to)?;
+        self.profile = to;
+        Ok(())
+    }
+
+    /// Whether [`Device::assign_profile`] would do it.
+    ///
+    /// # Errors
+    /// When it would go down.
+    pub fn check_profile(&self, to: SecurityProfile) -> Result<(), StateError> {
         if self.enrolled_at.is_some() && to < self.profile {
             return Err(StateError::Downgrade { from: self.profile, to });
         }
-        self.profile = to;
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use super::{Actor, Change, Commit, Device, Order, RevocationReason, StateError, 
 pub enum Operation {
     /// Let a waiting device in, with at most this profile.
     Approve { profile: SecurityProfile },
-    /// Turn a waiting device away.
+    /// Turn away a device that waits, or one that was let in and never confirmed its certificate.
     Reject { reason: String },
     /// Move to another firmware channel; `allow_dev` marks the device for `dev`.
     SetChannel { channel: Channel, allow_dev: AllowDev },
@@ -105,15 +105,19 @@ impl Operation {
                 }
                 lobby.approved = true;
                 lobby.profile = profile;
+                next.check_profile(profile)?;
                 vec![Change::DeviceApproved { device: id, profile }]
             }
             Self::Reject { reason } => {
-                if next.lobby.is_none() || before != DeviceState::Pending {
+                if before != DeviceState::Pending {
                     return Err(OperateError::Forbidden { state: before, verb: "rejected" });
                 }
                 next.lobby = None;
                 next.enter(now, DeviceState::Decommissioned, &reason)?;
-                vec![Change::DeviceRejected { device: id, reason }]
+                let mut changes = vec![Change::DeviceRejected { device: id, reason }];
+                let reason = RevocationReason::CessationOfOperation;
+                changes.extend(revoke_all(now, &mut next, reason, &mut writes));
+                changes
             }
             Self::SetChannel { channel, allow_dev } => {
                 in_service(before, "moved to another channel")?;
@@ -180,8 +184,11 @@ impl Operation {
                     return Err(OperateError::AlreadySo);
                 }
                 let mut changes = vec![changed(&next, before, &format!("banned: {reason}"))];
-                let reason = RevocationReason::PrivilegeWithdrawn;
-                changes.extend(revoke_all(now, &mut next, reason, &mut writes));
+                // A device at its end has nothing left that is not revoked for good.
+                if matches!(before, DeviceState::Pending | DeviceState::Active | DeviceState::Suspended) {
+                    let reason = RevocationReason::PrivilegeWithdrawn;
+                    changes.extend(revoke_all(now, &mut next, reason, &mut writes));
+                }
                 changes
             }
             Self::RaiseRecoveries { count } => {
@@ -213,24 +220,23 @@ fn changed(next: &Device, from: DeviceState, reason: &str) -> Change {
     Change::StateChanged { device: next.id.clone(), from, to: next.state(), reason: reason.to_owned() }
 }
 
-/// Revokes what the device holds and what it has not confirmed yet.
+/// Revokes what the device holds and what it has not confirmed yet. Both stay in the record: a hold may be lifted, and
+/// the keys still verify the device's own record of its end. After a compromise nothing that they signed counts any more.
 pub(crate) fn revoke_all(
     now: Timestamp,
     device: &mut Device,
     reason: RevocationReason,
     writes: &mut Vec<Write>,
 ) -> Vec<Change> {
-    let unconfirmed = device.pending.take().map(|issued| issued.credential);
     let mut changes = Vec::new();
-    for credential in device.credential.iter().chain(unconfirmed.as_ref()) {
+    for credential in device.credentials() {
         let serial = credential.serial.clone();
         writes.push(Write::Revoke(device.revocation(now, credential, reason)));
         changes.push(Change::CertificateRevoked { device: device.id.clone(), serial, reason });
     }
-    // After a compromise nothing that the old key signed counts any more. Otherwise the key still verifies the
-    // device's own record of its end.
     if reason == RevocationReason::KeyCompromise {
         device.credential = None;
+        device.pending = None;
     }
     changes
 }
@@ -243,10 +249,11 @@ fn reinstate(
     writes: &mut Vec<Write>,
 ) -> Result<Vec<Change>, OperateError> {
     match before {
+        state if next.banned => Err(OperateError::Forbidden { state, verb: "reinstated while it is banned" }),
         DeviceState::Suspended => {
             next.enter(now, DeviceState::Active, reason)?;
             let mut changes = vec![changed(next, before, reason)];
-            if let Some(held) = &next.credential {
+            for held in next.credentials() {
                 writes.push(Write::Release { issuer: held.issuer, serial: held.serial.clone() });
                 let serial = held.serial.clone();
                 changes.push(Change::HoldReleased { device: next.id.clone(), serial });

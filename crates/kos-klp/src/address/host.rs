@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn a_node_id_depends_on_authority_and_device() {
-        let id = |authority: &str, device: &str| NodeId::of(&authority.parse().unwrap(), &device.parse().unwrap());
+        let id =
+            |authority: &str, device: &str| NodeId::of(&authority.parse().unwrap(), &device.parse().unwrap());
         let a = id("attic", "kdev-7f4ac30123456789");
         assert_eq!(a.to_string(), "vzym6jge2zbzygdoxsxzka2bg3zjdaufbgkb2ug5n3a6pksfeogq");
         assert_eq!(a.to_string().parse(), Ok(a));

@@ -17,8 +17,8 @@ use core::{fmt, str::FromStr};
 
 use kos_base::Code;
 
-pub use self::host::{Host, NodeId};
 pub(crate) use self::host::is_dns_name;
+pub use self::host::{Host, NodeId};
 
 /// Longest address, in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 1024;
@@ -220,7 +220,8 @@ fn normal_path(text: &str) -> Result<String, AddressError> {
 
 fn normal_query(text: &str) -> Result<String, AddressError> {
     let query = normal(text, QUERY_BYTES_MAX)?;
-    let mut keys: Vec<&str> = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key)).collect();
+    let mut keys: Vec<&str> =
+        query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key)).collect();
     if keys.len() > QUERY_PAIRS_MAX {
         return Err(AddressError::TooLong);
     }
@@ -239,7 +240,8 @@ const fn is_unreserved(byte: u8) -> bool {
 
 /// `pchar` of RFC 3986 without percent-encoding, and the `/` and `?` that stand between or inside parts.
 const fn is_plain(byte: u8) -> bool {
-    is_unreserved(byte) || matches!(byte, b'!'..=b'*' if byte != b'"' && byte != b'#' && byte != b'%')
+    is_unreserved(byte)
+        || matches!(byte, b'!'..=b'*' if byte != b'"' && byte != b'#' && byte != b'%')
         || matches!(byte, b'+' | b',' | b';' | b'=' | b':' | b'@' | b'/' | b'?')
 }
 
@@ -250,7 +252,8 @@ fn normal(text: &str, bytes_max: usize) -> Result<String, AddressError> {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
-            let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+            let mut digit =
+                || bytes.next().and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
             let (high, low) = digit().zip(digit()).ok_or(AddressError::PercentEncoding)?;
             let decoded = high << 4 | low;
             if is_unreserved(decoded) {
@@ -278,8 +281,13 @@ fn decoded(normal: &str) -> String {
     let mut out = Vec::with_capacity(normal.len());
     let mut rest = normal.bytes();
     while let Some(byte) = rest.next() {
-        let mut digit = || rest.next().and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
-        out.push(if byte == b'%' { digit().zip(digit()).map_or(byte, |(high, low)| high << 4 | low) } else { byte });
+        let mut digit =
+            || rest.next().and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+        out.push(if byte == b'%' {
+            digit().zip(digit()).map_or(byte, |(high, low)| high << 4 | low)
+        } else {
+            byte
+        });
     }
     String::from_utf8_lossy(&out).into_owned()
 }

@@ -44,7 +44,13 @@ struct Row {
     audience: Audience,
 }
 
-const fn row(name: &'static str, least: ProofClass, life_s: u64, unhandled: Unhandled, audience: Audience) -> Row {
+const fn row(
+    name: &'static str,
+    least: ProofClass,
+    life_s: u64,
+    unhandled: Unhandled,
+    audience: Audience,
+) -> Row {
     Row { name, least, life_s, unhandled, audience }
 }
 
@@ -203,9 +209,12 @@ mod tests {
 
     #[test]
     fn an_unknown_type_is_refused_below_32768_and_ignored_from_there() {
-        for (number, unhandled) in
-            [(0, Unhandled::Refuse), (16, Unhandled::Refuse), (32_767, Unhandled::Refuse), (32_768, Unhandled::Ignore)]
-        {
+        for (number, unhandled) in [
+            (0, Unhandled::Refuse),
+            (16, Unhandled::Refuse),
+            (32_767, Unhandled::Refuse),
+            (32_768, Unhandled::Ignore),
+        ] {
             let kind = MessageType::from_number(number);
             assert!(!kind.is_known(), "{number}");
             assert_eq!(kind.unhandled(), unhandled, "{number}");

@@ -144,7 +144,11 @@ pub struct Message<'a> {
 
 /// CBOR: a map (KLP-19).
 impl<C> minicbor::Encode<C> for Message<'_> {
-    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, ctx: &mut C) -> Result<(), encode::Error<W::Error>> {
+    fn encode<W: encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
         let count = 9 + u64::from(self.reply_to.is_some()) + u64::from(self.revocation.is_some());
         e.map(count)?.u8(1)?.u16(self.kind.number())?;
         e.u8(2)?.str(self.from.as_str())?.u8(3)?.str(self.to.as_str())?;
@@ -164,8 +168,10 @@ impl<C> minicbor::Encode<C> for Message<'_> {
 
 impl<'b, C> minicbor::Decode<'b, C> for Message<'b> {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
-        let (mut kind, mut from, mut to, mut id, mut issued, mut expires) = (None, None, None, None, None, None);
-        let (mut epoch, mut sequence, mut body, mut reply_to, mut revocation) = (None, None, None, None, None);
+        let (mut kind, mut from, mut to, mut id, mut issued, mut expires) =
+            (None, None, None, None, None, None);
+        let (mut epoch, mut sequence, mut body, mut reply_to, mut revocation) =
+            (None, None, None, None, None);
         read_map(d, |key, d| {
             match key {
                 1 => kind = Some(MessageType::from_number(d.u16()?)),

@@ -102,11 +102,11 @@ def main():
     secrets = {"initiator": expand(prk, "initiator", 32), "responder": expand(prk, "responder", 32)}
     records = []
     for sender, sequence, plaintext in [
-        ("initiator", 0, b"first"),
-        ("initiator", 1, b"second"),
-        ("responder", 0, b"answer"),
+        ("initiator", 1, b"first"),
+        ("initiator", 2, b"second"),
+        ("responder", 1, b"answer"),
         ("responder", GENERATION_RECORDS, b"next generation"),
-        ("initiator", 2, b""),
+        ("initiator", 3, b""),
     ]:
         records.append({
             "sender": sender,

@@ -70,7 +70,8 @@ impl AgreementSecret {
     /// # Errors
     /// When `peer` is a point of small order, which would make the secret known to everybody.
     pub fn agree(&self, peer: AgreementKey) -> Result<Secret<32>, KeyError> {
-        let own = PrivateKey::from_private_key(&X25519, self.secret.expose()).map_err(|_| KeyError::Rejected)?;
+        let own =
+            PrivateKey::from_private_key(&X25519, self.secret.expose()).map_err(|_| KeyError::Rejected)?;
         agree(&own, UnparsedPublicKey::new(&X25519, peer.0), KeyError::Agreement, |shared| {
             let shared = <[u8; 32]>::try_from(shared).map(Zeroizing::new);
             shared.map(|bytes| Secret::new(*bytes)).map_err(|_| KeyError::Agreement)
@@ -111,8 +112,7 @@ pub fn seal(
     plaintext: &[u8],
 ) -> Result<HpkeSealed, KeyError> {
     let recipient = HpkePublicKey(recipient.0.to_vec());
-    let (enc, ciphertext) =
-        SUITE.seal(info, aad, plaintext, &recipient).map_err(|_| KeyError::Agreement)?;
+    let (enc, ciphertext) = SUITE.seal(info, aad, plaintext, &recipient).map_err(|_| KeyError::Agreement)?;
     let enc = <[u8; 32]>::try_from(enc.0).map_err(|_| KeyError::Provider)?;
     Ok(HpkeSealed { enc, ciphertext })
 }
@@ -135,9 +135,8 @@ mod tests {
         )))
         .unwrap();
         let enc = hex("1afa08d3dec047a643885163f1180476fa7ddb54c6a8029ea33f95796bf2ac4a");
-        let ciphertext: [u8; 45] = hex(
-            "1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db21993c62ce81883d2dd1b51a28",
-        );
+        let ciphertext: [u8; 45] =
+            hex("1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db21993c62ce81883d2dd1b51a28");
         let opened = key.open(&enc, b"Ode on a Grecian Urn", b"Count-0", &ciphertext).unwrap();
         assert_eq!(opened.as_slice(), b"Beauty is truth, truth beauty");
     }

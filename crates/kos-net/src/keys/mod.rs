@@ -188,7 +188,11 @@ mod tests {
             assert_eq!(read.public().algorithm(), algorithm);
             for form in [SignatureForm::Der, SignatureForm::Fixed] {
                 let signature = read.sign(form, b"message").unwrap();
-                assert_eq!(made.public().verify(form, b"message", &signature), Ok(()), "{algorithm} {form:?}");
+                assert_eq!(
+                    made.public().verify(form, b"message", &signature),
+                    Ok(()),
+                    "{algorithm} {form:?}"
+                );
                 assert!(made.public().verify(form, b"messagf", &signature).is_err(), "{algorithm} {form:?}");
             }
         }

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use kos_base::PublicKey;
+use kos_base::{PublicKey, SecurityProfile};
 use kos_identity::chain::{Usage, VerifiedPeer};
 use rustls::{
     ConfigBuilder, ServerConfig, WantsVerifier,
@@ -76,7 +76,7 @@ pub enum Accepted<IO> {
         /// What both ends know.
         facts: Facts,
         /// Who it is.
-        peer: Box<VerifiedPeer>,
+        peer: Arc<VerifiedPeer>,
     },
     /// Speaks HTTP; [`Facts::protocol`] says which version.
     Http {
@@ -85,7 +85,7 @@ pub enum Accepted<IO> {
         /// What both ends know.
         facts: Facts,
         /// Who it is.
-        peer: Box<VerifiedPeer>,
+        peer: Arc<VerifiedPeer>,
     },
 }
 
@@ -102,7 +102,11 @@ impl ServerTls {
     ///
     /// # Errors
     /// When the provider lacks what TLS 1.3 needs, which no build of kOS does.
-    pub fn new(clock: ClockSource, certified: Arc<CertifiedKey>, trust: Trust) -> Result<Arc<Self>, HandshakeError> {
+    pub fn new(
+        clock: ClockSource,
+        certified: Arc<CertifiedKey>,
+        trust: Trust,
+    ) -> Result<Arc<Self>, HandshakeError> {
         Ok(Arc::new(Self {
             builder: provider::server_builder().map_err(|_| HandshakeError::Provider)?,
             clock,
@@ -135,7 +139,8 @@ impl ServerTls {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        timeout(HANDSHAKE_TIMEOUT, self.handshake(io)).await.map_err(|_| HandshakeError::Slow)?
+        // Boxed, so that the memory of a handshake does not stay with the connection.
+        timeout(HANDSHAKE_TIMEOUT, Box::pin(self.handshake(io))).await.map_err(|_| HandshakeError::Slow)?
     }
 
     async fn handshake<IO>(&self, io: IO) -> Result<Accepted<IO>, HandshakeError>
@@ -181,7 +186,7 @@ impl ServerTls {
         };
         let verifier = PeerVerifier::new(Usage::Client, &self.clock, demand);
         let certified = Arc::clone(&self.certified.read().unwrap_or_else(PoisonError::into_inner));
-        let builder = self.builder.clone().with_client_cert_verifier(Arc::clone(&verifier) as _);
+        let builder = self.builder.clone().with_client_cert_verifier(Arc::<PeerVerifier>::clone(&verifier));
         let mut config = builder.with_cert_resolver(Arc::new(Shown(certified)));
         config.alpn_protocols = door.protocols().iter().map(|protocol| protocol.alpn().to_vec()).collect();
         config.ignore_client_order = true;
@@ -191,13 +196,13 @@ impl ServerTls {
     }
 }
 
-/// Cuts a device whose connection is weaker than its security profile demands.
+/// Cuts a peer whose connection is weaker than its security profile demands. Operators and authorities have none in
+/// their certificates and are held to what a ticket gives.
 pub(crate) fn check_suite(facts: &Facts, peer: &VerifiedPeer) -> Result<(), HandshakeError> {
-    match peer.facts().map(|facts| facts.profile) {
-        Some(profile) if !facts.suite.suffices_for(profile) => {
-            Err(HandshakeError::WeakSuite { suite: facts.suite, profile })
-        }
-        _ => Ok(()),
+    let profile = peer.facts().map_or(SecurityProfile::Sec2, |facts| facts.profile);
+    match facts.suite.suffices_for(profile) {
+        true => Ok(()),
+        false => Err(HandshakeError::WeakSuite { suite: facts.suite, profile }),
     }
 }
 

@@ -63,7 +63,7 @@ pub struct Connected<IO> {
     /// What both ends know.
     pub facts: Facts,
     /// Who the server is. Under [`Expectation::Unconfirmed`] only what it claims.
-    pub peer: Box<VerifiedPeer>,
+    pub peer: Arc<VerifiedPeer>,
 }
 
 impl ClientTls {
@@ -105,7 +105,8 @@ impl ClientTls {
         };
         let verifier = PeerVerifier::new(Usage::Server, &self.clock, demand);
         let builder = provider::client_builder(self.profile).map_err(|_| HandshakeError::Provider)?;
-        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::clone(&verifier) as _);
+        let builder =
+            builder.dangerous().with_custom_certificate_verifier(Arc::<PeerVerifier>::clone(&verifier));
         let mut config = match &self.certified {
             Some(certified) => builder.with_client_cert_resolver(Arc::new(Shown(Arc::clone(certified)))),
             None => builder.with_no_client_auth(),
@@ -120,9 +121,9 @@ impl ClientTls {
 pub(crate) fn server_name(host: &Host) -> Result<ServerName<'static>, HandshakeError> {
     match host {
         Host::Address(address) => Ok(ServerName::IpAddress(IpAddr::into(*address))),
-        Host::Name(name) => DnsName::try_from(name.clone())
-            .map(ServerName::DnsName)
-            .map_err(|_| HandshakeError::Provider),
+        Host::Name(name) => {
+            DnsName::try_from(name.clone()).map(ServerName::DnsName).map_err(|_| HandshakeError::Provider)
+        }
     }
 }
 

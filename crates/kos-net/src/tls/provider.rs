@@ -8,7 +8,9 @@ use rustls::{
     crypto::{
         CryptoProvider,
         aws_lc_rs::{
-            cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256},
+            cipher_suite::{
+                TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+            },
             default_provider,
             kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768},
         },

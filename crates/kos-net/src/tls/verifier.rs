@@ -19,7 +19,8 @@ use kos_identity::{
     crl::RevocationView,
 };
 use rustls::{
-    CertificateError as TlsReason, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved, SignatureScheme,
+    CertificateError as TlsReason, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
+    SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
@@ -79,7 +80,7 @@ pub(crate) enum Demand {
 #[derive(Clone, Debug)]
 pub(crate) enum Admitted {
     /// By its chain.
-    Peer(Box<VerifiedPeer>),
+    Peer(Arc<VerifiedPeer>),
     /// By its key alone: unverified.
     Key(PublicKey),
 }
@@ -136,21 +137,25 @@ impl PeerVerifier {
                 expect_some_authority(verify(&Anchors::pins(keys().collect()), &RevocationView::default())?)?
             }
         };
-        Ok(Admitted::Peer(Box::new(peer)))
+        Ok(Admitted::Peer(Arc::new(peer)))
     }
 }
 
 fn expect_some_authority(peer: VerifiedPeer) -> Result<VerifiedPeer, ChainError> {
     match peer.identity() {
         PeerIdentity::Authority { .. } => Ok(peer),
-        found => Err(ChainError::SomebodyElse { found: Box::new(found.clone()), wanted: "an authority".into() }),
+        found => {
+            Err(ChainError::SomebodyElse { found: Box::new(found.clone()), wanted: "an authority".into() })
+        }
     }
 }
 
 /// What the peer may learn about its refusal: the TLS alert that fits.
 fn reason(error: &PeerError) -> TlsReason {
     match error {
-        PeerError::Pin | PeerError::Chain(ChainError::Path(_) | ChainError::IssuerClass) => TlsReason::UnknownIssuer,
+        PeerError::Pin | PeerError::Chain(ChainError::Path(_) | ChainError::IssuerClass) => {
+            TlsReason::UnknownIssuer
+        }
         PeerError::Key(_) | PeerError::Chain(ChainError::Count(_) | ChainError::Malformed(_)) => {
             TlsReason::BadEncoding
         }

@@ -86,18 +86,15 @@ pub(super) fn failed(server: &Server, error: &(dyn Error + 'static)) -> Fault {
 
 /// Who refused whom in TLS.
 fn refused(server: &Server, error: &rustls::Error) -> Fault {
-    let untrusted = |reason: &str, code| Fault::Untrusted {
-        server: server.to_string(),
-        reason: reason.to_owned(),
-        code,
-    };
+    let untrusted =
+        |reason: &str, code| Fault::Untrusted { server: server.to_string(), reason: reason.to_owned(), code };
     match error {
         rustls::Error::AlertReceived(alert) => {
             let reason = match alert {
                 AlertDescription::CertificateRequired => "it wants a certificate",
                 AlertDescription::CertificateExpired => "our certificate has expired",
                 AlertDescription::CertificateRevoked => "our certificate was revoked",
-                AlertDescription::UnknownCa => "our certificate is of another authority",
+                AlertDescription::UnknownCA => "our certificate is of another authority",
                 AlertDescription::BadCertificate
                 | AlertDescription::CertificateUnknown
                 | AlertDescription::UnsupportedCertificate
@@ -115,6 +112,9 @@ fn refused(server: &Server, error: &rustls::Error) -> Fault {
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 untrusted("its certificate names somebody else", code::certificate::CERT_IDENTITY)
+            }
+            CertificateError::Revoked => {
+                untrusted("its certificate was revoked", code::certificate::CERT_REVOKED)
             }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 untrusted("its certificate is for another purpose", code::certificate::CERT_PURPOSE)

@@ -37,7 +37,9 @@ impl FromStr for Server {
         let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
         let host_ok = match bracketed {
             Some(v6) => v6.parse::<core::net::Ipv6Addr>().is_ok(),
-            None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+            None => {
+                !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+            }
         };
         let port_ok = port.bytes().all(|b| b.is_ascii_digit());
         match port.parse() {
@@ -69,8 +71,19 @@ mod tests {
             assert_eq!(text.parse::<Server>().unwrap().to_string(), text);
         }
         for bad in [
-            "", "unix:", "/run/x", "http://a:1", "https://a", "https://a:0", "https://a:65536", "https://:1",
-            "https://a:+1", "https://u@a:1", "https://a:1/x", "https://[::1:1", "https://::1:1",
+            "",
+            "unix:",
+            "/run/x",
+            "http://a:1",
+            "https://a",
+            "https://a:0",
+            "https://a:65536",
+            "https://:1",
+            "https://a:+1",
+            "https://u@a:1",
+            "https://a:1/x",
+            "https://[::1:1",
+            "https://::1:1",
         ] {
             assert!(bad.parse::<Server>().is_err(), "{bad}");
         }

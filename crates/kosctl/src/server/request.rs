@@ -257,7 +257,13 @@ impl Client {
         self.read_document(&answer)
     }
 
-    async fn exchange(&self, route: &Route, path: &str, headers: HeaderMap, body: Body) -> Result<Answer, Fault> {
+    async fn exchange(
+        &self,
+        route: &Route,
+        path: &str,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Answer, Fault> {
         let whole = async {
             let response = self.send(route, path, headers, body).await?;
             self.collect(response, ANSWER_BYTES_MAX).await

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Credentials, Server};
+use super::{Credentials, ParseServerError, Server};
 use crate::{Fault, context::Contexts};
 
 /// Where a data folder has the socket of its authority.
@@ -27,8 +27,14 @@ pub(crate) struct Places {
 pub(crate) fn find(places: &Places, contexts: &Contexts) -> Result<(Server, Option<Credentials>), Fault> {
     for (text, said_by) in [(&places.server, "--server"), (&places.server_variable, "KOS_SERVER")] {
         if let Some(text) = text {
-            let server = text.parse().map_err(|e| Fault::usage(format!("{said_by}: {e}"), "kosctl help"))?;
-            return Ok((server, None));
+            let wrong = |e: ParseServerError| Fault::usage(format!("{said_by}: {e}"), "--server unix:PATH");
+            let server: Server = text.parse().map_err(wrong)?;
+            let credentials = match (&server, &places.context) {
+                (Server::Unix(_), _) => None,
+                (Server::Https { .. }, Some(name)) => Some(contexts.credentials(name)?),
+                (Server::Https { .. }, None) => contexts.credentials_for(&server)?,
+            };
+            return Ok((server, credentials));
         }
     }
     let chosen = match &places.context {

@@ -18,8 +18,8 @@ pub(super) async fn connect(path: &Path) -> Result<UnixStream, Fault> {
         reason: reason.to_owned(),
     };
     let refused = |error: std::io::Error| unreachable(reason(&error));
-    let opened =
-        rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|e| refused(e.into()))?;
+    let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| refused(e.into()))?;
     let found = rustix::fs::fstat(&opened).map_err(|e| refused(e.into()))?;
     if FileType::from_raw_mode(found.st_mode) != FileType::Socket {
         return Err(unreachable("this is not a socket"));

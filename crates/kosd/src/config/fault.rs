@@ -106,7 +106,9 @@ impl Matter {
 impl fmt::Display for Matter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::KdnsAbsent => "kDNS is not there yet: fixed addresses, the ticket and mDNS are tried instead",
+            Self::KdnsAbsent => {
+                "kDNS is not there yet: fixed addresses, the ticket and mDNS are tried instead"
+            }
             Self::MqttAbsent => "MQTT is not there yet: it is skipped",
             Self::VaultAbsent => {
                 "there is no vault yet: secrets are files that only their owner may read, not encrypted"

@@ -307,7 +307,14 @@ mod tests {
         for (text, fits) in [("kdev-7f4ac3", true), ("kdev-7f4a", true), ("kdev-7f4ac4", false)] {
             assert_eq!(text.parse::<DeviceIdPrefix>().unwrap().fits(&id), fits, "{text}");
         }
-        refuses::<DeviceIdPrefix>(&["", "7f4ac3", "kdev-7f4", "kdev-7F4AC3", "kdev-7f4ac3ghijklmnopq", "kdev-wxyz"]);
+        refuses::<DeviceIdPrefix>(&[
+            "",
+            "7f4ac3",
+            "kdev-7f4",
+            "kdev-7F4AC3",
+            "kdev-7f4ac3ghijklmnopq",
+            "kdev-wxyz",
+        ]);
     }
 
     #[test]
@@ -315,7 +322,11 @@ mod tests {
         let kid: ExpectedKid = "k:auth/kdev-7f4ac3/001".parse().unwrap();
         assert_eq!((kid.authority.as_ref(), kid.issue_min), ("auth", 1));
         refuses::<ExpectedKid>(&["", "k:auth/kdev-7f4ac3", "k:auth/kdev-7f4ac3/1", "k:auth/kdev-7f4ac3/000"]);
-        refuses::<ExpectedKid>(&["k:Auth/kdev-7f4ac3/001", "k:auth/kdev-7f4ac3/001/2", "k:auth/kdev-7f4ac3/+01"]);
+        refuses::<ExpectedKid>(&[
+            "k:Auth/kdev-7f4ac3/001",
+            "k:auth/kdev-7f4ac3/001/2",
+            "k:auth/kdev-7f4ac3/+01",
+        ]);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, de};
 use serde_saphyr::Spanned;
 
 use super::field::{
-    CommandWord, DeviceIdPrefix, Discovery, Encryption, ExpectedKid, Fallback, HeartbeatInterval, ImageSigner,
-    ManifestPolicy, Protocol, RootedPath, Serial,
+    CommandWord, DeviceIdPrefix, Discovery, Encryption, ExpectedKid, Fallback, HeartbeatInterval,
+    ImageSigner, ManifestPolicy, Protocol, RootedPath, Serial,
 };
 use crate::health::HealthCheck;
 
@@ -92,11 +92,11 @@ sections! {
         cert_path: One<RootedPath>, like "/etc/kos/identity.cert", else Value "/etc/kos/identity.cert";
         /// What the device asks to be called. A ticket that is bound to a name decides.
         name: One<Name>, like "kitchen", else Words "the host name";
-        /// The role that it asks for: `gateway`, `sensor`, `companion`, `compute`, `actuator` or `relay`. A ticket
-        /// decides.
-        role: One<Role>, like "sensor", else Value "compute";
-        /// The security profile that it asks for, `SEC-0` to `SEC-4`. The authority gives that or less.
-        profile: One<SecurityProfile>, like "SEC-1", else Value "SEC-2";
+        /// The role that it asks for: `gateway`, `sensor`, `companion`, `compute`, `actuator` or `relay`. A ticket for
+        /// another one is refused.
+        role: One<Role>, like "sensor", else Words "what the ticket gives; `compute` without one";
+        /// The security profile that it asks for, `SEC-0` to `SEC-4`. A ticket that allows less is refused.
+        profile: One<SecurityProfile>, like "SEC-1", else Words "what the ticket gives; `SEC-2` without one";
     }
     network: Network {
         /// The protocol to the authority. `klp` is the only one.

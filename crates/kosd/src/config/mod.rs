@@ -22,7 +22,10 @@ use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
 use kos_base::{Capability, KeyId, Mac, Name, PublicKey, Role, SecurityProfile};
 use kos_identity::enrolment::message::{Carrier, MACS_MAX, SERIALS_MAX};
 use kos_net::endpoints::{Endpoint, Pattern};
-use serde_saphyr::{Spanned, options::{DuplicateKeyPolicy, MergeKeyPolicy}};
+use serde_saphyr::{
+    Spanned,
+    options::{DuplicateKeyPolicy, MergeKeyPolicy},
+};
 
 pub use self::{
     fault::{ConfigError, Matter, Notice, Place},
@@ -54,9 +57,9 @@ pub struct Config {
     /// What it asks to be called; the host name when absent.
     pub name: Option<Name>,
     /// What it asks to be.
-    pub role: Role,
+    pub role: Option<Role>,
     /// How strictly it asks to be held.
-    pub profile: SecurityProfile,
+    pub profile: Option<SecurityProfile>,
     /// How the authority is found, best first.
     pub discovery: Vec<Discovery>,
     /// How it is reached, best first; QUIC is always the first.
@@ -162,8 +165,8 @@ impl Reading<'_> {
             kind_id: one(identity.kind_id),
             cert_path: one(identity.cert_path).unwrap_or(RootedPath::fixed("/etc/kos/identity.cert")),
             name: one(identity.name),
-            role: one(identity.role).unwrap_or(Role::Compute),
-            profile: one(identity.profile).unwrap_or(SecurityProfile::Sec2),
+            role: one(identity.role),
+            profile: one(identity.profile),
             discovery,
             carriers,
             authority,
@@ -177,7 +180,9 @@ impl Reading<'_> {
             image_policy: one(image.policy).unwrap_or(ManifestPolicy::Report),
             bootloader_lock: lock.map(|words| words.into_iter().map(|word| word.0).collect()),
             macs: self.list(hardware.macs, MACS_MAX)?,
-            serials: self.list(hardware.serials, SERIALS_MAX)?.map(|list| list.into_iter().map(|s| s.0).collect()),
+            serials: self
+                .list(hardware.serials, SERIALS_MAX)?
+                .map(|list| list.into_iter().map(|s| s.0).collect()),
         };
         Ok(Loaded { config, notices: self.notices })
     }
@@ -222,7 +227,9 @@ impl Reading<'_> {
         checks: BTreeMap<Parsed<Capability>, Spanned<Parsed<HealthCheck>>>,
     ) -> Result<BTreeMap<Capability, HealthCheck>, ConfigError> {
         match checks.values().nth(LIST_MAX) {
-            Some(over) => Err(self.invalid(over.referenced.line(), &format!("at most {LIST_MAX} are allowed"))),
+            Some(over) => {
+                Err(self.invalid(over.referenced.line(), &format!("at most {LIST_MAX} are allowed")))
+            }
             None => Ok(checks.into_iter().map(|(name, check)| (name.0, check.value.0)).collect()),
         }
     }

@@ -49,11 +49,10 @@ fn the_sample_of_the_source_loads_and_every_field_is_in_force() {
     assert_eq!(config.cert_path.as_path(), Path::new("/etc/kos/identity.cert"));
     assert_eq!(config.discovery, [Discovery::Fixed, Discovery::Ticket, Discovery::Mdns]);
     assert_eq!(config.carriers, [Carrier::Quic, Carrier::WebSocket]);
-    assert_eq!(config.capabilities.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), [
-        "telemetry",
-        "voice-assistant",
-        "local-orchestration"
-    ]);
+    assert_eq!(
+        config.capabilities.iter().map(AsRef::as_ref).collect::<Vec<&str>>(),
+        ["telemetry", "voice-assistant", "local-orchestration"]
+    );
     let allowed = config.allowed_endpoints.unwrap();
     let allows = |endpoint: &str| allowed.iter().any(|pattern| pattern.matches(&endpoint.parse().unwrap()));
     assert!(allows("a.kai.local:8641") && allows("control.kos:8641") && !allows("kai.local:8641"));
@@ -89,7 +88,10 @@ fn each_example_of_the_table_loads_and_each_default_changes_nothing() {
 fn an_unknown_key_is_refused_with_its_line_and_the_nearest_one() {
     for (text, message) in [
         ("netwrok: {}\n", "config.yaml:1: unknown key `netwrok`, did you mean `network`?"),
-        ("network:\n  protocol: klp\n  fallbak: []\n", "config.yaml:3: unknown key `fallbak`, did you mean `fallback`?"),
+        (
+            "network:\n  protocol: klp\n  fallbak: []\n",
+            "config.yaml:3: unknown key `fallbak`, did you mean `fallback`?",
+        ),
         ("identity:\n  deviceId: x\n", "config.yaml:2: unknown key `deviceId`, did you mean `device_id`?"),
         ("secrets:\n  password: x\n", "config.yaml:2: unknown key `password`"),
         ("secrets:\n  \"\\e[31mx\": x\n", "config.yaml:2: unknown key `\u{fffd}[31mx`"),
@@ -103,16 +105,37 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_one() {
 #[test]
 fn a_value_that_its_key_does_not_take_is_refused_with_its_line_and_the_reason() {
     for (text, message) in [
-        ("identity:\n  role: king\n", "config.yaml:2: `king` is not a role (gateway, sensor, companion, compute, actuator, relay)"),
-        ("identity: {device_id: kdev-XYZ}\n", "config.yaml:1: `kdev-XYZ` is not a device id (`kdev-` and 4 to 16 characters of 0-9 and a-v)"),
+        (
+            "identity:\n  role: king\n",
+            "config.yaml:2: `king` is not a role (gateway, sensor, companion, compute, actuator, relay)",
+        ),
+        (
+            "identity: {device_id: kdev-XYZ}\n",
+            "config.yaml:1: `kdev-XYZ` is not a device id (`kdev-` and 4 to 16 characters of 0-9 and a-v)",
+        ),
         ("network:\n  protocol: http\n", "config.yaml:2: `http` is not a protocol that kOS speaks (klp)"),
-        ("network:\n  fallback:\n    - tls\n    - carrier-pigeon\n", "config.yaml:4: `carrier-pigeon` is not a carrier (klp, tls, websocket, https, mqtt)"),
-        ("network:\n  discovery_method: fixed\n", "config.yaml:2: `fixed` needs an address in `network.authority`"),
+        (
+            "network:\n  fallback:\n    - tls\n    - carrier-pigeon\n",
+            "config.yaml:4: `carrier-pigeon` is not a carrier (klp, tls, websocket, https, mqtt)",
+        ),
+        (
+            "network:\n  discovery_method: fixed\n",
+            "config.yaml:2: `fixed` needs an address in `network.authority`",
+        ),
         ("network: {heartbeat_s: 0}\n", "config.yaml:1: `0` is not a number of seconds from 1 to 86400"),
-        ("secrets:\n  encryption: rot13\n", "config.yaml:2: `rot13` is not a way to keep secrets (none, aes-256-gcm)"),
+        (
+            "secrets:\n  encryption: rot13\n",
+            "config.yaml:2: `rot13` is not a way to keep secrets (none, aes-256-gcm)",
+        ),
         ("secrets:\n  vault: ../x\n", "config.yaml:2: `../x` is not an absolute path without `..`"),
-        ("bootloader:\n  lock_command: [fw_setenv]\n", "config.yaml:2: the command begins with an absolute path"),
-        ("network:\n  pin:\n  - \"00\"\n", "config.yaml:3: `00` is not a key id (64 lower-case hex characters)"),
+        (
+            "bootloader:\n  lock_command: [fw_setenv]\n",
+            "config.yaml:2: the command begins with an absolute path",
+        ),
+        (
+            "network:\n  pin:\n  - \"00\"\n",
+            "config.yaml:3: `00` is not a key id (64 lower-case hex characters)",
+        ),
     ] {
         let refused = parse(text).unwrap_err();
         assert_eq!(refused.to_string(), message);

@@ -56,9 +56,7 @@ impl FromStr for HealthCheck {
         let percent = |s: &str| s.parse::<u8>().ok().filter(|n| (1..=99).contains(n)).ok_or_else(bad);
         let words: Vec<_> = s.split(' ').collect();
         match words.as_slice() {
-            ["disk-free", at, least] => {
-                Ok(Self::DiskFree { path: path(at)?, percent_min: percent(least)? })
-            }
+            ["disk-free", at, least] => Ok(Self::DiskFree { path: path(at)?, percent_min: percent(least)? }),
             ["memory-free", least] => Ok(Self::MemoryFree { percent_min: percent(least)? }),
             ["load", most] => {
                 let most = most.parse::<u16>().ok().filter(|n| (1..=1000).contains(n));
@@ -174,8 +172,18 @@ mod tests {
             assert_eq!(text.parse::<HealthCheck>().unwrap().to_string(), text);
         }
         for bad in [
-            "", "disk-free", "disk-free var 10", "disk-free /var 0", "disk-free /var 100", "load 0", "load x",
-            "socket web", "socket", "ping 1", "load  4", "memory-free 5 5",
+            "",
+            "disk-free",
+            "disk-free var 10",
+            "disk-free /var 0",
+            "disk-free /var 100",
+            "load 0",
+            "load x",
+            "socket web",
+            "socket",
+            "ping 1",
+            "load  4",
+            "memory-free 5 5",
         ] {
             assert!(bad.parse::<HealthCheck>().is_err(), "{bad}");
         }

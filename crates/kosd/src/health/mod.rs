@@ -5,7 +5,11 @@
 mod check;
 mod procfs;
 
-use std::{fs, path::PathBuf, sync::atomic::{AtomicU32, Ordering}};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 pub use self::check::{Finding, HealthCheck, Verdict, builtin};
 use self::procfs::CpuTimes;
@@ -55,7 +59,8 @@ impl Observer {
     pub fn boot_id(&self) -> Option<String> {
         let text = read(&self.host, "proc/sys/kernel/random/boot_id")?;
         let text = text.trim();
-        (text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')).then(|| text.to_owned())
+        (text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
+            .then(|| text.to_owned())
     }
 
     /// The host name, if it can serve as a device's name.

@@ -61,7 +61,9 @@ pub(super) fn load_hundredths(loadavg: &str) -> Option<u64> {
 
 /// How many processors `/proc/stat` lists.
 pub(super) fn processors(stat: &str) -> u64 {
-    let own = |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let own = |line: &&str| {
+        line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
     u64::try_from(stat.lines().filter(own).count()).unwrap_or(u64::MAX).max(1)
 }
 
@@ -82,7 +84,9 @@ mod tests {
         ] {
             assert_eq!(at(later).busy_percent_since(first), percent, "{later}");
         }
-        for bad in ["", "cpu", "cpu  1 2 3", "cpu  1 2 3 x 5", "cpu0 1 2 3 4 5", "cpu  18446744073709551615 1 1 1 1"] {
+        for bad in
+            ["", "cpu", "cpu  1 2 3", "cpu  1 2 3 x 5", "cpu0 1 2 3 4 5", "cpu  18446744073709551615 1 1 1 1"]
+        {
             assert_eq!(CpuTimes::parse(bad), None, "{bad}");
         }
     }
@@ -91,7 +95,9 @@ mod tests {
     fn memory_is_read_in_bytes() {
         let text = "MemTotal:        2000 kB\nMemFree:  10 kB\nMemAvailable:    500 kB\nMemTotalX: 1 kB\n";
         assert_eq!(memory(text), Some(Memory { total_bytes: 2_048_000, available_bytes: 512_000 }));
-        for bad in ["", "MemTotal: 1 kB", "MemTotal: 0 kB\nMemAvailable: 0 kB", "MemTotal: x kB\nMemAvailable: 1 kB"] {
+        for bad in
+            ["", "MemTotal: 1 kB", "MemTotal: 0 kB\nMemAvailable: 0 kB", "MemTotal: x kB\nMemAvailable: 1 kB"]
+        {
             assert_eq!(memory(bad), None, "{bad}");
         }
     }

@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -60,7 +60,9 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), RootError> {
         .custom_flags(flags(OFlags::NOFOLLOW | OFlags::CLOEXEC))
         .open(&unfinished)
         .map_err(unwritable)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_data());
+    // The umask of whoever started us must not decide who can read the certificate.
+    let rights = file.set_permissions(fs::Permissions::from_mode(mode));
+    let written = rights.and_then(|()| file.write_all(bytes)).and_then(|()| file.sync_data());
     let old = open_old(path).map_err(unwritable)?;
     let placed = written.and_then(|()| fs::rename(&unfinished, path)).and_then(|()| sync_parent(path));
     if let Err(error) = placed {
@@ -111,9 +113,8 @@ pub fn empty_except(folder: &Path, kept: &[&str]) -> Result<(), RootError> {
             continue;
         }
         let removed = match fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_dir() => empty(&path).and_then(|()| {
-                fs::remove_dir(&path).map_err(|error| RootError::unwritable(&path, error))
-            }),
+            Ok(meta) if meta.is_dir() => empty(&path)
+                .and_then(|()| fs::remove_dir(&path).map_err(|error| RootError::unwritable(&path, error))),
             Ok(meta) if meta.is_file() => remove(&path),
             _ => fs::remove_file(&path).map_err(|error| RootError::unwritable(&path, error)),
         };
@@ -138,7 +139,10 @@ pub fn sweep(folder: &Path) -> Result<(), RootError> {
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, RootError> {
     let unreadable = |error| RootError::unreadable(folder, error);
-    fs::read_dir(folder).map_err(unreadable)?.map(|entry| entry.map(|entry| entry.path()).map_err(unreadable)).collect()
+    fs::read_dir(folder)
+        .map_err(unreadable)?
+        .map(|entry| entry.map(|entry| entry.path()).map_err(unreadable))
+        .collect()
 }
 
 fn unfinished_name(path: &Path) -> PathBuf {
@@ -182,7 +186,7 @@ fn flags(flags: OFlags) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -203,7 +207,9 @@ mod tests {
     fn old_content_is_overwritten_when_it_is_replaced_or_removed() {
         let folder = tempfile::tempdir().unwrap();
         let (path, twin) = (folder.path().join("key"), folder.path().join("twin"));
-        for act in [|path: &Path| replace(path, b"new", PRIVATE).unwrap(), |path: &Path| remove(path).unwrap()] {
+        for act in
+            [|path: &Path| replace(path, b"new", PRIVATE).unwrap(), |path: &Path| remove(path).unwrap()]
+        {
             fs::write(&path, [7u8; 5000]).unwrap();
             // A second name of the same file shows what became of its blocks.
             fs::hard_link(&path, &twin).unwrap();

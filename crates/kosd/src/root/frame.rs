@@ -25,8 +25,6 @@ pub enum Kind {
     AgreementKey,
     /// State of the enrolment machine.
     Journal,
-    /// The last times that the clock and the authority told.
-    Clock,
 }
 
 impl Kind {
@@ -35,7 +33,6 @@ impl Kind {
             Self::SigningKey => 1,
             Self::AgreementKey => 2,
             Self::Journal => 3,
-            Self::Clock => 4,
         }
     }
 }
@@ -84,6 +81,6 @@ mod tests {
         }
         let longer = [sealed.as_slice(), &[0]].concat();
         assert!(open(Kind::Journal, path, &longer).is_err());
-        assert!(open(Kind::Clock, path, &sealed).is_err());
+        assert!(open(Kind::SigningKey, path, &sealed).is_err());
     }
 }

@@ -12,12 +12,14 @@ use kos_api::{
     problem::PROBLEM_JSON,
     routes::{LOCAL_DECOMMISSION, LOCAL_IDENTITY, LOCAL_STATUS},
 };
-use kos_base::code;
+use kos_base::{Code, code};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{BODY_BYTES_MAX, Question, peer::Standing};
 
 type Answer = Response<Full<Bytes>>;
+/// Boxed: a problem is long, and most requests have none.
+type Refusal = Box<Problem>;
 
 /// Never fails: whatever goes wrong is an answer, too.
 pub(super) async fn answer<B>(
@@ -32,13 +34,13 @@ where
         Standing::Admitted => route(&device, request).await,
         Standing::Stranger => {
             let detail = "only root, the daemon's own user and the group kos are answered here";
-            Err(Problem::new(code::config::NOT_SIGNED_IN).with_detail(detail))
+            Err(Problem::new(code::config::NOT_SIGNED_IN).with_detail(detail).into())
         }
     };
     Ok(answered.unwrap_or_else(|problem| refusal(&problem)))
 }
 
-async fn route<B>(device: &mpsc::Sender<Question>, request: Request<B>) -> Result<Answer, Problem>
+async fn route<B>(device: &mpsc::Sender<Question>, request: Request<B>) -> Result<Answer, Refusal>
 where
     B: Body<Data: Send, Error: Into<Box<dyn core::error::Error + Send + Sync>>> + Send,
 {
@@ -47,31 +49,36 @@ where
         return document(ask(device, Question::Status).await?);
     }
     if path == LOCAL_IDENTITY.path && method == Method::GET {
-        return document(ask(device, Question::Identity).await??);
+        return document(ask(device, Question::Identity).await?.map_err(problem_of)?);
     }
     if path == LOCAL_DECOMMISSION.path && method == Method::POST {
         let only_plan = wants_plan(request.uri().query())?;
         let order = order(request).await?;
         return match only_plan {
-            true => document(ask(device, Question::PlanDecommission).await??),
-            false => document(ask(device, |reply| Question::Decommission(order, reply)).await??),
+            true => document(ask(device, Question::PlanDecommission).await?.map_err(problem_of)?),
+            false => {
+                let done = ask(device, |reply| Question::Decommission(order, reply)).await?;
+                document(done.map_err(problem_of)?)
+            }
         };
     }
     let known = [LOCAL_STATUS, LOCAL_IDENTITY, LOCAL_DECOMMISSION].iter().any(|route| route.path == path);
     let problem = Problem::new(code::config::NOT_FOUND).with_detail("a device has no such route");
-    Err(if known { problem.with_status(405) } else { problem })
+    Err(Box::new(if known { problem.with_status(405) } else { problem }))
 }
 
 /// Whether the query is `dryRun=true`.
-fn wants_plan(query: Option<&str>) -> Result<bool, Problem> {
+fn wants_plan(query: Option<&str>) -> Result<bool, Refusal> {
     match query {
         None | Some("" | "dryRun=false") => Ok(false),
         Some("dryRun=true") => Ok(true),
-        Some(_) => Err(Problem::new(code::config::BAD_REQUEST).with_detail("the query may be `dryRun=true`")),
+        Some(_) => Err(Box::new(
+            Problem::new(code::config::BAD_REQUEST).with_detail("the query may be `dryRun=true`"),
+        )),
     }
 }
 
-async fn order<B>(request: Request<B>) -> Result<DecommissionOrder, Problem>
+async fn order<B>(request: Request<B>) -> Result<DecommissionOrder, Refusal>
 where
     B: Body<Data: Send, Error: Into<Box<dyn core::error::Error + Send + Sync>>> + Send,
 {
@@ -85,22 +92,26 @@ where
         return Ok(DecommissionOrder::default());
     }
     serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::new(code::config::BAD_REQUEST).with_detail(error.to_string()))
+        .map_err(|error| Problem::new(code::config::BAD_REQUEST).with_detail(error.to_string()).into())
 }
 
 async fn ask<T>(
     device: &mpsc::Sender<Question>,
     question: impl FnOnce(oneshot::Sender<T>) -> Question,
-) -> Result<T, Problem> {
-    let stopping = || Problem::new(code::config::UNREACHABLE).with_detail("the daemon is stopping");
+) -> Result<T, Refusal> {
+    let stopping = || Box::new(Problem::new(code::config::UNREACHABLE).with_detail("the daemon is stopping"));
     let (reply, answer) = oneshot::channel();
     device.send(question(reply)).await.map_err(|_| stopping())?;
     answer.await.map_err(|_| stopping())
 }
 
-fn document<T: Kind>(item: T) -> Result<Answer, Problem> {
+fn document<T: Kind>(item: T) -> Result<Answer, Refusal> {
     let json = serde_json::to_vec(&Document::new(item)).map_err(|_| Problem::new(code::config::INTERNAL))?;
     Ok(answer_of(StatusCode::OK, "application/json", json))
+}
+
+fn problem_of(code: Code) -> Refusal {
+    Problem::new(code).into()
 }
 
 fn refusal(problem: &Problem) -> Answer {

@@ -16,8 +16,8 @@ use tokio::{net::UnixStream, time::timeout};
 
 use super::path::Short;
 
-/// How long the daemon may take to answer.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long the daemon may take to answer; an end waits for the authority.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(90);
 /// Longest answer in bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
@@ -97,7 +97,8 @@ impl Asker {
             let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
             body.map(|body| (good, body.to_bytes())).map_err(|error| broken(&error))
         };
-        let (good, body) = timeout(ANSWER_TIME_MAX, answer).await.map_err(|_| broken(&"it took too long"))??;
+        let (good, body) =
+            timeout(ANSWER_TIME_MAX, answer).await.map_err(|_| broken(&"it took too long"))??;
         if good {
             let document = serde_json::from_slice::<Document<T>>(&body).map_err(|error| broken(&error))?;
             return Ok(document.item);

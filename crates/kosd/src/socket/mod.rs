@@ -6,7 +6,7 @@
 //! Invariants: only root, the daemon's own user and members of the group `kos` are answered; the kernel tells who
 //! asks. Questions reach the device one after the other and are answered from one state.
 //!
-//! Errors: a [`Problem`] with a stable code.
+//! Errors: a [`kos_api::Problem`] with a stable code.
 
 mod answer;
 mod ask;
@@ -18,24 +18,24 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Du
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kos_api::{
-    Problem,
     chain::IdentityChain,
     lifecycle::{Decommission, DecommissionOrder},
     local::DeviceStatus,
     plan::Plan,
 };
+use kos_base::Code;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{Semaphore, mpsc, oneshot},
     time::timeout,
 };
 
-pub use self::ask::{Asker, AskError};
+pub use self::ask::{AskError, Asker};
 use self::peer::Household;
 use crate::root::RootError;
 
 /// Longest life of one connection. Stops a program that holds on to the socket from keeping others out.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(30);
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(90);
 /// How long the head of a request may take.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 /// Longest body in bytes.
@@ -53,11 +53,13 @@ pub enum Question {
     /// How it is.
     Status(oneshot::Sender<DeviceStatus>),
     /// Its certificates and kID, checked.
-    Identity(oneshot::Sender<Result<IdentityChain, Problem>>),
+    Identity(oneshot::Sender<Result<IdentityChain, Code>>),
+    /// A person has compared this code, and it is the same.
+    ConfirmCode(String, oneshot::Sender<()>),
     /// What decommissioning would do.
-    PlanDecommission(oneshot::Sender<Result<Plan, Problem>>),
+    PlanDecommission(oneshot::Sender<Result<Plan, Code>>),
     /// End it.
-    Decommission(DecommissionOrder, oneshot::Sender<Result<Decommission, Problem>>),
+    Decommission(DecommissionOrder, oneshot::Sender<Result<Decommission, Code>>),
 }
 
 /// The socket, listening.
@@ -122,7 +124,8 @@ async fn serve_one(stream: UnixStream, household: &Household, device: mpsc::Send
             return;
         }
     };
-    let service = service_fn(move |request: Request<Incoming>| answer::answer(standing, device.clone(), request));
+    let service =
+        service_fn(move |request: Request<Incoming>| answer::answer(standing, device.clone(), request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)

@@ -53,7 +53,8 @@ impl Household {
     }
 
     fn judge_ids(&self, user: u32, group: u32) -> Standing {
-        let admitted = user == 0 || user == self.own || self.group == Some(group) || self.members.contains(&user);
+        let admitted =
+            user == 0 || user == self.own || self.group == Some(group) || self.members.contains(&user);
         if admitted { Standing::Admitted } else { Standing::Stranger }
     }
 }
@@ -63,7 +64,8 @@ mod tests {
     use super::*;
 
     const GROUPS: &str = "root:x:0:\nkosher:x:90:eve\nkos:x:900:anna,ben\nother:x:901:eve\n";
-    const USERS: &str = "root:x:0:0::/:/sh\nanna:x:1001:1001::/:/sh\nben:x:1002:1002::/:/sh\neve:x:1003:1003::/:/sh\n";
+    const USERS: &str =
+        "root:x:0:0::/:/sh\nanna:x:1001:1001::/:/sh\nben:x:1002:1002::/:/sh\neve:x:1003:1003::/:/sh\n";
 
     #[test]
     fn root_the_own_user_and_the_group_are_admitted_and_nobody_else() {

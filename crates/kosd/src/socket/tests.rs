@@ -34,11 +34,12 @@ fn status() -> DeviceStatus {
 }
 
 fn respond(question: Question) {
-    let not_enrolled = || Problem::new(code::enrolment::NOT_ENROLLED);
+    let not_enrolled = code::enrolment::NOT_ENROLLED;
     match question {
         Question::Status(reply) => drop(reply.send(status())),
-        Question::Identity(reply) => drop(reply.send(Err(not_enrolled()))),
-        Question::PlanDecommission(reply) => drop(reply.send(Err(not_enrolled()))),
+        Question::Identity(reply) => drop(reply.send(Err(not_enrolled))),
+        Question::ConfirmCode(_, reply) => drop(reply.send(())),
+        Question::PlanDecommission(reply) => drop(reply.send(Err(not_enrolled))),
         Question::Decommission(order, reply) => {
             assert_eq!(order, DecommissionOrder::default());
             let device_id = "kdev-7f4ac3ghijklmnop".parse().unwrap();

@@ -29,6 +29,14 @@ CREATE TABLE tickets (
     mac BLOB NOT NULL
 );
 
+CREATE TABLE admissions (
+    ticket TEXT NOT NULL,
+    device TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    mac BLOB NOT NULL,
+    PRIMARY KEY (ticket, number)
+);
+
 CREATE TABLE certificates (
     issuer TEXT NOT NULL,
     serial TEXT NOT NULL,
@@ -60,6 +68,7 @@ CREATE TABLE operators (
     id TEXT NOT NULL PRIMARY KEY,
     version BIGINT NOT NULL,
     key TEXT NOT NULL UNIQUE,
+    serial TEXT NOT NULL UNIQUE,
     body BLOB NOT NULL,
     mac BLOB NOT NULL
 );

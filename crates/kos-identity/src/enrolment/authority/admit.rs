@@ -9,6 +9,7 @@ use kos_base::{
     Code, DeviceId, DeviceState, EvidenceTier, SecurityProfile, Timestamp, code, id::DeviceIdInputs,
     key::SignatureForm,
 };
+use minicbor::bytes::ByteArray;
 
 use super::{Context, Decision, Found, Request, issue::Plan};
 use crate::{
@@ -30,6 +31,8 @@ pub(super) struct Circumstances<'a> {
     pub(super) exporters: &'a [Exporter; 2],
     pub(super) nonce: &'a [u8; 32],
     pub(super) source: &'a str,
+    /// Number of the certificate that was in service when the conversation began.
+    pub(super) served: Option<u32>,
 }
 
 pub(super) fn decide(with: &Circumstances<'_>, request: &Request, found: Found) -> Decision {
@@ -77,7 +80,11 @@ fn by_ticket(
     checked.map_err(|_| TicketError::Proof.code())?;
     match found.device.clone() {
         // It was let in before and has not confirmed: the ticket is spent, and whether it has expired since does not matter.
-        Some(device) if device.pending.is_some() || device.issues > 0 => unconfirmed(with, request, device),
+        Some(device) if device.credentials().next().is_some() => unconfirmed(with, request, device),
+        // A person has to look at it: it comes back from quarantine, or there is a clone alert. No ticket settles that.
+        Some(device) if device.issues > 0 || device.lobby.as_ref().is_some_and(Lobby::is_alert) => {
+            by_lobby(with, request, found)
+        }
         known => {
             let id = known.as_ref().map_or_else(|| device_id(request), |d| d.id.clone());
             let by = TicketUse {
@@ -89,12 +96,6 @@ fn by_ticket(
             let spent = ticket.spend(with.now, &by, id).map_err(TicketError::code)?;
             if has_clone(&found) {
                 return lobby(with, request, known, &found);
-            }
-            let approved =
-                known.as_ref().and_then(|d| d.lobby.as_ref()).is_some_and(|l| !l.lookalikes.is_empty());
-            if approved {
-                // It waits because of a clone alert, and a ticket does not settle that; a person does.
-                return by_lobby(with, request, found);
             }
             let mut device = known.map_or_else(|| first_contact(with, request), Device::next_version);
             device.lobby = None;
@@ -112,7 +113,7 @@ fn by_ticket(
 
 fn by_lobby(with: &Circumstances<'_>, request: &Request, found: Found) -> Result<Decision, Code> {
     match found.device.clone() {
-        Some(device) if device.pending.is_some() || device.issues > 0 => unconfirmed(with, request, device),
+        Some(device) if device.credentials().next().is_some() => unconfirmed(with, request, device),
         Some(device) => match device.lobby.clone() {
             Some(entry) if entry.approved => {
                 let mut device = device.next_version();
@@ -128,18 +129,14 @@ fn by_lobby(with: &Circumstances<'_>, request: &Request, found: Found) -> Result
     }
 }
 
-/// Puts a device into the lobby, or says that there is no room.
+/// Puts a device into the lobby, or says that there is no room. One that comes with a ticket and meets a clone alert
+/// moves from the ordinary lobby to the alert.
 fn lobby(
     with: &Circumstances<'_>,
     request: &Request,
     known: Option<Device>,
     found: &Found,
 ) -> Result<Decision, Code> {
-    if let Some(entry) = known.as_ref().and_then(|d| d.lobby.as_ref())
-        && !entry.approved
-    {
-        return Ok(Decision::Wait(None));
-    }
     let full = found.waiting >= Lobby::COUNT_MAX || found.waiting_from_source >= Lobby::PER_SOURCE_MAX;
     if full {
         return Err(code::enrolment::LOBBY_FULL);
@@ -149,14 +146,14 @@ fn lobby(
     let root = with.context.root.key_id();
     let comparison = matches!(request.prove.means, Means::Lobby)
         .then(|| comparison_code(&request.peer, root, &request.prove.nonce, with.nonce));
-    device.assign_profile(SecurityProfile::Sec0).map_err(|e| e.code())?;
     device.lobby = Some(Lobby {
         comparison,
         source: with.source.to_owned(),
         since: with.now,
         lookalikes: lookalikes.clone(),
         approved: false,
-        profile: SecurityProfile::Sec0,
+        profile: device.profile(),
+        nonce: ByteArray::from(*with.nonce),
     });
     let id = device.id.clone();
     let mut changes =
@@ -171,25 +168,37 @@ fn lobby(
 
 /// Until `Stored`: the same CSR key gets the same bytes again, another one revokes what was issued first.
 fn unconfirmed(with: &Circumstances<'_>, request: &Request, device: Device) -> Result<Decision, Code> {
-    let Some(issued) = device.pending.clone().filter(|_| device.state() == DeviceState::Pending) else {
+    if device.state() != DeviceState::Pending {
         // Confirmed: from now on only renewal and recovery issue.
         return Err(code::enrolment::ENROLLED_ALREADY);
-    };
+    }
     if request.peer != device.identity_key {
         return Err(code::enrolment::STATE_FORBIDS);
     }
-    if &issued.credential.key == request.csr.public_key() {
+    if is_held_for(with, request, &device) {
         return Ok(Decision::Again(Box::new(device)));
     }
+    Ok(Decision::Issue(Box::new(replacing(with, device, false))))
+}
+
+/// Whether this very request was granted before and its certificate can still be confirmed. After its end it would be
+/// refused by the device for ever.
+fn is_held_for(with: &Circumstances<'_>, request: &Request, device: &Device) -> bool {
+    device.pending.as_ref().is_some_and(|issued| {
+        &issued.credential.key == request.csr.public_key() && with.now < issued.credential.not_after
+    })
+}
+
+/// A plan for the next certificate, which revokes the one that was never confirmed.
+fn replacing(with: &Circumstances<'_>, device: Device, renews: bool) -> Plan {
     let mut next = device.next_version();
-    next.pending = None;
-    let (change, write) = revoke(with.now, &next, &issued.credential, RevocationReason::Superseded);
-    Ok(Decision::Issue(Box::new(Plan {
-        device: next,
-        changes: vec![change],
-        writes: vec![write],
-        renews: false,
-    })))
+    let (mut changes, mut writes) = (Vec::new(), Vec::new());
+    if let Some(issued) = next.pending.take() {
+        let (serial, reason) = (issued.credential.serial.clone(), RevocationReason::Superseded);
+        writes.push(Write::Revoke(next.revocation(with.now, &issued.credential, reason)));
+        changes.push(Change::CertificateRevoked { device: next.id.clone(), serial, reason });
+    }
+    Plan { device: next, changes, writes, renews }
 }
 
 struct Continuity<'a> {
@@ -206,9 +215,8 @@ fn by_continuity(
     found: Found,
     proof: &Continuity<'_>,
 ) -> Result<Decision, Code> {
-    let device = found.device.ok_or(code::enrolment::DEVICE_UNKNOWN)?;
-    let in_service = device.credential.clone().filter(|_| device.is_admitted());
-    let in_service = in_service.ok_or(code::enrolment::STATE_FORBIDS)?;
+    let device = found.device.clone().ok_or(code::enrolment::DEVICE_UNKNOWN)?;
+    let in_service = device.credential.as_ref();
     let [_, renewal] = with.exporters;
     let signed = RenewalProof {
         exporter: renewal,
@@ -220,42 +228,50 @@ fn by_continuity(
     }
     .to_be_signed();
     let held = match proof.kind {
-        RenewalKind::Renewal => &in_service.key,
-        RenewalKind::Recovery => &device.identity_key,
+        RenewalKind::Renewal => in_service.map(|credential| &credential.key),
+        RenewalKind::Recovery => Some(&device.identity_key),
     };
-    let both = held == &request.peer
-        && held.verify(SignatureForm::Fixed, &signed, proof.by).is_ok()
-        && request.csr.public_key().verify(SignatureForm::Fixed, &signed, proof.new).is_ok();
+    let held = held.filter(|key| *key == &request.peer).ok_or(code::enrolment::RENEWAL_PROOF)?;
+    let new = request.csr.public_key();
+    let both = held.verify(SignatureForm::Fixed, &signed, proof.by).is_ok()
+        && new.verify(SignatureForm::Fixed, &signed, proof.new).is_ok();
     if !both {
-        return Err(code::enrolment::TICKET_PROOF);
+        return Err(code::enrolment::RENEWAL_PROOF);
     }
+    if new == &device.identity_key {
+        return Err(code::enrolment::CSR_INVALID);
+    }
+    let Some(in_service) = in_service else {
+        // It comes back from quarantine: it has shown who it is, and a person decides.
+        return by_lobby(with, request, found);
+    };
     if proof.issue < in_service.issue {
-        return clone_alert(with.now, device, proof.issue);
+        // What an honest device sent before its newer certificate was confirmed may arrive after it.
+        return if with.served.is_some_and(|served| proof.issue < served) {
+            clone_alert(with.now, device, proof.issue)
+        } else {
+            Err(code::enrolment::STATE_FORBIDS)
+        };
     }
-    if let Some(issued) = &device.pending
-        && &issued.credential.key == request.csr.public_key()
-    {
+    if is_held_for(with, request, &device) {
         return Ok(Decision::Again(Box::new(device)));
     }
     let expired = with.now >= in_service.not_after;
-    if expired && proof.kind == RenewalKind::Renewal {
-        return Err(code::certificate::CERT_EXPIRED);
+    match proof.kind {
+        RenewalKind::Renewal if expired => Err(code::certificate::CERT_EXPIRED),
+        // The identity key alone is not enough while somebody holds a certificate that is valid.
+        RenewalKind::Recovery if !expired => Err(code::enrolment::STATE_FORBIDS),
+        RenewalKind::Renewal => Ok(Decision::Issue(Box::new(replacing(with, device, true)))),
+        RenewalKind::Recovery => {
+            let mut plan = replacing(with, device, true);
+            let next = &mut plan.device;
+            next.recoveries_left =
+                next.recoveries_left.checked_sub(1).ok_or(code::enrolment::RECOVERY_EXHAUSTED)?;
+            let (device, recoveries_left) = (next.id.clone(), next.recoveries_left);
+            plan.changes.insert(0, Change::IdentityRecovered { device, recoveries_left });
+            Ok(Decision::Issue(Box::new(plan)))
+        }
     }
-    let mut next = device.next_version();
-    let mut changes = Vec::new();
-    let mut writes = Vec::new();
-    if let Some(issued) = next.pending.take() {
-        let (change, write) = revoke(with.now, &next, &issued.credential, RevocationReason::Superseded);
-        changes.push(change);
-        writes.push(write);
-    }
-    if proof.kind == RenewalKind::Recovery {
-        next.recoveries_left =
-            next.recoveries_left.checked_sub(1).ok_or(code::enrolment::RECOVERY_EXHAUSTED)?;
-        let (device, recoveries_left) = (next.id.clone(), next.recoveries_left);
-        changes.insert(0, Change::IdentityRecovered { device, recoveries_left });
-    }
-    Ok(Decision::Issue(Box::new(Plan { device: next, changes, writes, renews: true })))
 }
 
 /// An issue number older than the last confirmed one: two devices hold this identity, and nobody can tell which is real.
@@ -281,19 +297,6 @@ fn admit(request: &Request, device: Device, ticket: Option<Ticket>) -> Decision 
     };
     let writes = ticket.into_iter().map(|t| Write::Ticket(Box::new(t))).collect();
     Decision::Issue(Box::new(Plan { device, changes: vec![change], writes, renews: false }))
-}
-
-fn revoke(
-    now: Timestamp,
-    device: &Device,
-    credential: &crate::registry::Credential,
-    reason: RevocationReason,
-) -> (Change, Write) {
-    let serial = credential.serial.clone();
-    (
-        Change::CertificateRevoked { device: device.id.clone(), serial, reason },
-        Write::Revoke(device.revocation(now, credential, reason)),
-    )
 }
 
 fn clones(found: &Found) -> impl Iterator<Item = &DeviceId> {

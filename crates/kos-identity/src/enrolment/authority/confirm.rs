@@ -47,8 +47,12 @@ pub(super) fn decide(
 /// The new certificate is durable on the device: it goes into service, and what it replaces is revoked.
 fn stored(now: Timestamp, message: &Stored, peer: &PublicKey, device: Device) -> Result<Confirmation, Code> {
     let is = |c: &crate::registry::Credential| &c.key == peer && c.issue == message.issue;
-    if device.credential.as_ref().is_some_and(is) && device.is_admitted() {
+    // Recorded is recorded, whatever happened to the device since: it must not fall back to what is revoked.
+    if device.credential.as_ref().is_some_and(is) {
         return Ok(Confirmation::Already);
+    }
+    if device.banned {
+        return Err(code::enrolment::BANNED);
     }
     let mut next = device.next_version();
     let issued = next.pending.take().filter(|issued| is(&issued.credential));
@@ -58,7 +62,7 @@ fn stored(now: Timestamp, message: &Stored, peer: &PublicKey, device: Device) ->
     let mut writes = Vec::new();
     if next.state() == DeviceState::Pending {
         next.enter(now, DeviceState::Active, "certificate confirmed").map_err(|e| e.code())?;
-        next.enrolled_at = Some(now);
+        next.enrolled_at.get_or_insert(now);
         changes.push(Change::DeviceActive { device: id.clone(), issue: message.issue });
     } else if next.is_admitted() {
         changes.push(Change::CertificateRenewed { device: id.clone(), issue: message.issue });
@@ -75,22 +79,21 @@ fn stored(now: Timestamp, message: &Stored, peer: &PublicKey, device: Device) ->
         let detail = if locked { "locked" } else { "the lock command failed" }.to_owned();
         changes.push(Change::BootloaderReported { device: id.clone(), locked, detail });
     }
-    next.regenerate = false;
     writes.insert(0, Write::Device(Box::new(next)));
     Ok(Confirmation::Commit(Commit { actor: Actor::Device(id), changes, writes }))
 }
 
 /// The device ends itself: revoke at once, and wait for the receipt.
 fn noticed(now: Timestamp, signed: &[u8], device: Device) -> Result<Confirmation, Code> {
-    let key = device.credential.as_ref().map(|c| &c.key).ok_or(code::enrolment::STATE_FORBIDS)?;
-    let verified = verify_record(signed, key).map_err(|_| code::enrolment::PROTOCOL)?;
+    let record = own_record(signed, &device)?.ok_or(code::enrolment::STATE_FORBIDS)?;
     if matches!(device.state(), DeviceState::Decommissioning | DeviceState::Decommissioned) {
         return Ok(Confirmation::Already);
     }
     let reason = "ordered on the device itself".to_owned();
     let mut next = device.next_version();
+    next.lobby = None;
     next.enter(now, DeviceState::Decommissioning, &reason).map_err(|e| e.code())?;
-    let receipt_hash = receipt_hash(&verified.record().receipt).to_vec();
+    let receipt_hash = receipt_hash(&record.receipt).to_vec();
     next.order = Some(Order { signed: Vec::new(), receipt_hash, at: now });
     let id = next.id.clone();
     let mut writes = Vec::new();
@@ -100,27 +103,33 @@ fn noticed(now: Timestamp, signed: &[u8], device: Device) -> Result<Confirmation
     Ok(Confirmation::Commit(Commit { actor: Actor::Device(id), changes, writes }))
 }
 
-/// The wipe is done. A device that ended itself out of reach comes with this only, and its record orders and confirms.
+/// The device's own record of its end, signed by the key of its newest certificate: the one in service, or one that it
+/// has not confirmed. None after a quarantine, when no key of the device counts any more.
+fn own_record(signed: &[u8], device: &Device) -> Result<Option<Record>, Code> {
+    if device.credentials().next().is_none() {
+        return Ok(None);
+    }
+    let verified = device.credentials().find_map(|c| verify_record(signed, &c.key).ok());
+    let verified = verified.ok_or(code::enrolment::PROTOCOL)?;
+    let own = verified.record().device == device.id;
+    own.then(|| Some(verified.record().clone())).ok_or(code::enrolment::PROTOCOL)
+}
+
+/// The wipe is done. A device that ended itself out of reach comes with this only, and its record orders and confirms,
+/// also when an order was on its way to it.
 fn received(now: Timestamp, message: &Receipt, device: Device) -> Result<Confirmation, Code> {
     if device.state() == DeviceState::Decommissioned {
         return Ok(Confirmation::Already);
     }
-    // After a quarantine no key of the device counts any more; the receipt alone says that it read the order.
-    let record = match &device.credential {
-        Some(c) => Some(verify_record(&message.record, &c.key).map_err(|_| code::enrolment::PROTOCOL)?),
-        None => None,
-    };
+    let record = own_record(&message.record, &device)?;
     let ordered = device.order.is_some();
     let receipt = receipt_hash(&message.receipt);
-    let known: bool = match (&device.order, &record) {
-        (Some(order), _) => receipt.as_slice().ct_eq(&order.receipt_hash).into(),
-        (None, Some(record)) => record.record().receipt == message.receipt,
-        (None, None) => false,
-    };
-    if !known {
+    let obeyed = device.order.as_ref().is_some_and(|o| receipt.as_slice().ct_eq(&o.receipt_hash).into());
+    let by_itself = record.as_ref().is_some_and(|r| r.order.is_none() && r.receipt == message.receipt);
+    if !obeyed && !by_itself {
         return Err(code::enrolment::STATE_FORBIDS);
     }
-    let wipe = record.map_or("cleared", |r| r.record().assurance.as_str());
+    let wipe = record.map_or("cleared", |record| record.assurance.as_str());
     let mut next = device.next_version();
     let id = next.id.clone();
     let mut changes = Vec::new();

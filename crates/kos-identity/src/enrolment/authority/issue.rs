@@ -11,10 +11,13 @@ use crate::{
         self, Certificate, DeviceFacts, DeviceGrant, IssuerClass, IssuerContext, Serial, Warrant,
         capabilities_hash,
     },
-    enrolment::message::{Bytes, Carrier, FromAuthority, Grant, HealthCheck, RoleProfile},
+    enrolment::message::{Bytes, Carrier, FRAME_BYTES_MAX, FromAuthority, Grant, HealthCheck, RoleProfile},
     kid,
     registry::{Actor, Change, Commit, Credential, Device, Issued, Write},
 };
+
+/// Most bytes of revocation lists in an answer: half a frame, and what else is in it takes less than the other half.
+const CRL_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;
 
 /// What a decision lets be issued, and what is recorded with it.
 #[derive(Debug)]
@@ -157,6 +160,8 @@ impl Draft {
     fn record(&mut self, credential: &Credential, certificate: &Certificate) {
         let device = &mut self.plan.device;
         device.issues = credential.issue;
+        // What was ordered up to now is in this certificate; what is ordered before its confirmation needs another.
+        device.regenerate = false;
         device.pending = Some(Issued {
             credential: credential.clone(),
             certificate: certificate.der().to_vec(),
@@ -202,7 +207,10 @@ impl Draft {
         kid: Vec<u8>,
     ) -> Grant {
         let device = &self.plan.device;
-        let issuer = context.issuer(issuer_class(device.profile()));
+        // The role may have changed since the certificate was signed. It changes on the device with the next one.
+        let (given, profile) =
+            certificate.facts().map_or((device.role, device.profile()), |facts| (facts.role, facts.profile));
+        let issuer = context.issuer(issuer_class(profile));
         Grant {
             chain: [certificate, issuer, &context.root].map(|c| Bytes::from(c.der().to_vec())).to_vec(),
             kid: Bytes::from(kid),
@@ -210,9 +218,9 @@ impl Draft {
             issue: credential.issue,
             name: device.name.clone(),
             group: device.group.clone(),
-            role: role_profile(context, device),
+            role: RoleProfile { profile, ..role_profile(context, device, given) },
             keys: context.keys.clone(),
-            crls: self.crls.iter().cloned().map(ByteVec::from).collect(),
+            crls: fitting(&self.crls),
         }
     }
 
@@ -226,6 +234,20 @@ impl Draft {
         let commit = Commit { actor, changes: self.plan.changes, writes: self.plan.writes };
         Step::Commit(self.request, commit, answer)
     }
+}
+
+/// The lists that fit into a frame beside the certificate. A fleet's lists outgrow it; the device then gets them where
+/// lists are published.
+fn fitting(crls: &[Vec<u8>]) -> Vec<Bytes> {
+    let mut room = CRL_BYTES_MAX;
+    let fits = crls.iter().filter(|list| match room.checked_sub(list.len()) {
+        Some(rest) => {
+            room = rest;
+            true
+        }
+        None => false,
+    });
+    fits.cloned().map(ByteVec::from).collect()
 }
 
 impl Context {
@@ -271,20 +293,20 @@ pub fn kid_grant(context: &Context, device: &Device, credential: &Credential) ->
     }
 }
 
-/// What a device receives with its role: firmware channel, carriers and health checks.
-pub fn role_profile(context: &Context, device: &Device) -> RoleProfile {
-    let carriers = match device.role {
+/// What a device receives with a role: firmware channel, carriers and health checks.
+pub fn role_profile(context: &Context, device: &Device, role: Role) -> RoleProfile {
+    let carriers = match role {
         Role::Sensor | Role::Actuator => vec![Carrier::Quic, Carrier::Tls],
         Role::Gateway | Role::Companion | Role::Compute | Role::Relay => {
             vec![Carrier::Quic, Carrier::Tls, Carrier::WebSocket]
         }
     };
-    let health_checks = match device.role {
+    let health_checks = match role {
         Role::Sensor | Role::Actuator | Role::Relay => HealthCheck::LEAST,
         Role::Gateway | Role::Companion | Role::Compute => HealthCheck::ALL,
     };
     RoleProfile {
-        role: device.role,
+        role,
         profile: device.profile(),
         channel: device.channel,
         carriers,

@@ -181,6 +181,8 @@ pub struct Session {
     exporters: [Exporter; 2],
     source: String,
     random: Random,
+    /// Number of the certificate that was in service when this conversation began.
+    served: Option<u32>,
     conflicts: u32,
     outputs: VecDeque<Output>,
 }
@@ -247,6 +249,7 @@ impl Session {
             exporters: [[0; 32]; 2],
             source: String::new(),
             random: Random::default(),
+            served: None,
             conflicts: 0,
             outputs: VecDeque::new(),
         }
@@ -339,7 +342,8 @@ impl Session {
         let mut issues = 0;
         if let Some(device) = found.device {
             let by_identity = peer == Some(device.identity_key.id());
-            match (&device.order, device.state()) {
+            // A device that ended itself left an order without words.
+            match (device.order.as_ref().filter(|order| !order.signed.is_empty()), device.state()) {
                 (Some(order), DeviceState::Decommissioning | DeviceState::Quarantined) if by_identity => {
                     let order = order.signed.clone().into();
                     return self.finish(&FromAuthority::Order(SignedOrder { order }));
@@ -350,6 +354,10 @@ impl Session {
             }
             uuid = device.uuid;
             issues = device.issues;
+            self.served = device.credential.map(|credential| credential.issue);
+            if let Some(lobby) = device.lobby {
+                self.random.nonce = *lobby.nonce;
+            }
         }
         self.send(&FromAuthority::Welcome(Welcome {
             token: ByteArray::from(self.random.token),
@@ -404,6 +412,7 @@ impl Session {
             exporters: &self.exporters,
             nonce: &self.random.nonce,
             source: &self.source,
+            served: self.served,
         };
         match admit::decide(&with, &request, found) {
             Decision::Issue(plan) => {
@@ -422,7 +431,11 @@ impl Session {
                 let refused = FromAuthority::Refused(Refused { code: code.number(), retry_after_s: None });
                 self.ask(Phase::Committing(request, refused.to_bytes()), Output::Commit(commit));
             }
-            Decision::Refuse(code) if code.exit() == code::Exit::Refused => self.refuse_misuse(code),
+            Decision::Refuse(code)
+                if code.exit() == code::Exit::Refused || code == code::enrolment::ENROLLED_ALREADY =>
+            {
+                self.refuse_misuse(code);
+            }
             Decision::Refuse(code) => self.refuse(code),
         }
     }
@@ -467,6 +480,12 @@ impl Session {
                 self.ask(Phase::Recording(message), Output::Commit(commit));
             }
             confirm::Confirmation::Already => self.finish(&FromAuthority::Recorded),
+            // A device that was stopped is honest, and knocks until it hears more.
+            confirm::Confirmation::Refuse(code)
+                if [code::enrolment::STATE_FORBIDS, code::enrolment::BANNED].contains(&code) =>
+            {
+                self.refuse(code);
+            }
             confirm::Confirmation::Refuse(code) => self.refuse_misuse(code),
         }
     }

@@ -2,20 +2,18 @@
 //!
 //! Source: `docs/spec/enrolment.md` DEV-9 to DEV-30.
 
-use kos_base::{AgreementKey, Code, KeyId, PublicKey, Timestamp, code, digest::sha256, key::SignatureForm};
+use kos_base::{AgreementKey, KeyId, PublicKey, Timestamp, code, digest::sha256, key::SignatureForm};
 use minicbor::bytes::{ByteArray, ByteVec};
 
 use super::{
-    BootloaderLock, Candidate, CodeCheck, Event, Goal, Held, Input, Installation, KeySlot, Machine, MadeKey,
-    Output, SignWith, Slot, Wish,
+    Candidate, Comparison, Event, Held, Input, Installation, KeySlot, Machine, MadeKey, Output, Owed,
+    RETRY_MAX, SignWith, Slot, Wish,
     verify::{self, VerifiedGrant},
 };
 use crate::{
     csr,
     enrolment::{
-        message::{
-            Bootloader, FromAuthority, FromDevice, Grant, Hello, Means, Prove, Refused, Stored, Welcome,
-        },
+        message::{Facts, FromAuthority, FromDevice, Grant, Hello, Means, Prove, Welcome},
         proof::{Exporter, RenewalKind, RenewalProof, TicketProof, commitment, comparison_code},
     },
 };
@@ -23,24 +21,29 @@ use crate::{
 /// A conversation and how far it has come.
 #[derive(Debug)]
 pub(super) struct Conversation {
-    goal: Purpose,
-    step: Step,
+    pub(super) purpose: Purpose,
+    pub(super) step: Step,
     nonce: [u8; 32],
     jitter: u64,
 }
 
 /// Why the device talks to its authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
+    /// Get a first certificate.
     Enrol,
+    /// Replace the one in service.
     Renew,
+    /// Come back by the identity key.
     Recover,
+    /// Tell that the new one is durable.
     Confirm,
+    /// Ask why the one in service is not taken.
     CheckIn,
 }
 
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     MakingIdentity,
     MakingOperational(Slot),
     MakingAgreement(Slot, PublicKey),
@@ -60,51 +63,60 @@ enum Step {
 
 /// What the connection is bound to.
 #[derive(Clone, Debug)]
-struct Link {
+pub(super) struct Link {
     root: KeyId,
     enrolment: Exporter,
     renewal: Exporter,
 }
 
 #[derive(Clone, Debug)]
-struct Greeted {
+pub(super) struct Greeted {
     link: Link,
     welcome: Welcome,
     /// What the keys sign for a renewal or recovery.
     proof: Vec<u8>,
 }
 
+impl Conversation {
+    /// Whether the shell is about to answer a question of this conversation.
+    pub(super) const fn owed(&self) -> Owed {
+        match self.step {
+            Step::MakingIdentity
+            | Step::MakingOperational(_)
+            | Step::MakingAgreement(..)
+            | Step::SigningRequest(..)
+            | Step::Drawing
+            | Step::Proving(..)
+            | Step::LockingBootloader => Owed::Answer,
+            Step::Connecting
+            | Step::AwaitingWelcome(_)
+            | Step::AwaitingAnswer(_)
+            | Step::Comparing(..)
+            | Step::ConnectingToConfirm
+            | Step::AwaitingRecorded => Owed::Nothing,
+        }
+    }
+}
+
 impl Machine {
-    /// Begins the conversation that the goal needs.
-    pub(super) fn begin(&mut self, goal: Goal) {
-        let purpose = match goal {
-            Goal::Enrol => Purpose::Enrol,
-            Goal::Renew => Purpose::Renew,
-            Goal::Recover => Purpose::Recover,
-            Goal::Confirm => Purpose::Confirm,
-            Goal::Rest(_) => return,
-        };
+    /// Begins a conversation.
+    pub(super) fn begin(&mut self, purpose: Purpose) {
         let slot = self.journal.active.as_ref().map_or(Slot::A, |held| held.slot.other());
-        let (step, output) = if purpose == Purpose::Confirm {
-            self.confirm_step()
-        } else if self.journal.identity.is_none() {
-            (Step::MakingIdentity, Output::MakeKey(KeySlot::Identity))
-        } else if self.journal.candidate.is_none() {
-            (Step::MakingOperational(slot), Output::MakeKey(KeySlot::Operational(slot)))
-        } else {
-            (Step::Drawing, Output::Draw)
+        let (step, output) = match purpose {
+            Purpose::Confirm => self.confirm_step(),
+            Purpose::CheckIn => (Step::Drawing, Output::Draw),
+            _ if self.journal.identity.is_none() => {
+                (Step::MakingIdentity, Output::MakeKey(KeySlot::Identity))
+            }
+            _ if self.journal.candidate.is_none() => {
+                (Step::MakingOperational(slot), Output::MakeKey(KeySlot::Operational(slot)))
+            }
+            _ => (Step::Drawing, Output::Draw),
         };
-        self.go_on(Conversation { goal: purpose, step, nonce: [0; 32], jitter: 0 }, output);
+        self.go_on(Conversation { purpose, step, nonce: [0; 32], jitter: 0 }, output);
     }
 
-    /// Asks the authority by the identity key why it does not take our certificate.
-    pub(super) fn begin_check_in(&mut self) {
-        self.wish = None;
-        let talk = Conversation { goal: Purpose::CheckIn, step: Step::Drawing, nonce: [0; 32], jitter: 0 };
-        self.go_on(talk, Output::Draw);
-    }
-
-    fn go_on(&mut self, conversation: Conversation, output: Output) {
+    pub(super) fn go_on(&mut self, conversation: Conversation, output: Output) {
         self.conversation = Some(conversation);
         self.outputs.push_back(output);
     }
@@ -138,7 +150,7 @@ impl Machine {
                 self.hello(talk, Link { root, enrolment, renewal });
             }
             (Step::AwaitingWelcome(link), Input::Received(frame)) => self.welcomed(now, talk, link, &frame),
-            (Step::Proving(greeted, None), Input::Signed(first)) if talk.goal != Purpose::Enrol => {
+            (Step::Proving(greeted, None), Input::Signed(first)) if talk.purpose != Purpose::Enrol => {
                 let slot = self.journal.candidate.as_ref().map_or(Slot::A, |c| c.slot);
                 let output = sign(SignWith::Slot(KeySlot::Operational(slot)), greeted.proof.clone());
                 talk.step = Step::Proving(greeted, Some(first));
@@ -149,22 +161,16 @@ impl Machine {
                 self.prove(talk, greeted, means);
             }
             (Step::AwaitingAnswer(greeted), Input::Received(frame)) => {
-                self.answered(now, talk, greeted, &frame)
+                self.answered(now, talk, greeted, &frame);
             }
             (Step::LockingBootloader, Input::BootloaderLocked(result)) => {
-                let report = result.map_or(Bootloader::Failed, |()| Bootloader::Locked);
-                self.journal.bootloader = Some(report);
-                self.persist();
-                let (step, output) = self.confirm_step();
-                talk.step = step;
-                self.go_on(talk, output);
+                self.bootloader_locked(talk, result);
             }
             (Step::ConnectingToConfirm, Input::Connected { .. }) => self.stored(talk),
-            (Step::AwaitingRecorded, Input::Received(frame)) => self.recorded(now, talk, &frame),
+            (Step::AwaitingRecorded, Input::Received(frame)) => self.recorded(now, &talk, &frame),
             // The device had its answer; only a person's word is missing.
             (step @ Step::Comparing(..), Input::Disconnected(_)) => {
-                talk.step = step;
-                self.conversation = Some(talk);
+                self.conversation = Some(Conversation { step, ..talk });
             }
             (_, Input::Disconnected(Some(code))) => self.fail(now, Event::Untrusted(code)),
             (_, Input::Disconnected(None)) => self.fail(now, Event::Unreachable),
@@ -207,6 +213,7 @@ impl Machine {
             Ok((csr, operational)) => {
                 let csr = ByteVec::from(csr);
                 self.journal.candidate = Some(Candidate { slot, operational, agreement, csr, held: None });
+                self.journal.facts.get_or_insert_with(|| self.profile.facts.clone());
                 self.persist();
                 talk.step = Step::Drawing;
                 self.go_on(talk, Output::Draw);
@@ -217,7 +224,7 @@ impl Machine {
 
     fn connect(&mut self, mut talk: Conversation) {
         let Some(anchor) = self.journal.authority.clone() else { return };
-        let (key, chain) = match (&self.journal.active, talk.goal) {
+        let (key, chain) = match (&self.journal.active, talk.purpose) {
             (Some(held), Purpose::Renew) => (KeySlot::Operational(held.slot), chain_of(held)),
             _ => (KeySlot::Identity, Vec::new()),
         };
@@ -225,8 +232,14 @@ impl Machine {
         self.go_on(talk, Output::Connect { key: Some(key), chain, anchor });
     }
 
+    /// The hardware that the device's id is computed from.
+    fn facts(&self) -> &Facts {
+        let known = self.journal.membership.as_ref().map(|membership| &membership.facts);
+        known.or(self.journal.facts.as_ref()).unwrap_or(&self.profile.facts)
+    }
+
     fn hello(&mut self, mut talk: Conversation, link: Link) {
-        let facts = self.journal.membership.as_ref().map_or(&self.profile.facts, |m| &m.facts).clone();
+        let facts = self.facts().clone();
         let hello = Hello {
             commitment: ByteArray::from(commitment(&talk.nonce)),
             facts,
@@ -251,13 +264,25 @@ impl Machine {
         if named.is_some_and(|name| *name != welcome.authority) {
             return self.fail(now, Event::Untrusted(code::enrolment::PIN_MISMATCH));
         }
-        if talk.goal == Purpose::CheckIn {
-            // It takes us after all: whatever was in the way is gone.
-            self.failures = 0;
-            self.outputs.push_back(Output::Close);
-            return;
+        let pinned = self.journal.authority.as_ref().is_some_and(|a| a.pins.contains(&link.root));
+        if !pinned {
+            return self.entitle(now, talk, link, welcome);
         }
-        self.entitle(now, talk, link, welcome);
+        let time = welcome.time;
+        self.journal.time_floor = self.journal.time_floor.max(Some(time));
+        self.outputs.push_back(Output::Event(Event::Time(time)));
+        if talk.purpose == Purpose::CheckIn {
+            // It takes us after all. If it has issued something that we do not hold, somebody else may hold it.
+            let known = self.journal.active.as_ref().map_or(0, |held| held.issue);
+            self.wish = (welcome.issues != known).then_some(Wish::Regenerate);
+        }
+        if self.due(time) == Some(talk.purpose) {
+            return self.entitle(now, talk, link, welcome);
+        }
+        // It was the answer to a question, or by the authority's time something else is due.
+        self.outputs.push_back(Output::Close);
+        self.retry_at = None;
+        self.proceed(time);
     }
 
     /// Signs what entitles the device, or goes on without when it only asks to be let in.
@@ -266,7 +291,7 @@ impl Machine {
             return self.fail(now, Event::Untrusted(code::config::INTERNAL));
         };
         let csr = sha256(&candidate.csr);
-        let kind = match talk.goal {
+        let kind = match talk.purpose {
             Purpose::Renew => Some(RenewalKind::Renewal),
             Purpose::Recover => Some(RenewalKind::Recovery),
             _ => None,
@@ -296,7 +321,7 @@ impl Machine {
             _ => return self.fail(now, Event::Untrusted(code::config::INTERNAL)),
         };
         let held = self.journal.active.as_ref().map_or(Slot::A, |h| h.slot);
-        let key = match talk.goal {
+        let key = match talk.purpose {
             Purpose::Renew => SignWith::Slot(KeySlot::Operational(held)),
             Purpose::Recover => SignWith::Slot(KeySlot::Identity),
             _ => SignWith::Ticket,
@@ -312,7 +337,7 @@ impl Machine {
     fn means(&self, talk: &Conversation, first: Option<Vec<u8>>, signature: Vec<u8>) -> Means {
         let issue = self.journal.active.as_ref().map_or(0, |held| held.issue);
         let new = ByteVec::from(signature);
-        match (talk.goal, first, self.ticket) {
+        match (talk.purpose, first, self.ticket) {
             (Purpose::Renew, Some(old), _) => Means::Renewal { issue, old: old.into(), new },
             (Purpose::Recover, Some(identity), _) => {
                 Means::Recovery { issue, identity: identity.into(), new }
@@ -331,20 +356,35 @@ impl Machine {
             agreement: candidate.agreement,
             means,
         };
-        let unpinned = self.journal.authority.as_ref().is_none_or(|a| a.pins.is_empty());
-        let code = self.journal.identity.as_ref().filter(|_| unpinned).map(|identity| {
-            comparison_code(identity, greeted.link.root, &talk.nonce, &greeted.welcome.nonce)
-        });
+        let code = self.comparison(&talk, &greeted);
         talk.step = Step::AwaitingAnswer(greeted);
         self.go_on(talk, Output::Send(FromDevice::Prove(prove).to_bytes()));
         self.outputs.extend(code.map(Output::ShowCode));
     }
 
+    /// The code of an authority that is known by nothing else. It belongs to the conversation in which the device was
+    /// put into the lobby; later ones carry the same nonce of the authority. It is durable before it can be shown.
+    fn comparison(&mut self, talk: &Conversation, greeted: &Greeted) -> Option<String> {
+        let identity = self.journal.identity.as_ref()?;
+        let known = self.journal.authority.as_ref().is_some_and(|anchor| !anchor.pins.is_empty());
+        let (root, nonce) = (greeted.link.root, greeted.welcome.nonce);
+        let same = |shown: &&Comparison| shown.root == root && shown.nonce == nonce;
+        match self.journal.comparison.as_ref().filter(same) {
+            _ if known => None,
+            Some(shown) => Some(shown.code.clone()),
+            None => {
+                let code = comparison_code(identity, root, &talk.nonce, &nonce);
+                self.journal.comparison = Some(Comparison { nonce, root, code: code.clone() });
+                self.persist();
+                Some(code)
+            }
+        }
+    }
+
     fn answered(&mut self, now: Timestamp, mut talk: Conversation, greeted: Box<Greeted>, frame: &[u8]) {
         match FromAuthority::from_bytes(frame) {
             Ok(FromAuthority::Issued(grant)) => {
-                let pinned = self.journal.authority.as_ref().is_some_and(|a| !a.pins.is_empty());
-                if pinned || self.code_confirmed == CodeCheck::Confirmed {
+                if self.journal.authority.as_ref().is_some_and(|anchor| !anchor.pins.is_empty()) {
                     self.accept(now, talk, &greeted, *grant);
                 } else {
                     talk.step = Step::Comparing(greeted, grant);
@@ -353,7 +393,8 @@ impl Machine {
             }
             Ok(FromAuthority::Pending(pending)) => {
                 self.failures = 0;
-                self.retry_at = Some(now.plus(core::time::Duration::from_secs(pending.retry_after_s.into())));
+                let pause = core::time::Duration::from_secs(pending.retry_after_s.into()).min(RETRY_MAX);
+                self.retry_at = Some(now.plus(pause));
                 self.outputs.extend([Output::Close, Output::Event(Event::Waiting)]);
             }
             Ok(FromAuthority::Refused(refused)) => self.refused(now, &talk, &refused),
@@ -361,11 +402,17 @@ impl Machine {
         }
     }
 
-    /// Goes on with an answer that waited for a person.
-    pub(super) fn code_was_confirmed(&mut self, now: Timestamp) {
+    /// A person has compared the code that belongs to the conversation which is remembered: its root is pinned from now
+    /// on. An answer that waited for this is taken in.
+    pub(super) fn code_was_confirmed(&mut self, now: Timestamp, code: &str) {
+        let Some(shown) = self.journal.comparison.take_if(|shown| shown.code == code) else { return };
+        if let Some(anchor) = &mut self.journal.authority {
+            anchor.pins = vec![shown.root];
+        }
+        self.persist();
         match self.conversation.take() {
-            Some(Conversation { step: Step::Comparing(greeted, grant), goal, nonce, jitter }) => {
-                let talk = Conversation { goal, step: Step::Drawing, nonce, jitter };
+            Some(Conversation { step: Step::Comparing(greeted, grant), purpose, nonce, jitter }) => {
+                let talk = Conversation { purpose, step: Step::Drawing, nonce, jitter };
                 self.accept(now, talk, &greeted, *grant);
             }
             other => self.conversation = other,
@@ -377,14 +424,20 @@ impl Machine {
         let (Some(candidate), Some(identity)) = (&self.journal.candidate, &self.journal.identity) else {
             return self.fail(now, Event::Untrusted(code::config::INTERNAL));
         };
+        let root = greeted.link.root;
+        if !self.journal.authority.as_ref().is_some_and(|anchor| anchor.pins.contains(&root)) {
+            return self.fail(now, Event::Untrusted(code::enrolment::PIN_MISMATCH));
+        }
+        let time = greeted.welcome.time;
         let asked = verify::Asked {
-            clock: self.clock(now),
-            root: greeted.link.root,
+            time,
+            root,
             authority: &greeted.welcome.authority,
             uuid: greeted.welcome.uuid,
-            facts: self.journal.membership.as_ref().map_or(&self.profile.facts, |m| &m.facts),
+            facts: self.facts(),
             identity: identity.id(),
             known: self.journal.membership.as_ref(),
+            newest: self.journal.active.as_ref().map(|held| held.issue),
             candidate,
         };
         let verified = match verify::grant(&asked, grant, talk.jitter) {
@@ -398,91 +451,14 @@ impl Machine {
         }
         if let Some(anchor) = &mut self.journal.authority {
             anchor.name = Some(greeted.welcome.authority.clone());
-            if anchor.pins.is_empty() {
-                anchor.pins.push(greeted.link.root);
-            }
         }
         self.journal.membership = Some(membership);
-        self.journal.time_floor = self.journal.time_floor.max(Some(greeted.welcome.time));
+        self.journal.time_floor = self.journal.time_floor.max(Some(time));
         self.persist();
-        self.outputs.extend([
-            Output::Close,
-            Output::Event(Event::Time(greeted.welcome.time)),
-            Output::Install(installation),
-        ]);
-        let lock = self.profile.bootloader == BootloaderLock::Command && self.journal.bootloader.is_none();
-        let (step, output) =
-            if lock { (Step::LockingBootloader, Output::LockBootloader) } else { self.confirm_step() };
+        self.outputs.extend([Output::Close, Output::Event(Event::Time(time)), Output::Install(installation)]);
+        let (step, output) = self.confirm_step();
         talk.step = step;
         self.go_on(talk, output);
-    }
-
-    /// Connects with the new key and certificate.
-    fn confirm_step(&self) -> (Step, Output) {
-        let held = self.journal.candidate.as_ref().and_then(|c| c.held.as_ref());
-        let output = Output::Connect {
-            key: held.map(|h| KeySlot::Operational(h.slot)),
-            chain: held.map(chain_of).unwrap_or_default(),
-            anchor: self.journal.authority.clone().unwrap_or_else(|| super::Anchor {
-                name: None,
-                pins: Vec::new(),
-                addresses: Vec::new(),
-            }),
-        };
-        (Step::ConnectingToConfirm, output)
-    }
-
-    fn stored(&mut self, mut talk: Conversation) {
-        let held = self.journal.candidate.as_ref().and_then(|c| c.held.as_ref());
-        let first = self.journal.active.is_none();
-        let bootloader = self.journal.bootloader.filter(|_| first);
-        let stored = Stored { issue: held.map_or(0, |h| h.issue), bootloader };
-        talk.step = Step::AwaitingRecorded;
-        self.go_on(talk, Output::Send(FromDevice::Stored(stored).to_bytes()));
-    }
-
-    /// The authority has recorded the new certificate: it goes into service, and the old keys go.
-    fn recorded(&mut self, now: Timestamp, talk: Conversation, frame: &[u8]) {
-        match FromAuthority::from_bytes(frame) {
-            Ok(FromAuthority::Recorded) => {}
-            Ok(FromAuthority::Refused(refused)) => return self.refused(now, &talk, &refused),
-            _ => return self.fail(now, Event::Untrusted(code::enrolment::PROTOCOL)),
-        }
-        let Some(held) = self.journal.candidate.take().and_then(|c| c.held) else {
-            return self.fail(now, Event::Untrusted(code::config::INTERNAL));
-        };
-        let issue = held.issue;
-        let old = self.journal.active.replace(held);
-        self.ticket = None;
-        self.wish = None;
-        self.failures = 0;
-        self.persist();
-        if let Some(old) = &old {
-            let slots = vec![KeySlot::Operational(old.slot), KeySlot::Agreement(old.slot)];
-            self.outputs.push_back(Output::Erase(slots));
-        }
-        let event = match (&old, &self.journal.membership) {
-            (None, Some(membership)) => Event::Enrolled(membership.device.clone()),
-            _ => Event::Renewed(issue),
-        };
-        self.outputs.extend([Output::Close, Output::Event(event)]);
-    }
-
-    /// The authority said no. A request that it will never grant is forgotten, so that the next try is a new one.
-    fn refused(&mut self, now: Timestamp, talk: &Conversation, refused: &Refused) {
-        let code = Code::find(&refused.code.to_string()).unwrap_or(code::enrolment::PROTOCOL);
-        let dead_end = talk.goal == Purpose::Confirm
-            && (code == code::enrolment::DEVICE_UNKNOWN || code == code::enrolment::STATE_FORBIDS);
-        if dead_end && self.journal.candidate.take().is_some() {
-            self.persist();
-        }
-        if talk.goal == Purpose::CheckIn {
-            self.wish = None;
-        } else if self.journal.active.is_some() && talk.goal != Purpose::CheckIn {
-            // The answer to why comes by the identity key.
-            self.wish = Some(Wish::CheckIn);
-        }
-        self.fail(now, Event::Refused(code));
     }
 }
 

@@ -9,7 +9,8 @@ use kos_base::{Code, EntryId, Secret, Timestamp, code};
 use minicbor::bytes::{ByteArray, ByteVec};
 
 use super::{
-    Anchor, Delivery, Event, Input, KeySlot, Machine, Membership, Output, RANDOM_BYTES, SignWith,
+    Anchor, Delivery, Event, Held, Input, Journal, KeySlot, Machine, Membership, Output, RANDOM_BYTES,
+    SignWith,
     conversation::{chain_of, sign},
 };
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
 /// How far the end has come.
 #[derive(Debug)]
 pub(super) enum Ending {
+    /// A person asked for it.
+    Asked,
     /// Draws a receipt of its own.
     Drawing,
     /// The record waits for its signature.
@@ -48,12 +51,6 @@ impl Machine {
         self.ending.is_some()
     }
 
-    /// A person at the device ends it.
-    pub(super) fn end_by_itself(&mut self) {
-        self.ending = Some(Ending::Drawing);
-        self.outputs.push_back(Output::Draw);
-    }
-
     /// The authority sent an order.
     pub(super) fn ordered(&mut self, now: Timestamp, signed: &[u8]) {
         let Some(membership) = &self.journal.membership else {
@@ -70,15 +67,21 @@ impl Machine {
         }
     }
 
+    /// The newest certificate: what the authority has recorded last may be one that it could not tell us.
+    fn newest(&self) -> Option<&Held> {
+        let candidate = self.journal.candidate.as_ref().and_then(|candidate| candidate.held.as_ref());
+        candidate.or(self.journal.active.as_ref())
+    }
+
     /// Prepares the record and asks for its signature. A device that was never let in has nothing to sign with and
-    /// nobody to tell.
+    /// nobody to tell. No record leads it on through its wipe, so its journal goes first, lest it name keys that are gone.
     fn write_record(&mut self, now: Timestamp, order: Option<EntryId>, receipt: [u8; 32]) {
         let (Some(held), Some(membership), Some(anchor)) =
-            (&self.journal.active, &self.journal.membership, &self.journal.authority)
+            (self.newest(), &self.journal.membership, &self.journal.authority)
         else {
-            self.ending = Some(Ending::Wiping(Vec::new()));
-            self.outputs.push_back(Output::Wipe);
-            return;
+            self.journal = Journal::default();
+            self.persist();
+            return self.wipe(Vec::new());
         };
         let record = record(now, membership, anchor, order, receipt);
         let Some(record) = record else {
@@ -96,7 +99,7 @@ impl Machine {
             (Ending::Signing(record, unsigned), Input::Signed(signature)) => {
                 let signed = unsigned.finish(signature);
                 self.outputs.push_back(Output::WriteRecord(signed.clone()));
-                match (record.order, &self.journal.active, self.journal.authority.clone()) {
+                match (record.order, self.newest(), self.journal.authority.clone()) {
                     (None, Some(held), Some(anchor)) => {
                         let (key, chain) = (Some(KeySlot::Operational(held.slot)), chain_of(held));
                         self.outputs.push_back(Output::Connect { key, chain, anchor });
@@ -116,7 +119,7 @@ impl Machine {
                 self.wipe(signed);
             }
             (Ending::Wiping(signed), Input::Wiped) => {
-                self.journal = super::Journal::default();
+                self.journal = Journal::default();
                 self.ending = Some(Ending::Wiped(signed));
                 self.resume_ending();
             }
@@ -154,6 +157,10 @@ impl Machine {
     /// Goes on with the end: first the wipe, then the receipt.
     pub(super) fn resume_ending(&mut self) {
         match self.ending.take() {
+            Some(Ending::Asked) => {
+                self.ending = Some(Ending::Drawing);
+                self.outputs.push_back(Output::Draw);
+            }
             Some(Ending::Wiping(signed)) => self.wipe(signed),
             Some(Ending::Wiped(signed)) => match Record::peek(&signed) {
                 Ok(record) => {

@@ -11,7 +11,7 @@ use kos_base::{
 };
 use minicbor::{Decode, Encode};
 
-use crate::enrolment::message::{AuthorityKeys, Bootloader, Bytes, Facts, RoleProfile};
+use crate::enrolment::message::{AuthorityKeys, Bootloader, Bytes, Bytes32, Facts, RoleProfile};
 
 /// Longest journal in bytes: two chains, two kIDs and the rest.
 pub const JOURNAL_BYTES_MAX: usize = 32_768;
@@ -41,6 +41,28 @@ pub struct Journal {
     /// What came of the bootloader lock command; it runs once.
     #[n(6)]
     pub bootloader: Option<Bootloader>,
+    /// The hardware as it was when the device first asked. Its id is computed from it, so it stays the same while the
+    /// device waits to be let in, whatever is plugged in or out.
+    #[n(7)]
+    pub facts: Option<Facts>,
+    /// The code that a person compares, while the authority is known by nothing else.
+    #[n(8)]
+    pub comparison: Option<Comparison>,
+}
+
+/// A code to be compared, and the conversation that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Comparison {
+    /// The authority's nonce. As long as the authority repeats it, the code stays.
+    #[n(0)]
+    pub nonce: Bytes32,
+    /// Key id of the root that the conversation was held with. It is pinned once the code was confirmed.
+    #[n(1)]
+    pub root: KeyId,
+    /// Six digits.
+    #[n(2)]
+    pub code: String,
 }
 
 /// How a device knows its authority.

@@ -5,7 +5,9 @@
 //! there is one way through, and a power cut is just another failure.
 //!
 //! Shape: at most one question to the shell is open at any time; outputs are ordered, and [`Output::Persist`] is durable
-//! before the shell looks at the next. Keys are made by the shell and are durable before it answers.
+//! before the shell looks at the next. Keys are made by the shell and are durable before it answers. Every question is
+//! answered, also when the conversation that asked was given up; after [`Output::Close`] nothing comes from that
+//! connection any more. `now` is the shell's best guess: it follows [`Event::Time`], which may lead it back.
 //!
 //! Invariants: a request leaves only after its key and the journal that names it are durable. A certificate is used only
 //! after it was checked against the pins, the identity and the key, and is durable. The old keys are erased only after
@@ -13,6 +15,7 @@
 //!
 //! Source: `docs/spec/enrolment.md` DEV, ENR, END.
 
+mod confirmation;
 mod conversation;
 mod ending;
 mod journal;
@@ -31,15 +34,15 @@ use super::{
     message::{Facts, Image},
     proof::Exporter,
 };
-use crate::chain::Clock;
-use conversation::Conversation;
+use conversation::{Conversation, Purpose};
 use ending::Ending;
-pub use journal::{Anchor, Candidate, Goal, Held, JOURNAL_BYTES_MAX, Journal, Membership, Slot};
+pub use journal::{Anchor, Candidate, Comparison, Goal, Held, JOURNAL_BYTES_MAX, Journal, Membership, Slot};
 pub use verify::GrantError;
 
 /// First pause after a failure.
 pub const RETRY_MIN: Duration = Duration::from_secs(1);
-/// Longest pause after failures in a row.
+/// Longest pause, after failures in a row or because the authority says so. What seems to end later was set by a clock
+/// that has been corrected since.
 pub const RETRY_MAX: Duration = Duration::from_secs(300);
 
 /// What a device says about itself.
@@ -66,7 +69,7 @@ pub struct Profile {
 pub enum BootloaderLock {
     /// No.
     None,
-    /// Yes: it runs once, after the first certificate.
+    /// Yes: it runs after the first certificate, until its outcome is durable.
     Command,
 }
 
@@ -80,8 +83,8 @@ pub enum Command {
         /// With which ticket; the shell holds its key.
         ticket: Option<kos_base::EntryId>,
     },
-    /// A person has compared the code and it is the same.
-    CodeConfirmed,
+    /// A person has compared this code and it is the same.
+    CodeConfirmed(String),
     /// Get new keys now.
     Regenerate,
     /// The authority refuses our certificate: ask it by the identity key why.
@@ -180,13 +183,13 @@ pub enum Output {
         /// What.
         message: Vec<u8>,
     },
-    /// Show six digits to a person; go on after [`Command::CodeConfirmed`].
+    /// Show six digits to a person; go on after [`Command::CodeConfirmed`]. They replace what was shown before.
     ShowCode(String),
     /// Bring files that follow from the journal (certificate, revocation lists) up to date.
     Install(Installation),
     /// Run the configured command that locks the bootloader.
     LockBootloader,
-    /// Destroy these keys.
+    /// Destroy these keys, those that are there.
     Erase(Vec<KeySlot>),
     /// Make the record of the end durable, before anything is wiped.
     WriteRecord(Vec<u8>),
@@ -220,7 +223,7 @@ pub enum Event {
     Untrusted(Code),
     /// The authority cannot be reached; it is tried again.
     Unreachable,
-    /// The authority told its time.
+    /// The authority told its time on an authenticated connection. From now on `now` follows it.
     Time(Timestamp),
     /// The device is wiped; whether the authority knows already.
     Ended(Delivery),
@@ -243,38 +246,40 @@ pub const RANDOM_BYTES: usize = 40;
 pub struct Machine {
     profile: Profile,
     journal: Journal,
-    /// A clock that was never set is not believed until the authority's time is known.
-    clock: ClockTrust,
     ticket: Option<kos_base::EntryId>,
-    code_confirmed: CodeCheck,
     conversation: Option<Conversation>,
     ending: Option<Ending>,
     /// What was asked for by a person and is not in the journal.
     wish: Option<Wish>,
+    /// The shell still owes an answer to a conversation that was given up.
+    owed: Owed,
     failures: u32,
     retry_at: Option<Timestamp>,
     outputs: VecDeque<Output>,
 }
 
-/// Whether the machine's clock may judge certificates.
+/// Whether the shell believes its clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockTrust {
     /// It was set by somebody.
     Trusted,
-    /// It was never set, or stands before what the device knows.
+    /// It was never set, or stands before what the device knows: the authority is asked what time it is, since nothing
+    /// else tells when a certificate is due.
     Untrusted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CodeCheck {
-    Open,
-    Confirmed,
+enum Owed {
+    Nothing,
+    Answer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
     Regenerate,
     CheckIn,
+    /// Our certificate is not known: show the identity key and the number that we know.
+    Recover,
 }
 
 impl Machine {
@@ -288,15 +293,15 @@ impl Machine {
         record: Option<Vec<u8>>,
         clock: ClockTrust,
     ) -> Result<Self, CborError> {
+        let journal = journal.map(Journal::from_bytes).transpose()?.unwrap_or_default();
         Ok(Self {
             profile,
-            journal: journal.map(Journal::from_bytes).transpose()?.unwrap_or_default(),
-            clock,
+            wish: (clock == ClockTrust::Untrusted && journal.active.is_some()).then_some(Wish::CheckIn),
+            journal,
             ticket: None,
-            code_confirmed: CodeCheck::Open,
             conversation: None,
             ending: record.map(Ending::written),
-            wish: None,
+            owed: Owed::Nothing,
             failures: 0,
             retry_at: None,
             outputs: VecDeque::new(),
@@ -315,7 +320,7 @@ impl Machine {
 
     /// When [`Machine::handle_timeout`] is due, if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        if self.conversation.is_some() {
+        if self.conversation.is_some() || self.owed == Owed::Answer {
             return None;
         }
         match (&self.ending, self.retry_at, &self.journal.active) {
@@ -330,15 +335,14 @@ impl Machine {
         match command {
             Command::Enrol { anchor, ticket } => {
                 if self.journal.active.is_none() && self.ending.is_none() {
-                    self.journal.authority = Some(anchor);
-                    self.ticket = ticket;
                     self.abandon();
+                    self.belong_to(anchor);
+                    self.ticket = ticket;
                     self.proceed(now);
                 }
             }
-            Command::CodeConfirmed => {
-                self.code_confirmed = CodeCheck::Confirmed;
-                self.code_was_confirmed(now);
+            Command::CodeConfirmed(code) => {
+                self.code_was_confirmed(now, &code);
                 self.proceed(now);
             }
             Command::Regenerate => self.wish(now, Wish::Regenerate),
@@ -346,14 +350,12 @@ impl Machine {
             Command::Decommission => {
                 if self.ending.is_none() {
                     self.abandon();
-                    self.end_by_itself();
+                    self.ending = Some(Ending::Asked);
+                    self.proceed(now);
                 }
             }
             Command::Resume => {
-                if let Some(held) = &self.journal.active {
-                    let chain = held.chain.iter().map(|c| c.to_vec()).collect();
-                    self.outputs.push_back(Output::Install(Installation { chain, crls: Vec::new() }));
-                }
+                self.tidy();
                 self.proceed(now);
             }
         }
@@ -361,7 +363,7 @@ impl Machine {
 
     /// Goes on when a pause is over or a certificate is due.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        if self.retry_at.is_none_or(|at| now >= at) {
+        if !self.is_pausing(now) {
             self.retry_at = None;
             self.proceed(now);
         }
@@ -369,10 +371,45 @@ impl Machine {
 
     /// Takes in what happened. What does not fit the conversation ends it.
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
+        if self.owed == Owed::Answer {
+            let answer =
+                !matches!(input, Input::Connected { .. } | Input::Received(_) | Input::Disconnected(_));
+            if answer {
+                self.owed = Owed::Nothing;
+                self.proceed(now);
+            }
+            return;
+        }
         match (self.conversation.take(), self.ending.take()) {
             (Some(conversation), None) => self.converse(now, conversation, input),
             (_, Some(ending)) => self.end(now, ending, input),
             (None, None) => {}
+        }
+    }
+
+    /// Takes an authority over. What another one said does not count under it.
+    fn belong_to(&mut self, mut anchor: Anchor) {
+        let old = self.journal.authority.take();
+        let same = old.as_ref().is_some_and(|old| old.pins.iter().any(|pin| anchor.pins.contains(pin)));
+        if same {
+            anchor.name = anchor.name.or_else(|| old.and_then(|old| old.name));
+        } else {
+            let identity = self.journal.identity.take();
+            self.journal = Journal { identity, ..Journal::default() };
+        }
+        self.journal.authority = Some(anchor);
+        self.persist();
+    }
+
+    /// Brings files and keys into the state that the journal speaks of.
+    fn tidy(&mut self) {
+        let (Some(held), None) = (&self.journal.active, &self.ending) else { return };
+        let chain = held.chain.iter().map(|c| c.to_vec()).collect();
+        self.outputs.push_back(Output::Install(Installation { chain, crls: Vec::new() }));
+        let idle = self.conversation.is_none() && self.owed == Owed::Nothing;
+        if self.journal.candidate.is_none() && idle {
+            let spare = held.slot.other();
+            self.outputs.push_back(Output::Erase(keys_in(spare)));
         }
     }
 
@@ -386,28 +423,38 @@ impl Machine {
 
     /// Begins what is due, unless something is under way.
     fn proceed(&mut self, now: Timestamp) {
-        if self.conversation.is_some() || self.retry_at.is_some_and(|at| now < at) {
+        if self.conversation.is_some() || self.owed == Owed::Answer || self.is_pausing(now) {
             return;
         }
         if self.ending.is_some() {
             self.resume_ending();
-            return;
-        }
-        let goal = match (self.wish, self.journal.goal(now)) {
-            (Some(Wish::CheckIn), Goal::Rest(_) | Goal::Renew) => return self.begin_check_in(),
-            (Some(Wish::Regenerate), Goal::Rest(_)) => Goal::Renew,
-            (_, goal) => goal,
-        };
-        match goal {
-            Goal::Rest(_) => {}
-            Goal::Enrol if self.journal.authority.is_none() => {}
-            Goal::Enrol | Goal::Confirm | Goal::Renew | Goal::Recover => self.begin(goal),
+        } else if let Some(purpose) = self.due(now) {
+            self.begin(purpose);
         }
     }
 
-    /// Forgets the conversation under way.
+    /// What to talk about next. A question why our certificate is not taken goes before everything else, since its
+    /// answer may be the order to end.
+    fn due(&self, now: Timestamp) -> Option<Purpose> {
+        match (self.wish, self.journal.goal(now)) {
+            (_, Goal::Enrol) => self.journal.authority.is_some().then_some(Purpose::Enrol),
+            (Some(Wish::CheckIn), _) => Some(Purpose::CheckIn),
+            (_, Goal::Confirm) => Some(Purpose::Confirm),
+            (Some(Wish::Recover), _) | (_, Goal::Recover) => Some(Purpose::Recover),
+            (Some(Wish::Regenerate), _) | (_, Goal::Renew) => Some(Purpose::Renew),
+            (None, Goal::Rest(_)) => None,
+        }
+    }
+
+    /// Whether a pause is still on. A clock that was set back does not make it longer.
+    fn is_pausing(&self, now: Timestamp) -> bool {
+        self.retry_at.is_some_and(|at| now < at && at.since(now) <= RETRY_MAX)
+    }
+
+    /// Forgets the conversation under way. What the shell is doing for it is waited for.
     fn abandon(&mut self) {
-        if self.conversation.take().is_some() {
+        if let Some(conversation) = self.conversation.take() {
+            self.owed = conversation.owed();
             self.outputs.push_back(Output::Close);
         }
         self.retry_at = None;
@@ -425,13 +472,9 @@ impl Machine {
     fn persist(&mut self) {
         self.outputs.push_back(Output::Persist(self.journal.to_bytes()));
     }
+}
 
-    /// The clock that judges certificates at `now`.
-    fn clock(&self, now: Timestamp) -> Clock {
-        match (self.clock, self.journal.time_floor) {
-            (ClockTrust::Trusted, Some(floor)) if now < floor => Clock::Untrusted,
-            (ClockTrust::Trusted, _) => Clock::Trusted(now),
-            (ClockTrust::Untrusted, _) => Clock::Untrusted,
-        }
-    }
+/// The keys that go with a certificate in this slot.
+fn keys_in(slot: Slot) -> Vec<KeySlot> {
+    vec![KeySlot::Operational(slot), KeySlot::Agreement(slot)]
 }

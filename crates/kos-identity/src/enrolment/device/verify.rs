@@ -2,7 +2,9 @@
 //!
 //! A device uses a certificate only if it leads to the pinned root, names this device and this authority, certifies the
 //! key that was asked for, carries a number that is newer than any before, and does not lower the security profile; and
-//! if the id can be computed again from the device's own facts. [`grant`] is the only way to a [`VerifiedGrant`].
+//! if the id can be computed again from the device's own facts. Dates are judged by the authority's own time: whoever
+//! can lie about it to a pinned connection can sign any certificate as well, and the device's clock may stand in 1970 or
+//! in 2100. [`grant`] is the only way to a [`VerifiedGrant`].
 //!
 //! Source: `docs/spec/enrolment.md` DEV-20 to DEV-27.
 
@@ -19,13 +21,16 @@ use crate::{
 
 /// What the device knows and asked for.
 pub(super) struct Asked<'a> {
-    pub(super) clock: Clock,
+    /// The authority's time, as it told it on the authenticated connection that brought the grant.
+    pub(super) time: Timestamp,
     pub(super) root: KeyId,
     pub(super) authority: &'a AuthorityName,
     pub(super) uuid: EntryId,
     pub(super) facts: &'a Facts,
     pub(super) identity: KeyId,
     pub(super) known: Option<&'a Membership>,
+    /// Number of the certificate in service.
+    pub(super) newest: Option<u32>,
     pub(super) candidate: &'a Candidate,
 }
 
@@ -82,7 +87,8 @@ pub(super) fn grant(asked: &Asked<'_>, grant: Grant, jitter: u64) -> Result<Veri
     }
     let anchors = Anchors::pins(vec![asked.root]);
     let chain: Vec<&[u8]> = grant.chain.iter().map(|c| c.as_slice()).collect();
-    let peer = chain::verify(asked.clock, Usage::Client, &chain, &anchors, &RevocationView::default())?;
+    let clock = Clock::Trusted(asked.time);
+    let peer = chain::verify(clock, Usage::Client, &chain, &anchors, &RevocationView::default())?;
     peer.expect(&PeerIdentity::Device { authority: asked.authority.clone(), device: device.clone() })?;
     if peer.public_key() != &asked.candidate.operational {
         return Err(GrantError::Key);
@@ -93,6 +99,9 @@ pub(super) fn grant(asked: &Asked<'_>, grant: Grant, jitter: u64) -> Result<Veri
     if !says_same || facts.role != grant.role.role {
         return Err(GrantError::Contradiction("extension"));
     }
+    if asked.newest.is_some_and(|newest| grant.issue <= newest) {
+        return Err(GrantError::Contradiction("number"));
+    }
     if let Some(known) = asked.known {
         if grant.role.profile < known.role.profile {
             return Err(GrantError::Contradiction("security profile"));
@@ -101,14 +110,9 @@ pub(super) fn grant(asked: &Asked<'_>, grant: Grant, jitter: u64) -> Result<Veri
             return Err(GrantError::Contradiction("authority's keys"));
         }
     }
-    // A certificate says when it was made, which serves where the clock is not believed.
-    let now = match asked.clock {
-        Clock::Trusted(now) => now,
-        Clock::Floor(_) | Clock::Untrusted => certificate.not_before().plus(crate::certificate::BACK_DATING),
-    };
     let expected =
         kid::Expected { signer: &grant.keys.kid, audience: asked.authority, holder: certificate.key_id() };
-    kid::verify(now, &grant.kid, &expected)?;
+    kid::verify(asked.time, &grant.kid, &expected)?;
     let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
     let held = Held {
         slot: asked.candidate.slot,

@@ -1,0 +1,69 @@
+//! Why an authority does not start.
+
+use kos_base::{Code, code};
+
+use crate::{keys::KeysError, settings::SettingsError, store::StoreError};
+
+/// Nothing is served. What was acknowledged before is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings file is not valid.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The keys are missing or damaged.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The store or the log is damaged, in use, or from a later version.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is an authority here already.
+    #[error("there is an authority in `{0}` already")]
+    AlreadyInitialised(String),
+    /// Store and keys are of different authorities.
+    #[error("the store is of `{store}`, the keys are of `{keys}`")]
+    Mixed {
+        /// What the store says.
+        store: String,
+        /// What the root certificate says.
+        keys: String,
+    },
+    /// A port is in use.
+    #[error("port {port} cannot be used: {why}")]
+    Port {
+        /// Which.
+        port: u16,
+        /// What the system said.
+        why: String,
+    },
+    /// A file or folder cannot be made.
+    #[error("`{path}`: {why}")]
+    File {
+        /// Which.
+        path: String,
+        /// What the system said.
+        why: String,
+    },
+    /// A fault of this program or of its cryptographic provider.
+    #[error("internal fault: {0}")]
+    Internal(String),
+}
+
+impl StartError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Settings(e) => e.code(),
+            Self::Keys(e) => e.code(),
+            Self::Store(e) => e.code(),
+            Self::AlreadyInitialised(_) => code::config::ALREADY_INITIALISED,
+            Self::Mixed { .. } => code::config::FILE_DAMAGED,
+            Self::Port { .. } => code::config::PORT_TAKEN,
+            Self::File { .. } => code::config::FILE_UNWRITABLE,
+            Self::Internal(_) => code::config::INTERNAL,
+        }
+    }
+
+    pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::File { path: path.display().to_string(), why: error.to_string() }
+    }
+}

@@ -1,0 +1,43 @@
+//! Where an authority keeps what, below `DATA`.
+
+use std::path::{Path, PathBuf};
+
+/// The folder of an authority: `DATA/authority`.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    folder: PathBuf,
+}
+
+impl Home {
+    pub(crate) fn below(data: &Path) -> Self {
+        Self { folder: data.join("authority") }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.folder.join("authority.yaml")
+    }
+
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.folder.join("keys")
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.join("store.db")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    pub(crate) fn run(&self) -> PathBuf {
+        self.folder.join("run")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.run().join("authority.sock")
+    }
+}

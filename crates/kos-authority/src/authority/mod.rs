@@ -1,0 +1,338 @@
+//! One authority: opened from its folder, then served until told to stop.
+
+mod fault;
+mod home;
+mod ports;
+
+use std::{
+    fs::{self, DirBuilder},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use kos_api::authority::Ports;
+use kos_audit::{BootId, LogKey};
+use kos_base::{AuthorityName, EntryId, Timestamp};
+use kos_identity::certificate::{PublicUrl, Publication};
+use kos_net::entropy;
+use rustls_pki_types::ServerName;
+
+pub use self::{fault::StartError, ports::PortChoice};
+pub(crate) use self::{home::Home, ports::Listeners};
+use crate::{
+    clock,
+    fleet::Links,
+    keys::{Keys, KeysError},
+    log::{LogFiles, LogSigner},
+    presence::Presence,
+    record::SystemChange,
+    revocation::{Board, Publisher},
+    server,
+    settings::{PORT_BASE, Settings},
+    store::{self, Setting, Store, StoreLock},
+    writer::{SystemWrite, Transaction, Writer, Writing},
+};
+
+/// How an authority is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `DATA`.
+    pub data: PathBuf,
+    /// The first port; the settings' or 8640 when absent; 0 for any that are free.
+    pub port_base: Option<u16>,
+    /// What to do when a port is in use.
+    pub port_choice: PortChoice,
+}
+
+/// Whether an authority was made just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// Its log began with this start.
+    New,
+    /// It has run before.
+    Existing,
+}
+
+/// What every part of a running authority shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) name: AuthorityName,
+    pub(crate) created_at: Timestamp,
+    pub(crate) started_at: Timestamp,
+    pub(crate) keys: Keys,
+    pub(crate) log: LogSigner,
+    pub(crate) log_files: LogFiles,
+    pub(crate) store: Store,
+    pub(crate) writer: Writer,
+    pub(crate) board: Arc<Board>,
+    pub(crate) presence: Presence,
+    pub(crate) links: Arc<Links>,
+    pub(crate) settings: Settings,
+    pub(crate) ports: Ports,
+    pub(crate) advertise: Option<String>,
+}
+
+impl Shared {
+    /// Where certificates and lists are published; nowhere until the authority has a public name.
+    pub(crate) fn publication(&self) -> Option<Publication> {
+        let host = bracketed(self.advertise.as_deref()?);
+        let base = format!("http://{host}:{}", self.ports.pki).parse::<PublicUrl>().ok()?;
+        Some(Publication::new(base).with_ocsp())
+    }
+
+    /// `HOST:PORT` by which devices reach the TLS port.
+    pub(crate) fn address(&self) -> String {
+        let host = self.advertise.as_deref().map_or_else(|| Ipv4Addr::LOCALHOST.to_string(), bracketed);
+        format!("{host}:{}", self.ports.tls)
+    }
+
+    /// The names by which others reach it.
+    pub(crate) fn advertised_names(&self) -> Vec<ServerName<'static>> {
+        self.advertise.iter().filter_map(|name| ServerName::try_from(name.clone()).ok()).collect()
+    }
+}
+
+/// A host as it stands in front of a port.
+fn bracketed(host: &str) -> String {
+    if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// An authority whose store is open and whose ports are bound. Nothing is answered before [`Authority::serve`].
+#[derive(Debug)]
+pub struct Authority {
+    shared: Arc<Shared>,
+    home: Home,
+    listeners: Listeners,
+    writing: Writing,
+    age: Age,
+    lock: StoreLock,
+}
+
+impl Authority {
+    /// Makes the keys of a new authority. Its log begins when it is opened first.
+    ///
+    /// # Errors
+    /// [`StartError::AlreadyInitialised`] when there is one; it is not touched.
+    pub fn init(data: &Path, name: Option<AuthorityName>) -> Result<AuthorityName, StartError> {
+        let home = Home::below(data);
+        make_folders(&home)?;
+        let _lock = StoreLock::take(home.folder())?;
+        if home.keys().exists() {
+            return Err(StartError::AlreadyInitialised(home.folder().display().to_string()));
+        }
+        let settings = Settings::read(&home.settings())?;
+        let name = name.or(settings.name).map_or_else(default_name, Ok)?;
+        Keys::make(&name, clock::now())?.store_in(&home.keys())?;
+        Ok(name)
+    }
+
+    /// Whether there is an authority in this folder.
+    pub fn exists(data: &Path) -> bool {
+        Home::below(data).keys().exists()
+    }
+
+    /// Opens the authority in `options.data`: reads keys and store, checks both, and binds its ports.
+    ///
+    /// # Errors
+    /// Names what is missing, damaged or in use. Nothing was changed.
+    pub async fn open(options: Options) -> Result<Self, StartError> {
+        let home = Home::below(&options.data);
+        if !home.keys().exists() {
+            return Err(KeysError::Missing(home.keys().display().to_string()).into());
+        }
+        let settings = Settings::read(&home.settings())?;
+        make_folders(&home)?;
+        let lock = StoreLock::take(home.folder())?;
+        let keys = Keys::load(&home.keys())?;
+        let name = keys.root_certificate.authority();
+        let name = name.ok_or_else(|| StartError::Internal("the root names no authority".to_owned()))?;
+        let started_at = clock::now();
+
+        let (store, half) = store::open(&home.store(), &keys.store).await?;
+        let log_files = LogFiles::new(home.log()).map_err(|e| StartError::file(&home.log(), &e))?;
+        let published = log_files.checkpoint().map_err(|e| StartError::file(&home.log(), &e))?;
+        let log = log_signer(&name, &keys, started_at)?;
+        let [one, two] = &keys.issuing_certificates;
+        let issuers = [keys.root_certificate.clone(), one.clone(), two.clone()];
+        let board = Board::load(&store, &issuers, started_at).await?;
+        let links = Arc::new(Links::default());
+        let (sees, hears) = (Arc::clone(&board), Arc::clone(&links));
+        let on_commit = move |committed: &crate::writer::Committed<'_>| {
+            sees.apply(committed);
+            hears.notice(committed);
+        };
+        let (writer, writing) =
+            Writer::start(half, &store, name.clone(), log.clone(), published.as_deref(), on_commit).await?;
+
+        let age = begin(&store, &writer, &name, &keys, started_at).await?;
+        let created_at = store.setting(Setting::CreatedAt).await?.and_then(|at| at.parse().ok());
+        Publisher::new(Arc::clone(&board), writer.clone(), &keys).publish_due(started_at).await?;
+        let presence = Presence::new(settings.heartbeat(), store.heartbeats().await?);
+
+        let advertise = store.setting(Setting::Advertise).await?;
+        let address = listen_address(&store).await?;
+        let base = options.port_base.or(settings.port_base).unwrap_or(PORT_BASE);
+        let listeners = Listeners::bind(base, address, options.port_choice).await?;
+        let shared = Arc::new(Shared {
+            name,
+            created_at: created_at.unwrap_or(started_at),
+            started_at,
+            keys,
+            log,
+            log_files,
+            store,
+            writer,
+            board,
+            presence,
+            links,
+            settings,
+            ports: listeners.ports(),
+            advertise,
+        });
+        Ok(Self { shared, home, listeners, writing, age, lock })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &AuthorityName {
+        &self.shared.name
+    }
+
+    /// Whether it was made just now.
+    pub const fn age(&self) -> Age {
+        self.age
+    }
+
+    /// The ports that it has bound.
+    pub fn ports(&self) -> Ports {
+        self.shared.ports
+    }
+
+    /// The socket on which this machine's administrator speaks with it.
+    pub fn socket(&self) -> PathBuf {
+        self.home.socket()
+    }
+
+    /// Serves until `stop` ends, then finishes what was begun and closes the store.
+    ///
+    /// # Errors
+    /// When the socket cannot be made, or the store cannot be closed in order.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+        let Self { shared, home, listeners, writing, age: _, lock } = self;
+        let served = server::serve(&shared, &home, listeners, stop).await;
+        let stopped = Transaction::own(clock::now(), vec![SystemChange::Stopped.into()], Vec::new());
+        let recorded = shared.writer.commit(stopped).await;
+        let published = shared.log_files.publish(&shared.store, 0).await;
+        shared.store.close().await;
+        drop(shared);
+        writing.finished().await?;
+        drop(lock);
+        recorded?;
+        published?;
+        served
+    }
+}
+
+/// Begins the log of a new authority, or checks that the store belongs to these keys; then records the start.
+async fn begin(
+    store: &Store,
+    writer: &Writer,
+    name: &AuthorityName,
+    keys: &Keys,
+    now: Timestamp,
+) -> Result<Age, StartError> {
+    let age = match store.setting(Setting::Authority).await? {
+        Some(held) if held == name.as_ref() => Age::Existing,
+        Some(held) => return Err(StartError::Mixed { store: held, keys: name.to_string() }),
+        None => {
+            let mut changes = vec![
+                SystemChange::Created {
+                    root: keys.root.public().id(),
+                    kid: keys.kid.public().id(),
+                    orders: keys.orders.public().id(),
+                }
+                .into(),
+            ];
+            changes.extend(keys.issuing_certificates.iter().map(|certificate| {
+                SystemChange::IssuerCertified {
+                    issuer: certificate.key_id(),
+                    serial: certificate.serial().to_bytes().to_vec(),
+                    not_after: certificate.not_after(),
+                }
+                .into()
+            }));
+            let settings = vec![
+                SystemWrite::Setting(Setting::Authority, Some(name.to_string())),
+                SystemWrite::Setting(Setting::CreatedAt, Some(now.to_string())),
+            ];
+            writer.commit(Transaction::own(now, changes, settings)).await?;
+            Age::New
+        }
+    };
+    let started = SystemChange::Started { version: env!("CARGO_PKG_VERSION") };
+    writer.commit(Transaction::own(now, vec![started.into()], Vec::new())).await?;
+    Ok(age)
+}
+
+fn log_signer(name: &AuthorityName, keys: &Keys, now: Timestamp) -> Result<LogSigner, StartError> {
+    let internal = |e: &dyn std::fmt::Display| StartError::Internal(e.to_string());
+    let key = LogKey::new(name, keys.log.public().clone()).map_err(|e| internal(&e))?;
+    let boot = EntryId::from_parts(now, entropy::array().map_err(|e| internal(&e))?);
+    Ok(LogSigner::new(Arc::clone(&keys.log), key, BootId::new(boot)))
+}
+
+/// Loopback until an operator has said otherwise.
+async fn listen_address(store: &Store) -> Result<IpAddr, StartError> {
+    let set = store.setting(Setting::ListenAddress).await?;
+    Ok(set.and_then(|text| text.parse().ok()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+}
+
+/// The folder itself may be entered by group `kos`, for the socket; the keys have a folder of their own.
+fn make_folders(home: &Home) -> Result<(), StartError> {
+    for folder in [home.folder().to_path_buf(), home.run()] {
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(&folder);
+        made.map_err(|e| StartError::file(&folder, &e))?;
+    }
+    Ok(())
+}
+
+/// The machine's name, made into a name that an authority can have.
+fn default_name() -> Result<AuthorityName, StartError> {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name_from(&host).map_err(|e| StartError::Internal(e.to_string()))
+}
+
+fn name_from(host: &str) -> Result<AuthorityName, kos_base::id::ParseIdError> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.';
+    let lower = host.trim().to_ascii_lowercase();
+    let mut text: String = lower.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+    while text.contains("..") {
+        text = text.replace("..", ".");
+    }
+    let text: String = text.trim_matches(['.', '-']).chars().take(AuthorityName::CHARS_MAX).collect();
+    text.trim_end_matches(['.', '-']).parse().or_else(|_| "authority".parse())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_host_name_becomes_a_name_that_an_authority_can_have() {
+        for (host, name) in [
+            ("attic\n", "attic"),
+            ("Attic.Example.ORG", "attic.example.org"),
+            ("my_host", "my-host"),
+            ("--x--", "x"),
+            ("a..b", "a.b"),
+            ("küche", "k-che"),
+            ("", "authority"),
+            ("...", "authority"),
+        ] {
+            assert_eq!(name_from(host).unwrap().as_ref(), name, "{host:?}");
+        }
+        assert_eq!(name_from(&"x".repeat(80)).unwrap().as_ref().len(), 63);
+        assert!(name_from(&format!("{}.y", "x".repeat(62))).unwrap().as_ref().ends_with('x'));
+    }
+}

@@ -1,0 +1,158 @@
+//! The open links, by device: how what was committed reaches them, and how they are cut.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use kos_base::{DeviceId, KeyId};
+use kos_identity::registry::{Device, Write};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::writer::Committed;
+
+/// News that wait for one link; a link that falls behind hears of the newest record with its next heartbeat.
+const PUSHES_MAX: usize = 4;
+
+/// News for a link.
+#[derive(Clone, Debug)]
+pub(crate) enum Push {
+    /// The device's record is another.
+    Record(Arc<Device>),
+    /// There are newer revocation lists.
+    Revocations,
+}
+
+/// Resolves when the link is to be closed at once.
+pub(crate) type Cut = oneshot::Receiver<()>;
+
+#[derive(Debug)]
+struct Handle {
+    number: u64,
+    key: KeyId,
+    push: mpsc::Sender<Push>,
+    /// Dropping it cuts the link.
+    _cut: oneshot::Sender<()>,
+}
+
+/// Every open link.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    next: AtomicU64,
+    open: Mutex<HashMap<DeviceId, Handle>>,
+}
+
+/// A link's place in the table. It ends with the link.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    links: Arc<Links>,
+    device: DeviceId,
+    number: u64,
+    /// News.
+    pub(crate) pushes: mpsc::Receiver<Push>,
+    /// Resolves when the link is to be closed.
+    pub(crate) cut: Cut,
+}
+
+impl Links {
+    /// Enters a link. An older one of the same device is cut: a device has one link.
+    pub(crate) fn enter(self: &Arc<Self>, device: DeviceId, key: KeyId) -> Registration {
+        let (push, pushes) = mpsc::channel(PUSHES_MAX);
+        let (cutter, cut) = oneshot::channel();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let handle = Handle { number, key, push, _cut: cutter };
+        self.open().insert(device.clone(), handle);
+        Registration { links: Arc::clone(self), device, number, pushes, cut }
+    }
+
+    /// How many links are open.
+    pub(crate) fn len(&self) -> usize {
+        self.open().len()
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Hears what was committed: cuts whoever is no longer admitted or has a newer key, tells the others.
+    pub(crate) fn notice(&self, committed: &Committed<'_>) {
+        let writes = committed.transactions.iter().flat_map(|t| &t.writes);
+        for write in writes {
+            if let Write::Device(device) = write {
+                self.device_changed(device);
+            }
+        }
+    }
+
+    /// Tells every link that there are newer revocation lists.
+    pub(crate) fn revocations_changed(&self) {
+        for handle in self.open().values() {
+            // A full queue means that it will look anyway.
+            let _ = handle.push.try_send(Push::Revocations);
+        }
+    }
+
+    fn device_changed(&self, device: &Device) {
+        let mut open = self.open();
+        let Some(handle) = open.get(&device.id) else { return };
+        let serves = device.credential.as_ref().is_some_and(|c| c.key.id() == handle.key);
+        if device.is_admitted() && serves {
+            let _ = handle.push.try_send(Push::Record(Arc::new(device.clone())));
+        } else {
+            open.remove(&device.id);
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<DeviceId, Handle>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut open = self.links.open();
+        if open.get(&self.device).is_some_and(|handle| handle.number == self.number) {
+            open.remove(&self.device);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kos_base::{DeviceState, Timestamp};
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn a_newer_link_of_a_device_cuts_the_older_one_and_outlives_it() {
+        let links = Arc::new(Links::default());
+        let mut first = links.enter(fixtures::device_id(1), fixtures::key(1).id());
+        let mut second = links.enter(fixtures::device_id(1), fixtures::key(1).id());
+        assert_eq!(first.cut.try_recv(), Err(TryRecvError::Closed));
+        drop(first);
+        assert_eq!(links.len(), 1);
+        assert_eq!(second.cut.try_recv(), Err(TryRecvError::Empty));
+        drop(second);
+        assert!(links.is_empty());
+    }
+
+    #[test]
+    fn a_suspended_device_is_cut_and_another_change_only_tells_it() {
+        let links = Arc::new(Links::default());
+        let mut device = fixtures::device(1);
+        device.enter(Timestamp::from_unix_s(5), DeviceState::Active, "test").ok();
+        let key = device.credential.as_ref().map(|c| c.key.id()).unwrap();
+        let mut link = links.enter(device.id.clone(), key);
+        links.device_changed(&device);
+        assert!(matches!(link.pushes.try_recv(), Ok(Push::Record(_))));
+        device.enter(Timestamp::from_unix_s(6), DeviceState::Suspended, "test").unwrap();
+        links.device_changed(&device);
+        assert_eq!(link.cut.try_recv(), Err(TryRecvError::Closed));
+    }
+}

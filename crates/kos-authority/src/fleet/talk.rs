@@ -1,0 +1,282 @@
+//! What the authority says to a device over its link, and what it makes of the answers.
+//!
+//! Source: `docs/spec/klp.md` KLP-45 to KLP-50.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kos_base::{Channel, DeviceId, EntryId, Timestamp, digest::sha256_parts, key::SignatureForm};
+use kos_identity::{
+    certificate::PeerIdentity,
+    crl::{RevocationView, VerifiedCrl},
+    enrolment::authority::{Context, kid_grant},
+    kid,
+    registry::Device,
+};
+use kos_klp::{
+    body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction, Revocation},
+    frame::{Content, Frame},
+    freshness::Sender,
+    message::{MessageId, MessageType, RevocationHead},
+    party::Party,
+    proof::{ProofClass, link::LinkRole},
+    session::{Incoming, Outgoing, Session, Signer},
+};
+use kos_net::{
+    carrier::{Link, LinkSender},
+    entropy,
+    keys::SigningKey,
+};
+use tokio::sync::watch;
+
+use super::links::Push;
+use crate::{
+    authority::Shared,
+    clock,
+    presence::Arrival,
+    record::{Change, SystemChange},
+    store::StoreError,
+    writer::Transaction,
+};
+
+/// A fresh kID is sent when the last one on this link is older.
+const KID_REFRESH: Duration = Duration::from_secs(8 * 3600);
+
+/// Serves the links of devices.
+#[derive(Clone, Debug)]
+pub(crate) struct Switchboard {
+    pub(crate) shared: Arc<Shared>,
+    /// The key of the TLS certificate, which signs commands.
+    pub(crate) own: watch::Receiver<Arc<SigningKey>>,
+    /// What the authority is.
+    pub(crate) context: watch::Receiver<Arc<Context>>,
+    /// Places of signed messages; its epoch is durable.
+    pub(crate) places: Arc<Mutex<Sender>>,
+}
+
+/// Why a link was ended from this side.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the peer is not a device in service")]
+    NotInService,
+    #[error("the device was cut off")]
+    Cut,
+    #[error(transparent)]
+    Link(#[from] kos_net::carrier::LinkError),
+    #[error(transparent)]
+    Frame(#[from] kos_klp::frame::FrameError),
+    #[error(transparent)]
+    Received(#[from] kos_klp::session::ReceiveError),
+    #[error(transparent)]
+    Send(#[from] kos_klp::session::SendError),
+    #[error(transparent)]
+    Derivation(#[from] kos_klp::DerivationError),
+    #[error(transparent)]
+    Body(#[from] body::BodyError),
+    #[error("the peer sent a message that only an authority sends, or one by another proof")]
+    Unexpected,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Key(#[from] kos_net::keys::KeyError),
+    #[error(transparent)]
+    Entropy(#[from] entropy::NoEntropy),
+    #[error(transparent)]
+    Party(#[from] kos_klp::party::ParsePartyError),
+}
+
+/// One link and what is known of its device.
+struct Talk<'a> {
+    board: &'a Switchboard,
+    own: Arc<SigningKey>,
+    session: Session,
+    sender: LinkSender,
+    id: DeviceId,
+    device: Arc<Device>,
+    kid_sent_at: Option<Timestamp>,
+    told: Told,
+}
+
+/// What the device has been told over this link, so that it is told once.
+#[derive(Default)]
+struct Told {
+    channel: Option<Channel>,
+    regenerate_version: Option<u64>,
+}
+
+impl Switchboard {
+    /// Serves one link until it ends.
+    pub(crate) async fn serve(&self, link: Link) {
+        let remote = link.about.remote;
+        if let Err(ended) = self.talk(link).await {
+            tracing::debug!(%remote, reason = %ended, "link ended");
+        }
+    }
+
+    async fn talk(&self, link: Link) -> Result<(), Ended> {
+        let Link { about, sender, mut receiver } = link;
+        let PeerIdentity::Device { authority, device: id } = about.peer.identity().clone() else {
+            return Err(Ended::NotInService);
+        };
+        let key = about.peer.key_id();
+        // Entered before the record is read: a change in between reaches the link or is in the record.
+        let mut registration = self.shared.links.enter(id.clone(), key);
+        let device = self.shared.store.device(&id).await?.ok_or(Ended::NotInService)?;
+        let serves = device.credential.as_ref().is_some_and(|c| c.key.id() == key);
+        if !serves || !device.is_admitted() {
+            return Err(Ended::NotInService);
+        }
+        let own = Arc::clone(&self.own.borrow());
+        let session = Session::new(
+            LinkRole::Listener,
+            about.exporter(),
+            authority.as_ref().parse::<Party>()?,
+            own.public().id(),
+            Signer { party: format!("{authority}/{id}").parse()?, key: about.peer.public_key().clone() },
+            clock::now().unix_ms(),
+        )?;
+        let device = Arc::new(device);
+        let mut talk =
+            Talk { board: self, own, session, sender, id, device, kid_sent_at: None, told: Told::default() };
+        talk.push(Push::Record(Arc::clone(&talk.device))).await?;
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut registration.cut => {
+                    self.shared.presence.gone(&talk.id);
+                    return Err(Ended::Cut);
+                }
+                push = registration.pushes.recv() => match push {
+                    Some(push) => talk.push(push).await?,
+                    None => return Err(Ended::Cut),
+                },
+                frame = receiver.recv() => match frame? {
+                    Some(frame) => talk.take(&frame).await?,
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+}
+
+impl Talk<'_> {
+    /// Takes one frame in.
+    async fn take(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        let now = clock::now();
+        let Content::Plain(envelope) = Frame::parse(bytes)?.into_content() else {
+            return Err(Ended::Unexpected);
+        };
+        if envelope.class() != ProofClass::Link {
+            return Err(Ended::Unexpected);
+        }
+        let received = match self.session.receive_link(now, envelope)? {
+            Incoming::Message(received) => received,
+            Incoming::Ignored(_) => return Ok(()),
+        };
+        let message = received.message();
+        match message.kind {
+            MessageType::HEARTBEAT => {
+                let (id, said) = (message.id, message.body.to_vec());
+                self.heartbeat(now, id, &said).await
+            }
+            // What became of a command shows in the next heartbeat.
+            MessageType::ACK => Ok(()),
+            _ => Err(Ended::Unexpected),
+        }
+    }
+
+    async fn heartbeat(&mut self, now: Timestamp, message: MessageId, said: &[u8]) -> Result<(), Ended> {
+        let heartbeat: Heartbeat = body::read(said)?;
+        if self.board.shared.presence.heard(now, &self.id, said) == Arrival::First {
+            let change = Change::from(SystemChange::DeviceOnline { device: self.id.clone() });
+            self.board.shared.writer.commit(Transaction::own(now, vec![change], Vec::new())).await?;
+        }
+        let context = Arc::clone(&self.board.context.borrow());
+        let answer = HeartbeatAnswer {
+            time: now,
+            kid: self.fresh_kid(now, &context)?,
+            channel: Some(self.device.channel).filter(|channel| *channel != heartbeat.channel),
+            wanted: Vec::new(),
+            renew_at: self.device.regenerate.then_some(now),
+            interval_seconds: u16::try_from(context.heartbeat_s).unwrap_or(60),
+            pending_order: None,
+        };
+        let ack = body::write(&Ack::done(Some(body::write(&answer))));
+        let id = MessageId::from_bytes(entropy::array()?);
+        let outgoing = Outgoing {
+            reply_to: Some(message),
+            revocation: Some(head(&self.board.shared.board.view())),
+            ..Outgoing::new(MessageType::ACK, id, &ack)
+        };
+        let frame = self.session.link_frame(now, &outgoing)?;
+        Ok(self.sender.send(&frame).await?)
+    }
+
+    /// A kID when the device's is getting old.
+    fn fresh_kid(&mut self, now: Timestamp, context: &Context) -> Result<Option<Vec<u8>>, Ended> {
+        if self.kid_sent_at.is_some_and(|at| now.since(at) < KID_REFRESH) {
+            return Ok(None);
+        }
+        let Some(credential) = &self.device.credential else { return Ok(None) };
+        let grant = kid_grant(context, &self.device, credential);
+        let unsigned = kid::build(now, grant, entropy::array()?, self.board.shared.keys.kid.public());
+        let signature = self.board.shared.keys.kid.sign(SignatureForm::Fixed, &unsigned.to_be_signed())?;
+        self.kid_sent_at = Some(now);
+        Ok(Some(unsigned.finish(signature)))
+    }
+
+    /// Tells the device what changed.
+    async fn push(&mut self, push: Push) -> Result<(), Ended> {
+        match push {
+            Push::Record(device) => {
+                let version = device.version;
+                self.device = device;
+                // What stands in the kID may have changed, so the next answer brings a new one.
+                self.kid_sent_at = None;
+                let channel = self.device.channel;
+                if self.told.channel.replace(channel).is_some_and(|told| told != channel) {
+                    self.command(Instruction::SetChannel(channel)).await?;
+                }
+                if self.device.regenerate && self.told.regenerate_version.is_none() {
+                    self.told.regenerate_version = Some(version);
+                    self.command(Instruction::Regenerate).await?;
+                }
+                Ok(())
+            }
+            Push::Revocations => {
+                let view = self.board.shared.board.view();
+                let crls = view.lists().map(|list| list.der().to_vec()).collect();
+                let news = body::write(&Revocation::new(head(&view), crls));
+                self.signed(MessageType::REVOCATION, &news).await
+            }
+        }
+    }
+
+    async fn command(&mut self, instruction: Instruction) -> Result<(), Ended> {
+        let id = EntryId::from_parts(clock::now(), entropy::array()?);
+        let command = body::write(&Command { id, instruction });
+        self.signed(MessageType::COMMAND, &command).await
+    }
+
+    /// Sends a message that the authority signs.
+    async fn signed(&mut self, kind: MessageType, said: &[u8]) -> Result<(), Ended> {
+        let now = clock::now();
+        let outgoing = Outgoing::new(kind, MessageId::from_bytes(entropy::array()?), said);
+        let draft = {
+            let mut places = self.board.places.lock().unwrap_or_else(PoisonError::into_inner);
+            self.session.solo_draft(now, &outgoing, &mut places, self.own.public())?
+        };
+        let signature = self.own.sign(SignatureForm::Fixed, &draft.to_be_signed())?;
+        let frame = draft.finish(&signature).direct_frame()?;
+        Ok(self.sender.send(&frame).await?)
+    }
+}
+
+/// How far the revocation lists are: the highest number among them, and a hash over all.
+fn head(view: &RevocationView) -> RevocationHead {
+    let number = view.lists().map(VerifiedCrl::number).max().unwrap_or(0);
+    let lists = view.lists().map(VerifiedCrl::der);
+    RevocationHead { number, hash: sha256_parts("kos revocation head v1", lists) }
+}

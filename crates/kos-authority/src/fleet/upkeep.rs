@@ -1,0 +1,93 @@
+//! What has to happen by itself: heartbeats are written, silence and misuse are recorded, and the lobby is emptied.
+
+use std::{sync::Arc, time::Duration};
+
+use kos_base::Timestamp;
+use kos_identity::registry::{Actor, Lobby, Write};
+
+use crate::{
+    authority::Shared,
+    clock,
+    reception::MisuseBook,
+    record::{Change, SystemChange},
+    store::StoreError,
+    writer::Transaction,
+};
+
+/// How often the table of heartbeats is looked at and written.
+const ROUND: Duration = Duration::from_secs(2);
+/// Rounds between two looks at the lobby.
+const LOBBY_ROUNDS: u32 = 300;
+/// Changes that are recorded in one transaction, so that a fleet that falls silent at once does not make a huge one.
+const CHANGES_MAX: usize = 256;
+
+/// Does it for ever.
+pub(crate) async fn run(shared: Arc<Shared>, misuse: Arc<MisuseBook>) {
+    let mut pause = tokio::time::interval(ROUND);
+    for round in 0u32.. {
+        pause.tick().await;
+        let now = clock::now();
+        let done = write_heartbeats(&shared).await;
+        let done = done.and(record_silence(&shared, now).await);
+        let done = done.and(record_misuse(&shared, &misuse, now).await);
+        let done = match round % LOBBY_ROUNDS {
+            0 => done.and(empty_lobby(&shared, now).await),
+            _ => done,
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "upkeep failed and is tried again");
+        }
+    }
+}
+
+/// Writes the heartbeats that came since the last time.
+pub(crate) async fn write_heartbeats(shared: &Shared) -> Result<(), StoreError> {
+    let unwritten = shared.presence.take_unwritten();
+    if unwritten.is_empty() { Ok(()) } else { shared.writer.keep_heartbeats(unwritten).await }
+}
+
+async fn record_silence(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
+    let silent = shared.presence.take_silent(now);
+    let offline = silent.into_iter().map(|(device, last_heartbeat_at)| {
+        Change::from(SystemChange::DeviceOffline { device, last_heartbeat_at })
+    });
+    record(shared, now, offline.collect()).await
+}
+
+async fn record_misuse(shared: &Shared, misuse: &MisuseBook, now: Timestamp) -> Result<(), StoreError> {
+    record(shared, now, misuse.turn_page(now)).await
+}
+
+async fn record(shared: &Shared, now: Timestamp, mut changes: Vec<Change>) -> Result<(), StoreError> {
+    while !changes.is_empty() {
+        let rest = changes.split_off(changes.len().min(CHANGES_MAX));
+        shared.writer.commit(Transaction::own(now, changes, Vec::new())).await?;
+        changes = rest;
+    }
+    Ok(())
+}
+
+/// Forgets devices that nobody has let in for [`Lobby::WAIT`].
+async fn empty_lobby(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
+    for device in shared.store.lobby().await? {
+        let waited = device.lobby.as_ref().is_some_and(|l| now.since(l.since) > Lobby::WAIT);
+        if !waited {
+            continue;
+        }
+        let change = SystemChange::DeviceForgotten { device: device.id.clone() };
+        let forget = Write::ForgetDevice { id: device.id, version: device.version };
+        let transaction = Transaction {
+            at: now,
+            actor: Actor::Authority,
+            changes: vec![change.into()],
+            writes: vec![forget],
+            system: Vec::new(), answer: None,
+        };
+        match shared.writer.commit(transaction).await {
+            // Somebody let it in at the last moment.
+            Ok(_) | Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

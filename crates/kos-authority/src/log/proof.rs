@@ -1,0 +1,31 @@
+//! Proofs that the log holds an entry, made from the tiles in the store and checked before anybody gets one.
+
+use kos_audit::{LogKey, Proof, SealedEntry, SignedCheckpoint, tree::ProofPlan};
+
+use super::tail::differs;
+use crate::store::{Store, StoreError, StoredEntry};
+
+/// A C2SP tlog-proof that the newest checkpoint covers the entry at `position`; nothing when there is no such entry.
+///
+/// # Errors
+/// [`StoreError::LogDiffers`] when the proof would not hold: a tile or an entry is not what was signed.
+pub async fn prove(store: &Store, key: &LogKey, entry: &StoredEntry) -> Result<Option<String>, StoreError> {
+    let Some(state) = store.log_state().await?.filter(|state| entry.position < state.size) else {
+        return Ok(None);
+    };
+    let plan = ProofPlan::inclusion(entry.position, state.size).map_err(|e| differs(e.to_string()))?;
+    let mut rows = Vec::with_capacity(plan.tiles().len());
+    for tile in plan.tiles() {
+        let mut hashes = store.tile(tile.level(), tile.index()).await?.map(|t| t.hashes).unwrap_or_default();
+        // The log may have grown since the checkpoint was read; what a tile held before is its beginning.
+        hashes.truncate(usize::from(tile.width()) * kos_audit::tree::HASH_BYTES);
+        rows.push(hashes);
+    }
+    let hashes = plan.finish(&rows).map_err(|e| differs(e.to_string()))?;
+    let signed = SignedCheckpoint::parse(&state.checkpoint).map_err(|e| differs(e.to_string()))?;
+    let leaf = SealedEntry::from_bytes(entry.leaf.clone());
+    let proof = Proof::new(entry.position, hashes, signed).with_leaf(&leaf);
+    let text = proof.to_string();
+    proof.verify(None, key, &[]).map_err(|e| differs(e.to_string()))?;
+    Ok(Some(text))
+}

@@ -1,0 +1,127 @@
+//! The log as files that anybody can copy: C2SP tlog-tiles below `DATA/authority/log`.
+//!
+//! Everything here can be made again from the store; nothing is read back but the checkpoint, which others may have
+//! seen. Files are written before the checkpoint that covers them, each through a rename, so that a reader never
+//! finds a checkpoint whose tiles are missing.
+
+use std::{fs, io, path::{Path, PathBuf}};
+
+use kos_audit::tree::{Bundle, TILE_WIDTH, Tile};
+
+use crate::{
+    files,
+    store::{EntryQuery, Store, StoreError},
+};
+
+/// The folder of the published log.
+#[derive(Clone, Debug)]
+pub struct LogFiles {
+    folder: PathBuf,
+}
+
+const CHECKPOINT: &str = "checkpoint";
+
+/// Longest checkpoint that is read back, in bytes.
+const CHECKPOINT_BYTES_MAX: u64 = 16 * 1024;
+
+impl LogFiles {
+    /// The log in `folder`, which is made when it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(folder: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        Ok(Self { folder })
+    }
+
+    /// The checkpoint that was published last.
+    ///
+    /// # Errors
+    /// When there is one that cannot be read.
+    pub fn checkpoint(&self) -> io::Result<Option<String>> {
+        files::read_text(&self.folder.join(CHECKPOINT), CHECKPOINT_BYTES_MAX)
+    }
+
+    /// A file of the log by its C2SP path; nothing when there is none. Only paths that the format has are looked at.
+    ///
+    /// # Errors
+    /// When there is one that cannot be read.
+    pub fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        let is_ours = path == CHECKPOINT || path.starts_with("tile/");
+        let plain = |part: &str| {
+            !part.is_empty() && part != "p" && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
+                && part.trim_matches('.') == part
+        };
+        if !is_ours || path.len() > 200 || !path.split('/').all(plain) {
+            return Ok(None);
+        }
+        match fs::read(self.folder.join(path)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Writes what the log has grown by since `from` entries, then the checkpoint. Returns how many it covers.
+    ///
+    /// # Errors
+    /// When the store or the disk fails. Doing it again from the same `from` mends everything.
+    pub async fn publish(&self, store: &Store, from: u64) -> Result<u64, StoreError> {
+        let Some(state) = store.log_state().await? else { return Ok(0) };
+        for bundle in Bundle::grown(from, state.size) {
+            let width = bundle.tile().width();
+            let query = EntryQuery { from: bundle.first_leaf(), ..EntryQuery::default() };
+            let mut bytes = Vec::new();
+            for entry in store.entries(&query, u32::from(width)).await? {
+                Bundle::push(&mut bytes, &entry.leaf).map_err(|e| StoreError::Entry(e.to_string()))?;
+            }
+            self.write(bundle.path(), bytes).await?;
+            self.drop_partial(&bundle.tile(), &bundle.full().path());
+        }
+        for tile in changed_tiles(from, state.size) {
+            let held = store.tile(tile.level(), tile.index()).await?;
+            let mut hashes = held.map(|tile| tile.hashes).unwrap_or_default();
+            hashes.truncate(usize::from(tile.width()) * kos_audit::tree::HASH_BYTES);
+            self.write(tile.path(), hashes).await?;
+            self.drop_partial(&tile, &tile.full().path());
+        }
+        self.write(CHECKPOINT.to_owned(), state.checkpoint.into_bytes()).await?;
+        Ok(state.size)
+    }
+
+    async fn write(&self, path: String, bytes: Vec<u8>) -> Result<(), StoreError> {
+        let path = self.folder.join(path);
+        let at = path.clone();
+        let write = move || {
+            fs::create_dir_all(path.parent().unwrap_or(&path))?;
+            files::replace(&path, &bytes, files::Mode::Readable)
+        };
+        let written = tokio::task::spawn_blocking(write).await;
+        written.map_err(|e| StoreError::Failed(e.to_string()))?.map_err(|e| failed(&at, &e))
+    }
+
+    /// Removes the narrower forms of a tile that is full now; the format lets them go.
+    fn drop_partial(&self, tile: &Tile, full: &str) {
+        if tile.width() == TILE_WIDTH {
+            // They are only in the way: whether they could be removed changes nothing.
+            drop(fs::remove_dir_all(self.folder.join(format!("{full}.p"))));
+        }
+    }
+}
+
+/// The tiles of a tree of `to` leaves that one of `from` leaves does not have at the same width.
+fn changed_tiles(from: u64, to: u64) -> impl Iterator<Item = Tile> {
+    let width = u64::from(TILE_WIDTH);
+    Tile::all(to).filter(move |tile| {
+        let span = width.saturating_pow(u32::from(tile.level()));
+        let end = (tile.index() * width + u64::from(tile.width())).saturating_mul(span);
+        end > from
+    })
+}
+
+fn failed(path: &Path, error: &io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
+        _ => StoreError::Failed(format!("`{}`: {error}", path.display())),
+    }
+}

@@ -1,0 +1,156 @@
+//! The command line of kos-authority: words, signals, exit codes. Everything else is the library's.
+//!
+//! Results go to stdout, talk and errors to stderr. Exit codes are those of [`kos_base::code::Exit`]; 0 also after SIGINT
+//! or SIGTERM.
+
+mod log;
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use kos_authority::{Age, Authority, Options, PortChoice, StartError, metrics};
+use kos_base::{AuthorityName, Code, code};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The kOS authority.
+#[derive(Debug, Parser)]
+#[command(name = "kos-authority", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Folder with everything that the authority keeps.
+    #[arg(long, global = true, env = "KOS_DATA_DIR", default_value = "/var/lib/kos", value_name = "DIR")]
+    data: PathBuf,
+    /// First of the four ports; 0 for any that are free.
+    #[arg(long, global = true, env = "KOS_PORT_BASE", value_name = "N")]
+    port_base: Option<u16>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes the keys of a new authority.
+    Init {
+        /// Its name and SPIFFE trust domain; the host name when not given.
+        #[arg(long, value_name = "NAME")]
+        name: Option<AuthorityName>,
+    },
+    /// Serves until SIGINT or SIGTERM.
+    Serve,
+    /// Prints a page of the reference.
+    #[command(hide = true)]
+    Reference {
+        #[command(subcommand)]
+        page: Page,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Page {
+    /// The figures at `/metrics`.
+    Metrics,
+}
+
+/// Why a command failed, as a person reads it.
+#[derive(Debug)]
+struct Failure {
+    code: Code,
+    detail: String,
+}
+
+impl Failure {
+    fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+
+    fn tell(&self) -> ExitCode {
+        let mut stderr = io::stderr().lock();
+        // A closed stderr changes nothing.
+        let _ = writeln!(stderr, "error[{}]: {}", self.code, self.code.title());
+        let _ = writeln!(stderr, "  what     {}", self.detail);
+        let _ = writeln!(stderr, "  fix      {}", self.code.fix());
+        ExitCode::from(self.code.exit().code())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+pub(crate) fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    log::start();
+    match perform(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+#[tokio::main]
+async fn perform(Arguments { command, data, port_base }: Arguments) -> Result<(), Failure> {
+    match command {
+        Command::Init { name } => {
+            let name = Authority::init(&data, name)?;
+            print(&format!("{name}\n"))
+        }
+        Command::Serve => serve(Options { data, port_base, port_choice: PortChoice::Exact }).await,
+        Command::Reference { page: Page::Metrics } => print(&metrics::reference()),
+    }
+}
+
+async fn serve(options: Options) -> Result<(), Failure> {
+    // Heard from here on, so that a signal during a long start is not lost.
+    let stop = stop_signal()?;
+    let authority = Authority::open(options).await?;
+    let ports = authority.ports();
+    let age = match authority.age() {
+        Age::New => "new",
+        Age::Existing => "existing",
+    };
+    tracing::info!(
+        name = %authority.name(),
+        age,
+        web = ports.web,
+        tls = ports.tls,
+        pki = ports.pki,
+        socket = %authority.socket().display(),
+        "ready"
+    );
+    // Without systemd there is nobody to tell.
+    drop(sd_notify::notify(&[NotifyState::Ready]));
+    authority
+        .serve(async {
+            stop.await;
+            drop(sd_notify::notify(&[NotifyState::Stopping]));
+        })
+        .await?;
+    Ok(())
+}
+
+/// Prints to stdout. A reader that went away is no failure of ours.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(code::config::FILE_UNWRITABLE, error.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Ready at the first SIGINT or SIGTERM.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::new(code::config::INTERNAL, error.to_string()));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,168 @@
+//! Drives one enrolment session: frames in, frames out, and in between whatever the machine asks for.
+//!
+//! The machine decides; this only carries out. Answers to questions come from the store, the writer, the keys and the
+//! source of randomness. A session ends with its connection, after [`SESSION_MAX`] at the latest.
+//!
+//! Source: `docs/spec/enrolment.md` ENR.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use kos_base::{Code, PublicKey, code};
+use kos_identity::enrolment::authority::{
+    AuthorityKey, CommitFailed, Context, Found, Input, Output, Query, RANDOM_BYTES, Session,
+};
+use kos_net::{
+    entropy,
+    frame::{self, FrameReader, Patience},
+    tls::{Exporter, Facts},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    sync::watch,
+    time::timeout,
+};
+
+use super::MisuseBook;
+use crate::{authority::Shared, clock, store::StoreError, writer::Transaction};
+
+/// Longest time that one session may take; an honest one takes three round trips.
+const SESSION_MAX: Duration = Duration::from_secs(20);
+const PATIENCE: Patience = Patience { silence: Duration::from_secs(10), body: Duration::from_secs(5) };
+/// How long the peer may take to accept an answer.
+const SEND_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Where devices are let in.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk {
+    pub(crate) shared: Arc<Shared>,
+    /// What all sessions know; exchanged when the authority gets a public name.
+    pub(crate) context: watch::Receiver<Arc<Context>>,
+    /// Who abused it.
+    pub(crate) misuse: Arc<MisuseBook>,
+}
+
+/// Why a session ended without an answer. The log of the program gets it; the peer sees a closed connection.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Frame(#[from] frame::FrameError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Entropy(#[from] entropy::NoEntropy),
+    #[error(transparent)]
+    Key(#[from] kos_net::keys::KeyError),
+}
+
+impl Desk {
+    /// Serves one connection to its end.
+    pub(crate) async fn serve<IO>(&self, stream: IO, facts: &Facts, peer: Option<PublicKey>, source: IpAddr)
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let source = source.to_canonical().to_string();
+        match timeout(SESSION_MAX, self.converse(stream, facts, peer, &source)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%source, %error, "enrolment session broken off"),
+            Err(_) => tracing::debug!(%source, "enrolment session took too long"),
+        }
+    }
+
+    async fn converse<IO>(
+        &self,
+        stream: IO,
+        facts: &Facts,
+        peer: Option<PublicKey>,
+        source: &str,
+    ) -> Result<(), Broken>
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let (read, mut write) = tokio::io::split(stream);
+        let mut frames = FrameReader::new(read, PATIENCE);
+        let context = Arc::clone(&self.context.borrow());
+        let mut session = Session::new(context);
+        let mut next = Some(Input::Opened {
+            peer,
+            enrolment: *facts.exporter(Exporter::Enrolment).expose(),
+            renewal: *facts.exporter(Exporter::Renewal).expose(),
+            source: source.to_owned(),
+        });
+        loop {
+            let input = match next.take() {
+                Some(input) => input,
+                None => match frames.read().await? {
+                    Some(bytes) if self.misuse.is_served(clock::now(), source) => Input::Frame(bytes),
+                    Some(_) => {
+                        let refused = refusal(code::enrolment::RATE_LIMITED);
+                        return Ok(frame::write(&mut write, &refused, SEND_DEADLINE).await?);
+                    }
+                    None => return Ok(()),
+                },
+            };
+            session.handle_input(clock::now(), input);
+            while let Some(output) = session.poll_output() {
+                match output {
+                    Output::Draw => next = Some(Input::Drawn(entropy::secret::<RANDOM_BYTES>()?)),
+                    Output::Lookup(query) => next = Some(Input::Found(Box::new(self.look_up(&query).await?))),
+                    Output::Sign { key, form, message } => {
+                        let key = match key {
+                            AuthorityKey::Issuing(class) => self.shared.keys.issuing(class),
+                            AuthorityKey::Kid => &self.shared.keys.kid,
+                        };
+                        next = Some(Input::Signed(key.sign(form, &message)?));
+                    }
+                    Output::Commit(commit) => {
+                        let done = self.shared.writer.commit(Transaction::of(clock::now(), commit)).await;
+                        next = Some(Input::Committed(done.map(drop).map_err(|error| failed(&error))));
+                    }
+                    Output::Send(bytes) => frame::write(&mut write, &bytes, SEND_DEADLINE).await?,
+                    Output::Misuse(code) => self.misuse.count(clock::now(), source, code),
+                    Output::Close => {
+                        // A peer that is gone already has its answer or will ask again.
+                        let _ = timeout(SEND_DEADLINE, write.shutdown()).await;
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look_up(&self, query: &Query) -> Result<Found, StoreError> {
+        let device = match (&query.device, query.key) {
+            (Some(id), _) => self.shared.store.device(id).await?,
+            (None, Some(key)) => self.shared.store.device_by_key(key).await?,
+            (None, None) => None,
+        };
+        let ticket = match query.ticket {
+            Some(id) => self.shared.store.ticket(id).await?,
+            None => None,
+        };
+        let alike = self.shared.store.lookalikes(&query.macs, &query.serials).await?;
+        let own = query.key;
+        let lookalikes = alike
+            .into_iter()
+            .filter(|other| Some(other.identity_key.id()) != own)
+            .map(|other| (other.id.clone(), other.state()))
+            .collect();
+        let lobby = self.shared.store.lobby_count(&query.source).await?;
+        let crls = self.shared.board.view().lists().map(|list| list.der().to_vec()).collect();
+        let (waiting, waiting_from_source) = (lobby.total, lobby.from_source);
+        Ok(Found { device, ticket, lookalikes, waiting, waiting_from_source, crls })
+    }
+}
+
+fn failed(error: &StoreError) -> CommitFailed {
+    match error {
+        StoreError::Conflict { .. } => CommitFailed::Conflict,
+        other => {
+            tracing::error!(error = %other, "an enrolment could not be recorded");
+            CommitFailed::Store(other.code())
+        }
+    }
+}
+
+fn refusal(code: Code) -> Vec<u8> {
+    use kos_identity::enrolment::message::{FromAuthority, Refused};
+    FromAuthority::Refused(Refused { code: code.number(), retry_after_s: Some(60) }).to_bytes()
+}

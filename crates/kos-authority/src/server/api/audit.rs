@@ -1,0 +1,190 @@
+//! The audit log over the API.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::header,
+    response::{IntoResponse as _, Response},
+};
+use kos_api::{
+    audit::{AuditFilter, AuditVerdict, Checkpoint, LogFailure, LogFailureKind, VerifyLog},
+    hex::Digest,
+};
+use kos_audit::{
+    FailureKind, LeafReading, LogCheck, SignedCheckpoint,
+    tree::{Bundle, Tile},
+};
+use kos_base::{code, text::printable};
+
+use super::{
+    answer::{Refusal, document, limit, page},
+    call::{Asked, Call, Context},
+    entry,
+};
+use crate::{
+    authority::Shared,
+    log::prove,
+    store::{EntryQuery, StoreError},
+};
+
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    context: Context,
+    Asked(filter): Asked<AuditFilter>,
+) -> Result<Response, Refusal> {
+    entries(&shared, &context, &filter).await
+}
+
+/// A page of entries. People are found by the id under which the log speaks of them.
+pub(super) async fn entries(
+    shared: &Shared,
+    context: &Context,
+    filter: &AuditFilter,
+) -> Result<Response, Refusal> {
+    let wanted = limit(filter.limit)?;
+    let from = filter.cursor.as_deref().map(str::parse).transpose();
+    let query = EntryQuery {
+        event: filter.event_type.clone(),
+        actor: column_value(shared, filter.actor.as_deref()).await?,
+        target: column_value(shared, filter.target.as_deref()).await?,
+        since: filter.since,
+        until: filter.until,
+        from: from.map_err(|_| context.bad("the cursor is not one of this list"))?.unwrap_or(0),
+    };
+    let rows = shared.store.entries(&query, wanted + 1).await?;
+    let next = rows.get(usize::try_from(wanted).unwrap_or(usize::MAX)).map(|row| row.position.to_string());
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows.iter().take(usize::try_from(wanted).unwrap_or(usize::MAX)) {
+        items.push(entry::shown(shared, row).await?);
+    }
+    Ok(page(items, next))
+}
+
+/// What the columns hold for what somebody asked for: a person's subject, or the id itself.
+async fn column_value(shared: &Shared, asked: Option<&str>) -> Result<Option<String>, StoreError> {
+    let Some(asked) = asked else { return Ok(None) };
+    for kind in ["operator", "local-user", "address"] {
+        if let Some(subject) = shared.store.subject_of(&format!("{kind} {asked}")).await? {
+            return Ok(Some(subject.id));
+        }
+    }
+    Ok(Some(asked.to_owned()))
+}
+
+pub(super) async fn show(
+    State(shared): State<Arc<Shared>>,
+    context: Context,
+    Path(index): Path<String>,
+) -> Result<Response, Refusal> {
+    let unknown = || Refusal::new(code::audit::LOG_NO_SUCH_ENTRY).about("entry", &printable(&index, 40)).under(context.id);
+    let position = index.parse().map_err(|_| unknown())?;
+    let row = shared.store.entry(position).await?.ok_or_else(unknown)?;
+    let mut shown = entry::shown(&shared, &row).await?;
+    shown.merkle_proof = prove(&shared.store, shared.log.key(), &row).await?;
+    Ok(document(shown))
+}
+
+pub(super) async fn checkpoint(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
+    let state = shared.store.log_state().await?;
+    let text = state.map(|state| state.checkpoint).unwrap_or_default();
+    let unsound = |why: String| Refusal::from(StoreError::LogDiffers(why));
+    let signed = SignedCheckpoint::parse(&text).map_err(|e| unsound(e.to_string()))?;
+    let verified = signed.verify(shared.log.key(), &[]).map_err(|e| unsound(e.to_string()))?;
+    let stated = verified.checkpoint();
+    Ok(document(Checkpoint {
+        origin: stated.origin.to_string(),
+        size: stated.head.size,
+        root_hash: Digest::from_bytes(*stated.head.root.as_bytes()),
+        timestamp: stated.time,
+        text,
+        verifier_key: shared.log.key().to_string(),
+    }))
+}
+
+/// Verifies every entry of the store, each against its signature, its place and the tree.
+pub(super) async fn verify(
+    State(shared): State<Arc<Shared>>,
+    call: Call<VerifyLog>,
+) -> Result<Response, Refusal> {
+    let state = shared.store.log_state().await?;
+    let text = state.map(|state| state.checkpoint).unwrap_or_default();
+    let key = shared.log.key();
+    let mut check = LogCheck::new(key, &[], &text, call.body.against.as_deref());
+    let size = check.size();
+    for bundle in Bundle::all(size) {
+        let stored = tile(&shared, &mut check, bundle.tile()).await?;
+        let query = EntryQuery { from: bundle.first_leaf(), ..EntryQuery::default() };
+        let rows = shared.store.entries(&query, u32::from(bundle.tile().width())).await?;
+        for (row, hash) in rows.iter().zip(stored) {
+            check.leaf(LeafReading::of(&row.leaf, key), Some(hash));
+        }
+        // Thousands of signatures: others are to get their turn between two bundles.
+        tokio::task::yield_now().await;
+    }
+    for upper in Tile::all(size).filter(|tile| tile.level() > 0) {
+        tile(&shared, &mut check, upper).await?;
+    }
+    let verdict = check.finish();
+    let failures = verdict.failures.iter().map(|failure| LogFailure {
+        index: failure.index,
+        kind: kind(failure.kind),
+        detail: failure.detail.clone(),
+    });
+    Ok(document(AuditVerdict {
+        ok: verdict.is_ok(),
+        origin: Some(verdict.origin.to_string()),
+        size: verdict.head.size,
+        root_hash: Some(Digest::from_bytes(*verdict.head.root.as_bytes())),
+        checkpoint_time: verdict.checkpoint_time,
+        entries_checked: verdict.entries_checked,
+        signatures_checked: verdict.signatures_checked,
+        assurance: match verdict.assurance {
+            kos_audit::Assurance::LocalIntegrity => kos_api::audit::Assurance::LocalIntegrity,
+            kos_audit::Assurance::HeldCheckpoint => kos_api::audit::Assurance::HeldCheckpoint,
+            kos_audit::Assurance::Witnessed => kos_api::audit::Assurance::Witnessed,
+        },
+        failures: failures.collect(),
+        failures_found: verdict.failures_found,
+    }))
+}
+
+async fn tile(
+    shared: &Shared,
+    check: &mut LogCheck,
+    tile: Tile,
+) -> Result<Vec<kos_audit::TreeHash>, StoreError> {
+    let mut held = shared.store.tile(tile.level(), tile.index()).await?.map(|tile| tile.hashes);
+    if let Some(hashes) = &mut held {
+        // The log may have grown since the checkpoint was read.
+        hashes.truncate(usize::from(tile.width()) * kos_audit::tree::HASH_BYTES);
+    }
+    Ok(check.tile(tile, held.as_deref()))
+}
+
+const fn kind(kind: FailureKind) -> LogFailureKind {
+    match kind {
+        FailureKind::Edited => LogFailureKind::Edited,
+        FailureKind::Deleted => LogFailureKind::Deleted,
+        FailureKind::Reordered => LogFailureKind::Reordered,
+        FailureKind::Truncated => LogFailureKind::Truncated,
+        FailureKind::Forked => LogFailureKind::Forked,
+        FailureKind::Rewound => LogFailureKind::Rewound,
+        FailureKind::Torn => LogFailureKind::Torn,
+        FailureKind::BadSignature => LogFailureKind::BadSignature,
+    }
+}
+
+/// A file of the published log, by its C2SP path.
+pub(super) async fn file(
+    State(shared): State<Arc<Shared>>,
+    context: Context,
+    Path(path): Path<String>,
+) -> Result<Response, Refusal> {
+    let read = shared.log_files.read(&path);
+    let found = read.map_err(|e| Refusal::from(StoreError::Failed(e.to_string())).under(context.id))?;
+    let bytes = found.ok_or_else(|| {
+        Refusal::new(code::config::NOT_FOUND).about("log file", &printable(&path, 80)).under(context.id)
+    })?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+}

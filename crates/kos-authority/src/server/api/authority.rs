@@ -1,0 +1,155 @@
+//! The authority itself over the API: how it is, who it is, what it has revoked.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    extract::{Path, State},
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use kos_api::{
+    audit::Assurance,
+    authority::{Authority, Crl, Listen, LogStatus, Reach, Service, Status},
+    chain,
+    hex::{Digest, Serial},
+};
+use kos_audit::SignedCheckpoint;
+use kos_base::{DeviceState, KeyId, code};
+use kos_identity::{certificate::Certificate, crl::VerifiedCrl};
+
+use super::{
+    answer::{Refusal, document, json, page},
+    call::Context,
+    view,
+};
+use crate::{
+    authority::Shared,
+    clock,
+    store::{Setting, StoreError},
+};
+
+/// Tickets that are looked at to count the open ones; those that are older have expired or are in the list.
+const TICKETS_MAX: u32 = 500;
+
+pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
+    let now = clock::now();
+    let mut devices: BTreeMap<DeviceState, u64> = DeviceState::ALL.iter().map(|state| (*state, 0)).collect();
+    devices.extend(shared.store.count_devices().await?);
+    let tickets = shared.store.tickets(None, TICKETS_MAX).await?;
+    let open = tickets.iter().filter(|t| view::ticket_state(t, now) == kos_api::ticket::TicketState::Open);
+    let state = shared.store.log_state().await?.map(|state| state.checkpoint).unwrap_or_default();
+    let unsound = |why: String| Refusal::from(StoreError::LogDiffers(why));
+    let signed = SignedCheckpoint::parse(&state).map_err(|e| unsound(e.to_string()))?;
+    let verified = signed.verify(shared.log.key(), &[]).map_err(|e| unsound(e.to_string()))?;
+    let checkpoint = verified.checkpoint();
+    let listen = listen(&shared).await?;
+    let reachable = match listen.address.parse::<std::net::IpAddr>() {
+        Ok(address) if !address.is_loopback() => Reach::Network,
+        _ => Reach::Loopback,
+    };
+    Ok(document(Status {
+        authority: shared.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        now,
+        started_at: shared.started_at,
+        service: Service::Open,
+        devices,
+        online: shared.presence.count_online(now),
+        open_tickets: u64::try_from(open.count()).unwrap_or(u64::MAX),
+        log: LogStatus {
+            size: checkpoint.head.size,
+            root_hash: Digest::from_bytes(*checkpoint.head.root.as_bytes()),
+            checkpoint_time: checkpoint.time,
+            assurance: Assurance::LocalIntegrity,
+        },
+        ports: shared.ports,
+        reachable,
+    }))
+}
+
+pub(super) async fn openapi() -> Response {
+    json(StatusCode::OK, serde_json::to_vec_pretty(&kos_api::openapi::document()).unwrap_or_default())
+}
+
+pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
+    let keys = &shared.keys;
+    Ok(document(Authority {
+        authority: shared.name.clone(),
+        created_at: shared.created_at,
+        root: certificate(&keys.root_certificate)?,
+        pins: vec![keys.root.public().id()],
+        issuers: keys.issuing_certificates.iter().map(certificate).collect::<Result<_, _>>()?,
+        kid_key_id: keys.kid.public().id(),
+        kid_key: public_pem(keys.kid.public().spki_der()),
+        log_origin: shared.log.key().origin().to_string(),
+        log_verifier_key: shared.log.key().to_string(),
+        listen: listen(&shared).await?,
+    }))
+}
+
+pub(super) async fn listen(shared: &Shared) -> Result<Listen, StoreError> {
+    let address = shared.store.setting(Setting::ListenAddress).await?;
+    Ok(Listen {
+        address: address.unwrap_or_else(|| "127.0.0.1".to_owned()),
+        advertise: shared.store.setting(Setting::Advertise).await?,
+    })
+}
+
+/// A certificate as the API shows it.
+pub(super) fn certificate(certificate: &Certificate) -> Result<chain::Certificate, Refusal> {
+    let serial = Serial::from_bytes(&certificate.serial().to_bytes());
+    Ok(chain::Certificate {
+        subject: certificate.subject(),
+        issuer: certificate.issuer(),
+        serial: serial.ok_or_else(|| Refusal::new(code::certificate::CERT_MALFORMED))?,
+        sha256: Digest::from_bytes(certificate.sha256()),
+        key_id: certificate.key_id(),
+        algorithm: certificate.public_key().algorithm().to_string(),
+        not_before: certificate.not_before(),
+        not_after: certificate.not_after(),
+        pem: certificate.pem(),
+    })
+}
+
+fn public_pem(spki: &[u8]) -> String {
+    let body = data_encoding::BASE64.encode(spki);
+    let lines: Vec<_> = body.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
+}
+
+pub(super) async fn crls(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
+    let mut lists = Vec::new();
+    for ca in authorities(&shared) {
+        if let Some(stored) = shared.store.crl(ca.key_id()).await? {
+            let unsound = |_| Refusal::from(StoreError::Damaged { table: "crls", row: ca.key_id().to_string() });
+            let list = VerifiedCrl::parse(&stored.der, ca).map_err(unsound)?;
+            lists.push(Crl {
+                issuer: ca.subject(),
+                issuer_key_id: ca.key_id(),
+                number: list.number(),
+                this_update: list.this_update(),
+                next_update: list.next_update(),
+                entries: u64::try_from(list.len()).unwrap_or(u64::MAX),
+                sha256: Digest::from_bytes(kos_base::digest::sha256(&stored.der)),
+                url: shared.publication().map(|at| at.crl_url(ca.key_id())),
+            });
+        }
+    }
+    Ok(page(lists, None))
+}
+
+pub(super) async fn crl(
+    State(shared): State<Arc<Shared>>,
+    context: Context,
+    Path(issuer): Path<String>,
+) -> Result<Response, Refusal> {
+    let unknown = || Refusal::new(code::config::NOT_FOUND).about("issuer", &super::devices::short(&issuer)).under(context.id);
+    let key: KeyId = issuer.parse().map_err(|_| unknown())?;
+    let list = shared.store.crl(key).await?.ok_or_else(unknown)?;
+    Ok(([(header::CONTENT_TYPE, "application/pkix-crl")], list.der).into_response())
+}
+
+fn authorities(shared: &Shared) -> [&Certificate; 3] {
+    let [one, two] = &shared.keys.issuing_certificates;
+    [&shared.keys.root_certificate, one, two]
+}

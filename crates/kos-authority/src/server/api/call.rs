@@ -1,0 +1,235 @@
+//! Who calls and what they send.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Query, Request},
+    http::request::Parts,
+};
+use kos_api::{
+    operator::OperatorRole,
+    routes::{IDEMPOTENCY_KEY, Route},
+};
+use kos_base::{DeviceId, EntryId, Name, code, digest::sha256_parts};
+use kos_identity::{certificate::PeerIdentity, chain::VerifiedPeer, registry::Actor};
+use serde::de::DeserializeOwned;
+
+use super::answer::Refusal;
+use crate::{authority::Shared, clock, store::Digest};
+
+/// How a request came in. The listener knows; nothing in the request can say so.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    /// Nobody said who they are.
+    Nobody,
+    /// The socket: the server's own user, root, or group `kos`; the user's name.
+    LocalAdmin(String),
+    /// The socket: anybody else.
+    LocalStranger(String),
+    /// TLS with a certificate of ours.
+    #[expect(dead_code, reason = "spoken on the TLS port only")]
+    Peer(Arc<VerifiedPeer>),
+}
+
+/// Who calls, as known at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    Nobody,
+    LocalAdmin(String),
+    Operator(Name, OperatorRole),
+    Device(DeviceId),
+}
+
+impl Who {
+    /// Asks again for every request: a certificate that was revoked since the handshake says nothing.
+    pub(super) async fn of(shared: &Shared, origin: Origin) -> Result<Self, Refusal> {
+        let peer = match origin {
+            Origin::Nobody | Origin::LocalStranger(_) => return Ok(Self::Nobody),
+            Origin::LocalAdmin(user) => return Ok(Self::LocalAdmin(user)),
+            Origin::Peer(peer) => peer,
+        };
+        let valid = peer.check_revocation(&shared.board.view());
+        valid.map_err(|e| Refusal::new(e.code()))?;
+        if peer.not_after() <= clock::now() {
+            return Err(Refusal::new(code::certificate::CERT_EXPIRED));
+        }
+        match peer.identity() {
+            PeerIdentity::Operator { .. } => {
+                let known = shared.store.operator_by_key(peer.key_id()).await?;
+                Ok(match known.filter(|operator| !operator.removed) {
+                    Some(operator) => Self::Operator(operator.name, operator.role),
+                    None => Self::Nobody,
+                })
+            }
+            PeerIdentity::Device { device, .. } => {
+                let known = shared.store.device(device).await?;
+                let key = peer.key_id();
+                let in_service = known.filter(|held| {
+                    held.is_admitted() && held.credential.as_ref().is_some_and(|c| c.key.id() == key)
+                });
+                Ok(in_service.map_or(Self::Nobody, |held| Self::Device(held.id)))
+            }
+            PeerIdentity::Authority { .. } => Ok(Self::Nobody),
+        }
+    }
+
+    /// The actor of what this caller does.
+    pub(super) fn actor(&self) -> Actor {
+        match self {
+            Self::Nobody => Actor::Unknown(String::new()),
+            Self::LocalAdmin(user) => Actor::LocalUser(user.clone()),
+            Self::Operator(name, _) => Actor::Operator(name.clone()),
+            Self::Device(device) => Actor::Device(device.clone()),
+        }
+    }
+
+    /// Their name, as other people know it.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Nobody => String::new(),
+            Self::LocalAdmin(user) => user.clone(),
+            Self::Operator(name, _) => name.to_string(),
+            Self::Device(device) => device.to_string(),
+        }
+    }
+
+    /// What tells one caller from another.
+    fn label(&self) -> String {
+        match self {
+            Self::Nobody => "nobody".to_owned(),
+            Self::LocalAdmin(user) => format!("local {user}"),
+            Self::Operator(name, _) => format!("operator {name}"),
+            Self::Device(device) => format!("device {device}"),
+        }
+    }
+}
+
+/// The id of a request: in its answer, its problem and the server's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RequestId(pub(super) EntryId);
+
+/// A request that changes something: its body, and how it is to be carried out.
+#[derive(Debug)]
+pub(super) struct Call<T> {
+    pub(super) who: Who,
+    pub(super) route: &'static Route,
+    pub(super) id: RequestId,
+    pub(super) mode: Mode,
+    /// The version that the caller has seen.
+    pub(super) if_match: Option<String>,
+    pub(super) repeatable: Option<Repeatable>,
+    pub(super) body: T,
+}
+
+/// Whether a change is made or only planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Do,
+    Plan,
+}
+
+/// A request that came with an `Idempotency-Key`.
+#[derive(Clone, Debug)]
+pub(super) struct Repeatable {
+    /// Under which the answer is kept.
+    pub(super) request: Digest,
+    /// What the key was used for.
+    pub(super) digest: Digest,
+    /// Seals the answer in the store, which knows the key's digest only: some answers hold a secret.
+    pub(super) seal: Digest,
+}
+
+/// Longest `Idempotency-Key`, in characters.
+const KEY_CHARS_MAX: usize = 64;
+
+impl<T, S> FromRequest<S> for Call<T>
+where
+    T: DeserializeOwned + Default,
+    S: Send + Sync,
+{
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let (mut parts, body) = request.into_parts();
+        let context = Context::from_request_parts(&mut parts, state).await?;
+        let query = Query::<kos_api::plan::ChangeQuery>::from_request_parts(&mut parts, state).await;
+        let query = query.map_err(|e| context.bad(&e.body_text()))?;
+        let method_and_path = format!("{} {}", parts.method, parts.uri);
+        let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().map(str::to_owned));
+        let key = header(IDEMPOTENCY_KEY).transpose().map_err(|_| context.bad("the Idempotency-Key is not ASCII"))?;
+        let if_match = header("if-match").transpose().map_err(|_| context.bad("If-Match is not ASCII"))?;
+        let bytes = Bytes::from_request(Request::from_parts(parts, body), state).await;
+        let bytes = bytes.map_err(|e| {
+            let too_large = e.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE;
+            let code = if too_large { code::config::TOO_LARGE } else { code::config::BAD_REQUEST };
+            Refusal::new(code).with_status(e.status().as_u16()).under(context.id)
+        })?;
+        let body = if bytes.is_empty() {
+            T::default()
+        } else {
+            serde_json::from_slice(&bytes).map_err(|e| context.bad(&e.to_string()))?
+        };
+        let repeatable = key.map(|key| repeatable(&context, &key, &method_and_path, &bytes)).transpose()?;
+        let Context { who, route, id } = context;
+        let mode = if query.dry_run.unwrap_or(false) { Mode::Plan } else { Mode::Do };
+        Ok(Self { who, route, id, mode, if_match, repeatable, body })
+    }
+}
+
+fn repeatable(context: &Context, key: &str, asked: &str, body: &[u8]) -> Result<Repeatable, Refusal> {
+    if !(1..=KEY_CHARS_MAX).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(context.bad("the Idempotency-Key has 1 to 64 visible ASCII characters"));
+    }
+    let caller = context.who.label();
+    let under = |domain| sha256_parts(domain, [caller.as_bytes(), key.as_bytes()]);
+    Ok(Repeatable {
+        request: under("kos idempotency id v1"),
+        seal: under("kos idempotency seal v1"),
+        digest: sha256_parts("kos idempotency request v1", [asked.as_bytes(), body]),
+    })
+}
+
+/// Who calls what, for requests that only read.
+#[derive(Clone, Debug)]
+pub(super) struct Context {
+    pub(super) who: Who,
+    pub(super) route: &'static Route,
+    pub(super) id: RequestId,
+}
+
+impl Context {
+    /// The request is malformed.
+    pub(super) fn bad(&self, why: &str) -> Refusal {
+        Refusal::new(code::config::BAD_REQUEST).saying(&kos_base::text::printable(why, 300)).under(self.id)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Context {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let found = (parts.extensions.get(), parts.extensions.get(), parts.extensions.get());
+        match found {
+            (Some(who), Some(route), Some(id)) => {
+                Ok(Self { who: Who::clone(who), route: *route, id: RequestId::clone(id) })
+            }
+            // Only a route that was mounted past the gate gets here.
+            _ => Err(Refusal::new(code::config::INTERNAL)),
+        }
+    }
+}
+
+/// The query of a request that reads; a field that does not exist is refused.
+#[derive(Debug)]
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let context = Context::from_request_parts(parts, state).await?;
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(query)| Self(query)).map_err(|e| context.bad(&e.body_text()))
+    }
+}

@@ -1,0 +1,87 @@
+//! Log entries as the API shows them: what is sealed about people is opened with the keys that are still there.
+
+use kos_api::{
+    audit::AuditEntry,
+    hex::{Digest, Signature},
+    problem::Party,
+};
+use kos_audit::{Actor, Details, Entry, Personal, Place, SealedEntry, SubjectKey, Target};
+use kos_base::EntryId;
+use serde_json::{Map, Value};
+
+use crate::{
+    authority::Shared,
+    store::{EntryQuery, Store, StoreError, StoredEntry},
+};
+
+/// An entry without proof.
+///
+/// # Errors
+/// When the store fails, or the row is not an entry that this log's key signed.
+pub(super) async fn shown(shared: &Shared, row: &StoredEntry) -> Result<AuditEntry, StoreError> {
+    let unsound = |_| StoreError::Damaged { table: "entries", row: row.position.to_string() };
+    let verified = SealedEntry::from_bytes(row.leaf.clone()).verify(shared.log.key()).map_err(unsound)?;
+    let entry = verified.entry();
+    Ok(AuditEntry {
+        index: row.position,
+        id: entry.id,
+        timestamp: entry.timestamp,
+        event_type: entry.event_type.to_string(),
+        actor: actor(&shared.store, entry).await?,
+        target: target(&shared.store, entry).await?,
+        details: details(&shared.store, entry.id, &entry.details).await?,
+        key_id: entry.key_id,
+        signature: Signature::from_bytes(verified.signature().to_vec()),
+        leaf_hash: Digest::from_bytes(*verified.leaf().leaf_hash().as_bytes()),
+        merkle_proof: None,
+    })
+}
+
+/// Who caused the first entry about a target, in words.
+pub(super) async fn first_actor(shared: &Shared, target: &str) -> Result<String, StoreError> {
+    let query = EntryQuery { target: Some(target.to_owned()), ..EntryQuery::default() };
+    let first = shared.store.entries(&query, 1).await?;
+    match first.first() {
+        Some(row) => Ok(shown(shared, row).await?.actor.id.unwrap_or_default()),
+        None => Ok(String::new()),
+    }
+}
+
+async fn actor(store: &Store, entry: &Entry) -> Result<Party, StoreError> {
+    let id = match (entry.actor.plain_id(), entry.actor.personal_id()) {
+        (Some(id), _) => Some(id.to_owned()),
+        (None, Some(sealed)) => open(store, sealed, entry.id, Place::Actor).await?,
+        (None, None) => None,
+    };
+    Ok(Party { kind: Actor::kind(&entry.actor).to_owned(), id })
+}
+
+async fn target(store: &Store, entry: &Entry) -> Result<Option<Party>, StoreError> {
+    let Some(target) = &entry.target else { return Ok(None) };
+    let id = match (target.plain_id(), target.personal_id()) {
+        (Some(id), _) => Some(id),
+        (None, Some(sealed)) => open(store, sealed, entry.id, Place::Target).await?,
+        (None, None) => None,
+    };
+    Ok(Some(Party { kind: Target::kind(target).to_owned(), id }))
+}
+
+async fn details(store: &Store, id: EntryId, details: &Details) -> Result<Map<String, Value>, StoreError> {
+    let mut shown = details.members().clone();
+    for (key, sealed) in details.personal() {
+        let opened = open(store, &sealed, id, Place::Detail(key)).await?;
+        shown.insert(key.to_owned(), opened.map_or(Value::Null, Value::String));
+    }
+    Ok(shown)
+}
+
+/// The text, or nothing when the person's key was erased.
+async fn open(
+    store: &Store,
+    sealed: &Personal,
+    entry: EntryId,
+    place: Place<'_>,
+) -> Result<Option<String>, StoreError> {
+    let subject = store.subject(&sealed.subject().to_string()).await?;
+    Ok(subject.and_then(|subject| sealed.open(&SubjectKey::new(subject.secret), entry, place).ok()))
+}

@@ -1,0 +1,96 @@
+//! What every request passes before its handler: load, caller, rights, time; and what every answer carries.
+//!
+//! The rights are those that the route declares in [`kos_api::routes`]; there is no other check of who may call.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::{FromRequestParts as _, RawPathParams, Request, State},
+    http::HeaderValue,
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use kos_api::routes::{Caller, Object, REQUEST_ID, Route};
+use kos_base::{EntryId, code};
+use kos_net::entropy;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::{
+    answer::Refusal,
+    call::{Origin, RequestId, Who},
+};
+use crate::{authority::Shared, clock};
+
+/// Bounds the work at a time, over all routes.
+#[derive(Clone, Debug)]
+pub(super) struct Load {
+    requests: Arc<Semaphore>,
+    timeout: Duration,
+}
+
+impl Load {
+    pub(super) fn new(requests_max: usize, timeout: Duration) -> Self {
+        Self { requests: Arc::new(Semaphore::new(requests_max)), timeout }
+    }
+}
+
+/// The gate in front of one route.
+#[derive(Clone, Debug)]
+pub(super) struct Gate {
+    pub(super) shared: Arc<Shared>,
+    pub(super) load: Load,
+    pub(super) route: &'static Route,
+}
+
+/// Lets the request through to its handler, or refuses it.
+pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let id = RequestId(EntryId::from_parts(clock::now(), entropy::array().unwrap_or_default()));
+    request.extensions_mut().insert(id);
+    let outcome = match gate.decide(&mut request).await {
+        Err(refusal) => Err(refusal),
+        Ok(_permit) => timeout(gate.load.timeout, next.run(request))
+            .await
+            .map_err(|_| Refusal::new(code::config::OVERLOADED).saying("the answer took too long")),
+    };
+    let mut response = outcome.unwrap_or_else(|refusal| refusal.under(id).into_response());
+    if let Ok(value) = HeaderValue::from_str(&id.0.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    tracing::debug!(route = gate.route.name, status = response.status().as_u16(), request = %id.0, "answered");
+    response
+}
+
+impl Gate {
+    async fn decide(&self, request: &mut Request) -> Result<OwnedSemaphorePermit, Refusal> {
+        let permit = Arc::clone(&self.load.requests).try_acquire_owned();
+        let permit = permit.map_err(|_| Refusal::new(code::config::OVERLOADED))?;
+        let origin = request.extensions().get::<Origin>().cloned().unwrap_or(Origin::Nobody);
+        let who = Who::of(&self.shared, origin).await?;
+        if !self.route.admits(caller(&who, request).await) {
+            let refusal = Refusal::new(code::config::NOT_SIGNED_IN);
+            return Err(if who == Who::Nobody { refusal } else { refusal.with_status(403) });
+        }
+        request.extensions_mut().insert(who);
+        request.extensions_mut().insert(self.route);
+        Ok(permit)
+    }
+}
+
+/// The caller as the table of routes sees it. A device is asked whether it asks about itself, by its whole id.
+async fn caller(who: &Who, request: &mut Request) -> Caller {
+    let device = match who {
+        Who::Nobody => return Caller::Anonymous,
+        Who::LocalAdmin(_) => return Caller::LocalAdmin,
+        Who::Operator(_, role) => return Caller::Operator(*role),
+        Who::Device(device) => device,
+    };
+    let (mut parts, body) = std::mem::take(request).into_parts();
+    let params = RawPathParams::from_request_parts(&mut parts, &()).await;
+    *request = Request::from_parts(parts, body);
+    let is_own = |(name, value): (&str, &str)| name == "device" && value == device.as_ref();
+    let own = params.is_ok_and(|params| params.iter().any(is_own));
+    Caller::Device(if own { Object::Own } else { Object::Other })
+}

@@ -1,0 +1,115 @@
+//! The HTTP API: every route of [`kos_api::routes::ALL`], and no other.
+//!
+//! [`Api::on`] is the one way to a handler. It takes the route's declaration, and with it comes what is true for every
+//! request: who calls, whether this caller may, a request id, a limit on the body and on time, and a problem document
+//! for whatever goes wrong. A route that is declared and has no handler, or the reverse, fails a test.
+
+mod answer;
+mod audit;
+mod authority;
+mod call;
+mod change;
+mod decommission;
+mod devices;
+mod entry;
+mod gate;
+mod lifecycle;
+mod tickets;
+mod view;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    handler::Handler,
+    routing::{MethodFilter, on},
+};
+use kos_api::routes::{self, Method, Route};
+
+pub(crate) use self::call::Origin;
+use self::gate::{Gate, Load};
+use crate::authority::Shared;
+
+/// Longest body of a request, in bytes. Stops a caller from filling the memory.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long an answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests that are worked on at a time; beyond that the caller is told to come back, instead of waiting in line.
+const REQUESTS_MAX: usize = 256;
+
+/// The routes that have handlers.
+struct Api {
+    shared: Arc<Shared>,
+    load: Load,
+    router: Router<Arc<Shared>>,
+    mounted: Vec<&'static str>,
+}
+
+impl Api {
+    /// Answers `route` with `handler`, for those whom the route admits.
+    fn on<H, T>(mut self, route: &'static Route, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Shared>>,
+        T: 'static,
+    {
+        let method = match route.method {
+            Method::Get => MethodFilter::GET,
+            Method::Post => MethodFilter::POST,
+            Method::Put => MethodFilter::PUT,
+            Method::Delete => MethodFilter::DELETE,
+        };
+        let gate = Gate { shared: Arc::clone(&self.shared), load: self.load.clone(), route };
+        let passing = axum::middleware::from_fn_with_state(gate, gate::pass);
+        self.router = self.router.route(route.path, on(method, handler).layer(passing));
+        self.mounted.push(route.name);
+        self
+    }
+}
+
+/// Every route with its handler.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    let api = mount(Arc::clone(&shared));
+    api.router
+        .fallback(answer::no_such_path)
+        .method_not_allowed_fallback(answer::no_such_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(shared)
+}
+
+fn mount(shared: Arc<Shared>) -> Api {
+    let load = Load::new(REQUESTS_MAX, ANSWER_TIMEOUT);
+    let api = Api { shared, load, router: Router::new(), mounted: Vec::new() };
+    api.on(&routes::STATUS, authority::status)
+        .on(&routes::OPENAPI, authority::openapi)
+        .on(&routes::AUTHORITY_SHOW, authority::show)
+        .on(&routes::CRL_LIST, authority::crls)
+        .on(&routes::CRL_READ, authority::crl)
+        .on(&routes::TICKET_CREATE, tickets::create)
+        .on(&routes::TICKET_LIST, tickets::list)
+        .on(&routes::TICKET_SHOW, tickets::show)
+        .on(&routes::TICKET_REVOKE, tickets::revoke)
+        .on(&routes::DEVICE_LIST, devices::list)
+        .on(&routes::DEVICE_SHOW, devices::show)
+        .on(&routes::DEVICE_EVENTS, devices::events)
+        .on(&routes::DEVICE_APPROVE, lifecycle::approve)
+        .on(&routes::DEVICE_REJECT, lifecycle::reject)
+        .on(&routes::DEVICE_SET_ROLE, lifecycle::set_role)
+        .on(&routes::DEVICE_SET_CHANNEL, lifecycle::set_channel)
+        .on(&routes::DEVICE_RENAME, lifecycle::rename)
+        .on(&routes::DEVICE_TAG, lifecycle::tag)
+        .on(&routes::DEVICE_SUSPEND, lifecycle::suspend)
+        .on(&routes::DEVICE_QUARANTINE, lifecycle::quarantine)
+        .on(&routes::DEVICE_REINSTATE, lifecycle::reinstate)
+        .on(&routes::DEVICE_REGEN_CERT, lifecycle::regenerate)
+        .on(&routes::DEVICE_DECOMMISSION, decommission::order)
+        .on(&routes::DEVICE_DECOMMISSION_SHOW, decommission::show)
+        .on(&routes::AUDIT_LIST, audit::list)
+        .on(&routes::AUDIT_SHOW, audit::show)
+        .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
+        .on(&routes::AUDIT_VERIFY, audit::verify)
+        .on(&routes::AUDIT_LOG, audit::file)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! One HTTP connection, with a limit on everything that a stranger can stretch.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{Router, body::Body, extract::Request, response::Response};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower::ServiceExt as _;
+
+use super::{Stopping, stopped};
+
+/// How long the head of a request may take, and how long a connection may wait for the next one. Stops slow clients.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest head of a request, in bytes.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Most header lines.
+const HEADERS_MAX: usize = 64;
+/// Most requests of one HTTP/2 connection at a time.
+const STREAMS_MAX: u32 = 32;
+
+/// Which version a connection speaks, as its ALPN said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    Http1,
+    #[expect(dead_code, reason = "spoken on the TLS port only")]
+    Http2,
+}
+
+/// Answers the requests of one connection until it ends, goes idle, or the program stops. `caller` is put into every
+/// request's extensions.
+pub(super) async fn serve_connection<IO, C>(
+    io: IO,
+    version: Version,
+    router: Router,
+    caller: C,
+    mut stopping: Stopping,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    C: Clone + Send + Sync + 'static,
+{
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(caller.clone());
+        answer(router.clone(), request)
+    });
+    let io = TokioIo::new(io);
+    // A peer that breaks off or breaks the protocol ends its own connection; that is all that follows.
+    match version {
+        Version::Http1 => {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+            builder.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
+            let mut connection = std::pin::pin!(builder.serve_connection(io, answer));
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = stopped(&mut stopping) => connection.as_mut().graceful_shutdown(),
+            }
+            drop(connection.await);
+        }
+        Version::Http2 => {
+            let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+            builder.max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX));
+            builder.keep_alive_interval(HEAD_TIMEOUT).keep_alive_timeout(HEAD_TIMEOUT);
+            let mut connection = std::pin::pin!(builder.serve_connection(io, answer));
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = stopped(&mut stopping) => connection.as_mut().graceful_shutdown(),
+            }
+            drop(connection.await);
+        }
+    }
+}
+
+async fn answer(router: Router, request: Request) -> Result<Response, Infallible> {
+    router.oneshot(request).await
+}

@@ -1,0 +1,96 @@
+//! Everything that listens: health and metrics, the administrator's socket, and the services behind them.
+//!
+//! [`serve`] runs all of it until it is told to stop, then lets open requests finish.
+
+mod admin;
+mod api;
+mod front;
+mod http;
+mod pki;
+mod web;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+
+use kos_net::carrier::quic;
+
+use self::front::Front;
+use crate::{
+    authority::{Home, Listeners, Shared, StartError},
+    fleet::upkeep,
+    log::LogFiles,
+    reception::MisuseBook,
+    revocation::Publisher,
+    store::Store,
+    writer::Progress,
+};
+
+/// How long requests that were begun may take once the program is told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Least time between two publications of the log's files.
+const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
+
+/// Tells every connection that the program is to end.
+pub(crate) type Stopping = watch::Receiver<bool>;
+
+/// Ends when the program is to end.
+pub(crate) async fn stopped(stopping: &mut Stopping) {
+    // Who tells is gone only when everything is.
+    drop(stopping.wait_for(|stop| *stop).await);
+}
+
+/// Serves until `stop` ends.
+pub(crate) async fn serve(
+    shared: &Arc<Shared>,
+    home: &Home,
+    listeners: Listeners,
+    stop: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let (tell, stopping) = watch::channel(false);
+    let socket = admin::Socket::bind(home)?;
+    let router = api::router(Arc::clone(shared));
+    let misuse = Arc::new(MisuseBook::default());
+    let front = Front::new(shared, home, Arc::clone(&misuse))?;
+    let udp = listeners.tls.local_addr().and_then(|at| quic::Listener::bind(at, Arc::clone(front.tls())));
+    let udp = udp.map_err(|e| StartError::Port { port: shared.ports.tls, why: format!("udp: {e}") })?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(admin::serve(socket, router.clone(), stopping.clone()));
+    tasks.spawn(web::serve(listeners.web, Arc::clone(shared), stopping.clone()));
+    tasks.spawn(pki::serve(listeners.pki, Arc::clone(shared), stopping.clone()));
+
+    let mut services = JoinSet::new();
+    let publisher = Publisher::new(Arc::clone(&shared.board), shared.writer.clone(), &shared.keys);
+    services.spawn(publisher.run());
+    services.spawn(upkeep::run(Arc::clone(shared), misuse));
+    services.spawn(front.serve(listeners.tls, udp, router, stopping));
+    let progress = shared.writer.progress();
+    services.spawn(publish_log(shared.log_files.clone(), shared.store.clone(), progress));
+
+    stop.await;
+    tell.send_replace(true);
+    let finish = async { while tasks.join_next().await.is_some() {} };
+    if timeout(GRACE, finish).await.is_err() {
+        tracing::warn!("requests that were still open are cut");
+    }
+    tasks.shutdown().await;
+    services.shutdown().await;
+    upkeep::write_heartbeats(shared).await?;
+    Ok(())
+}
+
+/// Publishes the log's files whenever it has grown.
+async fn publish_log(files: LogFiles, store: Store, mut progress: watch::Receiver<Progress>) {
+    let mut published = 0;
+    loop {
+        match files.publish(&store, published).await {
+            Ok(size) => published = size,
+            Err(error) => tracing::error!(%error, "the log's files could not be written"),
+        }
+        tokio::time::sleep(PUBLISH_PAUSE).await;
+        if progress.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `authority.yaml`: what the operator sets before the program starts. Everything else is set over the API.
+//!
+//! Unknown keys are refused with file and line, since a misspelt one would be silently without effect. The file may be
+//! absent.
+
+use std::{path::Path, time::Duration};
+
+use kos_base::{AuthorityName, Code, code};
+use serde::Deserialize;
+use serde_saphyr::Location;
+
+use crate::files;
+
+/// Longest settings file, in bytes.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// The first port when nothing else is said.
+pub const PORT_BASE: u16 = 8640;
+
+/// The settings.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The name that `init` gives the authority; the host name when absent. Later it is in the keys.
+    pub name: Option<AuthorityName>,
+    /// The first of four ports.
+    pub port_base: Option<u16>,
+    /// Time between heartbeats, 5 to 3600 seconds.
+    #[serde(deserialize_with = "heartbeat")]
+    pub heartbeat_seconds: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { name: None, port_base: None, heartbeat_seconds: 60 }
+    }
+}
+
+/// The settings cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("`{path}` cannot be read: {why}")]
+    Unreadable {
+        /// Which.
+        path: String,
+        /// What the system said.
+        why: String,
+    },
+    /// A key that does not exist.
+    #[error("`{path}`, line {line}: unknown key `{key}`{}", hint(near.as_deref()))]
+    UnknownKey {
+        /// Which file.
+        path: String,
+        /// Where.
+        line: u64,
+        /// What stands there.
+        key: String,
+        /// What was probably meant.
+        near: Option<String>,
+    },
+    /// Anything else that is wrong.
+    #[error("`{path}`, line {line}: {why}")]
+    Invalid {
+        /// Which file.
+        path: String,
+        /// Where.
+        line: u64,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+fn hint(near: Option<&str>) -> String {
+    near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default()
+}
+
+impl SettingsError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Unreadable { .. } => code::config::FILE_UNREADABLE,
+            Self::UnknownKey { .. } => code::config::CONFIG_UNKNOWN_KEY,
+            Self::Invalid { .. } => code::config::CONFIG_INVALID,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the file, or takes the defaults when there is none.
+    ///
+    /// # Errors
+    /// With file and line; mend what is named.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let shown = path.display().to_string();
+        let text = files::read_text(path, FILE_BYTES_MAX);
+        let text = text.map_err(|e| SettingsError::Unreadable { path: shown.clone(), why: e.to_string() })?;
+        match text {
+            Some(text) if !text.trim().is_empty() => Self::parse(&shown, &text),
+            _ => Ok(Self::default()),
+        }
+    }
+
+    fn parse(path: &str, text: &str) -> Result<Self, SettingsError> {
+        let parsed = serde_saphyr::from_str::<Option<Self>>(text);
+        Ok(parsed.map_err(|error| refusal(path, &error))?.unwrap_or_default())
+    }
+
+    /// Time between heartbeats.
+    pub const fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.heartbeat_seconds as u64)
+    }
+}
+
+fn refusal(path: &str, error: &serde_saphyr::Error) -> SettingsError {
+    let line = error.location().map_or(1, |place: Location| place.line());
+    let path = path.to_owned();
+    match error.without_snippet() {
+        serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => {
+            let near = expected.iter().max_by(|a, b| {
+                strsim::jaro_winkler(a, field).total_cmp(&strsim::jaro_winkler(b, field))
+            });
+            let near = near.filter(|near| strsim::jaro_winkler(near, field) > 0.7);
+            let key = kos_base::text::printable(field, 60);
+            SettingsError::UnknownKey { path, line, key, near: near.map(|near| (*near).to_owned()) }
+        }
+        serde_saphyr::Error::Message { msg, .. } => {
+            SettingsError::Invalid { path, line, why: kos_base::text::printable(msg, 200) }
+        }
+        other => {
+            let why = other.to_string();
+            let why = kos_base::text::printable(why.lines().next().unwrap_or_default(), 200);
+            SettingsError::Invalid { path, line, why }
+        }
+    }
+}
+
+fn heartbeat<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    let seconds = u32::deserialize(d)?;
+    if (5..=3600).contains(&seconds) {
+        return Ok(seconds);
+    }
+    Err(serde::de::Error::custom(format_args!("heartbeat_seconds is {seconds}, 5 to 3600 are allowed")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_and_may_be_absent() {
+        let text = "name: attic\nport_base: 9000\n";
+        let settings = Settings::parse("authority.yaml", text).unwrap();
+        assert_eq!((settings.port_base, settings.heartbeat_seconds), (Some(9000), 60));
+        assert_eq!(Settings::read(Path::new("/nonexistent/authority.yaml")), Ok(Settings::default()));
+        assert_eq!(Settings::parse("a", "# nothing\n"), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_its_line() {
+        for (text, says) in [
+            ("name: attic\nprot_base: 1\n", "`a.yaml`, line 2: unknown key `prot_base`, did you mean `port_base`?"),
+            ("zzz: 1\n", "`a.yaml`, line 1: unknown key `zzz`"),
+            ("heartbeat_seconds: 1\n", "`a.yaml`, line 1: heartbeat_seconds is 1, 5 to 3600 are allowed"),
+            ("name: Attic!\n", "line 1"),
+            ("name: [\n", "line"),
+            ("port_base: 70000\n", "line 1"),
+        ] {
+            let error = Settings::parse("a.yaml", text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! One transaction over many requests.
+
+use super::{Receipt, SystemWrite, Transaction, scribe::Scribe};
+use crate::store::{Heartbeat, LogState, StoreError, WriteHalf};
+
+/// What became of a group that was committed.
+pub(super) struct Done {
+    /// For each request, in the order in which they came.
+    pub(super) results: Vec<Result<Receipt, StoreError>>,
+    /// Those that were written.
+    pub(super) committed: Vec<Transaction>,
+}
+
+/// Writes and commits a group.
+///
+/// # Errors
+/// When nothing of the group could be written: the caller rolls back and restores the scribe.
+pub(super) async fn commit(
+    half: &mut WriteHalf,
+    scribe: &mut Scribe,
+    group: Vec<Transaction>,
+) -> Result<Done, StoreError> {
+    let mut done = Done { results: Vec::with_capacity(group.len()), committed: Vec::new() };
+    half.begin().await?;
+    for mut transaction in group {
+        half.begin_request().await?;
+        let first = scribe.next_index();
+        match apply(half, scribe, &mut transaction).await {
+            Ok(receipt) => {
+                half.keep_request().await?;
+                done.results.push(Ok(receipt));
+                done.committed.push(transaction);
+            }
+            Err(error) if error.concerns_one_request() => {
+                half.undo_request().await?;
+                scribe.forget_from(first);
+                done.results.push(Err(error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let Some(last) = done.committed.last() else {
+        half.roll_back().await;
+        return Ok(done);
+    };
+    let grown = scribe.finish_group(last.at)?;
+    for entry in &grown.entries {
+        half.add_entry(entry).await?;
+    }
+    for tile in &grown.tiles {
+        half.put_tile(tile).await?;
+    }
+    half.put_log_state(&LogState { size: scribe.size(), checkpoint: grown.checkpoint }).await?;
+    half.commit().await?;
+    Ok(done)
+}
+
+async fn apply(
+    half: &mut WriteHalf,
+    scribe: &mut Scribe,
+    transaction: &mut Transaction,
+) -> Result<Receipt, StoreError> {
+    if transaction.changes.is_empty() {
+        return Err(StoreError::Entry("a transaction without a change has nothing to record".to_owned()));
+    }
+    let first = scribe.next_index();
+    for write in &transaction.writes {
+        half.write(write).await?;
+    }
+    for write in &transaction.system {
+        match write {
+            SystemWrite::Crl(list) => half.put_crl(list).await?,
+            SystemWrite::Operator(operator) => half.put_operator(operator).await?,
+            SystemWrite::Setting(setting, Some(value)) => half.put_setting(*setting, value).await?,
+            SystemWrite::Setting(setting, None) => half.clear_setting(*setting).await?,
+            SystemWrite::Revoke(revocation) => half.put_revocation(revocation).await?,
+        }
+    }
+    for change in &transaction.changes {
+        scribe.record(half, transaction.at, &transaction.actor, change).await?;
+    }
+    let receipt = Receipt { first, entries: scribe.next_index() - first };
+    if let Some(answer) = transaction.answer.take() {
+        half.put_answer(&(answer.0)(receipt)).await?;
+    }
+    Ok(receipt)
+}
+
+/// Stores measured values in a transaction of their own.
+pub(super) async fn keep_heartbeats(
+    half: &mut WriteHalf,
+    heartbeats: &[Heartbeat],
+) -> Result<(), StoreError> {
+    half.begin().await?;
+    let mut kept = Ok(());
+    for heartbeat in heartbeats {
+        kept = half.put_heartbeat(heartbeat).await;
+        if kept.is_err() {
+            break;
+        }
+    }
+    let ended = match kept {
+        Ok(()) => half.commit().await,
+        Err(error) => Err(error),
+    };
+    if ended.is_err() {
+        half.roll_back().await;
+    }
+    ended
+}

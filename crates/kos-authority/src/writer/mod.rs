@@ -1,0 +1,273 @@
+//! The one task that writes: it takes requests from a channel, and commits many of them in one transaction.
+//!
+//! Shape: a request is a [`Transaction`]: what happened, and the records as they are to be. Requests that wait
+//! together form a group, with a savepoint each, so that one that meets a conflict leaves the others alone. In the same
+//! transaction the log grows by one signed entry per change, and by a checkpoint over all of them. Then COMMIT, which is
+//! when it is on the disk, and only then the answers.
+//!
+//! Invariants: nothing is acknowledged that is not on the disk. There is no change without an entry. After a failure
+//! (full disk, faulty device) the writer is as it was before the group, and the next group may succeed.
+//!
+//! Errors: [`StoreError`] to the requester whose fault it is; to all of the group when the disk fails.
+
+mod group;
+mod scribe;
+
+use std::fmt;
+
+use kos_base::{AuthorityName, Timestamp};
+use kos_identity::registry::{self, Actor, Revocation, Write};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    log::{LogSigner, Tail},
+    record::Change,
+    store::{Answer, Heartbeat, Operator, Setting, Store, StoreError, StoredCrl, WriteHalf},
+};
+
+use self::scribe::Scribe;
+
+/// Requests that may wait for the writer; more would only wait longer, so callers wait instead.
+const QUEUE_MAX: usize = 1_024;
+/// Requests in one transaction; bounds how long the first of them waits for the last.
+const GROUP_MAX: usize = 256;
+
+/// Everything that one transaction does, all or nothing.
+#[derive(Debug)]
+pub struct Transaction {
+    /// When it happened.
+    pub at: Timestamp,
+    /// Who did it.
+    pub actor: Actor,
+    /// What happened, in order; one entry each. Never empty.
+    pub changes: Vec<Change>,
+    /// Records of the registry as they are to be.
+    pub writes: Vec<Write>,
+    /// Records of the authority itself.
+    pub system: Vec<SystemWrite>,
+    /// What a repeated request is to get, made from the receipt.
+    pub answer: Option<KeptAnswer>,
+}
+
+/// Makes the answer that is kept for a repeated request, once the receipt is known.
+pub struct KeptAnswer(Box<dyn FnOnce(Receipt) -> Answer + Send>);
+
+impl KeptAnswer {
+    /// Keeps what `make` makes.
+    pub fn new(make: impl FnOnce(Receipt) -> Answer + Send + 'static) -> Self {
+        Self(Box::new(make))
+    }
+}
+
+impl fmt::Debug for KeptAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeptAnswer(..)")
+    }
+}
+
+impl Transaction {
+    /// What a machine or an operation of the registry wants committed.
+    pub fn of(at: Timestamp, commit: registry::Commit) -> Self {
+        let registry::Commit { actor, changes, writes } = commit;
+        let changes = changes.into_iter().map(Change::Registry).collect();
+        Self { at, actor, changes, writes, system: Vec::new(), answer: None }
+    }
+
+    /// Something that the authority does by itself.
+    pub fn own(at: Timestamp, changes: Vec<Change>, system: Vec<SystemWrite>) -> Self {
+        Self { at, actor: Actor::Authority, changes, writes: Vec::new(), system, answer: None }
+    }
+}
+
+/// A record of the authority itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SystemWrite {
+    /// The newest revocation list of a CA; its number must be higher than the one before.
+    Crl(StoredCrl),
+    /// An operator.
+    Operator(Box<Operator>),
+    /// A setting; nothing takes it away.
+    Setting(Setting, Option<String>),
+    /// Revokes a certificate that is no device's.
+    Revoke(Revocation),
+}
+
+/// A transaction that is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Index in the log of the first change's entry.
+    pub first: u64,
+    /// How many entries there are.
+    pub entries: u64,
+}
+
+/// What the writer tells everybody after each group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// How many entries the log has.
+    pub log_size: u64,
+}
+
+enum Request {
+    Commit(Transaction, oneshot::Sender<Result<Receipt, StoreError>>),
+    Measured(Vec<Heartbeat>, oneshot::Sender<Result<(), StoreError>>),
+    Copy(std::path::PathBuf, oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// The way to the writer. Cheap to clone; the writer ends when the last one is gone.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    queue: mpsc::Sender<Request>,
+    progress: watch::Receiver<Progress>,
+}
+
+/// The writer at work.
+#[derive(Debug)]
+pub struct Writing(JoinHandle<Result<(), StoreError>>);
+
+impl Writing {
+    /// Waits until the writer has committed everything and closed the store.
+    ///
+    /// # Errors
+    /// When the store could not be closed in order; what was acknowledged is on the disk all the same.
+    pub async fn finished(self) -> Result<(), StoreError> {
+        self.0.await.map_err(|e| StoreError::Failed(e.to_string()))?
+    }
+}
+
+impl Writer {
+    /// Starts the writer. `on_commit` hears of everything that is committed, before any answer.
+    ///
+    /// # Errors
+    /// [`StoreError::LogDiffers`] when the log is not the one that was signed; nothing is written then.
+    pub async fn start<F>(
+        half: WriteHalf,
+        store: &Store,
+        authority: AuthorityName,
+        signer: LogSigner,
+        published: Option<&str>,
+        on_commit: F,
+    ) -> Result<(Self, Writing), StoreError>
+    where
+        F: FnMut(&Committed<'_>) + Send + 'static,
+    {
+        let tail = Tail::load(store, signer.key(), published).await?;
+        let (queue, requests) = mpsc::channel(QUEUE_MAX);
+        let (report, progress) = watch::channel(Progress { log_size: tail.size() });
+        let scribe = Scribe::new(signer, authority, tail);
+        let work = Work { half, scribe, report, on_commit };
+        let writing = tokio::spawn(work.run(requests));
+        Ok((Self { queue, progress }, Writing(writing)))
+    }
+
+    /// Commits, and returns once it is on the disk and in the log.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when a record is not the successor of the one in the store: read it again and repeat.
+    /// Anything else means that the store cannot write now; nothing was changed.
+    pub async fn commit(&self, transaction: Transaction) -> Result<Receipt, StoreError> {
+        self.ask(|reply| Request::Commit(transaction, reply)).await
+    }
+
+    /// Stores measured values, which are no changes and have no entries.
+    ///
+    /// # Errors
+    /// When the store cannot write now.
+    pub async fn keep_heartbeats(&self, heartbeats: Vec<Heartbeat>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Measured(heartbeats, reply)).await
+    }
+
+    /// Writes a consistent copy of the store to a file that does not exist yet.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn copy_to(&self, path: std::path::PathBuf) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Copy(path, reply)).await
+    }
+
+    /// Tells how far the log is, and changes whenever it grows.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
+    ) -> Result<T, StoreError> {
+        let stopped = || StoreError::Failed("the writer has stopped".to_owned());
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(request(reply)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+/// What a group has made durable.
+#[derive(Debug)]
+pub struct Committed<'a> {
+    /// Every transaction of the group, in order.
+    pub transactions: &'a [Transaction],
+}
+
+struct Work<F> {
+    half: WriteHalf,
+    scribe: Scribe,
+    report: watch::Sender<Progress>,
+    on_commit: F,
+}
+
+impl<F: FnMut(&Committed<'_>)> Work<F> {
+    async fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Result<(), StoreError> {
+        let mut waiting = Vec::with_capacity(GROUP_MAX);
+        while requests.recv_many(&mut waiting, GROUP_MAX).await > 0 {
+            let mut commits = Vec::with_capacity(waiting.len());
+            for request in waiting.drain(..) {
+                match request {
+                    Request::Commit(transaction, reply) => commits.push((transaction, reply)),
+                    Request::Measured(heartbeats, reply) => {
+                        // Whoever no longer waits has lost nothing: these are measurements.
+                        drop(reply.send(group::keep_heartbeats(&mut self.half, &heartbeats).await));
+                    }
+                    Request::Copy(path, reply) => drop(reply.send(self.half.copy_to(&path).await)),
+                }
+            }
+            self.commit_group(commits).await;
+        }
+        self.half.close().await
+    }
+
+    async fn commit_group(
+        &mut self,
+        group: Vec<(Transaction, oneshot::Sender<Result<Receipt, StoreError>>)>,
+    ) {
+        let (transactions, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        if transactions.is_empty() {
+            return;
+        }
+        let before = self.scribe.tail();
+        let outcome = group::commit(&mut self.half, &mut self.scribe, transactions).await;
+        match outcome {
+            Ok(done) => {
+                (self.on_commit)(&Committed { transactions: &done.committed });
+                self.report.send_replace(Progress { log_size: self.scribe.size() });
+                for (reply, result) in replies.into_iter().zip(done.results) {
+                    // A requester that went away is not asked whether it minds.
+                    drop(reply.send(result));
+                }
+            }
+            Err(error) => {
+                self.half.roll_back().await;
+                self.scribe.return_to(before);
+                tracing::error!(%error, "nothing of this group was written");
+                for reply in replies {
+                    drop(reply.send(Err(error.clone())));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

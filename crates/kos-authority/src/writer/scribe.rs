@@ -1,0 +1,205 @@
+//! Turns changes into signed entries, in order, and seals what they say about people.
+
+use std::{collections::HashMap, sync::Arc};
+
+use kos_audit::{
+    Actor as EntryActor, Details, Entry, Personal, Place, SealedEntry, Sequence, SubjectKey, Target,
+};
+use kos_base::{AuthorityName, EntryId, Secret, Timestamp};
+use kos_identity::registry::Actor;
+use kos_net::entropy;
+
+use crate::{
+    log::{LogSigner, Tail},
+    record::{About, Change, Draft, Person, event_of},
+    store::{StoreError, StoredEntry, Subject, Tile, WriteHalf},
+};
+
+/// Keys of people that are kept at hand. Many sources that knock once must not fill the memory.
+const KEYS_MAX: usize = 10_000;
+
+/// Writes the entries of one group after the other.
+pub(super) struct Scribe {
+    signer: LogSigner,
+    authority: AuthorityName,
+    tail: Tail,
+    pending: Vec<(StoredEntry, SealedEntry)>,
+    keys: HashMap<String, Arc<SubjectKey>>,
+}
+
+/// What a group adds to the log.
+pub(super) struct Grown {
+    pub(super) entries: Vec<StoredEntry>,
+    pub(super) tiles: Vec<Tile>,
+    pub(super) checkpoint: String,
+}
+
+impl Scribe {
+    pub(super) fn new(signer: LogSigner, authority: AuthorityName, tail: Tail) -> Self {
+        Self { signer, authority, tail, pending: Vec::new(), keys: HashMap::new() }
+    }
+
+    /// How many entries are in the log.
+    pub(super) const fn size(&self) -> u64 {
+        self.tail.size()
+    }
+
+    /// Where the next entry will stand.
+    pub(super) fn next_index(&self) -> u64 {
+        self.size() + u64::try_from(self.pending.len()).unwrap_or(u64::MAX)
+    }
+
+    /// The log's edge before a group, for [`Self::return_to`].
+    pub(super) fn tail(&self) -> Tail {
+        self.tail.clone()
+    }
+
+    /// Forgets everything since the log had this edge: the group was not written.
+    pub(super) fn return_to(&mut self, tail: Tail) {
+        self.tail = tail;
+        self.pending.clear();
+        self.keys.clear();
+    }
+
+    /// Forgets the entries from `index` on: their request was not written.
+    pub(super) fn forget_from(&mut self, index: u64) {
+        let kept = usize::try_from(index.saturating_sub(self.size())).unwrap_or(usize::MAX);
+        self.pending.truncate(kept);
+        // A key that the request brought went with it.
+        self.keys.clear();
+    }
+
+    /// Writes the entry of one change.
+    pub(super) async fn record(
+        &mut self,
+        half: &mut WriteHalf,
+        at: Timestamp,
+        actor: &Actor,
+        change: &Change,
+    ) -> Result<(), StoreError> {
+        let Draft { event, about, details, people } = event_of(change);
+        let index = self.next_index();
+        let sequence = Sequence::at_index(index).map_err(|e| StoreError::Entry(e.to_string()))?;
+        let id = EntryId::from_parts(at, draw()?);
+
+        let actor = match Person::behind(actor) {
+            Some(person) => {
+                let sealed = self.seal(half, &person, id, Place::Actor).await?;
+                match actor {
+                    Actor::Operator(_) => EntryActor::Operator(sealed),
+                    Actor::LocalUser(_) => EntryActor::LocalUser(sealed),
+                    Actor::Authority | Actor::Device(_) | Actor::Unknown(_) => EntryActor::Unknown(Some(sealed)),
+                }
+            }
+            None => match actor {
+                Actor::Device(device) => EntryActor::Device(device.clone()),
+                _ => EntryActor::Authority(self.authority.clone()),
+            },
+        };
+        let label = |text: String| text.parse().map_err(|_| StoreError::Entry(format!("`{text}` is not an id")));
+        let target = match about {
+            About::Nothing => None,
+            About::Authority => Some(Target::Authority(self.authority.clone())),
+            About::Device(device) => Some(Target::Device(device)),
+            About::Ticket(ticket) => Some(Target::Ticket(ticket)),
+            About::Issuer(key) => Some(Target::Issuer(key)),
+            About::Backup(name) => Some(Target::Backup(label(name)?)),
+            About::Operator(name) => {
+                let person = Person::Operator(name);
+                Some(Target::Operator(self.seal(half, &person, id, Place::Target).await?))
+            }
+        };
+        let mut details = Details::new(details).map_err(|e| StoreError::Entry(e.to_string()))?;
+        for (key, person) in people {
+            let sealed = self.seal(half, &person, id, Place::Detail(key)).await?;
+            details = details.with_personal(key, &sealed).map_err(|e| StoreError::Entry(e.to_string()))?;
+        }
+        let entry = Entry {
+            actor,
+            boot_id: self.signer.boot(),
+            details,
+            event_type: event,
+            id,
+            key_id: self.signer.key().id(),
+            sequence,
+            target,
+            timestamp: at,
+        };
+        let sealed = self.signer.seal(&entry)?;
+        let row = StoredEntry {
+            position: index,
+            id,
+            at,
+            event: event.to_string(),
+            actor: actor_id(&entry.actor),
+            target: entry.target.as_ref().map(target_id),
+            leaf: sealed.as_bytes().to_vec(),
+        };
+        self.pending.push((row, sealed));
+        Ok(())
+    }
+
+    /// Takes the entries of the group into the tree and signs the new head.
+    pub(super) fn finish_group(&mut self, at: Timestamp) -> Result<Grown, StoreError> {
+        let (entries, leaves): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending).into_iter().unzip();
+        let tiles = self.tail.append(&leaves)?;
+        let checkpoint = self.signer.checkpoint(self.tail.head(), at)?.to_string();
+        Ok(Grown { entries, tiles, checkpoint })
+    }
+
+    async fn seal(
+        &mut self,
+        half: &mut WriteHalf,
+        person: &Person,
+        entry: EntryId,
+        place: Place<'_>,
+    ) -> Result<Personal, StoreError> {
+        let key = self.key_of(half, person).await?;
+        let text = kos_base::text::printable(person.text(), 200);
+        Personal::seal(&text, &key, draw()?, entry, place).map_err(|e| StoreError::Entry(e.to_string()))
+    }
+
+    async fn key_of(
+        &mut self,
+        half: &mut WriteHalf,
+        person: &Person,
+    ) -> Result<Arc<SubjectKey>, StoreError> {
+        let name = person.subject();
+        if let Some(key) = self.keys.get(&name) {
+            return Ok(Arc::clone(key));
+        }
+        let key = match half.subject_of(&name).await? {
+            Some(held) => SubjectKey::new(held.secret),
+            None => {
+                let secret: Secret<32> =
+                    entropy::secret().map_err(|e| StoreError::Failed(e.to_string()))?;
+                let key = SubjectKey::new(Secret::new(*secret.expose()));
+                let subject = Subject { id: key.subject().to_string(), person: name.clone(), secret };
+                half.add_subject(&subject).await?;
+                key
+            }
+        };
+        if self.keys.len() >= KEYS_MAX {
+            self.keys.clear();
+        }
+        let key = Arc::new(key);
+        self.keys.insert(name, Arc::clone(&key));
+        Ok(key)
+    }
+}
+
+/// What the `actor` column holds: an id in the clear, or that of a subject.
+fn actor_id(actor: &EntryActor) -> String {
+    let personal = actor.personal_id().map(|sealed| sealed.subject().to_string());
+    personal.or_else(|| actor.plain_id().map(str::to_owned)).unwrap_or_default()
+}
+
+/// What the `target` column holds.
+fn target_id(target: &Target) -> String {
+    let personal = target.personal_id().map(|sealed| sealed.subject().to_string());
+    personal.or_else(|| target.plain_id()).unwrap_or_default()
+}
+
+fn draw<const N: usize>() -> Result<[u8; N], StoreError> {
+    entropy::array().map_err(|e| StoreError::Failed(e.to_string()))
+}

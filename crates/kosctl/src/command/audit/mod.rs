@@ -1,0 +1,167 @@
+//! The audit log: reading it, and judging it without trusting whoever keeps it.
+
+mod prove;
+mod source;
+mod verify;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use kos_api::{
+    audit::{AuditEntry, AuditFilter, Checkpoint},
+    routes,
+};
+use kos_audit::LogKey;
+use kos_base::{Timestamp, text::printable};
+
+use super::{device::find, follow};
+use crate::{
+    Client, Fault,
+    output::write_out,
+    private,
+    session::{Ending, Session},
+};
+use prove::Prove;
+use verify::Verify;
+
+/// Longest verifier key or checkpoint that is read, in bytes.
+const NOTE_BYTES_MAX: u64 = 64 * 1024;
+
+/// What to do with the log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Lists entries, in the order of the log.
+    List(List),
+    /// Shows an entry with its proof.
+    Show(Show),
+    /// Verifies a whole log: a copy of its files, or the server's; exits 10 if anything is wrong.
+    Verify(Verify),
+    /// Proves that the log holds an entry; exits 10 if the proof does not hold.
+    Prove(Prove),
+    /// Shows the signed head of the log. Keep it elsewhere: against it a later log can be judged.
+    Checkpoint(Head),
+}
+
+/// `audit list`
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only events of this type, such as `device_enrolled`.
+    #[arg(long = "event", value_name = "TYPE")]
+    event_type: Option<String>,
+    /// Only what this actor did, by its id.
+    #[arg(long, value_name = "ID")]
+    actor: Option<String>,
+    /// Only what happened to this target, by its id.
+    #[arg(long, value_name = "ID", conflicts_with = "device")]
+    target: Option<String>,
+    /// Only what happened to this device.
+    #[arg(long)]
+    device: Option<String>,
+    /// Only at or after this moment (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Only before this moment (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// At most so many.
+    #[arg(long, value_name = "N")]
+    limit: Option<u32>,
+}
+
+/// `audit show INDEX`
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The place of the entry in the log, from 0.
+    index: u64,
+}
+
+/// `audit checkpoint`
+#[derive(Debug, Args)]
+pub(crate) struct Head {
+    /// Writes the checkpoint into this file, for `audit verify --against`.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Writes the key of the log into this file, for `audit verify --key`.
+    #[arg(long, value_name = "FILE")]
+    key_out: Option<PathBuf>,
+}
+
+impl Audit {
+    pub(crate) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        match self {
+            Self::List(list) => list.run(session).await,
+            Self::Show(show) => {
+                let entry = fetch_entry(&session.client()?, show.index).await?;
+                session.printer.item(&entry)?;
+                if let (true, Some(proof)) = (session.printer.is_for_people(), &entry.merkle_proof) {
+                    write_out(&format!("\n{proof}"))?;
+                }
+                Ok(Ending::Done)
+            }
+            Self::Verify(verify) => verify.run(session).await,
+            Self::Prove(prove) => prove.run(session).await,
+            Self::Checkpoint(head) => head.run(session).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let client = session.client()?;
+        let target = match self.device {
+            Some(device) => Some(find(&client, &device).await?.device.device_id.to_string()),
+            None => self.target,
+        };
+        let filter = AuditFilter {
+            event_type: self.event_type,
+            actor: self.actor,
+            target,
+            since: self.since,
+            until: self.until,
+            limit: None,
+            cursor: None,
+        };
+        let route = &routes::AUDIT_LIST;
+        follow::print_list::<AuditEntry, _>(session, &client, route, &[], filter, self.limit).await
+    }
+}
+
+impl Head {
+    async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let checkpoint: Checkpoint = session.client()?.show(&routes::AUDIT_CHECKPOINT, &[]).await?;
+        for (path, text) in
+            [(self.out, checkpoint.text.clone()), (self.key_out, format!("{}\n", checkpoint.verifier_key))]
+        {
+            path.map_or(Ok(()), |path| private::write(&path, text.as_bytes()))?;
+        }
+        session.printer.item(&checkpoint).map(|()| Ending::Done)
+    }
+}
+
+async fn fetch_entry(client: &Client, index: u64) -> Result<AuditEntry, Fault> {
+    client.show(&routes::AUDIT_SHOW, &[&index.to_string()]).await
+}
+
+/// The log's key: from a file, or from the server itself, which then is judged by its own word.
+async fn log_key(session: &Session, file: Option<&Path>, client: Option<&Client>) -> Result<LogKey, Fault> {
+    let (text, place) = match (file, client) {
+        (Some(path), _) => {
+            let text = private::read(path, NOTE_BYTES_MAX)?;
+            (String::from_utf8_lossy(&text).into_owned(), path.to_owned())
+        }
+        (None, Some(client)) => {
+            let head: Checkpoint = client.show(&routes::AUDIT_CHECKPOINT, &[]).await?;
+            session.terminal.note("the key came from the server itself; --key FILE judges it independently");
+            (head.verifier_key, PathBuf::from(client.server().to_string()))
+        }
+        (None, None) => {
+            let fix = "kosctl audit checkpoint --key-out FILE, on a day when you trust the authority";
+            return Err(Fault::usage("a copy of a log is judged by the log's key", fix));
+        }
+    };
+    text.trim().parse().map_err(|e: kos_audit::key::VerifierKeyError| Fault::Malformed {
+        path: place,
+        reason: printable(&e.to_string(), 200),
+        code: e.code(),
+    })
+}

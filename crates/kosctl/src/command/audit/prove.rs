@@ -1,0 +1,144 @@
+//! Proving one entry: its proof is fetched or read from a file, and verified here.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kos_api::{Kind, hex::Digest};
+use kos_audit::{
+    LogKey, Proof,
+    proof::{PROOF_BYTES_MAX, ProofError},
+};
+use kos_base::{EntryId, Timestamp, code};
+use serde::{Deserialize, Serialize};
+
+use super::{fetch_entry, log_key};
+use crate::{
+    Client, Fault,
+    output::{Column, Form, Shown},
+    private,
+    session::{Ending, Session},
+};
+
+/// `audit prove INDEX`
+#[derive(Debug, Args)]
+pub(crate) struct Prove {
+    /// The place of the entry in the log, from 0.
+    #[arg(required_unless_present = "proof")]
+    index: Option<u64>,
+    /// A proof that was saved with --out; needs no server.
+    #[arg(long, value_name = "FILE", conflicts_with = "index", requires = "key")]
+    proof: Option<PathBuf>,
+    /// The file with the key of the log; without it, the server's word is taken for it.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Saves the proof, with the entry in it.
+    #[arg(long, value_name = "FILE", conflicts_with = "proof")]
+    out: Option<PathBuf>,
+}
+
+/// What a proof shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuditProof {
+    ok: bool,
+    index: u64,
+    id: Option<EntryId>,
+    event_type: Option<String>,
+    timestamp: Option<Timestamp>,
+    size: Option<u64>,
+    root_hash: Option<Digest>,
+    checkpoint_time: Option<Timestamp>,
+    detail: Option<String>,
+    proof: String,
+}
+
+impl Kind for AuditProof {
+    const KIND: &'static str = "AuditProof";
+}
+
+impl Shown for AuditProof {
+    const NAME: &'static str = "index";
+    const PLURAL: &'static str = "proofs";
+    const COLUMNS: &'static [Column<'static>] = &[
+        Column::of("proven", "ok").looks(Form::Good),
+        Column::of("entry", "index"),
+        Column::of("event", "eventType"),
+        Column::of("when", "timestamp").looks(Form::Moment),
+        Column::of("id", "id"),
+        Column::of("in a log of", "size"),
+        Column::of("with root", "rootHash"),
+        Column::of("signed", "checkpointTime").looks(Form::Moment),
+        Column::of("found", "detail"),
+    ];
+}
+
+impl Prove {
+    pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let (proof, key) =
+            match (&self.proof, self.index) {
+                (Some(path), _) => {
+                    let bytes = private::read(path, u64::try_from(PROOF_BYTES_MAX).unwrap_or(u64::MAX))?;
+                    let proof = Proof::parse(&String::from_utf8_lossy(&bytes)).map_err(|e| {
+                        Fault::Malformed { path: path.clone(), reason: e.to_string(), code: e.code() }
+                    })?;
+                    (proof, log_key(session, self.key.as_deref(), None).await?)
+                }
+                (None, Some(index)) => {
+                    let client = session.client()?;
+                    let key = log_key(session, self.key.as_deref(), Some(&client)).await?;
+                    (fetch(&client, index).await?, key)
+                }
+                (None, None) => return Err(Fault::usage("which entry?", "kosctl audit prove INDEX")),
+            };
+        if let Some(path) = &self.out {
+            private::write(path, proof.to_string().as_bytes())?;
+        }
+        let shown = judge(proof, &key);
+        session.printer.item(&shown)?;
+        Ok(Ending::judged(shown.ok))
+    }
+}
+
+/// The proof of the entry at `index`, with the entry in it.
+async fn fetch(client: &Client, index: u64) -> Result<Proof, Fault> {
+    let answer = |reason: String| Fault::Answer { server: client.server().to_string(), reason };
+    let entry = fetch_entry(client, index).await?;
+    let Some(text) = entry.merkle_proof else {
+        return Err(Fault::Missing {
+            kind: "checkpoint yet that covers entry",
+            name: index.to_string(),
+            fix: "try again in a second",
+        });
+    };
+    let proof = Proof::parse(&text).map_err(|e| answer(e.to_string()))?;
+    if proof.index() != index {
+        return Err(answer(format!("a proof of entry {} for entry {index}", proof.index())));
+    }
+    if proof.unverified_leaf().is_none() {
+        return Err(answer("a proof without the entry that it proves".to_owned()));
+    }
+    Ok(proof)
+}
+
+fn judge(proof: Proof, key: &LogKey) -> AuditProof {
+    let (index, text) = (proof.index(), proof.to_string());
+    let judged: Result<_, ProofError> = proof.verify(None, key, &[]);
+    let (proven, detail) = match judged {
+        Ok(proven) => (Some(proven), None),
+        Err(why) => (None, Some(format!("{}: {why}", code::audit::LOG_PROOF.title()))),
+    };
+    let entry = proven.as_ref().map(|p| p.entry().entry());
+    let head = proven.as_ref().map(|p| *p.checkpoint().head());
+    AuditProof {
+        ok: proven.is_some(),
+        index,
+        id: entry.map(|e| e.id),
+        event_type: entry.map(|e| e.event_type.to_string()),
+        timestamp: entry.map(|e| e.timestamp),
+        size: head.map(|h| h.size),
+        root_hash: head.map(|h| Digest::from_bytes(*h.root.as_bytes())),
+        checkpoint_time: proven.as_ref().map(|p| p.checkpoint().checkpoint().time),
+        detail,
+        proof: text,
+    }
+}

@@ -1,0 +1,308 @@
+//! How people see the kinds of the API.
+
+use kos_api::{
+    audit::{AuditEntry, AuditVerdict, Checkpoint},
+    authority::{Authority, Crl, Status},
+    backup::BackupVerdict,
+    chain::IdentityChain,
+    device::Device,
+    doctor::Doctor,
+    lifecycle::Decommission,
+    local::DeviceStatus,
+    operator::Operator,
+    plan::Plan,
+    ticket::Ticket,
+};
+
+use super::{Column, Form, Section, Shown};
+
+/// Shorter to read in the tables below.
+const fn column(title: &'static str, path: &'static str) -> Column<'static> {
+    Column::of(title, path)
+}
+
+impl Shown for Device {
+    const NAME: &'static str = "deviceId";
+    const PLURAL: &'static str = "devices";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("device", "deviceId"),
+        column("name", "name"),
+        column("role", "role"),
+        column("profile", "profile"),
+        column("state", "state").looks(Form::State),
+        column("online", "online"),
+        column("channel", "channel"),
+        column("heartbeat", "lastHeartbeatAt").looks(Form::Moment),
+        column("group", "group").wide(),
+        column("user", "user").wide(),
+        column("tags", "tags").wide(),
+        column("reason", "stateReason").wide(),
+        column("since", "stateSince").looks(Form::Moment).wide(),
+        column("banned", "banned").wide(),
+        column("evidence", "evidenceTier").wide(),
+        column("image", "image").wide(),
+        column("version", "version").wide(),
+        column("cpu", "health.cpuPercent").looks(Form::Percent).wide(),
+        column("ram", "health.ramUsedBytes").looks(Form::Bytes).wide(),
+        column("of", "health.ramTotalBytes").looks(Form::Bytes).wide(),
+        column("uptime", "health.uptimeSeconds").looks(Form::Seconds).wide(),
+        column("errors", "health.errors").wide(),
+        column("capabilities", "capabilities").wide(),
+        column("kid", "kidSubject").wide(),
+        column("certificate", "certSerial").looks(Form::Hash).wide(),
+        column("ends", "certNotAfter").looks(Form::Moment).wide(),
+        column("enrolled", "enrolledAt").looks(Form::Moment).wide(),
+        column("successor of", "successorOf").wide(),
+        column("code", "lobby.comparisonCode").wide(),
+        column("from", "lobby.source").wide(),
+        column("clones", "lobby.clones").wide(),
+        column("log entry", "lastAuditIndex").wide(),
+    ];
+}
+
+impl Shown for Ticket {
+    const NAME: &'static str = "ticketId";
+    const PLURAL: &'static str = "tickets";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("ticket", "ticketId"),
+        column("state", "state").looks(Form::State),
+        column("role", "role"),
+        column("up to", "profileCap"),
+        column("for", "deviceName"),
+        column("left", "usesLeft"),
+        column("ends", "expiresAt").looks(Form::Moment),
+        column("group", "group").wide(),
+        column("uses", "uses").wide(),
+        column("made", "createdAt").looks(Form::Moment).wide(),
+        column("by", "createdBy").wide(),
+        column("devices", "devices").wide(),
+    ];
+}
+
+impl Shown for AuditEntry {
+    const NAME: &'static str = "index";
+    const PLURAL: &'static str = "log entries";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("entry", "index"),
+        column("when", "timestamp"),
+        column("event", "eventType"),
+        column("by", "actor.type"),
+        column("", "actor.id"),
+        column("about", "target.type"),
+        column("", "target.id"),
+        column("details", "details").wide(),
+        column("id", "id").wide(),
+        column("leaf", "leafHash").looks(Form::Hash).wide(),
+        column("key", "keyId").looks(Form::Hash).wide(),
+    ];
+}
+
+impl Shown for IdentityChain {
+    const NAME: &'static str = "deviceId";
+    const PLURAL: &'static str = "identities";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("device", "deviceId"),
+        column("valid", "valid").looks(Form::Good),
+        column("kid", "kid.subject"),
+        column("kid ends", "kid.expiresAt").looks(Form::Moment),
+        column("revocation", "revocation.status").looks(Form::State),
+        column("list", "revocation.crlNumber"),
+    ];
+    const SECTIONS: &'static [Section] = &[
+        Section::of(
+            "certificates",
+            &[
+                column("subject", "subject"),
+                column("issuer", "issuer"),
+                column("serial", "serial"),
+                column("key", "algorithm"),
+                column("ends", "notAfter").looks(Form::Moment),
+            ],
+        ),
+        Section::of(
+            "checks",
+            &[column("check", "name"), column("ok", "ok").looks(Form::Good), column("found", "detail")],
+        ),
+    ];
+}
+
+impl Shown for AuditVerdict {
+    const NAME: &'static str = "ok";
+    const PLURAL: &'static str = "verdicts";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("ok", "ok").looks(Form::Good),
+        column("log", "origin"),
+        column("size", "size"),
+        column("root", "rootHash"),
+        column("signed", "checkpointTime").looks(Form::Moment),
+        column("entries checked", "entriesChecked"),
+        column("signatures checked", "signaturesChecked"),
+        column("assurance", "assurance"),
+    ];
+    const SECTIONS: &'static [Section] = &[Section::of(
+        "failures",
+        &[column("entry", "index"), column("what", "kind"), column("found", "detail")],
+    )];
+}
+
+impl Shown for Checkpoint {
+    const NAME: &'static str = "rootHash";
+    const PLURAL: &'static str = "checkpoints";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("log", "origin"),
+        column("size", "size"),
+        column("root", "rootHash"),
+        column("signed", "timestamp").looks(Form::Moment),
+        column("key", "verifierKey"),
+    ];
+}
+
+impl Shown for Status {
+    const NAME: &'static str = "authority";
+    const PLURAL: &'static str = "authorities";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("authority", "authority"),
+        column("service", "service").looks(Form::State),
+        column("reachable", "reachable"),
+        column("version", "version"),
+        column("since", "startedAt").looks(Form::Moment),
+        column("active", "devices.active"),
+        column("pending", "devices.pending"),
+        column("online", "online"),
+        column("open tickets", "openTickets"),
+        column("log entries", "log.size"),
+        column("log signed", "log.checkpointTime").looks(Form::Moment),
+        column("assurance", "log.assurance"),
+        column("port", "ports.tls"),
+    ];
+}
+
+impl Shown for DeviceStatus {
+    const NAME: &'static str = "deviceId";
+    const PLURAL: &'static str = "devices";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("device", "deviceId"),
+        column("name", "name"),
+        column("state", "state").looks(Form::State),
+        column("reason", "stateReason"),
+        column("authority", "authority"),
+        column("server", "server"),
+        column("carrier", "carrier"),
+        column("heartbeat", "lastHeartbeatAt").looks(Form::Moment),
+        column("role", "role"),
+        column("profile", "profile"),
+        column("channel", "channel"),
+        column("kid", "kidSubject"),
+        column("ends", "certNotAfter").looks(Form::Moment),
+        column("renews", "renewAt").looks(Form::Moment),
+        column("image", "image"),
+        column("code", "comparisonCode"),
+        column("warnings", "warnings"),
+        column("version", "version"),
+    ];
+}
+
+impl Shown for Authority {
+    const NAME: &'static str = "authority";
+    const PLURAL: &'static str = "authorities";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("authority", "authority"),
+        column("made", "createdAt").looks(Form::Moment),
+        column("address", "listen.address"),
+        column("advertised", "listen.advertise"),
+        column("pins", "pins"),
+        column("root ends", "root.notAfter").looks(Form::Moment),
+        column("kid signer", "kidKeyId"),
+        column("log", "logOrigin"),
+        column("log key", "logVerifierKey"),
+    ];
+    const SECTIONS: &'static [Section] = &[Section::of(
+        "issuers",
+        &[
+            column("issuing CA", "subject"),
+            column("serial", "serial"),
+            column("key", "keyId").looks(Form::Hash),
+            column("ends", "notAfter").looks(Form::Moment),
+        ],
+    )];
+}
+
+impl Shown for Crl {
+    const NAME: &'static str = "issuerKeyId";
+    const PLURAL: &'static str = "revocation lists";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("issuer", "issuer"),
+        column("key", "issuerKeyId").looks(Form::Hash),
+        column("number", "number"),
+        column("revoked", "entries"),
+        column("made", "thisUpdate").looks(Form::Moment),
+        column("next", "nextUpdate").looks(Form::Moment),
+        column("url", "url").wide(),
+        column("sha256", "sha256").wide(),
+    ];
+}
+
+impl Shown for Operator {
+    const NAME: &'static str = "name";
+    const PLURAL: &'static str = "operators";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("operator", "name"),
+        column("role", "role"),
+        column("state", "state").looks(Form::State),
+        column("ends", "certNotAfter").looks(Form::Moment),
+        column("made", "createdAt").looks(Form::Moment),
+        column("serial", "certSerial").wide(),
+        column("key", "keyId").looks(Form::Hash).wide(),
+    ];
+}
+
+impl Shown for Decommission {
+    const NAME: &'static str = "deviceId";
+    const PLURAL: &'static str = "decommissionings";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("device", "deviceId"),
+        column("state", "state").looks(Form::State),
+        column("revoked", "revokedAt").looks(Form::Moment),
+        column("list", "crlNumber"),
+        column("wipe", "wipe"),
+        column("log entry", "auditIndex"),
+    ];
+}
+
+impl Shown for Plan {
+    const NAME: &'static str = "action";
+    const PLURAL: &'static str = "plans";
+    const COLUMNS: &'static [Column<'static>] =
+        &[column("would", "action"), column("to", "object.id"), column("and", "effects")];
+    const SECTIONS: &'static [Section] =
+        &[Section::of("changes", &[column("field", "field"), column("from", "from"), column("to", "to")])];
+}
+
+impl Shown for Doctor {
+    const NAME: &'static str = "ok";
+    const PLURAL: &'static str = "examinations";
+    const COLUMNS: &'static [Column<'static>] = &[column("ok", "ok").looks(Form::Good)];
+    const SECTIONS: &'static [Section] = &[Section::of(
+        "checks",
+        &[
+            column("check", "name"),
+            column("ok", "ok").looks(Form::Good),
+            column("found", "detail"),
+            column("fix", "fix"),
+        ],
+    )];
+}
+
+impl Shown for BackupVerdict {
+    const NAME: &'static str = "ok";
+    const PLURAL: &'static str = "backups";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("ok", "ok").looks(Form::Good),
+        column("authority", "authority"),
+        column("made", "createdAt").looks(Form::Moment),
+        column("devices", "devices"),
+        column("log entries", "logSize"),
+        column("root", "rootHash"),
+        column("found", "detail"),
+    ];
+}

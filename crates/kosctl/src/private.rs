@@ -1,0 +1,103 @@
+//! Files that only their owner may read, written so that a crash leaves the old one or the new one.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use crate::Fault;
+
+/// A file that appears under its name only when it is complete.
+pub(crate) struct Draft {
+    file: File,
+    draft: PathBuf,
+    path: PathBuf,
+}
+
+impl Draft {
+    /// Starts a file that will be called `path`.
+    pub(crate) fn start(path: &Path) -> Result<Self, Fault> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.part", std::process::id()));
+        let draft = path.with_file_name(name);
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
+        let file = opened.map_err(|source| Fault::Unwritable { path: path.to_owned(), source })?;
+        Ok(Self { file, draft, path: path.to_owned() })
+    }
+
+    /// Adds bytes at its end.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.file.write_all(bytes).map_err(|source| Fault::Unwritable { path: self.path.clone(), source })
+    }
+
+    /// Makes it durable under its name, in place of what was there.
+    pub(crate) fn finish(self) -> Result<(), Fault> {
+        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        self.file
+            .sync_all()
+            .and_then(|()| std::fs::rename(&self.draft, &self.path))
+            .and_then(|()| File::open(folder)?.sync_all())
+            .map_err(|source| Fault::Unwritable { path: self.path.clone(), source })
+    }
+}
+
+impl Drop for Draft {
+    /// What was not finished leaves nothing behind; after [`Draft::finish`] there is nothing under this name.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.draft);
+    }
+}
+
+/// Writes a whole file.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    let mut draft = Draft::start(path)?;
+    draft.write(bytes)?;
+    draft.finish()
+}
+
+/// Makes a folder, and those above it, that only their owner may enter.
+pub(crate) fn create_folder(path: &Path) -> Result<(), Fault> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| Fault::Unwritable { path: path.to_owned(), source })
+}
+
+/// Reads a whole file of at most `bytes_max` bytes.
+pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Fault> {
+    use std::io::Read as _;
+    let unreadable = |source| Fault::Unreadable { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
+        return Err(Fault::Malformed {
+            path: path.to_owned(),
+            reason: format!("longer than {bytes_max} bytes"),
+            code: kos_base::code::config::TOO_LARGE,
+        });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_appears_whole_and_for_its_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let mut draft = Draft::start(&path).unwrap();
+        draft.write(b"half").unwrap();
+        assert!(!path.exists());
+        drop(draft);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        write(&path, b"whole").unwrap();
+        assert_eq!(read(&path, 5).unwrap(), b"whole");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(read(&path, 4), Err(Fault::Malformed { .. })));
+    }
+}

@@ -1,0 +1,84 @@
+//! Secrets that come in: from a file, from stdin, or typed where nobody can read along. Never from the command line.
+
+use std::{
+    io::{self, IsTerminal as _, Read as _, Write as _},
+    path::Path,
+};
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+use crate::{Fault, private};
+
+/// Longest secret that is read, in bytes.
+const SECRET_BYTES_MAX: u64 = 4096;
+
+const END_OF_TEXT: u8 = 0x03;
+const END_OF_TRANSMISSION: u8 = 0x04;
+const BACKSPACE: u8 = 0x08;
+const LINE_KILL: u8 = 0x15;
+const DELETE: u8 = 0x7f;
+
+/// The secret in `file` (`-` is stdin); without a file, from stdin, where a person is asked for `what`.
+pub(crate) fn read_secret(what: &str, file: Option<&Path>) -> Result<Zeroizing<String>, Fault> {
+    let bytes = match file {
+        Some(path) if path != Path::new("-") => Zeroizing::new(private::read(path, SECRET_BYTES_MAX)?),
+        None if io::stdin().is_terminal() => type_in(what)?,
+        _ => {
+            let mut bytes = Zeroizing::new(Vec::new());
+            io::stdin().take(SECRET_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
+            bytes
+        }
+    };
+    let text = core::str::from_utf8(&bytes).map(str::trim_end).unwrap_or_default();
+    if text.is_empty() {
+        return Err(Fault::usage(format!("there is no {what}"), "give it on stdin or in a file"));
+    }
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// Restores the terminal however the typing ends.
+struct Unseen(Termios);
+
+impl Unseen {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut unseen = before.clone();
+        // Without ISIG the terminal cannot be left dark by Ctrl-C: it arrives as a character and ends the typing.
+        unseen.local_modes &= !(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &unseen)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+    }
+}
+
+fn type_in(what: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let unseen = Unseen::begin().map_err(unreadable)?;
+    let _ = write!(io::stderr(), "{what}: ");
+    let mut typed = Zeroizing::new(Vec::with_capacity(usize::try_from(SECRET_BYTES_MAX).unwrap_or_default()));
+    for byte in io::stdin().lock().bytes() {
+        match byte.map_err(unreadable)? {
+            b'\n' | b'\r' | END_OF_TRANSMISSION => break,
+            END_OF_TEXT => {
+                typed.clear();
+                break;
+            }
+            BACKSPACE | DELETE => while typed.pop().is_some_and(|b| b & 0xc0 == 0x80) {},
+            LINE_KILL => typed.clear(),
+            byte if typed.len() < typed.capacity() => typed.push(byte),
+            _ => {}
+        }
+    }
+    drop(unseen);
+    let _ = writeln!(io::stderr());
+    Ok(typed)
+}
+
+fn unreadable(source: io::Error) -> Fault {
+    Fault::Unreadable { path: "stdin".into(), source }
+}

@@ -1,0 +1,245 @@
+//! The audit log: a real one, made here, judged by the program from a folder and from a server.
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use kos_api::{
+    audit::{AuditEntry, Checkpoint as Head},
+    problem::Party,
+};
+use kos_audit::{
+    Actor, BootId, Checkpoint, Details, Entry, EventType, LogKey, Proof, SealedEntry, Sequence, TreeHead,
+    UnsignedEntry,
+    tree::{Bundle, Frontier, ProofPlan, Tile, TileGrowth},
+};
+use kos_base::{AuthorityName, EntryId, KeyAlgorithm, PublicKey, Timestamp};
+
+use crate::{
+    program::User,
+    sample::at,
+    stand_in::{Asked, StandIn, Told},
+};
+
+/// A log of some entries, as files.
+struct Log {
+    key: LogKey,
+    leaves: Vec<SealedEntry>,
+    checkpoint: String,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+/// A log with `count` entries; logs with the same count are the same.
+fn log(count: u64) -> Log {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let public = PublicKey::from_raw(KeyAlgorithm::Ed25519, pair.public_key().as_ref()).unwrap();
+    let authority: AuthorityName = "attic".parse().unwrap();
+    let key = LogKey::new(&authority, public).unwrap();
+    let sign = |bytes: &[u8]| -> [u8; 64] { pair.sign(bytes).as_ref().try_into().unwrap() };
+    let now = at("2026-11-20T10:00:00.000Z");
+    let id = |n: u64| EntryId::from_parts(now, [u8::try_from(n % 251).unwrap(); 10]);
+    let leaf = |index| {
+        let entry = Entry {
+            actor: Actor::Authority("attic".parse().unwrap()),
+            boot_id: BootId::new(id(250)),
+            details: Details::none(),
+            event_type: EventType::AuthorityCreated,
+            id: id(index),
+            key_id: key.id(),
+            sequence: Sequence::at_index(index).unwrap(),
+            target: None,
+            timestamp: now,
+        };
+        let unsigned = UnsignedEntry::new(&entry, &key).unwrap();
+        let signature = sign(&unsigned.to_be_signed());
+        unsigned.finish(signature)
+    };
+    let leaves: Vec<_> = (0..count).map(leaf).collect();
+    let mut frontier = Frontier::empty();
+    let hashes: Vec<_> = leaves.iter().map(SealedEntry::leaf_hash).collect();
+    hashes.iter().for_each(|hash| frontier.append(*hash).unwrap());
+    let head: TreeHead = frontier.head();
+    let checkpoint = Checkpoint { origin: key.origin().clone(), head, time: now };
+    let signed = checkpoint.finish(&key, sign(checkpoint.to_be_signed().as_bytes()));
+    let growth = TileGrowth::new(0, count).unwrap();
+    let tiles = growth.finish::<&[u8]>(&[], &hashes).unwrap();
+    let mut files: Vec<_> = tiles.into_iter().map(|(tile, bytes)| (tile.path(), bytes)).collect();
+    for bundle in Bundle::all(count) {
+        let mut bytes = Vec::new();
+        let first = usize::try_from(bundle.first_leaf()).unwrap();
+        for leaf in leaves.iter().skip(first).take(256) {
+            Bundle::push(&mut bytes, leaf.as_bytes()).unwrap();
+        }
+        files.push((bundle.path(), bytes));
+    }
+    files.push(("checkpoint".into(), signed.to_string().into_bytes()));
+    Log { key, leaves, checkpoint: signed.to_string(), files }
+}
+
+impl Log {
+    fn file(&self, path: &str) -> Option<Vec<u8>> {
+        self.files.iter().find(|(p, _)| p == path).map(|(_, bytes)| bytes.clone())
+    }
+
+    fn write(&self, user: &User) -> String {
+        let folder = user.home.path().join("log");
+        for (path, bytes) in &self.files {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        folder.display().to_string()
+    }
+
+    fn proof(&self, index: u64) -> Proof {
+        let size = u64::try_from(self.leaves.len()).unwrap();
+        let plan = ProofPlan::inclusion(index, size).unwrap();
+        let tiles: Vec<_> = plan.tiles().iter().map(|tile: &Tile| self.file(&tile.path()).unwrap()).collect();
+        let signed = kos_audit::SignedCheckpoint::parse(&self.checkpoint).unwrap();
+        let leaf = &self.leaves[usize::try_from(index).unwrap()];
+        Proof::new(index, plan.finish(&tiles).unwrap(), signed).with_leaf(leaf)
+    }
+
+    /// The server that keeps it.
+    fn serve(self) -> StandIn {
+        StandIn::start(move |asked: &Asked| {
+            if let Some(path) = asked.path.strip_prefix("/api/v1/audit/log/") {
+                return self.file(path).map_or_else(Told::nothing_there, Told::bytes);
+            }
+            if let Some(index) = asked.path.strip_prefix("/api/v1/audit/entries/") {
+                return Told::item(self.entry(index.parse().unwrap()));
+            }
+            Told::item(Head {
+                origin: "attic/klog".into(),
+                size: 0,
+                root_hash: "00".repeat(32).parse().unwrap(),
+                timestamp: Timestamp::default(),
+                text: self.checkpoint.clone(),
+                verifier_key: self.key.to_string(),
+            })
+        })
+    }
+
+    fn entry(&self, index: u64) -> AuditEntry {
+        let leaf = &self.leaves[usize::try_from(index).unwrap()];
+        let verified = leaf.clone().verify(&self.key).unwrap();
+        AuditEntry {
+            index,
+            id: verified.entry().id,
+            timestamp: verified.entry().timestamp,
+            event_type: verified.entry().event_type.to_string(),
+            actor: Party::new("authority", "attic"),
+            target: None,
+            details: serde_json::Map::new(),
+            key_id: self.key.id(),
+            signature: kos_api::hex::Signature::from_bytes(verified.signature().to_vec()),
+            leaf_hash: kos_api::hex::Digest::from_bytes(*leaf.leaf_hash().as_bytes()),
+            merkle_proof: Some(self.proof(index).to_string()),
+        }
+    }
+}
+
+#[test]
+fn a_copy_of_a_log_is_judged_without_a_server() {
+    let (user, log) = (User::new(), log(300));
+    let (folder, key) = (log.write(&user), user.write("key", log.key.to_string()));
+    let held = user.write("held", &self::log(257).checkpoint);
+    let verify = |more: &[&str]| {
+        let run = user
+            .run(&[&["audit", "verify", "--log", &folder, "--key", &key, "-o", "json"][..], more].concat());
+        (run.code, run.json()["item"].clone())
+    };
+    let (code, verdict) = verify(&[]);
+    assert_eq!((code, &verdict["ok"], &verdict["size"]), (0, &true.into(), &300.into()), "{verdict}");
+    assert_eq!((&verdict["entriesChecked"], &verdict["signaturesChecked"]), (&300.into(), &300.into()));
+    assert_eq!(
+        (&verdict["assurance"], &verdict["origin"]),
+        (&"local-integrity".into(), &"attic/klog".into())
+    );
+    assert_eq!(verify(&["--against", &held]).1["assurance"], "held-checkpoint");
+
+    let rewound = user.write("later", &self::log(301).checkpoint);
+    let (code, verdict) = verify(&["--against", &rewound]);
+    assert_eq!((code, &verdict["failures"][0]["kind"]), (10, &"rewound".into()), "{verdict}");
+
+    let bundle = format!("{folder}/tile/entries/000");
+    let mut bytes = std::fs::read(&bundle).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&bundle, bytes).unwrap();
+    let (code, verdict) = verify(&[]);
+    assert_eq!((code, &verdict["failures"][0]["kind"]), (10, &"edited".into()), "{verdict}");
+    std::fs::remove_file(bundle).unwrap();
+    assert_eq!(verify(&[]).0, 10);
+
+    let nothing = user.run(&["audit", "verify", "--log", "nowhere", "--key", &key, "-o", "json"]);
+    assert_eq!((nothing.code, nothing.failure()["code"].as_str()), (1, Some("KOS-E0005")));
+    let keyless = user.run(&["audit", "verify", "--log", &folder]);
+    assert_eq!(keyless.code, 2);
+}
+
+#[test]
+fn the_servers_log_is_judged_here_by_a_key_that_was_kept() {
+    let (user, log) = (User::new(), log(5));
+    let key = user.write("key", log.key.to_string());
+    let other = user.write("other", other_key());
+    let server = log.serve();
+    let verify = |more: &[&str]| {
+        let words = ["audit", "verify", "-o", "json", "--server", &server.server()];
+        let run = user.run(&[&words[..], more].concat());
+        (run.code, run.json()["item"]["ok"].as_bool())
+    };
+    assert_eq!(verify(&[]), (0, Some(true)));
+    assert_eq!(verify(&["--key", &key]), (0, Some(true)));
+    assert_eq!(verify(&["--key", &other]), (10, Some(false)));
+}
+
+/// The key of another log of the same name.
+fn other_key() -> String {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap();
+    let public = PublicKey::from_raw(KeyAlgorithm::Ed25519, pair.public_key().as_ref()).unwrap();
+    LogKey::new(&"attic".parse().unwrap(), public).unwrap().to_string()
+}
+
+#[test]
+fn one_entry_is_proven_and_its_proof_is_worth_something_later() {
+    let (user, log) = (User::new(), log(5));
+    let key = user.write("key", log.key.to_string());
+    let server = log.serve();
+    let out = user.path("proof");
+    let run = user.run(&["audit", "prove", "3", "--out", &out, "-o", "json", "--server", &server.server()]);
+    let item = run.json()["item"].clone();
+    assert_eq!(
+        (run.code, &item["ok"], &item["index"], &item["size"]),
+        (0, &true.into(), &3.into(), &5.into()),
+        "{item}"
+    );
+    assert_eq!(item["eventType"], "authority_created");
+
+    let offline = |path: &str| user.run(&["audit", "prove", "--proof", path, "--key", &key, "-o", "json"]);
+    assert_eq!(offline(&out).code, 0);
+    let text = std::fs::read_to_string(&out).unwrap();
+    let moved = user.write("moved", text.replace("index 3", "index 2"));
+    assert_eq!((offline(&moved).code, offline(&moved).json()["item"]["ok"].as_bool()), (10, Some(false)));
+    let garbage = offline(&user.write("garbage", "hello"));
+    assert_eq!((garbage.code, garbage.failure()["code"].as_str()), (8, Some("KOS-E0506")));
+}
+
+#[test]
+fn head_and_key_are_saved_for_the_day_when_they_are_needed() {
+    let (user, log) = (User::new(), log(5));
+    let (checkpoint, key) = (log.checkpoint.clone(), log.key.to_string());
+    let server = log.serve();
+    let run = user.run(&[
+        "audit",
+        "checkpoint",
+        "--out",
+        "head",
+        "--key-out",
+        "key",
+        "-o",
+        "json",
+        "--server",
+        &server.server(),
+    ]);
+    assert_eq!((run.code, run.json()["kind"].as_str()), (0, Some("Checkpoint")));
+    assert_eq!(std::fs::read_to_string(user.path("head")).unwrap(), checkpoint);
+    assert_eq!(std::fs::read_to_string(user.path("key")).unwrap().trim(), key);
+}

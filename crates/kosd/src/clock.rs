@@ -1,0 +1,182 @@
+//! What time it is, on machines whose clocks were never set, stand in the far future, or jump. The one file of kosd
+//! that reads clocks.
+//!
+//! Until the authority has told its time, the system's clock is believed if it is plausible: not before this program was
+//! made or before what the device already knows, and not absurdly far ahead. It may jump forward and never back. Once
+//! the authority has told its time over an authenticated connection, that time runs on with the monotonic clock, and
+//! what becomes of the system's clock does not matter any more.
+//!
+//! Source: `docs/spec/enrolment.md` DEV, on the floor of time.
+
+use core::time::Duration;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use kos_base::Timestamp;
+use kos_identity::{chain, enrolment::device::ClockTrust};
+use kos_net::tls::ClockSource;
+use rustix::time::{ClockId, clock_gettime};
+
+/// 2026-11-01: no kosd is older, so a clock before it was never set.
+const EARLIEST: Timestamp = Timestamp::from_unix_s(1_793_491_200);
+/// 2056-01-01: a clock after it is broken.
+const LATEST: Timestamp = Timestamp::from_unix_s(2_713_910_400);
+/// Furthest that the system's clock may be ahead of what the device last knew. A device that slept longer asks its
+/// authority first.
+const SLEEP_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
+
+/// The device's clock. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Mutex<Timekeeper>>);
+
+impl Clock {
+    /// Starts with the latest time that the device knows to be past.
+    pub fn start(floor: Option<Timestamp>) -> Self {
+        Self(Arc::new(Mutex::new(Timekeeper::new(floor, since_boot()))))
+    }
+
+    /// The best guess. Goes back only when the authority says so.
+    pub fn now(&self) -> Timestamp {
+        self.read().0
+    }
+
+    /// Whether dates may be judged by it.
+    pub fn trust(&self) -> ClockTrust {
+        match self.read().1 {
+            Source::System | Source::Authority => ClockTrust::Trusted,
+            Source::Nothing | Source::Floor => ClockTrust::Untrusted,
+        }
+    }
+
+    /// Takes the authority's word, which came over an authenticated connection.
+    pub fn learn(&self, told: Timestamp) {
+        self.keeper().learn(told, since_boot());
+    }
+
+    /// The same for the verifiers of TLS.
+    pub fn source(&self) -> ClockSource {
+        let clock = self.clone();
+        Arc::new(move || match clock.read() {
+            (now, Source::System | Source::Authority) => chain::Clock::Trusted(now),
+            (now, Source::Floor) => chain::Clock::Floor(now),
+            (_, Source::Nothing) => chain::Clock::Untrusted,
+        })
+    }
+
+    fn read(&self) -> (Timestamp, Source) {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let system = Timestamp::default().plus(since_1970);
+        self.keeper().read(system, since_boot())
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Timekeeper> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Time since boot, with the time that the machine was suspended.
+fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
+    seconds.saturating_add(Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0)))
+}
+
+/// Where the time comes from. Later is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Nothing,
+    Floor,
+    System,
+    Authority,
+}
+
+/// The rules, without a clock.
+#[derive(Clone, Copy, Debug)]
+struct Timekeeper {
+    /// The time at a moment since boot.
+    base: (Timestamp, Duration),
+    source: Source,
+}
+
+impl Timekeeper {
+    fn new(floor: Option<Timestamp>, boot: Duration) -> Self {
+        let source = if floor.is_some() { Source::Floor } else { Source::Nothing };
+        Self { base: (floor.unwrap_or(EARLIEST), boot), source }
+    }
+
+    fn read(&mut self, system: Timestamp, boot: Duration) -> (Timestamp, Source) {
+        let (then, at) = self.base;
+        let run_on = then.plus(boot.saturating_sub(at));
+        let reachable = match self.source {
+            Source::Authority => false,
+            Source::Nothing => true,
+            Source::Floor | Source::System => system <= run_on.plus(SLEEP_MAX),
+        };
+        if !reachable || system < run_on || !(EARLIEST..LATEST).contains(&system) {
+            return (run_on, self.source);
+        }
+        *self = Self { base: (system, boot), source: Source::System };
+        (system, Source::System)
+    }
+
+    const fn learn(&mut self, told: Timestamp, boot: Duration) {
+        *self = Self { base: (told, boot), source: Source::Authority };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: Timestamp = Timestamp::from_unix_s(1_800_000_000);
+    const Y1970: Timestamp = Timestamp::from_unix_s(3);
+    const Y2100: Timestamp = Timestamp::from_unix_s(4_102_444_800);
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_or_is_broken_is_not_believed() {
+        for system in [Y1970, Y2100, EARLIEST.minus(s(1)), LATEST] {
+            let mut fresh = Timekeeper::new(None, s(10));
+            assert_eq!(fresh.read(system, s(15)), (EARLIEST.plus(s(5)), Source::Nothing), "{system}");
+            let mut known = Timekeeper::new(Some(KNOWN), s(10));
+            assert_eq!(known.read(system, s(15)), (KNOWN.plus(s(5)), Source::Floor), "{system}");
+        }
+        let mut asleep = Timekeeper::new(Some(KNOWN), s(0));
+        assert_eq!(asleep.read(KNOWN.plus(SLEEP_MAX).plus(s(1)), s(0)), (KNOWN, Source::Floor));
+    }
+
+    #[test]
+    fn a_plausible_clock_is_believed_and_may_jump_forward_and_not_back() {
+        let mut keeper = Timekeeper::new(None, s(0));
+        assert_eq!(keeper.read(KNOWN, s(1)), (KNOWN, Source::System));
+        assert_eq!(keeper.read(KNOWN.minus(s(3600)), s(2)), (KNOWN.plus(s(1)), Source::System));
+        assert_eq!(keeper.read(KNOWN.plus(s(3600)), s(3)), (KNOWN.plus(s(3600)), Source::System));
+        assert_eq!(keeper.read(Y2100, s(4)), (KNOWN.plus(s(3601)), Source::System));
+        assert_eq!(keeper.read(Y1970, s(5)), (KNOWN.plus(s(3602)), Source::System));
+    }
+
+    #[test]
+    fn the_word_of_the_authority_runs_on_whatever_the_system_says() {
+        let mut keeper = Timekeeper::new(None, s(0));
+        keeper.read(KNOWN.plus(s(99_999)), s(1));
+        keeper.learn(KNOWN, s(2));
+        for system in [Y1970, KNOWN.plus(s(99_999)), Y2100] {
+            assert_eq!(keeper.read(system, s(7)), (KNOWN.plus(s(5)), Source::Authority), "{system}");
+        }
+    }
+
+    #[test]
+    fn the_clock_of_this_machine_moves_and_takes_the_authority_at_its_word() {
+        let clock = Clock::start(None);
+        assert!(clock.now() <= clock.now());
+        clock.learn(KNOWN);
+        assert!(clock.now().since(KNOWN) < s(60));
+        assert_eq!(clock.trust(), ClockTrust::Trusted);
+        assert!(matches!(clock.source()(), chain::Clock::Trusted(now) if now >= KNOWN));
+    }
+}

@@ -1,0 +1,296 @@
+//! What the machine asks for, done.
+
+use std::{process::Stdio, time::Duration};
+
+use kos_identity::{
+    certificate::Certificate,
+    crl::VerifiedCrl,
+    enrolment::device::{
+        Anchor, Delivery, Event, Input, Installation, KeySlot, Output, RANDOM_BYTES, SignWith,
+    },
+};
+use kos_net::{
+    entropy,
+    keys::{certified, self_signed},
+    tls::{ClientTls, Expectation},
+};
+use rustls_pki_types::CertificateDer;
+use tokio::{process::Command, time::timeout};
+
+use super::{Connection, Device, Happening, JOURNAL, LifeError, News, Outcome, RECORD};
+use crate::{
+    diary::Entry,
+    keystore::KeystoreError,
+    root::{self, Kind, RootError, file},
+};
+
+/// How long the bootloader lock command may take.
+const LOCK_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Why something was not done. The machine is loaded again.
+#[derive(Debug, thiserror::Error)]
+enum Setback {
+    #[error(transparent)]
+    Root(#[from] RootError),
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    #[error("the key or the random numbers failed: {0}")]
+    Provider(String),
+}
+
+impl Device {
+    /// Does everything that the machine asks for now.
+    ///
+    /// # Errors
+    /// When something was not done and the machine cannot be loaded again.
+    pub(super) fn carry_out_all(&mut self) -> Result<(), LifeError> {
+        while let Some(output) = self.machine.poll_output() {
+            if let Err(setback) = self.carry_out(output) {
+                tracing::error!(%setback, "the device starts over from what is on its disk");
+                self.errors.count();
+                self.reload()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, output: Output) -> Result<(), Setback> {
+        let answer = match output {
+            Output::MakeKey(slot) => Some(Input::KeyMade(self.keys.make(slot)?)),
+            Output::Draw => {
+                let drawn = entropy::secret::<RANDOM_BYTES>();
+                Some(Input::Drawn(drawn.map_err(|error| Setback::Provider(error.to_string()))?))
+            }
+            Output::Persist(journal) => {
+                let path = self.root.secrets().join(JOURNAL);
+                file::replace(&path, &root::seal(Kind::Journal, &journal), file::PRIVATE)?;
+                None
+            }
+            Output::Connect { key, chain, anchor } => {
+                self.connect(key, chain, anchor)?;
+                None
+            }
+            Output::Send(frame) => {
+                if let Some(connection) = &self.connection {
+                    connection.send(frame);
+                }
+                None
+            }
+            Output::Close => {
+                self.connection = None;
+                None
+            }
+            Output::Sign { key, form, message } => {
+                let signature = match (key, &self.ticket) {
+                    (SignWith::Slot(slot), _) => self.keys.signing(slot)?.sign(form, &message),
+                    (SignWith::Ticket, Some(ticket)) => ticket.key.sign(form, &message),
+                    (SignWith::Ticket, None) => {
+                        return Err(Setback::Provider("there is no ticket".to_owned()));
+                    }
+                };
+                Some(Input::Signed(signature.map_err(|error| Setback::Provider(error.to_string()))?))
+            }
+            Output::ShowCode(code) => {
+                tracing::warn!(code, "compare this code with the one that the authority shows");
+                self.condition.code = Some(code.clone());
+                self.news.tell(News::Code(code));
+                None
+            }
+            Output::Install(installation) => {
+                self.install(&installation)?;
+                None
+            }
+            Output::LockBootloader => {
+                self.lock_bootloader();
+                None
+            }
+            Output::Erase(slots) => {
+                for slot in slots {
+                    self.keys.erase(slot)?;
+                }
+                None
+            }
+            Output::WriteRecord(record) => {
+                self.note(Entry::Decommissioning, "");
+                file::replace(&self.root.state().join(RECORD), &record, file::PRIVATE)?;
+                None
+            }
+            Output::Wipe => {
+                self.wipe()?;
+                Some(Input::Wiped)
+            }
+            Output::Event(event) => {
+                self.tell_event(event);
+                None
+            }
+        };
+        if let Some(answer) = answer {
+            self.machine.handle_input(self.clock.now(), answer);
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, key: Option<KeySlot>, chain: Vec<Vec<u8>>, anchor: Anchor) -> Result<(), Setback> {
+        let shown = match key.map(|slot| self.keys.signing(slot)).transpose()? {
+            None => None,
+            Some(key) if chain.is_empty() => {
+                let own = self_signed(&key).map_err(|error| Setback::Provider(error.to_string()))?;
+                Some(certified(vec![own], key))
+            }
+            Some(key) => {
+                // The root stays at home: whoever is asked has it.
+                let sent = chain.into_iter().take(2).map(CertificateDer::from).collect();
+                Some(certified(sent, key))
+            }
+        };
+        let expectation = match anchor.pins.as_slice() {
+            [] => Expectation::Unconfirmed,
+            pins => Expectation::Pins(pins.to_vec()),
+        };
+        let given = self.machine.journal().membership.as_ref().map(|member| member.role.profile);
+        let tls = ClientTls {
+            clock: self.clock.source(),
+            certified: shown,
+            expectation,
+            profile: given.unwrap_or(self.profile.profile),
+        };
+        self.conversations = self.conversations.wrapping_add(1);
+        let (number, happenings) = (self.conversations, self.happenings.0.clone());
+        self.connection = Some(Connection::open(number, self.dialler.clone(), tls, anchor, happenings));
+        Ok(())
+    }
+
+    /// Writes the certificate for other programs, and revocation lists that its chain signed.
+    fn install(&self, installation: &Installation) -> Result<(), Setback> {
+        let chain =
+            installation.chain.iter().filter_map(|der| Certificate::parse(der).ok()).collect::<Vec<_>>();
+        let pem: String = chain.iter().take(2).map(Certificate::pem).collect();
+        let path = self.root.certificate();
+        if file::read(path)?.is_none_or(|old| old.as_slice() != pem.as_bytes()) {
+            file::replace(path, pem.as_bytes(), file::PUBLIC)?;
+        }
+        for der in &installation.crls {
+            match chain.iter().find_map(|issuer| VerifiedCrl::parse(der, issuer).ok()) {
+                Some(list) => {
+                    let name = format!("{}.crl", list.issuer().short());
+                    file::replace(&self.root.state().join(name), der, file::PRIVATE)?;
+                }
+                None => tracing::warn!("a revocation list is not signed by our chain"),
+            }
+        }
+        Ok(())
+    }
+
+    fn lock_bootloader(&self) {
+        let words = self.config.bootloader_lock.clone().unwrap_or_default();
+        let happenings = self.happenings.0.clone();
+        tokio::spawn(async move {
+            let result = run_to_end(&words).await;
+            // The loop ends before its commands do.
+            drop(happenings.send(Happening::BootloaderLock(result)).await);
+        });
+    }
+
+    /// Destroys everything that makes this device the one that it was: keys first, the record last of all and never.
+    fn wipe(&mut self) -> Result<(), Setback> {
+        self.connection = None;
+        self.ticket = None;
+        self.keys.erase_all()?;
+        file::empty(self.root.secrets())?;
+        file::remove(self.root.certificate())?;
+        file::empty_except(&self.root.state(), &[RECORD])?;
+        self.finish_decommissioning();
+        Ok(())
+    }
+
+    fn tell_event(&mut self, event: Event) {
+        let news = match event {
+            Event::Time(told) => {
+                self.clock.learn(told);
+                return;
+            }
+            Event::Enrolled(device) => {
+                tracing::info!(%device, "enrolled");
+                self.note(Entry::Enrolled, device.as_ref());
+                self.ticket = None;
+                self.condition.clear();
+                self.compare_with_config();
+                News::Enrolled(device)
+            }
+            Event::Renewed(issue) => {
+                tracing::info!(issue, "a newer certificate is in service");
+                self.note(Entry::Renewed, &issue.to_string());
+                self.condition.trouble = None;
+                News::Renewed(issue)
+            }
+            Event::Waiting => {
+                tracing::info!("waiting to be let in");
+                self.condition.trouble = Some(kos_base::code::enrolment::PENDING);
+                News::Waiting
+            }
+            Event::Refused(code) => {
+                tracing::warn!(%code, reason = code.title(), "the authority refuses");
+                self.note(Entry::Refused, &format!("{code} {}", code.title()));
+                self.condition.trouble = Some(code);
+                self.errors.count();
+                News::Refused(code)
+            }
+            Event::Untrusted(code) => {
+                tracing::error!(%code, reason = code.title(), "the authority's answer is not used");
+                self.note(Entry::Untrusted, &format!("{code} {}", code.title()));
+                self.condition.trouble = Some(code);
+                self.errors.count();
+                News::Untrusted(code)
+            }
+            Event::Unreachable => {
+                tracing::info!("the authority cannot be reached, trying again later");
+                self.condition.trouble = Some(kos_base::code::config::UNREACHABLE);
+                News::Unreachable
+            }
+            Event::Ended(delivery) => {
+                tracing::info!(?delivery, "decommissioned");
+                if delivery == Delivery::Recorded {
+                    self.outcome = Some(Outcome::Ended(delivery));
+                }
+                News::Ended(delivery)
+            }
+        };
+        self.news.tell(news);
+    }
+
+    /// Tells when the configuration speaks of another device than the one that this has become.
+    pub(super) fn compare_with_config(&mut self) {
+        let journal = self.machine.journal();
+        let (Some(member), Some(held)) = (&journal.membership, &journal.active) else { return };
+        let expected = self.config.device_id.as_ref().is_none_or(|prefix| prefix.fits(&member.device));
+        let kid = self.config.kind_id.as_ref().is_none_or(|kid| {
+            let authority = journal.authority.as_ref().and_then(|anchor| anchor.name.as_ref());
+            authority == Some(&kid.authority)
+                && kid.device.fits(&member.device)
+                && held.issue >= kid.issue_min
+        });
+        for (key, holds) in [("identity.device_id", expected), ("identity.kind_id", kid)] {
+            if !holds {
+                let warning =
+                    format!("{key} in the configuration is that of another device than {}", member.device);
+                tracing::warn!("{warning}");
+                super::note(&self.diary, &self.clock, Entry::OtherDevice, &warning);
+                self.condition.warn(warning);
+            }
+        }
+    }
+}
+
+/// Runs a command without a shell, without input, and with an environment that holds nothing.
+async fn run_to_end(words: &[String]) -> Result<(), String> {
+    let (program, arguments) = words.split_first().ok_or("no command is configured")?;
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.kill_on_drop(true).spawn().map_err(|error| error.kind().to_string())?;
+    match timeout(LOCK_TIME_MAX, child.wait()).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(status.to_string()),
+        Ok(Err(error)) => Err(error.kind().to_string()),
+        Err(_) => Err(format!("took longer than {} s", LOCK_TIME_MAX.as_secs())),
+    }
+}

@@ -1,0 +1,459 @@
+//! A device's life: the enrolment machine, driven against real keys, files and sockets.
+//!
+//! Shape: [`Device::boot`] reads what is there and refuses what must not start; [`Device::run`] does what the machine
+//! asks for until somebody says stop or the device has ended. One task owns all state; connections, commands and
+//! questions reach it as messages.
+//!
+//! Invariants: outputs are carried out in order and each durable one before the next. When one cannot be (a full disk),
+//! nothing after it happens: the machine is loaded again from what is on the disk, after a pause.
+//!
+//! Source: `docs/spec/enrolment.md` DEV.
+
+mod connection;
+mod deed;
+mod news;
+mod report;
+
+use std::{
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use kos_base::{Code, KeyAlgorithm, Role, Secret, SecurityProfile, code};
+use kos_identity::{
+    decommission::{self, Record},
+    enrolment::{
+        device::{Anchor, BootloaderLock, Command, Delivery, Input, Journal, Machine, Profile},
+        message::Image,
+        ticket::TicketText,
+    },
+};
+use kos_net::{
+    dialler::Dialler,
+    keys::{KeyError, SigningKey},
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+pub use self::news::{News, NewsReceiver};
+use self::{connection::Connection, news::NewsSender, report::Condition};
+use crate::{
+    clock::Clock,
+    config::{Config, ConfigError, Discovery},
+    diary::{Diary, Entry},
+    facts,
+    health::{ErrorCounter, Observer},
+    image::{self, ImageError},
+    keystore::{Keystore, KeystoreError},
+    root::{self, Kind, Lock, Root, RootError, file},
+    socket::{Question, Socket},
+};
+
+/// Name of the journal in the folder of secrets: it names the UUIDv7, which nothing outside of that folder does.
+const JOURNAL: &str = "journal";
+/// Name of the signed record of the end, in the state folder; the one file that survives it.
+const RECORD: &str = "decommissioned.cose";
+/// Pause after something could not be made durable, so that a full disk does not become a busy loop.
+const SETBACK_PAUSE: Duration = Duration::from_secs(30);
+/// Longest sleep of the loop. A clock that was set meanwhile is noticed within this time.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// Most questions that wait; whoever asks more waits to ask.
+const QUESTIONS_MAX: usize = 16;
+/// Most happenings that wait; connections that bring more are slowed down.
+const HAPPENINGS_MAX: usize = 16;
+
+/// Why a device does not start, or stops.
+#[derive(Debug, thiserror::Error)]
+pub enum LifeError {
+    /// The configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A file cannot be read or written, is damaged, or another daemon has them.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The image is not the one that was signed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A key cannot be had.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The ticket's key cannot be derived.
+    #[error(transparent)]
+    Ticket(KeyError),
+    /// Neither a ticket nor the configuration says whom to enrol with.
+    #[error("there is neither a ticket nor an authority in the configuration")]
+    NotEnrolled,
+    /// It belongs to an authority already.
+    #[error("this device belongs to an authority already")]
+    EnrolledAlready,
+}
+
+impl LifeError {
+    /// The stable code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Config(error) => error.code(),
+            Self::Root(error) => error.code(),
+            Self::Image(error) => error.code(),
+            Self::Keystore(error) => error.code(),
+            Self::Ticket(error) => error.code(),
+            Self::NotEnrolled => code::enrolment::NOT_ENROLLED,
+            Self::EnrolledAlready => code::enrolment::ENROLLED_ALREADY,
+        }
+    }
+}
+
+/// What a device is started with, besides its ROOT.
+#[derive(Debug)]
+pub struct Options {
+    /// The ticket to enrol with.
+    pub ticket: Option<TicketText>,
+    /// Root of the machine whose hardware and health are looked at.
+    pub host: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ticket: None, host: "/".into() }
+    }
+}
+
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Somebody said stop.
+    Stopped,
+    /// The device is decommissioned, and whether its authority knows.
+    Ended(Delivery),
+}
+
+/// A device that has booted.
+pub struct Device {
+    root: Root,
+    config: Config,
+    _lock: Lock,
+    diary: Diary,
+    clock: Clock,
+    keys: Keystore,
+    dialler: Dialler,
+    profile: Profile,
+    machine: Machine,
+    ticket: Option<Admission>,
+    socket: Option<Socket>,
+    /// When to go on after something could not be made durable.
+    resume_at: Option<Instant>,
+    questions: (mpsc::Sender<Question>, mpsc::Receiver<Question>),
+    happenings: (mpsc::Sender<Happening>, mpsc::Receiver<Happening>),
+    connection: Option<Connection>,
+    conversations: u64,
+    decommissioners: Vec<report::Decommissioner>,
+    outcome: Option<Outcome>,
+    news: NewsSender,
+    observer: Observer,
+    errors: Arc<ErrorCounter>,
+    condition: Condition,
+}
+
+/// A ticket, ready to prove.
+struct Admission {
+    id: kos_base::EntryId,
+    key: SigningKey,
+    anchor: Anchor,
+}
+
+/// Something that happened outside of the loop.
+#[derive(Debug)]
+enum Happening {
+    /// On the connection with this number.
+    OnConnection(u64, Input),
+    /// The bootloader lock command ended.
+    BootloaderLock(Result<(), String>),
+}
+
+impl Device {
+    /// Reads the configuration, takes ROOT, checks the image and loads what is remembered.
+    ///
+    /// # Errors
+    /// When the device must not start: see the variants.
+    pub fn boot(folder: &Path, options: Options) -> Result<(Self, NewsReceiver), LifeError> {
+        let loaded = Config::load(&Root::config_file(folder))?;
+        let config = loaded.config;
+        let root = Root::new(folder, &config);
+        root.prepare()?;
+        let lock = root.lock()?;
+        for folder in [root.secrets().to_owned(), root.state()] {
+            file::sweep(&folder)?;
+        }
+        let diary = Diary::new(&root.state());
+        let journal = read_journal(&root)?;
+        let floor = journal.as_ref().and_then(|(journal, _)| journal.time_floor);
+        let clock = Clock::start(floor);
+        let image = image::check(&root, &config).inspect_err(|error| {
+            if error.code() == code::enrolment::IMAGE_ALTERED {
+                note(&diary, &clock, Entry::ImageAltered, &error.to_string());
+            }
+        })?;
+        let observer = Observer::new(options.host.clone());
+        let profile = profile(&options.host, &config, &observer, image.clone(), options.ticket.as_ref());
+        let record = read_record(&root)?;
+        let bytes = journal.map(|(_, bytes)| bytes);
+        let machine = load(&root, profile.clone(), bytes.as_deref(), record, &clock)?;
+        let ticket = options.ticket.map(|ticket| Admission::new(&ticket, &config)).transpose()?;
+        let (news, receiver) = news::channel();
+        let mut device = Self {
+            socket: Some(Socket::listen(&root.socket())?),
+            resume_at: None,
+            dialler: config
+                .allowed_endpoints
+                .clone()
+                .map_or_else(Dialler::unrestricted, Dialler::restricted_to),
+            keys: Keystore::new(root.secrets()),
+            condition: Condition::new(&loaded.notices, &image),
+            questions: mpsc::channel(QUESTIONS_MAX),
+            happenings: mpsc::channel(HAPPENINGS_MAX),
+            connection: None,
+            conversations: 0,
+            decommissioners: Vec::new(),
+            outcome: None,
+            errors: Arc::default(),
+            root,
+            config,
+            _lock: lock,
+            diary,
+            clock,
+            profile,
+            machine,
+            ticket,
+            news,
+            observer,
+        };
+        for notice in &loaded.notices {
+            tracing::warn!(setting = %notice.place, name = notice.matter.name(), "{}", notice.matter);
+        }
+        device.check_purpose()?;
+        device.compare_with_config();
+        Ok((device, receiver))
+    }
+
+    /// Asks the running device. Works until [`Device::run`] returns.
+    pub fn asker(&self) -> mpsc::Sender<Question> {
+        self.questions.0.clone()
+    }
+
+    /// Lives until `stop` is ready or the device has ended and its authority knows.
+    ///
+    /// # Errors
+    /// When what is on the disk cannot be read any more.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<Outcome, LifeError> {
+        let mut serving = JoinSet::new();
+        if let Some(socket) = self.socket.take() {
+            serving.spawn(socket.serve(self.questions.0.clone()));
+        }
+        self.live(stop).await
+    }
+
+    async fn live(&mut self, stop: impl Future<Output = ()>) -> Result<Outcome, LifeError> {
+        let mut stop = pin!(stop);
+        self.begin();
+        loop {
+            self.carry_out_all()?;
+            if let Some(outcome) = self.outcome {
+                return Ok(outcome);
+            }
+            let pause = match (self.resume_at, self.machine.poll_timeout()) {
+                (Some(at), _) => at.saturating_duration_since(Instant::now()),
+                (None, Some(at)) => at.since(self.clock.now()).min(SLEEP_MAX),
+                (None, None) => SLEEP_MAX,
+            };
+            tokio::select! {
+                () = &mut stop => return Ok(Outcome::Stopped),
+                Some(happening) = self.happenings.1.recv() => self.happened(happening),
+                Some(question) = self.questions.1.recv() => self.answer(question),
+                () = sleep(pause) => self.time_passed(),
+            }
+        }
+    }
+
+    fn time_passed(&mut self) {
+        match self.resume_at {
+            None => self.machine.handle_timeout(self.clock.now()),
+            Some(at) if Instant::now() >= at => {
+                self.resume_at = None;
+                self.begin();
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Gives the machine its first command.
+    fn begin(&mut self) {
+        let now = self.clock.now();
+        match (&self.ticket, self.anchor_of_config()) {
+            _ if self.machine.is_ending() || self.machine.journal().active.is_some() => {
+                self.machine.handle_command(now, Command::Resume);
+            }
+            (Some(ticket), _) => {
+                let (anchor, ticket) = (ticket.anchor.clone(), Some(ticket.id));
+                self.machine.handle_command(now, Command::Enrol { anchor, ticket });
+            }
+            (None, Some(anchor)) if self.machine.journal().authority.is_none() => {
+                self.machine.handle_command(now, Command::Enrol { anchor, ticket: None });
+            }
+            _ => self.machine.handle_command(now, Command::Resume),
+        }
+    }
+
+    /// The authority that the configuration names.
+    fn anchor_of_config(&self) -> Option<Anchor> {
+        let named = self.config.discovery.contains(&Discovery::Fixed) && !self.config.authority.is_empty();
+        named.then(|| Anchor {
+            name: None,
+            pins: self.config.pins.clone(),
+            addresses: self.config.authority.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Refuses to start without anything to do, and to enrol a device twice.
+    fn check_purpose(&self) -> Result<(), LifeError> {
+        let journal = self.machine.journal();
+        if self.ticket.is_some() && journal.active.is_some() {
+            return Err(LifeError::EnrolledAlready);
+        }
+        let known = journal.authority.is_some() || self.ticket.is_some() || self.anchor_of_config().is_some();
+        if known || self.machine.is_ending() { Ok(()) } else { Err(LifeError::NotEnrolled) }
+    }
+
+    fn happened(&mut self, happening: Happening) {
+        let now = self.clock.now();
+        match happening {
+            Happening::OnConnection(number, input) => {
+                // What an earlier connection still brought is of no interest.
+                if self.connection.as_ref().is_some_and(|connection| connection.number == number) {
+                    if matches!(input, Input::Disconnected(_)) {
+                        self.connection = None;
+                    }
+                    self.machine.handle_input(now, input);
+                }
+            }
+            Happening::BootloaderLock(result) => {
+                let (entry, detail) = match &result {
+                    Ok(()) => (Entry::BootloaderLocked, ""),
+                    Err(why) => (Entry::BootloaderLockFailed, why.as_str()),
+                };
+                self.note(entry, detail);
+                self.machine.handle_input(now, Input::BootloaderLocked(result.map_err(|_| ())));
+            }
+        }
+    }
+
+    /// Writes into the device's own log. That it cannot be written must not stop anything.
+    fn note(&self, entry: Entry, detail: &str) {
+        note(&self.diary, &self.clock, entry, detail);
+    }
+
+    /// Loads the machine again from what is on the disk; it goes on after a pause.
+    fn reload(&mut self) -> Result<(), LifeError> {
+        self.connection = None;
+        self.resume_at = Some(Instant::now() + SETBACK_PAUSE);
+        let journal = read_journal(&self.root)?.map(|(_, bytes)| bytes);
+        let record = read_record(&self.root)?;
+        self.machine = load(&self.root, self.profile.clone(), journal.as_deref(), record, &self.clock)?;
+        Ok(())
+    }
+}
+
+impl Admission {
+    fn new(ticket: &TicketText, config: &Config) -> Result<Self, LifeError> {
+        let seed: Secret<32> = ticket.proof_seed();
+        let own = ticket.addresses.iter().cloned();
+        let fixed = config.authority.iter().map(ToString::to_string);
+        let first = config.discovery.first();
+        let addresses =
+            if first == Some(&Discovery::Fixed) { fixed.chain(own).collect() } else { own.collect() };
+        let anchor = Anchor { name: Some(ticket.authority.clone()), pins: ticket.pins.clone(), addresses };
+        let key = SigningKey::from_ed25519_seed(&seed).map_err(LifeError::Ticket)?;
+        debug_assert_eq!(key.public().algorithm(), KeyAlgorithm::Ed25519);
+        Ok(Self { id: ticket.id, key, anchor })
+    }
+}
+
+fn note(diary: &Diary, clock: &Clock, entry: Entry, detail: &str) {
+    if let Err(error) = diary.write(clock.now(), entry, detail) {
+        tracing::warn!(%error, ?entry, "the device's log cannot be written");
+    }
+}
+
+fn profile(
+    host: &Path,
+    config: &Config,
+    observer: &Observer,
+    image: Image,
+    ticket: Option<&TicketText>,
+) -> Profile {
+    let bootloader = match config.bootloader_lock {
+        Some(_) => BootloaderLock::Command,
+        None => BootloaderLock::None,
+    };
+    Profile {
+        facts: facts::collect(host, config),
+        image,
+        role: config.role.or(ticket.map(|t| t.role)).unwrap_or(Role::Compute),
+        profile: config.profile.or(ticket.map(|t| t.profile_cap)).unwrap_or(SecurityProfile::Sec2),
+        name: config.name.clone().or_else(|| observer.host_name()),
+        capabilities: config.capabilities.clone(),
+        bootloader,
+    }
+}
+
+/// Whether the device in `folder` has a certificate, or has ended and wants none.
+///
+/// # Errors
+/// When its configuration is refused, or its journal cannot be read or is damaged.
+pub fn is_enrolled(folder: &Path) -> Result<bool, LifeError> {
+    let config = Config::load(&Root::config_file(folder))?.config;
+    let root = Root::new(folder, &config);
+    let active = remembered(&root)?.is_some_and(|journal| journal.active.is_some());
+    Ok(active || read_record(&root)?.is_some())
+}
+
+/// What the device at `root` remembers of its identity. Takes no lock: what a running daemon replaces is replaced whole.
+///
+/// # Errors
+/// When the journal cannot be read or is damaged.
+pub fn remembered(root: &Root) -> Result<Option<Journal>, RootError> {
+    Ok(read_journal(root)?.map(|(journal, _)| journal))
+}
+
+type JournalFile = (Journal, Vec<u8>);
+
+fn read_journal(root: &Root) -> Result<Option<JournalFile>, RootError> {
+    let path = root.secrets().join(JOURNAL);
+    let Some(bytes) = file::read(&path)? else { return Ok(None) };
+    let content = root::open(Kind::Journal, &path, &bytes)?;
+    let journal = Journal::from_bytes(content);
+    let journal = journal.map_err(|_| RootError::Damaged { path: path.clone() })?;
+    Ok(Some((journal, content.to_vec())))
+}
+
+fn read_record(root: &Root) -> Result<Option<Vec<u8>>, RootError> {
+    let path = root.state().join(RECORD);
+    let Some(bytes) = file::read(&path)? else { return Ok(None) };
+    let whole = bytes.len() <= decommission::SIGNED_BYTES_MAX && Record::peek(&bytes).is_ok();
+    if whole { Ok(Some(bytes.to_vec())) } else { Err(RootError::Damaged { path }) }
+}
+
+fn load(
+    root: &Root,
+    profile: Profile,
+    journal: Option<&[u8]>,
+    record: Option<Vec<u8>>,
+    clock: &Clock,
+) -> Result<Machine, RootError> {
+    Machine::load(profile, journal, record, clock.trust())
+        .map_err(|_| RootError::Damaged { path: root.secrets().join(JOURNAL) })
+}

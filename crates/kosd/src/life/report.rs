@@ -1,0 +1,320 @@
+//! What the device says about itself when it is asked.
+
+use kos_api::{
+    chain::{
+        Certificate as ApiCertificate, ChainCheck, ChainCheckName, DeviceIdInputs as ApiInputs,
+        IdentityChain, Kid, Revocation, RevocationStatus,
+    },
+    device::{Health, ImageVerdict},
+    hex::{Digest, Serial},
+    lifecycle::{Decommission, Wipe},
+    local::DeviceStatus,
+    plan::{Change, Plan},
+    problem::Party,
+    routes::LOCAL_DECOMMISSION,
+};
+use kos_base::id::DeviceIdInputs;
+use kos_base::{Channel, Code, DeviceState, KidSubject, Timestamp, code};
+use kos_identity::{
+    certificate::Certificate,
+    chain::{Anchors, CheckName, Examination, KidUnderExamination, examine},
+    crl::{RevocationView, Status, VerifiedCrl},
+    enrolment::{
+        device::{Command, Held, Membership},
+        message::Image,
+    },
+    kid,
+};
+use tokio::sync::oneshot;
+
+use super::Device;
+use crate::{config::Notice, root::file, socket::Question};
+
+/// Most warnings that are kept.
+const WARNINGS_MAX: usize = 32;
+
+/// What is worth telling and stands in no file.
+#[derive(Debug)]
+pub(super) struct Condition {
+    image: ImageVerdict,
+    warnings: Vec<String>,
+    /// What is in the way, if anything.
+    pub(super) trouble: Option<Code>,
+    /// Six digits that wait to be compared.
+    pub(super) code: Option<String>,
+}
+
+/// Somebody who waits for the wipe.
+pub(super) struct Decommissioner {
+    done: Decommission,
+    reply: oneshot::Sender<Result<Decommission, Code>>,
+}
+
+impl Condition {
+    pub(super) fn new(notices: &[Notice], image: &Image) -> Self {
+        let image = match image {
+            Image::Unverified => ImageVerdict::Unverified,
+            Image::Verified(_) => ImageVerdict::Verified,
+        };
+        let warnings = notices.iter().map(|notice| format!("{}: {}", notice.place, notice.matter)).collect();
+        Self { image, warnings, trouble: None, code: None }
+    }
+
+    pub(super) fn warn(&mut self, warning: String) {
+        if self.warnings.len() < WARNINGS_MAX && !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// Nothing is in the way any more.
+    pub(super) fn clear(&mut self) {
+        self.trouble = None;
+        self.code = None;
+    }
+}
+
+impl Device {
+    pub(super) fn answer(&mut self, question: Question) {
+        // Whoever asked may be gone by now; that is their business.
+        match question {
+            Question::Status(reply) => drop(reply.send(self.status())),
+            Question::Identity(reply) => drop(reply.send(self.identity())),
+            Question::ConfirmCode(digits, reply) => {
+                // The machine compares them with the code that it shows by now.
+                self.machine.handle_command(self.clock.now(), Command::CodeConfirmed(digits));
+                let _ = reply.send(());
+            }
+            Question::PlanDecommission(reply) => drop(reply.send(self.plan())),
+            Question::Decommission(order, reply) => match self.member() {
+                Err(code) => drop(reply.send(Err(code))),
+                Ok((member, _)) => {
+                    let device_id = member.device.clone();
+                    tracing::warn!(reason = ?order.reason, "decommissioning was asked for on this machine");
+                    let done = Decommission {
+                        device_id,
+                        state: DeviceState::Decommissioned,
+                        revoked_at: None,
+                        crl_number: None,
+                        wipe: Wipe::Cleared,
+                        audit_index: None,
+                    };
+                    self.decommissioners.push(Decommissioner { done, reply });
+                    self.machine.handle_command(self.clock.now(), Command::Decommission);
+                }
+            },
+        }
+    }
+
+    /// Everything is wiped: answers whoever waits for it.
+    pub(super) fn finish_decommissioning(&mut self) {
+        self.condition.clear();
+        for waiting in self.decommissioners.drain(..) {
+            drop(waiting.reply.send(Ok(waiting.done)));
+        }
+    }
+
+    fn status(&mut self) -> DeviceStatus {
+        let now = self.clock.now();
+        let vitals = self.observer.look();
+        let journal = self.machine.journal();
+        let (member, held) = (journal.membership.as_ref(), journal.active.as_ref());
+        let authority = journal.authority.as_ref();
+        let name = authority.and_then(|anchor| anchor.name.clone());
+        let subject = |held: &Held| {
+            let (authority, device) = (name.clone()?, member?.device.clone());
+            Some(KidSubject { authority, device, issue: held.issue })
+        };
+        let serial = |held: &Held| serial_of(&Certificate::parse(held.chain.first()?).ok()?);
+        DeviceStatus {
+            device_id: member.map(|member| member.device.clone()),
+            name: member.map(|member| member.name.clone()).or_else(|| self.profile.name.clone()),
+            state: self.state(now),
+            state_reason: self.condition.trouble.map(|code| format!("{} ({code})", code.title())),
+            authority: name.clone(),
+            server: authority.and_then(|anchor| anchor.addresses.first().cloned()),
+            role: Some(member.map_or(self.profile.role, |member| member.role.role)),
+            profile: member.map_or(self.profile.profile, |member| member.role.profile),
+            channel: member.map_or(Channel::Stable, |member| member.role.channel),
+            kid_subject: held.and_then(subject),
+            identity_key_id: journal.identity.as_ref().map(kos_base::PublicKey::id),
+            cert_serial: held.and_then(serial),
+            cert_not_after: held.map(|held| held.not_after),
+            renew_at: held.map(|held| held.renew_at),
+            carrier: None,
+            last_heartbeat_at: None,
+            health: Some(Health {
+                cpu_percent: vitals.cpu_percent.map(f64::from),
+                ram_used_bytes: vitals.ram_used_bytes,
+                ram_total_bytes: vitals.ram_total_bytes,
+                uptime_seconds: vitals.uptime_s,
+                errors: Vec::new(),
+            }),
+            image: Some(self.condition.image),
+            comparison_code: self.condition.code.clone(),
+            warnings: self.condition.warnings.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn state(&self, now: Timestamp) -> DeviceState {
+        let journal = self.machine.journal();
+        match (&journal.active, &journal.authority) {
+            _ if self.machine.is_ending() && journal.identity.is_none() => DeviceState::Decommissioned,
+            _ if self.machine.is_ending() => DeviceState::Decommissioning,
+            (Some(held), _) if now >= held.not_after => DeviceState::Expired,
+            (Some(held), _) if now >= held.renew_at => DeviceState::RenewalDue,
+            (Some(_), _) => DeviceState::Active,
+            (None, Some(_)) => DeviceState::Pending,
+            (None, None) => DeviceState::Unknown,
+        }
+    }
+
+    fn member(&self) -> Result<(&Membership, &Held), Code> {
+        let journal = self.machine.journal();
+        journal.membership.as_ref().zip(journal.active.as_ref()).ok_or(code::enrolment::NOT_ENROLLED)
+    }
+
+    fn plan(&self) -> Result<Plan, Code> {
+        let (member, _) = self.member()?;
+        let state = self.state(self.clock.now());
+        Ok(Plan {
+            action: LOCAL_DECOMMISSION.name.to_owned(),
+            object: Some(Party::new("device", &member.device)),
+            changes: vec![Change {
+                field: "state".to_owned(),
+                from: Some(state.as_str().to_owned()),
+                to: Some(DeviceState::Decommissioned.as_str().to_owned()),
+            }],
+            effects: vec![
+                "its authority is told now if it can be reached, else when it can".to_owned(),
+                "every key, credential and piece of state on this device is destroyed".to_owned(),
+            ],
+        })
+    }
+
+    fn identity(&self) -> Result<IdentityChain, Code> {
+        let (member, held) = self.member()?;
+        let journal = self.machine.journal();
+        let presented: Vec<Vec<u8>> = held.chain.iter().map(|der| der.to_vec()).collect();
+        let certificates: Vec<_> = presented.iter().filter_map(|der| Certificate::parse(der).ok()).collect();
+        let revocation = self.revocation(&certificates);
+        let anchors =
+            Anchors::pins(journal.authority.as_ref().map(|anchor| anchor.pins.clone()).unwrap_or_default());
+        let inputs = journal.identity.as_ref().map(|identity| DeviceIdInputs {
+            uuid: member.uuid.uuid(),
+            macs: &member.facts.macs,
+            serials: &member.facts.serials,
+            identity_key: identity.id(),
+        });
+        let checks = examine(&Examination {
+            clock: self.clock.source()(),
+            presented: &presented,
+            anchors: &anchors,
+            revocation: &revocation,
+            device_id_inputs: inputs,
+            kid: Some(KidUnderExamination { bytes: &held.kid, signer: &member.keys.kid }),
+        });
+        let checks: Vec<_> = checks
+            .into_iter()
+            .map(|check| ChainCheck {
+                name: check_name(check.name),
+                ok: check.ok,
+                detail: Some(check.detail),
+            })
+            .collect();
+        Ok(IdentityChain {
+            device_id: Some(member.device.clone()),
+            valid: checks.iter().all(|check| check.ok),
+            revocation: revocation_of(&certificates, &revocation),
+            certificates: certificates.iter().filter_map(certificate).collect(),
+            kid: kid_of(member, held),
+            device_id_inputs: journal.identity.as_ref().map(|identity| ApiInputs {
+                uuid: member.uuid,
+                macs: member.facts.macs.clone(),
+                serials: member.facts.serials.clone(),
+                identity_key_id: identity.id(),
+            }),
+            checks,
+        })
+    }
+
+    /// The revocation lists that are held and that the chain's CAs signed. A file that is neither is told and not used.
+    fn revocation(&self, chain: &[Certificate]) -> RevocationView {
+        let mut view = RevocationView::default();
+        for issuer in chain.iter().skip(1) {
+            let path = self.root.state().join(format!("{}.crl", issuer.key_id().short()));
+            match file::read(&path) {
+                Ok(None) => {}
+                Ok(Some(der)) => match VerifiedCrl::parse(&der, issuer).and_then(|list| view.install(list)) {
+                    Ok(()) => {}
+                    Err(error) => {
+                        tracing::warn!(file = %path.display(), %error, "a revocation list is damaged");
+                    }
+                },
+                Err(error) => tracing::warn!(%error, "a revocation list cannot be read"),
+            }
+        }
+        view
+    }
+}
+
+fn serial_of(certificate: &Certificate) -> Option<Serial> {
+    Serial::from_bytes(&certificate.serial().to_bytes())
+}
+
+fn certificate(certificate: &Certificate) -> Option<ApiCertificate> {
+    Some(ApiCertificate {
+        subject: certificate.subject(),
+        issuer: certificate.issuer(),
+        serial: serial_of(certificate)?,
+        sha256: Digest::from_bytes(certificate.sha256()),
+        key_id: certificate.key_id(),
+        algorithm: certificate.public_key().algorithm().to_string(),
+        not_before: certificate.not_before(),
+        not_after: certificate.not_after(),
+        pem: certificate.pem(),
+    })
+}
+
+fn kid_of(member: &Membership, held: &Held) -> Option<Kid> {
+    let claims = kid::open(&held.kid, &member.keys.kid).ok()?;
+    Some(Kid {
+        issuer: format!("k:{}", claims.subject.authority),
+        subject: claims.subject,
+        key_id: member.keys.kid.id(),
+        issued_at: claims.issued_at,
+        expires_at: claims.expires_at,
+        cwt: data_encoding::BASE64URL_NOPAD.encode(&held.kid),
+    })
+}
+
+fn revocation_of(chain: &[Certificate], view: &RevocationView) -> Revocation {
+    let unknown =
+        Revocation { status: RevocationStatus::Unknown, reason: None, crl_number: None, this_update: None };
+    let [device, issuer, ..] = chain else { return unknown };
+    let Some(list) = view.list(issuer.key_id()) else { return unknown };
+    let (status, reason) = match view.status(device.serial(), issuer.key_id(), device.key_id()) {
+        Status::Good => (RevocationStatus::Good, None),
+        Status::Revoked { reason } => (RevocationStatus::Revoked, reason),
+        Status::Suspended => (RevocationStatus::Suspended, None),
+        Status::Unknown => (RevocationStatus::Unknown, None),
+    };
+    Revocation {
+        status,
+        reason: reason.map(|reason| reason.as_str().to_owned()),
+        crl_number: Some(list.number()),
+        this_update: Some(list.this_update()),
+    }
+}
+
+const fn check_name(name: CheckName) -> ChainCheckName {
+    match name {
+        CheckName::Chain => ChainCheckName::Chain,
+        CheckName::Validity => ChainCheckName::Validity,
+        CheckName::Extension => ChainCheckName::Extension,
+        CheckName::DeviceId => ChainCheckName::DeviceId,
+        CheckName::KidSignature => ChainCheckName::KidSignature,
+        CheckName::KidConfirmation => ChainCheckName::KidConfirmation,
+        CheckName::Revocation => ChainCheckName::Revocation,
+    }
+}

@@ -1,0 +1,122 @@
+//! `kosd enroll`: from a ticket, or from the lobby, to the first certificate.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal as _, Read},
+    path::Path,
+    time::Duration,
+};
+
+use kos_base::code;
+use kos_identity::enrolment::ticket::{TICKET_CHARS_MAX, TicketText};
+use kosd::{
+    life::{Device, News, NewsReceiver, Options},
+    socket::Question,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
+use zeroize::Zeroizing;
+
+use super::{Failure, print, say, stop_signal, terminal::Terminal};
+
+/// How long an authority that does not answer is tried before the command gives up. What was begun goes on with the
+/// next `kosd enroll` or `kosd run`.
+const UNREACHABLE_MAX: Duration = Duration::from_secs(60);
+
+pub(super) async fn enroll(root: &Path, ticket_file: Option<&Path>) -> Result<(), Failure> {
+    let ticket = read_ticket(ticket_file)?;
+    let (device, news) = Device::boot(root, Options { ticket, ..Options::default() })?;
+    let asker = device.asker();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let watching = async {
+        let watched = watch(news, &asker).await;
+        drop(stop);
+        watched
+    };
+    let interrupted = stop_signal()?;
+    let running = device.run(async {
+        tokio::select! {
+            _ = stopped => {}
+            () = interrupted => {}
+        }
+    });
+    let (ran, watched) = tokio::join!(running, watching);
+    ran?;
+    watched
+}
+
+async fn watch(mut news: NewsReceiver, asker: &mpsc::Sender<Question>) -> Result<(), Failure> {
+    let mut give_up = Instant::now() + UNREACHABLE_MAX;
+    let mut waiting = false;
+    loop {
+        let unreachable = || Failure::new(code::config::UNREACHABLE, "the authority does not answer");
+        // Without news the device has been stopped: nothing is left to say.
+        let Some(told) = timeout_at(give_up, news.recv()).await.map_err(|_| unreachable())? else {
+            return Ok(());
+        };
+        if told != News::Unreachable {
+            give_up = Instant::now() + UNREACHABLE_MAX;
+        }
+        match told {
+            News::Enrolled(device) => return print(&format!("{device}\n")),
+            News::Code(digits) => compare(&digits, asker),
+            News::Waiting => {
+                if !waiting {
+                    say("waiting until somebody lets this device in (kosctl device approve)");
+                }
+                waiting = true;
+            }
+            News::Refused(code) | News::Untrusted(code) => return Err(Failure::new(code, "")),
+            News::Renewed(_) | News::Unreachable | News::Ended(_) => {}
+        }
+    }
+}
+
+/// Asks a person whether both ends show the same digits. Without one nothing is accepted.
+fn compare(digits: &str, asker: &mpsc::Sender<Question>) {
+    say(&format!("this device shows the code {digits}"));
+    let (asker, digits) = (asker.clone(), digits.to_owned());
+    // A thread of its own: the program may end while nobody answers.
+    std::thread::spawn(move || {
+        let Some(mut terminal) = Terminal::open() else { return };
+        let answer = terminal.ask("does the authority show the same code? [y/N] ");
+        if answer.is_ok_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes")) {
+            let (reply, _) = oneshot::channel();
+            // The device may have been stopped meanwhile.
+            drop(asker.blocking_send(Question::ConfirmCode(digits, reply)));
+        }
+    });
+}
+
+/// The ticket from the file, standard input or a prompt. Nothing at all means that the device asks to be let in.
+fn read_ticket(file: Option<&Path>) -> Result<Option<TicketText>, Failure> {
+    let unreadable = |error: io::Error| Failure::new(code::config::FILE_UNREADABLE, error.kind().to_string());
+    let text = match (file, Terminal::open()) {
+        (Some(path), _) => {
+            let named = |error: io::Error| {
+                Failure::new(code::config::FILE_UNREADABLE, format!("{}: {}", path.display(), error.kind()))
+            };
+            read_text(File::open(path).map_err(named)?).map_err(named)?
+        }
+        (None, Some(mut terminal)) if io::stdin().is_terminal() => {
+            terminal.ask_secretly("enrolment ticket (empty to wait in the lobby): ").map_err(unreadable)?
+        }
+        (None, _) => read_text(io::stdin().lock()).map_err(unreadable)?,
+    };
+    if text.trim().is_empty() && file.is_none() {
+        return Ok(None);
+    }
+    // The URL form of a ticket carries it as the fragment.
+    let ticket = text.trim().rsplit('#').next().unwrap_or_default();
+    TicketText::parse(ticket).map(Some).map_err(|error| Failure::new(error.code(), error.to_string()))
+}
+
+/// Reads a little more than any ticket has, so that one that is too long is noticed.
+fn read_text(from: impl Read) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(4 * TICKET_CHARS_MAX));
+    let most = u64::try_from(4 * TICKET_CHARS_MAX).unwrap_or(u64::MAX);
+    from.take(most).read_to_string(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,159 @@
+//! The command line of kosd: words, terminal, signals and exit codes. Everything else is the library's.
+//!
+//! Results go to stdout, talk and errors to stderr. Exit codes are those of [`kos_base::code::Exit`]; 0 also after SIGINT
+//! or SIGTERM.
+
+mod decommission;
+mod enroll;
+mod log;
+mod show;
+mod terminal;
+mod watch;
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use kos_base::{Code, code};
+use kosd::{
+    chain,
+    life::{Device, LifeError, Options},
+    socket::AskError,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The kOS device daemon.
+#[derive(Debug, Parser)]
+#[command(name = "kosd", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Folder below which the device's files are.
+    #[arg(long, global = true, env = "KOS_ROOT", default_value = "/", value_name = "DIR")]
+    root: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Enrols this device. The ticket comes from standard input, a prompt or a file, never from an argument.
+    Enroll {
+        /// File that holds the ticket.
+        #[arg(long, value_name = "FILE")]
+        ticket_file: Option<PathBuf>,
+    },
+    /// Runs the device until SIGINT or SIGTERM.
+    Run,
+    /// Shows how the running device is.
+    Status,
+    /// Prints the device id.
+    Id,
+    /// Ends this device for good: destroys its keys, credentials and state.
+    Decommission {
+        /// Name or id of this device, as confirmation.
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+    },
+    /// Prints a page of the reference.
+    #[command(hide = true)]
+    Reference {
+        #[command(subcommand)]
+        page: Page,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Page {
+    /// The keys of config.yaml.
+    Config,
+}
+
+/// Why a command failed, as a person reads it.
+#[derive(Debug)]
+struct Failure {
+    code: Code,
+    detail: String,
+}
+
+impl Failure {
+    fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+
+    fn tell(&self) -> ExitCode {
+        let mut stderr = io::stderr().lock();
+        // A closed stderr changes nothing.
+        let _ = writeln!(stderr, "error[{}]: {}", self.code, self.code.title());
+        if !self.detail.is_empty() && self.detail != self.code.title() {
+            let _ = writeln!(stderr, "  what     {}", self.detail);
+        }
+        let _ = writeln!(stderr, "  fix      {}", self.code.fix());
+        ExitCode::from(self.code.exit().code())
+    }
+}
+
+impl From<LifeError> for Failure {
+    fn from(error: LifeError) -> Self {
+        Self::new(error.code(), chain(&error))
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        Self::new(error.code(), chain(&error))
+    }
+}
+
+pub(crate) fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    log::start();
+    match perform(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn perform(Arguments { command, root }: Arguments) -> Result<(), Failure> {
+    match command {
+        Command::Enroll { ticket_file } => enroll::enroll(&root, ticket_file.as_deref()).await,
+        Command::Run => {
+            let (device, news) = Device::boot(&root, Options::default())?;
+            watch::run(device, news).await
+        }
+        Command::Status => show::status(&root).await,
+        Command::Id => show::id(&root),
+        Command::Decommission { confirm } => decommission::decommission(&root, confirm).await,
+        Command::Reference { page: Page::Config } => print(&kosd::config::reference_page()),
+    }
+}
+
+/// Prints to stdout. A reader that went away is no failure of ours.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(code::config::FILE_UNWRITABLE, error.kind().to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a line to stderr.
+fn say(text: &str) {
+    // A closed stderr changes nothing.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Ready at the first SIGINT or SIGTERM.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::new(code::config::INTERNAL, error.to_string()));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

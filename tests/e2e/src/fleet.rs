@@ -1,0 +1,300 @@
+//! An authority and its devices on this machine, each in folders of its own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    program::{self, Finished, Program},
+    wait,
+};
+
+/// An authority that was set up in a folder of its own.
+#[derive(Debug)]
+pub struct Authority {
+    folder: TempDir,
+    program: Option<Program>,
+    ports: Ports,
+}
+
+/// A block of three ports.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// Health and metrics.
+    pub web: u16,
+    /// TLS: enrolment, KLP, API.
+    pub tls: u16,
+    /// Revocation lists and certificates.
+    pub pki: u16,
+}
+
+impl Ports {
+    /// Three ports in a row that nobody uses now.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn free() -> Result<Self> {
+        use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+        let free = |port: u16| {
+            let address = (Ipv4Addr::LOCALHOST, port);
+            TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+        };
+        for _ in 0..200 {
+            let base = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+            let block = base.checked_add(3).map(|_| [base, base + 1, base + 2]);
+            if let Some([web, tls, pki]) = block
+                && [web, tls, pki].into_iter().all(free)
+            {
+                return Ok(Self { web, tls, pki });
+            }
+        }
+        anyhow::bail!("no three free ports in a row")
+    }
+}
+
+impl Authority {
+    /// Sets an authority up and starts it.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start() -> Result<Self> {
+        let folder = TempDir::with_prefix("kos-e2e-")?;
+        let data = folder.path().to_string_lossy().into_owned();
+        let done = program::run("kos-authority", &["init", "--data", &data], "")?;
+        ensure!(done.status.success(), "init failed: {}", done.stderr);
+        let mut authority = Self { folder, program: None, ports: Ports::free()? };
+        authority.serve()?;
+        Ok(authority)
+    }
+
+    /// Starts it again after [`Authority::kill`] or [`Authority::stop`].
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn serve(&mut self) -> Result<()> {
+        let data = self.data().to_string_lossy().into_owned();
+        let base = self.ports.web.to_string();
+        let arguments = ["serve", "--data", &data, "--port-base", &base];
+        let mut program = Program::start("kos-authority", &arguments, "")?;
+        wait::until("the authority to answer", || {
+            ensure!(program.is_running()?, "the authority ended:\n{}", program.errors());
+            Ok(self.kosctl(&["status", "-o", "json"])?.status.success().then_some(()))
+        })?;
+        self.program = Some(program);
+        Ok(())
+    }
+
+    /// Ends it as a power cut would.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.program.take().context("the authority does not run")?.kill()
+    }
+
+    /// Stops it in good order.
+    ///
+    /// # Errors
+    /// When it does not run, or does not stop with 0.
+    pub fn stop(&mut self) -> Result<()> {
+        self.program.take().context("the authority does not run")?.stop()
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its ports.
+    pub const fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// What it has written to standard error.
+    pub fn errors(&self) -> String {
+        self.program.as_ref().map(Program::errors).unwrap_or_default()
+    }
+
+    /// Its local socket.
+    pub fn socket(&self) -> PathBuf {
+        self.data().join("authority/run/authority.sock")
+    }
+
+    /// Runs `kosctl` against it.
+    ///
+    /// # Errors
+    /// When it cannot be started; how it ends is for the caller to judge.
+    pub fn kosctl(&self, arguments: &[&str]) -> Result<Finished> {
+        kosctl(&self.socket(), arguments)
+    }
+
+    /// Runs `kosctl .. -o json` against it and returns the document.
+    ///
+    /// # Errors
+    /// When it fails or prints anything but one document.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        json(&self.socket(), arguments)
+    }
+
+    /// Makes a ticket and returns its text.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn ticket(&self, more: &[&str]) -> Result<String> {
+        let arguments = [&["ticket", "create"], more].concat();
+        let ticket = self.json(&arguments)?;
+        Ok(ticket.pointer("/item/text").and_then(Value::as_str).context("a ticket without text")?.to_owned())
+    }
+
+    /// The item of `device show`.
+    ///
+    /// # Errors
+    /// When there is no such device.
+    pub fn device(&self, id: &str) -> Result<Value> {
+        let document = self.json(&["device", "show", id])?;
+        document.get("item").cloned().context("a document without item")
+    }
+
+    /// Waits until a field of a device has a value.
+    ///
+    /// # Errors
+    /// When it does not get it.
+    pub fn device_becomes(&self, id: &str, field: &str, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+        wait::until(&format!("`{field}` of {id}"), || {
+            let device = self.device(id)?;
+            Ok(device.get(field).is_some_and(&fits).then_some(device))
+        })
+    }
+
+    /// Every event type in the log, in order.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn events(&self) -> Result<Vec<String>> {
+        let list = self.json(&["audit", "list"])?;
+        let items = list.get("items").and_then(Value::as_array).context("a list without items")?;
+        Ok(items.iter().filter_map(|e| e.get("eventType")?.as_str().map(str::to_owned)).collect())
+    }
+}
+
+/// A device with a root folder of its own.
+#[derive(Debug)]
+pub struct Device {
+    folder: TempDir,
+    program: Option<Program>,
+}
+
+impl Device {
+    /// A folder with a configuration and nothing else. `serial` keeps devices on one machine apart.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn new(serial: &str, configuration: &str) -> Result<Self> {
+        let folder = TempDir::with_prefix("kos-e2e-device-")?;
+        let etc = folder.path().join("etc/kos");
+        fs::create_dir_all(&etc)?;
+        let hardware = format!("hardware:\n  macs: []\n  serials: [\"{serial}\"]\n");
+        fs::write(etc.join("config.yaml"), hardware + configuration)?;
+        Ok(Self { folder, program: None })
+    }
+
+    /// Its root folder.
+    pub fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Enrols with a ticket.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn enrol(&self, ticket: &str) -> Result<Finished> {
+        let root = self.root().to_string_lossy().into_owned();
+        program::run("kosd", &["enroll", "--root", &root], ticket)
+    }
+
+    /// Starts the daemon.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run(&mut self) -> Result<()> {
+        let root = self.root().to_string_lossy().into_owned();
+        self.program = Some(Program::start("kosd", &["run", "--root", &root], "")?);
+        Ok(())
+    }
+
+    /// The daemon, while it runs.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn program(&mut self) -> Result<&mut Program> {
+        self.program.as_mut().context("the device does not run")
+    }
+
+    /// Stops the daemon in good order.
+    ///
+    /// # Errors
+    /// When it does not stop with 0.
+    pub fn stop(&mut self) -> Result<()> {
+        self.program.take().context("the device does not run")?.stop()
+    }
+
+    /// Ends the daemon as a power cut would.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.program.take().context("the device does not run")?.kill()
+    }
+
+    /// The id that `kosd id` tells.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn id(&self) -> Result<String> {
+        let root = self.root().to_string_lossy().into_owned();
+        let done = program::run("kosd", &["id", "--root", &root], "")?;
+        ensure!(done.status.success(), "no id: {}", done.stderr);
+        Ok(done.stdout.trim().to_owned())
+    }
+}
+
+/// Enrols a new device, starts its daemon and waits for the first heartbeat.
+///
+/// # Errors
+/// When any of it fails.
+pub fn device_in_service(authority: &Authority, serial: &str) -> Result<(Device, String)> {
+    let mut device = Device::new(serial, "")?;
+    let ticket = authority.ticket(&["--role", "sensor"])?;
+    let done = device.enrol(&ticket)?;
+    ensure!(done.status.success(), "enrolment failed with {}: {}", done.code(), done.stderr);
+    let id = device.id()?;
+    device.run()?;
+    authority.device_becomes(&id, "lastHeartbeatAt", |at| !at.is_null()).with_context(|| {
+        device.program.as_ref().map(Program::errors).unwrap_or_default()
+    })?;
+    Ok((device, id))
+}
+
+/// Runs `kosctl` against a socket.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn kosctl(socket: &Path, arguments: &[&str]) -> Result<Finished> {
+    let server = format!("unix:{}", socket.display());
+    program::run("kosctl", &[&["--server", &server, "--no-input"], arguments].concat(), "")
+}
+
+/// Runs `kosctl .. -o json` against a socket and returns the document.
+///
+/// # Errors
+/// When it fails or prints anything but one document.
+pub fn json(socket: &Path, arguments: &[&str]) -> Result<Value> {
+    let done = kosctl(socket, &[arguments, &["-o", "json"]].concat())?;
+    ensure!(done.status.success(), "`kosctl {}` ended with {}: {}", arguments.join(" "), done.code(), done.stderr);
+    serde_json::from_str(&done.stdout).with_context(|| format!("not one JSON document: {}", done.stdout))
+}

@@ -1,0 +1,87 @@
+//! Many worlds: one seed after the other, on all processors, and what came of it.
+
+use std::{
+    num::NonZero,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
+use anyhow::{Result, anyhow};
+
+use crate::{
+    laws::Breach,
+    plant::Plant,
+    world::{Outcome, Tracing, World},
+};
+
+/// Seeds that are lived.
+#[derive(Clone, Copy, Debug)]
+pub struct Seeds {
+    /// The first.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// What many worlds together showed.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// Worlds that were lived.
+    pub worlds: u64,
+    /// Steps of all of them.
+    pub steps: u64,
+    /// Certificates that were issued in all of them.
+    pub certificates: u64,
+    /// The lowest seed in whose world a law was broken.
+    pub first_breach: Option<(u64, Breach)>,
+}
+
+/// Lives the worlds of these seeds, until a law is broken.
+///
+/// # Errors
+/// When the model fails.
+pub fn run(seeds: Seeds, plant: Option<Plant>) -> Result<Findings> {
+    let next = AtomicU64::new(0);
+    let breached = AtomicU64::new(u64::MAX);
+    let live = || -> Result<Findings> {
+        let mut findings = Findings::default();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            // Every seed below the lowest one that broke a law is lived, so that the answer does not depend on chance.
+            if at >= seeds.count || at > breached.load(Ordering::Relaxed) {
+                return Ok(findings);
+            }
+            let seed = seeds.first.saturating_add(at);
+            let outcome = World::live(seed, plant, Tracing::Off)?;
+            if outcome.breach.is_some() {
+                breached.fetch_min(at, Ordering::Relaxed);
+            }
+            findings.add(seed, outcome);
+        }
+    };
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(live)).collect();
+        let mut all = Findings::default();
+        for worker in running {
+            all.join(worker.join().map_err(|_| anyhow!("a worker stopped"))??);
+        }
+        Ok(all)
+    })
+}
+
+impl Findings {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        let first_breach = outcome.breach.map(|breach| (seed, breach));
+        let Outcome { steps, certificates, .. } = outcome;
+        self.join(Self { worlds: 1, steps, certificates, first_breach });
+    }
+
+    fn join(&mut self, other: Self) {
+        self.worlds += other.worlds;
+        self.steps += other.steps;
+        self.certificates += other.certificates;
+        let both = self.first_breach.take().into_iter().chain(other.first_breach);
+        self.first_breach = both.min_by_key(|(seed, _)| *seed);
+    }
+}

@@ -1,0 +1,77 @@
+//! Bugs that are put in on purpose, to show that the laws would notice them. Each changes the simulated shell; the
+//! machines under test are never touched.
+
+use core::{fmt, str::FromStr};
+
+macro_rules! plants {
+    ($($(#[$meta:meta])* $variant:ident = $word:literal,)+) => {
+        /// A bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Plant { $($(#[$meta])* $variant,)+ }
+
+        impl Plant {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Its name on the command line.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl FromStr for Plant {
+            type Err = UnknownPlant;
+            fn from_str(s: &str) -> Result<Self, Self::Err> {
+                match s { $($word => Ok(Self::$variant),)+ _ => Err(UnknownPlant(s.to_owned())) }
+            }
+        }
+    };
+}
+
+plants! {
+    /// A device's journal reaches the disk only after the frame that relies on it has left.
+    PersistAfterSend = "persist-after-send",
+    /// A device tells of a new key before the key is on the disk.
+    KeyNotSynced = "key-not-synced",
+    /// A device erases the old key as soon as the new certificate has arrived.
+    EraseBeforeRecorded = "erase-before-recorded",
+    /// A device takes the new certificate into service without asking the authority.
+    ProbeSkipped = "probe-skipped",
+    /// A device wipes itself while the record of its end is still on the way to the disk.
+    WipeBeforeRecord = "wipe-before-record",
+    /// The store does not compare versions of tickets.
+    TicketSpentTwice = "ticket-spent-twice",
+    /// The store says of every ticket that it is still good.
+    TicketExpiryIgnored = "ticket-expiry-ignored",
+    /// The store does not compare versions of devices.
+    LostUpdate = "lost-update",
+    /// The authority answers first and commits later.
+    CommitAfterAnswer = "commit-after-answer",
+    /// Some commits leave out an entry of the log.
+    EntryMissing = "entry-missing",
+    /// Numbers of revocation lists are counted in memory only.
+    CrlNumberReused = "crl-number-reused",
+    /// Superseded certificates do not reach the revocation list.
+    RevocationForgotten = "revocation-forgotten",
+    /// Clone alerts are dropped.
+    AlertSwallowed = "alert-swallowed",
+}
+
+/// There is no such bug.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownPlant(String);
+
+impl fmt::Display for UnknownPlant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known: Vec<_> = Plant::ALL.iter().map(|plant| plant.as_str()).collect();
+        write!(f, "there is no planted bug `{}`; there are {}", self.0, known.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownPlant {}
+
+impl fmt::Display for Plant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
