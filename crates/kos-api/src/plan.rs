@@ -13,7 +13,7 @@ pub struct ChangeQuery {
     pub dry_run: Option<bool>,
 }
 
-/// What a change would do. Everything that would refuse the change has been asked.
+/// What a change would do; without changes and effects, nothing. Everything that would refuse it has been asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -21,7 +21,7 @@ pub struct Plan {
     pub action: String,
     /// To what.
     pub object: Option<Party>,
-    /// What would be different afterwards; empty when it is so already.
+    /// What would be different about the object.
     pub changes: Vec<Change>,
     /// What else would follow, in sentences.
     pub effects: Vec<String>,

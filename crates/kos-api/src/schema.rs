@@ -51,7 +51,7 @@ text_schema! {
     GroupPath: "Labels joined by `/`, such as `berlin/line-2`.", |o| o.max_length(Some(128));
     Capability: "Something that a device offers.", |o| o.pattern(Some("^[a-z0-9][a-z0-9._-]{0,47}$"));
     Reason: "1 to 200 visible characters.", |o| o.max_length(Some(200));
-    Tag: "A mark on a device.", |o| o.pattern(Some("^[a-z0-9][a-z0-9._=:-]{0,63}$"));
+    Tag: "A mark on a device.", |o| o.pattern(Some("^[a-z0-9][a-z0-9._-]{0,47}$"));
     OperatorName: "Name of an operator.", |o| o.pattern(Some("^[a-z0-9][a-z0-9._-]{0,47}$"));
     Role: "What a device is for.", |o| words(kos_base::Role::ALL.iter().map(|w| w.as_str()), o);
     SecurityProfile: "Later is stricter.", |o| words(kos_base::SecurityProfile::ALL.iter().map(|w| w.as_str()), o);

@@ -20,7 +20,7 @@ impl core::error::Error for BadText {}
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reason(String);
 
-/// A mark on a device to find it again: 1 to 64 of `a-z 0-9 . _ = : -`, starting with a letter or digit.
+/// A mark on a device to find it again: 1 to 48 of `a-z 0-9 . _ -`, starting with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(String);
 
@@ -37,9 +37,7 @@ impl FromStr for OperatorName {
     type Err = BadText;
 
     fn from_str(s: &str) -> Result<Self, BadText> {
-        let alphabet = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
-        let starts = s.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-        if starts && s.len() <= 48 && s.bytes().all(alphabet) {
+        if is_label(s) {
             return Ok(Self(s.to_owned()));
         }
         Err(BadText("an operator's name (1 to 48 of a-z, 0-9, `.`, `_`, `-`)"))
@@ -64,13 +62,19 @@ impl FromStr for Tag {
     type Err = BadText;
 
     fn from_str(s: &str) -> Result<Self, BadText> {
-        let alphabet = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'=' | b':' | b'-');
-        let starts = s.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-        if starts && s.len() <= 64 && s.bytes().all(alphabet) {
-            return Ok(Self(s.to_owned()));
+        if is_label(s) {
+            Ok(Self(s.to_owned()))
+        } else {
+            Err(BadText("a tag (1 to 48 of a-z, 0-9, `.`, `_`, `-`)"))
         }
-        Err(BadText("a tag (1 to 64 of a-z, 0-9, `.`, `_`, `=`, `:`, `-`)"))
     }
+}
+
+/// 1 to 48 of `a-z 0-9 . _ -`, starting with a letter or digit.
+fn is_label(s: &str) -> bool {
+    let alphabet = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+    let starts = s.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    starts && s.len() <= 48 && s.bytes().all(alphabet)
 }
 
 macro_rules! checked {
@@ -136,8 +140,8 @@ mod tests {
         for bad in ["", " x", "a\nb", &"x".repeat(201)] {
             assert!(bad.parse::<Reason>().is_err(), "{bad:?}");
         }
-        assert!("rack=b4".parse::<Tag>().is_ok());
-        for bad in ["", "=x", "Rack", "a b", &"x".repeat(65)] {
+        assert!("rack.b4".parse::<Tag>().is_ok());
+        for bad in ["", ".x", "Rack", "a b", "a=b", &"x".repeat(49)] {
             assert!(bad.parse::<Tag>().is_err(), "{bad:?}");
         }
     }

@@ -1,7 +1,9 @@
 //! Records that tests store. Made from their encoded form, since only the enrolment machine makes new ones.
 
-use kos_base::{DeviceId, EntryId, KeyAlgorithm, PublicKey, Role, SecurityProfile, Timestamp};
-use kos_identity::registry::{Device, Revocation, RevocationReason, Ticket};
+use kos_base::{
+    AgreementKey, DeviceId, DeviceState, EntryId, KeyAlgorithm, PublicKey, Role, SecurityProfile, Timestamp,
+};
+use kos_identity::registry::{Credential, Device, Revocation, RevocationReason, Ticket};
 use minicbor::Encoder;
 
 /// 2026-11-20T10:20:00Z.
@@ -23,7 +25,9 @@ pub(crate) fn device_id(n: u8) -> DeviceId {
 pub(crate) fn device(n: u8) -> Device {
     let mut bytes = Vec::new();
     let mut e = Encoder::new(&mut bytes);
-    let put = |e: &mut Encoder<&mut Vec<u8>>, n: u8| drop(e.u8(n).unwrap());
+    let put = |e: &mut Encoder<&mut Vec<u8>>, n: u8| {
+        e.u8(n).unwrap();
+    };
     e.map(20).unwrap();
     put(&mut e, 0);
     e.str(device_id(n).as_ref()).unwrap();
@@ -66,6 +70,24 @@ pub(crate) fn device(n: u8) -> Device {
     e.bool(false).unwrap();
     bytes[0] = 0xa0 + 21;
     minicbor::decode(&bytes).unwrap()
+}
+
+/// A device in service, whose certificate is for `key(n + 100)`.
+pub(crate) fn member(n: u8) -> Device {
+    let mut device = device(n);
+    device.enter(NOW, DeviceState::Active, "confirmed").unwrap();
+    device.enrolled_at = Some(NOW);
+    device.issues = 1;
+    device.credential = Some(Credential {
+        issue: 1,
+        serial: vec![n; 16],
+        issuer: key(200).id(),
+        key: key(n + 100),
+        agreement: AgreementKey([n; 32]),
+        not_before: NOW,
+        not_after: NOW.plus(std::time::Duration::from_secs(14 * 24 * 3600)),
+    });
+    device
 }
 
 pub(crate) fn ticket(n: u8) -> Ticket {

@@ -16,9 +16,13 @@ struct Family {
     help: &'static str,
 }
 
-const BUILD: Family = Family { name: "kos_build_info", kind: "gauge", help: "1, with the version as a label." };
-const START: Family =
-    Family { name: "kos_start_time_seconds", kind: "gauge", help: "When the authority started, in Unix seconds." };
+const BUILD: Family =
+    Family { name: "kos_build_info", kind: "gauge", help: "1, with the version as a label." };
+const START: Family = Family {
+    name: "kos_start_time_seconds",
+    kind: "gauge",
+    help: "When the authority started, in Unix seconds.",
+};
 const DEVICES: Family = Family { name: "kos_devices", kind: "gauge", help: "Devices by recorded state." };
 const ONLINE: Family = Family {
     name: "kos_devices_online",
@@ -28,16 +32,18 @@ const ONLINE: Family = Family {
 const ENTRIES: Family =
     Family { name: "kos_log_entries_total", kind: "counter", help: "Entries of the audit log." };
 
+const LINKS: Family = Family { name: "kos_links_open", kind: "gauge", help: "Open KLP links." };
+
 /// All of them, for the reference page.
-const ALL: [&Family; 5] = [&BUILD, &START, &DEVICES, &ONLINE, &ENTRIES];
+const ALL: [&Family; 6] = [&BUILD, &START, &DEVICES, &ONLINE, &LINKS, &ENTRIES];
 
 impl Family {
     fn write(&self, page: &mut String, values: impl IntoIterator<Item = (String, u64)>) {
         let Self { name, kind, help } = self;
         // Writing to a String cannot fail.
-        drop(write!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        let _ = write!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
         for (labels, value) in values {
-            drop(writeln!(page, "{name}{labels} {value}"));
+            let _ = writeln!(page, "{name}{labels} {value}");
         }
     }
 }
@@ -55,6 +61,7 @@ pub(crate) async fn page(shared: &Shared, now: Timestamp) -> Result<String, Stor
     START.write(&mut page, one(shared.started_at.unix_s()));
     DEVICES.write(&mut page, DeviceState::ALL.iter().map(by_state));
     ONLINE.write(&mut page, one(shared.presence.count_online(now)));
+    LINKS.write(&mut page, one(u64::try_from(shared.links.len()).unwrap_or(u64::MAX)));
     ENTRIES.write(&mut page, one(shared.writer.progress().borrow().log_size));
     Ok(page)
 }
@@ -63,7 +70,8 @@ pub(crate) async fn page(shared: &Shared, now: Timestamp) -> Result<String, Stor
 pub fn reference() -> String {
     let mut page = "# Metrics\n\nServed at `/metrics` on the loopback port.\n\n| name | type | meaning |\n|---|---|---|\n".to_owned();
     for Family { name, kind, help } in ALL {
-        drop(writeln!(page, "| `{name}` | {kind} | {help} |"));
+        // As above.
+        let _ = writeln!(page, "| `{name}` | {kind} | {help} |");
     }
     page
 }

@@ -45,9 +45,8 @@ pub struct Presence {
 impl Presence {
     /// The table as it was written last; nobody counts as online until heard again.
     pub fn new(interval: Duration, written: Vec<Heartbeat>) -> Self {
-        let row = |last: Heartbeat| {
-            (last.device.clone(), Row { last, reports: Reports::NotNow, unwritten: false })
-        };
+        let row =
+            |last: Heartbeat| (last.device.clone(), Row { last, reports: Reports::NotNow, unwritten: false });
         Self { interval, rows: Mutex::new(written.into_iter().map(row).collect()) }
     }
 

@@ -106,8 +106,8 @@ impl Settings {
     }
 
     /// Time between heartbeats.
-    pub const fn heartbeat(&self) -> Duration {
-        Duration::from_secs(self.heartbeat_seconds as u64)
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_secs(u64::from(self.heartbeat_seconds))
     }
 }
 
@@ -116,9 +116,9 @@ fn refusal(path: &str, error: &serde_saphyr::Error) -> SettingsError {
     let path = path.to_owned();
     match error.without_snippet() {
         serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => {
-            let near = expected.iter().max_by(|a, b| {
-                strsim::jaro_winkler(a, field).total_cmp(&strsim::jaro_winkler(b, field))
-            });
+            let near = expected
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(a, field).total_cmp(&strsim::jaro_winkler(b, field)));
             let near = near.filter(|near| strsim::jaro_winkler(near, field) > 0.7);
             let key = kos_base::text::printable(field, 60);
             SettingsError::UnknownKey { path, line, key, near: near.map(|near| (*near).to_owned()) }
@@ -158,7 +158,10 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_refused_with_its_line() {
         for (text, says) in [
-            ("name: attic\nprot_base: 1\n", "`a.yaml`, line 2: unknown key `prot_base`, did you mean `port_base`?"),
+            (
+                "name: attic\nprot_base: 1\n",
+                "`a.yaml`, line 2: unknown key `prot_base`, did you mean `port_base`?",
+            ),
             ("zzz: 1\n", "`a.yaml`, line 1: unknown key `zzz`"),
             ("heartbeat_seconds: 1\n", "`a.yaml`, line 1: heartbeat_seconds is 1, 5 to 3600 are allowed"),
             ("name: Attic!\n", "line 1"),

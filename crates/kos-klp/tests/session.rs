@@ -12,7 +12,12 @@ use kos_klp::{
     frame::{Content, Frame, FrameError, Hop},
     freshness::{FreshnessError, GuardLimits, ReplayGuard},
     message::{Message, MessageType, Order},
-    proof::{ProofClass, Sealing, batch::BATCH_MESSAGES_MAX, link::LinkRole, solo::SoloDraft},
+    proof::{
+        ProofClass, Sealing,
+        batch::{BATCH_MESSAGES_MAX, RootMemory},
+        link::LinkRole,
+        solo::SoloDraft,
+    },
     session::{Incoming, Outgoing, ReceiveError, Received, SendError, receive_stored},
 };
 
@@ -132,12 +137,18 @@ fn a_relayed_message_reaches_its_recipient_alone_and_once() {
     assert!(encrypted.open_request(device.party.as_party()).is_err());
 
     let opened = authority.open(&encrypted).unwrap();
-    let mut guard = guard();
+    let (mut guard, mut roots) = (guard(), RootMemory::default());
     for outcome in [Ok(()), Err(ReceiveError::Freshness(FreshnessError::Replayed))] {
         let envelope = encrypted.opened(&opened).unwrap();
         assert_eq!(envelope.sealing(), Sealing::Encrypted);
-        let received =
-            receive_stored(NOW, authority.party.as_party(), envelope, &stranger.signer(), &mut guard);
+        let received = receive_stored(
+            NOW,
+            authority.party.as_party(),
+            envelope,
+            &stranger.signer(),
+            &mut guard,
+            &mut roots,
+        );
         assert_eq!(received.map(drop), outcome);
     }
 }

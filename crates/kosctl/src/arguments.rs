@@ -48,10 +48,10 @@ pub(crate) struct Global {
     /// Asks nothing; what needs an answer fails.
     #[arg(long, global = true)]
     pub(crate) no_input: bool,
-    /// The server: `unix:PATH` or `https://HOST:PORT` [env: KOS_SERVER].
+    /// The server: `unix:PATH` or `https://HOST:PORT` (or KOS_SERVER).
     #[arg(long, global = true, value_name = "SERVER")]
     pub(crate) server: Option<String>,
-    /// A saved server with its credentials; see `kosctl context` [env: KOS_CONTEXT].
+    /// A saved server with its credentials; see `kosctl context` (or KOS_CONTEXT).
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
     /// How long to wait for an answer: `500ms`, `30s`, `5m`.

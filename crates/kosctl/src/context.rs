@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    Fault, private,
+    Fault,
+    files::{self, Readers},
     server::{Credentials, Server},
 };
 
@@ -94,7 +95,7 @@ impl Contexts {
     pub(crate) fn current(&self) -> Result<Option<String>, Fault> {
         let Some(root) = &self.root else { return Ok(None) };
         let path = root.join(CURRENT);
-        match private::read(&path, FILE_BYTES_MAX) {
+        match files::read(&path, FILE_BYTES_MAX) {
             Ok(text) => {
                 let name = String::from_utf8_lossy(&text).trim().to_owned();
                 Ok(if name.is_empty() { None } else { Some(name) })
@@ -109,7 +110,7 @@ impl Contexts {
     /// Uses a context from now on.
     pub(crate) fn make_current(&self, name: &ContextName) -> Result<(), Fault> {
         self.folder(name)?;
-        private::write(&self.home()?.join(CURRENT), format!("{name}\n").as_bytes())
+        files::write(&self.home()?.join(CURRENT), format!("{name}\n").as_bytes(), Readers::Owner)
     }
 
     /// The server of a context and what lets us in.
@@ -154,7 +155,7 @@ impl Contexts {
     /// One context.
     pub(crate) fn show(&self, name: &ContextName) -> Result<Context, Fault> {
         let folder = self.folder(name)?;
-        let own = private::read(&folder.join(CERTIFICATES), FILE_BYTES_MAX).ok();
+        let own = files::read(&folder.join(CERTIFICATES), FILE_BYTES_MAX).ok();
         let own = own.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
         let own = own.and_then(|der| Certificate::parse(&der).ok());
         Ok(Context {
@@ -169,27 +170,27 @@ impl Contexts {
     /// Saves a server without credentials, or replaces the address of a context.
     pub(crate) fn save(&self, name: &ContextName, server: &Server) -> Result<(), Fault> {
         let folder = self.place(name)?;
-        private::create_folder(&folder)?;
+        files::create_folder(&folder, Readers::Owner)?;
         let settings = Settings { server: server.to_string() };
         let yaml = serde_saphyr::to_string(&settings).map_err(|e| Fault::Internal(e.to_string()))?;
-        private::write(&folder.join(SETTINGS), yaml.as_bytes())
+        files::write(&folder.join(SETTINGS), yaml.as_bytes(), Readers::Owner)
     }
 
     /// Saves the key of a context, before it has a certificate.
     pub(crate) fn save_key(&self, name: &ContextName, pem: &Zeroizing<String>) -> Result<(), Fault> {
-        private::write(&self.folder(name)?.join(KEY), pem.as_bytes())
+        files::write(&self.folder(name)?.join(KEY), pem.as_bytes(), Readers::Owner)
     }
 
     /// Saves the certificate of a context whose key is there.
     pub(crate) fn save_bundle(&self, name: &ContextName, bundle: &Bundle) -> Result<(), Fault> {
         let folder = self.folder(name)?;
-        private::write(&folder.join(ROOT), bundle.root.as_bytes())?;
-        private::write(&folder.join(CERTIFICATES), bundle.certificates.as_bytes())
+        files::write(&folder.join(ROOT), bundle.root.as_bytes(), Readers::Owner)?;
+        files::write(&folder.join(CERTIFICATES), bundle.certificates.as_bytes(), Readers::Owner)
     }
 
     /// The key of a context.
     pub(crate) fn key(&self, name: &ContextName) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        private::read(&self.folder(name)?.join(KEY), FILE_BYTES_MAX).map(Zeroizing::new)
+        files::read(&self.folder(name)?.join(KEY), FILE_BYTES_MAX).map(Zeroizing::new)
     }
 
     /// Forgets a context, its key included.
@@ -226,7 +227,7 @@ impl Contexts {
 
 fn settings(folder: &Path) -> Result<Server, Fault> {
     let path = folder.join(SETTINGS);
-    let text = private::read(&path, FILE_BYTES_MAX)?;
+    let text = files::read(&path, FILE_BYTES_MAX)?;
     let malformed = |reason: String| Fault::Malformed {
         path: path.clone(),
         reason: printable(&reason, 200),
@@ -244,9 +245,9 @@ fn credentials(folder: &Path, name: &ContextName) -> Result<Credentials, Fault> 
             fix: "kosctl context add NAME --bundle FILE",
         });
     }
-    let root = private::read(&folder.join(ROOT), FILE_BYTES_MAX)?;
-    let certificates = private::read(&folder.join(CERTIFICATES), FILE_BYTES_MAX)?;
-    let key = Zeroizing::new(private::read(&folder.join(KEY), FILE_BYTES_MAX)?);
+    let root = files::read(&folder.join(ROOT), FILE_BYTES_MAX)?;
+    let certificates = files::read(&folder.join(CERTIFICATES), FILE_BYTES_MAX)?;
+    let key = Zeroizing::new(files::read(&folder.join(KEY), FILE_BYTES_MAX)?);
     Credentials::from_pem(&root, &certificates, &key).map_err(|reason| Fault::Malformed {
         path: folder.to_owned(),
         reason: reason.to_owned(),

@@ -79,7 +79,7 @@ impl Session {
     /// Prints what a change would do.
     pub(crate) fn plan(&self, plan: &Plan) -> Result<Ending, Fault> {
         self.printer.item(plan)?;
-        Ok(Ending::judged(plan.changes.is_empty()))
+        Ok(Ending::judged(plan.changes.is_empty() && plan.effects.is_empty()))
     }
 
     /// Asks whether to go on; a dry run needs nobody's consent.

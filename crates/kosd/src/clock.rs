@@ -55,6 +55,13 @@ impl Clock {
         self.keeper().learn(told, since_boot());
     }
 
+    /// How far the system's clock is from the authority's, once the authority has told its time.
+    pub fn drift(&self) -> Option<Duration> {
+        let (now, source) = self.read();
+        let system = system_time();
+        (source == Source::Authority).then(|| now.since(system).max(system.since(now)))
+    }
+
     /// The same for the verifiers of TLS.
     pub fn source(&self) -> ClockSource {
         let clock = self.clone();
@@ -66,14 +73,16 @@ impl Clock {
     }
 
     fn read(&self) -> (Timestamp, Source) {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let system = Timestamp::default().plus(since_1970);
-        self.keeper().read(system, since_boot())
+        self.keeper().read(system_time(), since_boot())
     }
 
     fn keeper(&self) -> MutexGuard<'_, Timekeeper> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn system_time() -> Timestamp {
+    Timestamp::default().plus(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 /// Time since boot, with the time that the machine was suspended.
@@ -174,7 +183,10 @@ mod tests {
     fn the_clock_of_this_machine_moves_and_takes_the_authority_at_its_word() {
         let clock = Clock::start(None);
         assert!(clock.now() <= clock.now());
+        assert_eq!(clock.drift(), None);
         clock.learn(KNOWN);
+        let drift = system_time().since(KNOWN).max(KNOWN.since(system_time()));
+        assert!(clock.drift().unwrap().abs_diff(drift) < s(60));
         assert!(clock.now().since(KNOWN) < s(60));
         assert_eq!(clock.trust(), ClockTrust::Trusted);
         assert!(matches!(clock.source()(), chain::Clock::Trusted(now) if now >= KNOWN));

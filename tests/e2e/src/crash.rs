@@ -63,7 +63,7 @@ pub fn run(runs: u32) -> Result<Report> {
         report.lost = missing(&authority, &known)?;
         let verdict = authority.json(&["audit", "verify"])?;
         ensure!(verdict.pointer("/item/ok") == Some(&Value::Bool(true)), "run {run}: the log: {verdict}");
-        eprintln!("run {run}: {} lost", report.lost);
+        progress(run, report.lost);
         if report.lost > 0 {
             break;
         }
@@ -179,4 +179,9 @@ fn join(clients: Vec<thread::JoinHandle<()>>) -> Result<()> {
 /// When the kill comes, spread over the load by a fixed sequence.
 fn moment(run: u32) -> u64 {
     u64::from(run).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23) % LOAD_MS_MAX
+}
+
+#[expect(clippy::print_stderr, reason = "a long loop tells how far it is")]
+fn progress(run: u32, lost: usize) {
+    eprintln!("run {run}: {lost} lost");
 }

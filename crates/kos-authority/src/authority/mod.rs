@@ -214,6 +214,12 @@ impl Authority {
         self.home.socket()
     }
 
+    /// What its parts share, for tests of one part.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Serves until `stop` ends, then finishes what was begun and closes the store.
     ///
     /// # Errors

@@ -74,6 +74,7 @@ impl Links {
     }
 
     /// Whether there are none.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -145,8 +146,7 @@ mod tests {
     #[test]
     fn a_suspended_device_is_cut_and_another_change_only_tells_it() {
         let links = Arc::new(Links::default());
-        let mut device = fixtures::device(1);
-        device.enter(Timestamp::from_unix_s(5), DeviceState::Active, "test").ok();
+        let mut device = fixtures::member(1);
         let key = device.credential.as_ref().map(|c| c.key.id()).unwrap();
         let mut link = links.enter(device.id.clone(), key);
         links.device_changed(&device);

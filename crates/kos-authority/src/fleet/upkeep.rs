@@ -71,7 +71,8 @@ async fn record(shared: &Shared, now: Timestamp, mut changes: Vec<Change>) -> Re
 async fn empty_lobby(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
     for device in shared.store.lobby().await? {
         let waited = device.lobby.as_ref().is_some_and(|l| now.since(l.since) > Lobby::WAIT);
-        if !waited {
+        // Who has had a certificate is no stranger, and the records of what was issued need theirs.
+        if !waited || device.issues > 0 {
             continue;
         }
         let change = SystemChange::DeviceForgotten { device: device.id.clone() };
@@ -81,7 +82,8 @@ async fn empty_lobby(shared: &Shared, now: Timestamp) -> Result<(), StoreError> 
             actor: Actor::Authority,
             changes: vec![change.into()],
             writes: vec![forget],
-            system: Vec::new(), answer: None,
+            system: Vec::new(),
+            answer: None,
         };
         match shared.writer.commit(transaction).await {
             // Somebody let it in at the last moment.

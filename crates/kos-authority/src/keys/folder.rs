@@ -109,7 +109,8 @@ pub(super) fn read(folder: &Path) -> Result<Keys, KeysError> {
 fn pair(folder: &Path, name: &str) -> Result<(Arc<SigningKey>, Certificate), KeysError> {
     let key = key(folder, name)?;
     let path = folder.join(format!("{name}.crt"));
-    let der = unpem(CERTIFICATE_LABEL, &sound(&path)?).ok_or_else(|| damaged(&path, "not a PEM certificate"))?;
+    let der =
+        unpem(CERTIFICATE_LABEL, &sound(&path)?).ok_or_else(|| damaged(&path, "not a PEM certificate"))?;
     let certificate = Certificate::parse(&der).map_err(|e| damaged(&path, e.to_string()))?;
     if certificate.public_key() != key.public() {
         return Err(damaged(&path, "it is not the certificate of the key beside it"));

@@ -14,8 +14,8 @@ use kos_audit::{BootId, Checkpoint, Entry, LogKey, SealedEntry, SignedCheckpoint
 use kos_base::{Timestamp, key::SignatureForm};
 use kos_net::keys::SigningKey;
 
-pub use self::{proof::prove, publish::LogFiles};
 pub(crate) use self::tail::Tail;
+pub use self::{proof::prove, publish::LogFiles};
 use crate::store::StoreError;
 
 /// Signs entries and checkpoints.
@@ -43,8 +43,7 @@ impl LogSigner {
     }
 
     pub(crate) fn seal(&self, entry: &Entry) -> Result<SealedEntry, StoreError> {
-        let unsigned =
-            UnsignedEntry::new(entry, &self.key).map_err(|e| StoreError::Entry(e.to_string()))?;
+        let unsigned = UnsignedEntry::new(entry, &self.key).map_err(|e| StoreError::Entry(e.to_string()))?;
         let signature = self.sign(&unsigned.to_be_signed())?;
         Ok(unsigned.finish(signature))
     }

@@ -4,7 +4,10 @@
 //! seen. Files are written before the checkpoint that covers them, each through a rename, so that a reader never
 //! finds a checkpoint whose tiles are missing.
 
-use std::{fs, io, path::{Path, PathBuf}};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use kos_audit::tree::{Bundle, TILE_WIDTH, Tile};
 
@@ -49,7 +52,9 @@ impl LogFiles {
     pub fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
         let is_ours = path == CHECKPOINT || path.starts_with("tile/");
         let plain = |part: &str| {
-            !part.is_empty() && part != "p" && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
+            !part.is_empty()
+                && part != "p"
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
                 && part.trim_matches('.') == part
         };
         if !is_ours || path.len() > 200 || !path.split('/').all(plain) {

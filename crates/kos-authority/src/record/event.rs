@@ -120,9 +120,7 @@ fn registry_event(change: &registry::Change) -> Draft {
             device,
             json!({"issue": issue, "serial": hex(serial), "operationalKeyId": key, "notAfter": not_after}),
         ),
-        C::DeviceActive { device, issue } => {
-            about(EventType::DeviceActive, device, json!({"issue": issue}))
-        }
+        C::DeviceActive { device, issue } => about(EventType::DeviceActive, device, json!({"issue": issue})),
         C::CertificateRenewed { device, issue } => {
             about(EventType::CertificateRenewed, device, json!({"issue": issue}))
         }
@@ -146,14 +144,10 @@ fn registry_event(change: &registry::Change) -> Draft {
         }
         C::DeviceRenamed { device, to } => about(EventType::DeviceRenamed, device, json!({"to": to})),
         C::DeviceTagged { device, tags } => about(EventType::DeviceTagged, device, json!({"tags": tags})),
-        C::StateChanged { device, from, to, reason } => about(
-            state_event(*from, *to),
-            device,
-            json!({"from": from, "to": to, "reason": reason}),
-        ),
-        C::RecoveriesRaised { device, to } => {
-            about(EventType::RecoveriesRaised, device, json!({"to": to}))
+        C::StateChanged { device, from, to, reason } => {
+            about(state_event(*from, *to), device, json!({"from": from, "to": to, "reason": reason}))
         }
+        C::RecoveriesRaised { device, to } => about(EventType::RecoveriesRaised, device, json!({"to": to})),
         C::DecommissionOrdered { device, reason } => {
             about(EventType::DecommissionOrdered, device, json!({"reason": reason}))
         }
@@ -161,8 +155,7 @@ fn registry_event(change: &registry::Change) -> Draft {
             about(EventType::DeviceDecommissioned, device, json!({"wipe": wipe}))
         }
         C::BootloaderReported { device, locked, detail } => {
-            let event =
-                if *locked { EventType::BootloaderLocked } else { EventType::BootloaderLockFailed };
+            let event = if *locked { EventType::BootloaderLocked } else { EventType::BootloaderLockFailed };
             about(event, device, json!({"detail": detail}))
         }
         C::ImageAltered { device } => about(EventType::ImageAltered, device, json!({})),

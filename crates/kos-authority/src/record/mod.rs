@@ -34,7 +34,10 @@ impl From<SystemChange> for Change {
 
 /// One thing that happened to the authority itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are named after what they are, and each variant says what happened")]
+#[expect(
+    missing_docs,
+    reason = "the fields are named after what they are, and each variant says what happened"
+)]
 pub enum SystemChange {
     /// It made its keys and began its log.
     Created { root: KeyId, kid: KeyId, orders: KeyId },

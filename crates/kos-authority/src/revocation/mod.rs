@@ -44,7 +44,11 @@ impl Board {
     ///
     /// # Errors
     /// When the store cannot be read, or a list in it is not one that its CA signed.
-    pub async fn load(store: &Store, issuers: &[Certificate], now: Timestamp) -> Result<Arc<Self>, StoreError> {
+    pub async fn load(
+        store: &Store,
+        issuers: &[Certificate],
+        now: Timestamp,
+    ) -> Result<Arc<Self>, StoreError> {
         let mut state = State::default();
         let mut view = RevocationView::default();
         for record in store.revocations().await? {
@@ -92,7 +96,10 @@ impl Board {
                 match write {
                     Write::Revoke(record) => revoked.push(record.clone()),
                     Write::Release { issuer, serial } => released.push((*issuer, serial.clone())),
-                    Write::Device(_) | Write::ForgetDevice { .. } | Write::Ticket(_) | Write::Certificate { .. } => {}
+                    Write::Device(_)
+                    | Write::ForgetDevice { .. }
+                    | Write::Ticket(_)
+                    | Write::Certificate { .. } => {}
                 }
             }
             for write in &transaction.system {

@@ -17,9 +17,10 @@ use tokio::{
 };
 
 use super::{
-    Stopping, stopped,
+    Stopping,
     api::Origin,
     http::{Version, serve_connection},
+    stopped,
 };
 use crate::authority::{Home, StartError};
 
@@ -103,7 +104,8 @@ async fn handle(stream: UnixStream, router: Router, stopping: Stopping) {
     let origin = if peer.uid() == 0 || peer.uid() == own || is_member() {
         Origin::LocalAdmin(shown)
     } else {
-        Origin::LocalStranger(shown)
+        tracing::warn!(user = shown, "somebody who is not an administrator of this machine asks");
+        Origin::LocalStranger
     };
     serve_connection(stream, Version::Http1, router, origin, stopping).await;
 }

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
 use kos_identity::{
     certificate::{self, AuthorityGrant, IssuerClass, IssuerContext, Serial, Warrant},
     chain::{Anchors, Clock},
@@ -26,7 +27,6 @@ use kos_net::{
     keys::{self, SigningKey},
     tls::{Accepted, HandshakeError, Protocol, ServerTls, Trust},
 };
-use axum::Router;
 use rustls_pki_types::CertificateDer;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -69,7 +69,11 @@ impl Front {
     ///
     /// # Errors
     /// When there is no randomness or the epoch cannot be made durable.
-    pub(crate) fn new(shared: &Arc<Shared>, home: &Home, misuse: Arc<MisuseBook>) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        home: &Home,
+        misuse: Arc<MisuseBook>,
+    ) -> Result<Self, StartError> {
         let internal = |e: &dyn std::fmt::Display| StartError::Internal(e.to_string());
         let now = clock::now();
         let anchors = Anchors::roots(vec![shared.keys.root_certificate.clone()]);
@@ -197,7 +201,7 @@ fn certify(shared: &Shared, now: kos_base::Timestamp) -> Result<Certified, Start
     Ok((Arc::new(key), chain, certificate.not_after()))
 }
 
-fn context(shared: &Shared) -> Context {
+pub(super) fn context(shared: &Shared) -> Context {
     Context {
         name: shared.name.clone(),
         root: shared.keys.root_certificate.clone(),

@@ -23,7 +23,6 @@ const STREAMS_MAX: u32 = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     Http1,
-    #[expect(dead_code, reason = "spoken on the TLS port only")]
     Http2,
 }
 

@@ -24,8 +24,9 @@ use kos_net::accept::{Gate, Limits, serve as accept};
 use tokio::net::TcpListener;
 
 use super::{
-    Stopping, stopped,
+    Stopping,
     http::{Version, serve_connection},
+    stopped,
 };
 use crate::{authority::Shared, clock, keys::Keys, store::StoreError};
 
@@ -130,11 +131,13 @@ async fn ocsp_answer(shared: &Shared, request: &[u8], now: Timestamp) -> Respons
             Err(error) => return unavailable(&error),
         }
     }
-    let signed = ocsp::answer(&request, issuer, &standings, now).map_err(|e| e.to_string()).and_then(|unsigned| {
-        let signer = shared.keys.signer_of(issuer).ok_or("no key for this CA")?;
-        let signature = signer.sign(SignatureForm::Der, unsigned.to_be_signed()).map_err(|e| e.to_string())?;
-        unsigned.finish(&signature).map_err(|e| e.to_string())
-    });
+    let signed =
+        ocsp::answer(&request, issuer, &standings, now).map_err(|e| e.to_string()).and_then(|unsigned| {
+            let signer = shared.keys.signer_of(issuer).ok_or("no key for this CA")?;
+            let signature =
+                signer.sign(SignatureForm::Der, unsigned.to_be_signed()).map_err(|e| e.to_string())?;
+            unsigned.finish(&signature).map_err(|e| e.to_string())
+        });
     match signed {
         Ok(der) => ocsp_response(der),
         Err(why) => unavailable(&StoreError::Failed(why)),
@@ -150,9 +153,9 @@ async fn standing(
     if let Some(record) = shared.board.record(issuer.key_id(), serial) {
         return Ok(Standing::Revoked { at: record.at, reason: record.reason });
     }
-    let own = authorities(&shared.keys).into_iter().any(|ca| {
-        ca.serial() == serial && ca.issuer_key_id() == Some(issuer.key_id())
-    });
+    let own = authorities(&shared.keys)
+        .into_iter()
+        .any(|ca| ca.serial() == serial && ca.issuer_key_id() == Some(issuer.key_id()));
     let issued = own
         || shared.store.certificate(issuer.key_id(), &serial.to_bytes()).await?.is_some()
         || shared.store.operator_by_serial(issuer.key_id(), &serial.to_bytes()).await?.is_some();

@@ -7,8 +7,9 @@ use kos_net::accept::{Gate, Limits, serve as accept};
 use tokio::net::TcpListener;
 
 use super::{
-    Stopping, stopped,
+    Stopping,
     http::{Version, serve_connection},
+    stopped,
 };
 use crate::{authority::Shared, clock, metrics};
 

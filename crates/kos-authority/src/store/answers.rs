@@ -8,10 +8,8 @@ use super::{
     row::{Cell, Kind, Table, hex, integer, text},
 };
 
-const ANSWERS: Table = Table {
-    name: "answers",
-    columns: &[Kind::Text, Kind::Integer, Kind::Bytes, Kind::Integer, Kind::Bytes],
-};
+const ANSWERS: Table =
+    Table { name: "answers", columns: &[Kind::Text, Kind::Integer, Kind::Bytes, Kind::Integer, Kind::Bytes] };
 
 /// A SHA-256.
 pub type Digest = Sha256;
@@ -61,7 +59,7 @@ impl WriteHalf {
         let sql = "INSERT INTO answers (request, at, digest, status, body, mac) VALUES ($1, $2, $3, $4, $5, $6) \
                    ON CONFLICT DO NOTHING";
         let cells = vec![
-            text(hex(&answer.request)),
+            text(&hex(&answer.request)),
             integer(answer.at.unix_ms()),
             Cell::Bytes(answer.digest.to_vec()),
             integer(u64::from(answer.status)),
@@ -69,7 +67,7 @@ impl WriteHalf {
         ];
         match self.sealer.write(&mut self.connection, sql, &ANSWERS, cells).await? {
             1 => Ok(()),
-            _ => Err(StoreError::conflict(ANSWERS.name, hex(&answer.request))),
+            _ => Err(StoreError::conflict(ANSWERS.name, &hex(&answer.request))),
         }
     }
 }

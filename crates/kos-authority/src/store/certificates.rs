@@ -14,8 +14,7 @@ const CERTIFICATES: Table = Table {
     columns: &[Kind::Text, Kind::Text, Kind::Text, Kind::Integer, Kind::Bytes],
 };
 const REVOCATIONS: Table = Table { name: "revocations", columns: &[Kind::Text, Kind::Text, Kind::Bytes] };
-const CRLS: Table =
-    Table { name: "crls", columns: &[Kind::Text, Kind::Integer, Kind::Integer, Kind::Bytes] };
+const CRLS: Table = Table { name: "crls", columns: &[Kind::Text, Kind::Integer, Kind::Integer, Kind::Bytes] };
 
 /// A certificate that was issued to a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,15 +97,15 @@ impl WriteHalf {
         let sql = "INSERT INTO certificates (issuer, serial, device, issue, der, mac) \
                    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
         let cells = vec![
-            text(issuer),
-            text(hex(serial)),
+            text(&issuer),
+            text(&hex(serial)),
             text(device),
             integer(u64::from(issue)),
             Cell::Bytes(der.to_vec()),
         ];
         match self.sealer.write(&mut self.connection, sql, &CERTIFICATES, cells).await? {
             1 => Ok(()),
-            _ => Err(StoreError::conflict(CERTIFICATES.name, hex(serial))),
+            _ => Err(StoreError::conflict(CERTIFICATES.name, &hex(serial))),
         }
     }
 
@@ -115,13 +114,13 @@ impl WriteHalf {
         let held = self.held_revocation(revocation.issuer, &revocation.serial).await?;
         let is_final = held.is_some_and(|held| held.reason != RevocationReason::Hold);
         if is_final && revocation.reason == RevocationReason::Hold {
-            return Err(StoreError::conflict(REVOCATIONS.name, hex(&revocation.serial)));
+            return Err(StoreError::conflict(REVOCATIONS.name, &hex(&revocation.serial)));
         }
         let sql = "INSERT INTO revocations (issuer, serial, body, mac) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (issuer, serial) DO UPDATE SET body = excluded.body, mac = excluded.mac";
         let cells = vec![
-            text(revocation.issuer),
-            text(hex(&revocation.serial)),
+            text(&revocation.issuer),
+            text(&hex(&revocation.serial)),
             Cell::Bytes(kos_base::cbor::encode(revocation)),
         ];
         self.sealer.write(&mut self.connection, sql, &REVOCATIONS, cells).await?;
@@ -132,7 +131,7 @@ impl WriteHalf {
     pub(super) async fn release(&mut self, issuer: KeyId, serial: &[u8]) -> Result<(), StoreError> {
         let held = self.held_revocation(issuer, serial).await?;
         if held.is_none_or(|held| held.reason != RevocationReason::Hold) {
-            return Err(StoreError::conflict(REVOCATIONS.name, hex(serial)));
+            return Err(StoreError::conflict(REVOCATIONS.name, &hex(serial)));
         }
         sqlx::query("DELETE FROM revocations WHERE issuer = $1 AND serial = $2")
             .bind(issuer.to_string())
@@ -160,13 +159,13 @@ impl WriteHalf {
         let row = query.fetch_optional(&mut self.connection).await?;
         let held = row.map(|row| crl(&self.sealer, &row)).transpose()?;
         if held.is_some_and(|held| held.number >= list.number) {
-            return Err(StoreError::conflict(CRLS.name, list.issuer));
+            return Err(StoreError::conflict(CRLS.name, &list.issuer));
         }
         let sql = "INSERT INTO crls (issuer, number, next_update, der, mac) VALUES ($1, $2, $3, $4, $5) \
                    ON CONFLICT (issuer) DO UPDATE SET number = excluded.number, \
                    next_update = excluded.next_update, der = excluded.der, mac = excluded.mac";
         let cells = vec![
-            text(list.issuer),
+            text(&list.issuer),
             integer(list.number),
             integer(list.next_update.unix_ms()),
             Cell::Bytes(list.der.clone()),

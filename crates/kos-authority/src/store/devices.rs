@@ -103,7 +103,9 @@ impl Store {
         sql.push_bind(query.after.as_ref().map(ToString::to_string).unwrap_or_default());
         if !query.states.is_empty() {
             let mut states = sql.push(" AND state IN (").separated(", ");
-            query.states.iter().for_each(|state| drop(states.push_bind(state.as_str())));
+            for state in &query.states {
+                states.push_bind(state.as_str());
+            }
             states.push_unseparated(")");
         }
         if let Some(role) = query.role {
@@ -138,7 +140,9 @@ impl Store {
         }
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
-            found.push(self.device(&id).await?.ok_or_else(|| StoreError::damaged(FACTS.name, id.to_string()))?);
+            found.push(
+                self.device(&id).await?.ok_or_else(|| StoreError::damaged(FACTS.name, id.to_string()))?,
+            );
         }
         Ok(found)
     }
@@ -192,9 +196,12 @@ impl WriteHalf {
     pub(super) async fn forget_device(&mut self, id: &DeviceId, version: u64) -> Result<(), StoreError> {
         let held = self.held_device(id).await?;
         if held.as_ref().is_none_or(|held| held.version != version) {
-            return Err(StoreError::conflict(DEVICES.name, id));
+            return Err(StoreError::conflict(DEVICES.name, &id));
         }
-        sqlx::query("DELETE FROM devices WHERE id = $1").bind(id.to_string()).execute(&mut self.connection).await?;
+        sqlx::query("DELETE FROM devices WHERE id = $1")
+            .bind(id.to_string())
+            .execute(&mut self.connection)
+            .await?;
         let facts = held.as_ref().map(facts).unwrap_or_default();
         self.drop_facts(id, facts.iter()).await
     }
@@ -253,11 +260,11 @@ fn cells(device: &Device) -> Vec<Cell> {
     vec![
         text(&device.id),
         integer(device.version),
-        text(device.identity_key.id()),
-        text(device.state()),
-        text(device.role),
+        text(&device.identity_key.id()),
+        text(&device.state()),
+        text(&device.role),
         optional(device.group.as_ref()),
-        text(device.channel),
+        text(&device.channel),
         optional(device.lobby.as_ref().map(|lobby| &lobby.source)),
         Cell::Bytes(kos_base::cbor::encode(device)),
     ]

@@ -82,7 +82,7 @@ impl StoreError {
         Self::Damaged { table, row: kos_base::text::printable(&row.into(), 100) }
     }
 
-    pub(super) fn conflict(table: &'static str, row: impl ToString) -> Self {
+    pub(super) fn conflict(table: &'static str, row: &(impl ToString + ?Sized)) -> Self {
         Self::Conflict { table, row: row.to_string() }
     }
 }
@@ -105,7 +105,7 @@ impl From<sqlx::Error> for StoreError {
         match (primary, &error) {
             (Some(sqlite::FULL), _) => Self::Full,
             (Some(sqlite::CORRUPT | sqlite::NOT_A_DATABASE), _) => Self::damaged("file", error.to_string()),
-            (Some(sqlite::CONSTRAINT), _) => Self::conflict("file", error),
+            (Some(sqlite::CONSTRAINT), _) => Self::conflict("file", &error),
             (_, sqlx::Error::ColumnDecode { index, .. }) => Self::damaged("file", format!("column {index}")),
             _ => Self::Failed(error.to_string()),
         }

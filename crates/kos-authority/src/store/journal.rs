@@ -105,9 +105,11 @@ impl Store {
             "SELECT position, id, at, event, actor, target, leaf, mac FROM entries WHERE position >= ",
         );
         sql.push_bind(number(query.from));
-        for (column, value) in
-            [(" AND event = ", &query.event), (" AND actor = ", &query.actor), (" AND target = ", &query.target)]
-        {
+        for (column, value) in [
+            (" AND event = ", &query.event),
+            (" AND actor = ", &query.actor),
+            (" AND target = ", &query.target),
+        ] {
             if let Some(value) = value {
                 sql.push(column).push_bind(value.clone());
             }
@@ -169,7 +171,7 @@ impl WriteHalf {
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         let cells = vec![
             integer(entry.position),
-            text(entry.id),
+            text(&entry.id),
             integer(entry.at.unix_ms()),
             text(&entry.event),
             text(&entry.actor),
@@ -183,11 +185,8 @@ impl WriteHalf {
     pub(crate) async fn put_tile(&mut self, tile: &Tile) -> Result<(), StoreError> {
         let sql = "INSERT INTO tiles (level, number, hashes, mac) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes, mac = excluded.mac";
-        let cells = vec![
-            integer(u64::from(tile.level)),
-            integer(tile.number),
-            Cell::Bytes(tile.hashes.clone()),
-        ];
+        let cells =
+            vec![integer(u64::from(tile.level)), integer(tile.number), Cell::Bytes(tile.hashes.clone())];
         self.sealer.write(&mut self.connection, sql, &TILES, cells).await?;
         Ok(())
     }

@@ -31,7 +31,7 @@ use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path};
 use kos_base::Secret;
 use kos_identity::registry::Write;
 use sqlx::{
-    Connection as _, ConnectOptions as _, SqliteConnection, SqlitePool,
+    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -80,7 +80,8 @@ const BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 /// *Cost*: reads the whole file once.
 pub async fn open(path: &Path, key: &Secret<32>) -> Result<(Store, WriteHalf), StoreError> {
     let sealer = Sealer::new(key);
-    let failed = |e: std::io::Error| StoreError::Open { path: path.display().to_string(), detail: e.to_string() };
+    let failed =
+        |e: std::io::Error| StoreError::Open { path: path.display().to_string(), detail: e.to_string() };
     // Made here so that nobody else can read it from the first byte on; SQLite gives its side files the same mode.
     fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(failed)?;
 

@@ -7,12 +7,14 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{
     Store, StoreError, WriteHalf,
-    row::{Cell, Kind, Sealer, Table, hex, integer, text},
+    row::{Cell, Kind, Sealer, Table, hex, integer, optional, text},
 };
 
-const OPERATORS: Table =
-    Table { name: "operators", columns: &[Kind::Text, Kind::Integer, Kind::Text, Kind::Text, Kind::Bytes] };
-const BODY: usize = 4;
+const OPERATORS: Table = Table {
+    name: "operators",
+    columns: &[Kind::Text, Kind::Integer, Kind::Text, Kind::Text, Kind::OptionalText, Kind::Bytes],
+};
+const BODY: usize = 5;
 
 /// An operator and the certificate by which they are known.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -83,15 +85,23 @@ mod role {
 impl Store {
     /// The operator with this id.
     pub async fn operator(&self, id: EntryId) -> Result<Option<Operator>, StoreError> {
-        let sql = "SELECT id, version, key, serial, body, mac FROM operators WHERE id = $1";
+        let sql = "SELECT id, version, key, serial, active_name, body, mac FROM operators WHERE id = $1";
         let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(&self.reads).await?;
         row.map(|row| read(&self.sealer, &row)).transpose()
     }
 
     /// The operator whose certificate is for this key.
     pub async fn operator_by_key(&self, key: KeyId) -> Result<Option<Operator>, StoreError> {
-        let sql = "SELECT id, version, key, serial, body, mac FROM operators WHERE key = $1";
+        let sql = "SELECT id, version, key, serial, active_name, body, mac FROM operators WHERE key = $1";
         let row = sqlx::query(sql).bind(key.to_string()).fetch_optional(&self.reads).await?;
+        row.map(|row| read(&self.sealer, &row)).transpose()
+    }
+
+    /// The operator of this name who was not removed.
+    pub async fn active_operator(&self, name: &str) -> Result<Option<Operator>, StoreError> {
+        let sql =
+            "SELECT id, version, key, serial, active_name, body, mac FROM operators WHERE active_name = $1";
+        let row = sqlx::query(sql).bind(name).fetch_optional(&self.reads).await?;
         row.map(|row| read(&self.sealer, &row)).transpose()
     }
 
@@ -101,7 +111,7 @@ impl Store {
         issuer: KeyId,
         serial: &[u8],
     ) -> Result<Option<Operator>, StoreError> {
-        let sql = "SELECT id, version, key, serial, body, mac FROM operators WHERE serial = $1";
+        let sql = "SELECT id, version, key, serial, active_name, body, mac FROM operators WHERE serial = $1";
         let row = sqlx::query(sql).bind(hex(serial)).fetch_optional(&self.reads).await?;
         let found = row.map(|row| read(&self.sealer, &row)).transpose()?;
         Ok(found.filter(|operator| operator.issuer == issuer))
@@ -109,7 +119,7 @@ impl Store {
 
     /// At most `limit` operators whose id comes after `after`, by id.
     pub async fn operators(&self, after: Option<EntryId>, limit: u32) -> Result<Vec<Operator>, StoreError> {
-        let sql = "SELECT id, version, key, serial, body, mac FROM operators WHERE id > $1 ORDER BY id LIMIT $2";
+        let sql = "SELECT id, version, key, serial, active_name, body, mac FROM operators WHERE id > $1 ORDER BY id LIMIT $2";
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let rows = sqlx::query(sql).bind(after).bind(i64::from(limit)).fetch_all(&self.reads).await?;
         rows.iter().map(|row| read(&self.sealer, row)).collect()
@@ -118,27 +128,29 @@ impl Store {
 
 impl WriteHalf {
     pub(crate) async fn put_operator(&mut self, operator: &Operator) -> Result<(), StoreError> {
-        let conflict = || StoreError::conflict(OPERATORS.name, operator.id);
+        let conflict = || StoreError::conflict(OPERATORS.name, &operator.id);
         let cells = vec![
-            text(operator.id),
+            text(&operator.id),
             integer(operator.version),
-            text(operator.key),
-            text(hex(&operator.serial)),
+            text(&operator.key),
+            text(&hex(&operator.serial)),
+            optional(Some(&operator.name).filter(|_| !operator.removed)),
             Cell::Bytes(kos_base::cbor::encode(operator)),
         ];
         if operator.version == 1 {
-            let sql = "INSERT INTO operators (id, version, key, serial, body, mac) VALUES ($1, $2, $3, $4, $5, $6) \
+            let sql = "INSERT INTO operators (id, version, key, serial, active_name, body, mac) VALUES ($1, $2, $3, $4, $5, $6, $7) \
                        ON CONFLICT DO NOTHING";
             let written = self.sealer.write(&mut self.connection, sql, &OPERATORS, cells).await?;
             return if written == 1 { Ok(()) } else { Err(conflict()) };
         }
-        let sql = "SELECT id, version, key, serial, body, mac FROM operators WHERE id = $1";
+        let sql = "SELECT id, version, key, serial, active_name, body, mac FROM operators WHERE id = $1";
         let query = sqlx::query(sql).bind(operator.id.to_string());
         let row = query.fetch_optional(&mut self.connection).await?.ok_or_else(conflict)?;
         if read(&self.sealer, &row)?.version.checked_add(1) != Some(operator.version) {
             return Err(conflict());
         }
-        let sql = "UPDATE operators SET version = $2, key = $3, serial = $4, body = $5, mac = $6 WHERE id = $1";
+        let sql = "UPDATE operators SET version = $2, key = $3, serial = $4, active_name = $5, body = $6, mac = $7 \
+                   WHERE id = $1";
         self.sealer.write(&mut self.connection, sql, &OPERATORS, cells).await?;
         Ok(())
     }

@@ -198,13 +198,13 @@ pub(super) fn integer(number: u64) -> Cell {
 }
 
 /// A value in its text form.
-pub(super) fn text(value: impl ToString) -> Cell {
+pub(super) fn text(value: &(impl ToString + ?Sized)) -> Cell {
     Cell::Text(value.to_string())
 }
 
 /// A value in its text form, or nothing.
 pub(super) fn optional(value: Option<impl ToString>) -> Cell {
-    value.map_or(Cell::Absent, text)
+    value.map_or(Cell::Absent, |value| text(&value))
 }
 
 /// Bytes as they are written in columns that are looked up.

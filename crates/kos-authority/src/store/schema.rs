@@ -5,8 +5,8 @@
 //!
 //! The dialect is what SQLite and PostgreSQL share: TEXT, BIGINT, bytes, `ON CONFLICT .. RETURNING`, `$1`.
 
-use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 
 use super::StoreError;
 

@@ -38,8 +38,13 @@ async fn fill(writer: &mut WriteHalf) {
         writer.write(&Write::Device(Box::new(device(n)))).await.unwrap();
         writer.write(&Write::Ticket(Box::new(ticket(n)))).await.unwrap();
         let der = vec![n; 300];
-        let certificate =
-            Write::Certificate { serial: vec![n], issuer: key(200).id(), device: device_id(n), issue: 1, der };
+        let certificate = Write::Certificate {
+            serial: vec![n],
+            issuer: key(200).id(),
+            device: device_id(n),
+            issue: 1,
+            der,
+        };
         writer.write(&certificate).await.unwrap();
         writer.write(&Write::Revoke(revocation(n, RevocationReason::Hold))).await.unwrap();
         let heartbeat = Heartbeat { device: device_id(n), at: NOW, body: vec![n; 40] };
@@ -149,7 +154,7 @@ async fn a_flipped_bit_is_named_or_changes_no_answer() {
     fill(&mut writer).await;
     let before = answers(&store).await.unwrap();
     close(store, writer).await;
-    let sound = std::fs::read(folder.path()).unwrap();
+    let sound = fs::read(folder.path()).unwrap();
 
     let mut seed = 0x243f_6a88_85a3_08d3_u64;
     let used: Vec<usize> = (0..sound.len()).filter(|at| sound[*at] != 0).collect();
@@ -160,9 +165,9 @@ async fn a_flipped_bit_is_named_or_changes_no_answer() {
         let byte = if round % 2 == 0 { drawn % sound.len() } else { used[drawn % used.len()] };
         let mut damaged = sound.clone();
         damaged[byte] ^= 1 << (seed >> 61);
-        std::fs::write(folder.path(), &damaged).unwrap();
+        fs::write(folder.path(), &damaged).unwrap();
         for side in ["store.db-wal", "store.db-shm"] {
-            drop(std::fs::remove_file(folder.folder.path().join(side)));
+            drop(fs::remove_file(folder.folder.path().join(side)));
         }
         let outcome = match folder.open().await {
             Ok((store, writer)) => {
@@ -193,7 +198,10 @@ async fn a_row_that_was_changed_by_another_program_is_an_error_with_its_name() {
         ("UPDATE devices SET state = 'active'", "devices"),
         ("UPDATE tickets SET version = 7", "tickets"),
         ("UPDATE settings SET value = 'cellar'", "settings"),
-        ("UPDATE facts SET fact = 'serial S2', device = 'kdev-0000000000000001' WHERE fact = 'serial S2'", "facts"),
+        (
+            "UPDATE facts SET fact = 'serial S2', device = 'kdev-0000000000000001' WHERE fact = 'serial S2'",
+            "facts",
+        ),
     ] {
         sqlx::query(sql).execute(&mut writer.connection).await.unwrap();
         let found = match table {
@@ -242,8 +250,13 @@ async fn a_record_that_does_not_succeed_the_one_held_is_a_conflict() {
     same_key.identity_key = key(1);
     let mut spent = ticket(1);
     spent.version = 3;
-    let certificate =
-        Write::Certificate { serial: vec![1], issuer: key(200).id(), device: device_id(2), issue: 2, der: vec![1] };
+    let certificate = Write::Certificate {
+        serial: vec![1],
+        issuer: key(200).id(),
+        device: device_id(2),
+        issue: 2,
+        der: vec![1],
+    };
     for write in [
         Write::Device(Box::new(device(1))),
         Write::Device(Box::new(skipped)),
@@ -337,5 +350,6 @@ fn lobby(source: &str) -> Lobby {
         lookalikes: Vec::new(),
         approved: false,
         profile: kos_base::SecurityProfile::Sec0,
+        nonce: [0; 32].into(),
     }
 }

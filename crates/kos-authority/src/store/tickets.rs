@@ -13,8 +13,7 @@ const TICKETS: Table = Table { name: "tickets", columns: &[Kind::Text, Kind::Int
 const BODY: usize = 2;
 
 /// Who came in with which ticket; the number is that of the use, from 1.
-const ADMISSIONS: Table =
-    Table { name: "admissions", columns: &[Kind::Text, Kind::Text, Kind::Integer] };
+const ADMISSIONS: Table = Table { name: "admissions", columns: &[Kind::Text, Kind::Text, Kind::Integer] };
 
 impl Store {
     /// The ticket with this id.
@@ -35,19 +34,22 @@ impl Store {
 
     /// At most `limit` devices that came in with this ticket, in order.
     pub async fn admitted_by(&self, id: EntryId, limit: u32) -> Result<Vec<DeviceId>, StoreError> {
-        let sql = "SELECT ticket, device, number, mac FROM admissions WHERE ticket = $1 ORDER BY number LIMIT $2";
-        let rows = sqlx::query(sql).bind(id.to_string()).bind(i64::from(limit)).fetch_all(&self.reads).await?;
+        let sql =
+            "SELECT ticket, device, number, mac FROM admissions WHERE ticket = $1 ORDER BY number LIMIT $2";
+        let rows =
+            sqlx::query(sql).bind(id.to_string()).bind(i64::from(limit)).fetch_all(&self.reads).await?;
         rows.iter().map(|row| self.sealer.read(&ADMISSIONS, row)?.parsed(1)).collect()
     }
 }
 
 impl WriteHalf {
     pub(super) async fn put_ticket(&mut self, ticket: &Ticket) -> Result<(), StoreError> {
-        let conflict = || StoreError::conflict(TICKETS.name, ticket.id);
+        let conflict = || StoreError::conflict(TICKETS.name, &ticket.id);
         let cells =
-            vec![text(ticket.id), integer(ticket.version), Cell::Bytes(kos_base::cbor::encode(ticket))];
+            vec![text(&ticket.id), integer(ticket.version), Cell::Bytes(kos_base::cbor::encode(ticket))];
         if ticket.version == 1 {
-            let sql = "INSERT INTO tickets (id, version, body, mac) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+            let sql =
+                "INSERT INTO tickets (id, version, body, mac) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
             let written = self.sealer.write(&mut self.connection, sql, &TICKETS, cells).await?;
             return if written == 1 { Ok(()) } else { Err(conflict()) };
         }
@@ -62,7 +64,7 @@ impl WriteHalf {
         match &ticket.last_device {
             Some(device) if ticket.uses > held.uses => {
                 let sql = "INSERT INTO admissions (ticket, device, number, mac) VALUES ($1, $2, $3, $4)";
-                let cells = vec![text(ticket.id), text(device), integer(u64::from(ticket.uses))];
+                let cells = vec![text(&ticket.id), text(device), integer(u64::from(ticket.uses))];
                 self.sealer.write(&mut self.connection, sql, &ADMISSIONS, cells).await?;
                 Ok(())
             }

@@ -88,7 +88,9 @@ impl Scribe {
                 match actor {
                     Actor::Operator(_) => EntryActor::Operator(sealed),
                     Actor::LocalUser(_) => EntryActor::LocalUser(sealed),
-                    Actor::Authority | Actor::Device(_) | Actor::Unknown(_) => EntryActor::Unknown(Some(sealed)),
+                    Actor::Authority | Actor::Device(_) | Actor::Unknown(_) => {
+                        EntryActor::Unknown(Some(sealed))
+                    }
                 }
             }
             None => match actor {
@@ -96,7 +98,8 @@ impl Scribe {
                 _ => EntryActor::Authority(self.authority.clone()),
             },
         };
-        let label = |text: String| text.parse().map_err(|_| StoreError::Entry(format!("`{text}` is not an id")));
+        let label =
+            |text: String| text.parse().map_err(|_| StoreError::Entry(format!("`{text}` is not an id")));
         let target = match about {
             About::Nothing => None,
             About::Authority => Some(Target::Authority(self.authority.clone())),
@@ -159,11 +162,7 @@ impl Scribe {
         Personal::seal(&text, &key, draw()?, entry, place).map_err(|e| StoreError::Entry(e.to_string()))
     }
 
-    async fn key_of(
-        &mut self,
-        half: &mut WriteHalf,
-        person: &Person,
-    ) -> Result<Arc<SubjectKey>, StoreError> {
+    async fn key_of(&mut self, half: &mut WriteHalf, person: &Person) -> Result<Arc<SubjectKey>, StoreError> {
         let name = person.subject();
         if let Some(key) = self.keys.get(&name) {
             return Ok(Arc::clone(key));
@@ -171,8 +170,7 @@ impl Scribe {
         let key = match half.subject_of(&name).await? {
             Some(held) => SubjectKey::new(held.secret),
             None => {
-                let secret: Secret<32> =
-                    entropy::secret().map_err(|e| StoreError::Failed(e.to_string()))?;
+                let secret: Secret<32> = entropy::secret().map_err(|e| StoreError::Failed(e.to_string()))?;
                 let key = SubjectKey::new(Secret::new(*secret.expose()));
                 let subject = Subject { id: key.subject().to_string(), person: name.clone(), secret };
                 half.add_subject(&subject).await?;

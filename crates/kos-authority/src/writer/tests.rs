@@ -72,7 +72,14 @@ impl Open {
 }
 
 fn transaction(changes: Vec<Change>, writes: Vec<Write>) -> Transaction {
-    Transaction { at: NOW, actor: Actor::LocalUser("root".to_owned()), changes, writes, system: Vec::new(), answer: None }
+    Transaction {
+        at: NOW,
+        actor: Actor::LocalUser("root".to_owned()),
+        changes,
+        writes,
+        system: Vec::new(),
+        answer: None,
+    }
 }
 
 fn waiting(n: u8) -> Transaction {
@@ -235,11 +242,26 @@ async fn the_published_log_is_the_one_in_the_store_and_nothing_else_is_served() 
     assert_eq!(files.publish(&open.store, published).await.unwrap(), 300);
     let checkpoint = files.checkpoint().unwrap().unwrap();
     assert_eq!(checkpoint, open.store.log_state().await.unwrap().unwrap().checkpoint);
-    for path in ["checkpoint", "tile/0/000", "tile/0/001.p/44", "tile/entries/000", "tile/entries/001.p/44", "tile/1/000.p/1"]
-    {
+    for path in [
+        "checkpoint",
+        "tile/0/000",
+        "tile/0/001.p/44",
+        "tile/entries/000",
+        "tile/entries/001.p/44",
+        "tile/1/000.p/1",
+    ] {
         assert!(files.read(path).unwrap().is_some(), "{path}");
     }
-    for path in ["tile/0/000.p/98", "", "tile", "tile/..", "../store.db", "tile/../../store.db", "/etc/passwd", "tile/0//000"] {
+    for path in [
+        "tile/0/000.p/98",
+        "",
+        "tile",
+        "tile/..",
+        "../store.db",
+        "tile/../../store.db",
+        "/etc/passwd",
+        "tile/0//000",
+    ] {
         assert!(files.read(path).unwrap().is_none(), "{path}");
     }
     let bundle = files.read("tile/entries/000").unwrap().unwrap();
@@ -283,7 +305,8 @@ async fn a_log_that_differs_from_what_was_signed_or_published_is_not_extended() 
 async fn measured_values_are_kept_without_an_entry() {
     let bench = Bench::new();
     let open = bench.open().await.unwrap();
-    let beats = |byte| (1..=3).map(|n| Heartbeat { device: device_id(n), at: NOW, body: vec![byte] }).collect();
+    let beats =
+        |byte| (1..=3).map(|n| Heartbeat { device: device_id(n), at: NOW, body: vec![byte] }).collect();
     open.writer.keep_heartbeats(beats(1)).await.unwrap();
     open.writer.keep_heartbeats(beats(2)).await.unwrap();
     let kept = open.store.heartbeats().await.unwrap();

@@ -39,6 +39,20 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// All of them, by number.
+    pub const ALL: [Self; 10] = [
+        Self::Other,
+        Self::Usage,
+        Self::NotFound,
+        Self::NotSignedIn,
+        Self::Refused,
+        Self::Conflict,
+        Self::Unreachable,
+        Self::Trust,
+        Self::Partly,
+        Self::CheckFailed,
+    ];
+
     /// The process's exit code.
     pub const fn code(self) -> u8 {
         match self {

@@ -69,6 +69,8 @@ pub struct VerifiedPeer {
     certificate: Certificate,
     identity: PeerIdentity,
     issuer: KeyId,
+    /// Only of a server: whoever accepts connections has many peers and its own issuing CAs.
+    issuing_ca: Option<Box<Certificate>>,
     root: Certificate,
     revocation: Status,
 }
@@ -173,6 +175,7 @@ pub fn verify<C: AsRef<[u8]>>(
         certificate: path.peer.clone(),
         identity,
         issuer: path.issuer.key_id(),
+        issuing_ca: (usage == Usage::Server).then(|| Box::new(path.issuer.clone())),
         root: path.root.clone(),
         revocation,
     })
@@ -395,6 +398,11 @@ impl VerifiedPeer {
     /// Id of its issuing CA's key.
     pub const fn issuer(&self) -> KeyId {
         self.issuer
+    }
+
+    /// Its issuing CA, if it is a server: revocation lists of that CA are checked against it.
+    pub fn issuing_ca(&self) -> Option<&Certificate> {
+        self.issuing_ca.as_deref()
     }
 
     /// The root that it leads to.

@@ -96,7 +96,7 @@ pub struct Device {
     /// The decommissioned record of the same hardware.
     #[n(25)]
     pub successor_of: Option<DeviceId>,
-    /// Present while a device waits for approval.
+    /// Present while a device waits for approval, and from then on until it has confirmed its certificate.
     #[n(26)]
     pub lobby: Option<Lobby>,
     /// Present from the order to wipe until its receipt.
@@ -392,6 +392,11 @@ impl Device {
             return Err(StateError::Downgrade { from: self.profile, to });
         }
         Ok(())
+    }
+
+    /// Whether it waits and somebody has let it in.
+    pub(crate) fn is_approved(&self) -> bool {
+        self.lobby.as_ref().is_some_and(|lobby| lobby.approved)
     }
 
     /// The record with the version that makes it the successor of what the store holds.

@@ -166,6 +166,10 @@ impl Operation {
                 next.regenerate = true;
                 vec![Change::RegenerateOrdered { device: id }]
             }
+            Self::Suspend { .. } if next.banned => {
+                // What a ban revoked is revoked for good, and a hold could not follow.
+                return Err(OperateError::Forbidden { state: before, verb: "suspended while it is banned" });
+            }
             Self::Suspend { reason } => {
                 next.enter(now, DeviceState::Suspended, &reason)?;
                 let mut changes = vec![changed(&next, before, &reason)];

@@ -7,7 +7,7 @@
 //! Read only the body of a [`crate::session::Received`] message. Errors: the sender is authentic and broken, or newer
 //! than this version: answer with the code.
 //!
-//! Source: `docs/spec/klp.md` KLP-45 to KLP-51; `tests/vectors/klp/bodies`; fuzz target `klp_frame`.
+//! Source: `docs/spec/klp.md` KLP-45 to KLP-51; fuzz target `klp_frame`.
 
 mod ack;
 mod command;

@@ -19,7 +19,7 @@ use kos_base::{
 };
 use minicbor::{Decoder, Encoder, decode, encode};
 
-use super::{FreshnessError, IdMemory, SKEW, Window, check_time, remembered_until};
+use super::{FreshnessError, SKEW, Window, check_time, ids::IdMemory, remembered_until};
 use crate::{
     fields::{read_array_head, read_bytes},
     message::{Message, MessageId, Order},

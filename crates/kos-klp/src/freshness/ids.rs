@@ -12,7 +12,7 @@ use crate::{message::MessageId, party::PartyRef};
 
 /// Which messages of which senders have been seen.
 #[derive(Debug, Default)]
-pub struct IdMemory {
+pub(super) struct IdMemory {
     until: BTreeMap<(Arc<str>, MessageId), Timestamp>,
     by_time: BTreeSet<(Timestamp, Arc<str>, MessageId)>,
     senders: BTreeMap<Arc<str>, usize>,
@@ -71,13 +71,8 @@ impl IdMemory {
     }
 
     /// How many are remembered.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.until.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.until.is_empty()
     }
 
     /// Everything remembered: sender, id, until when.

@@ -18,16 +18,14 @@ mod window;
 
 use core::time::Duration;
 
-use kos_base::{Code, code::klp};
+use kos_base::{Code, Timestamp, code::klp};
 
 pub use self::{
     epoch::{EpochClaim, Sender},
     guard::{GuardLimits, ReplayGuard},
-    ids::IdMemory,
     window::{WINDOW_SEQUENCES, Window},
 };
 use crate::message::Message;
-use kos_base::Timestamp;
 
 /// How far two clocks may differ (KLP-36).
 pub const SKEW: Duration = Duration::from_secs(60);

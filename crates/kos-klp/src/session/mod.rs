@@ -40,6 +40,7 @@ pub struct Session {
     own: Party,
     own_key: KeyId,
     peer: Signer,
+    peer_key_id: KeyId,
     keys: LinkKeys,
     epoch: u64,
     sequence: u64,
@@ -61,11 +62,12 @@ impl Session {
         peer: Signer,
         epoch: u64,
     ) -> Result<Self, DerivationError> {
+        let peer_key_id = peer.key.id();
         let own_end = LinkEnd { party: own.as_party(), key_id: own_key };
-        let peer_end = LinkEnd { party: peer.party.as_party(), key_id: peer.key.id() };
+        let peer_end = LinkEnd { party: peer.party.as_party(), key_id: peer_key_id };
         let keys = LinkKeys::derive(secret, role, own_end, peer_end)?;
         let (window, roots) = (Window::default(), RootMemory::default());
-        Ok(Self { own, own_key, peer, keys, epoch, sequence: 0, window, roots })
+        Ok(Self { own, own_key, peer, peer_key_id, keys, epoch, sequence: 0, window, roots })
     }
 
     /// This node.

@@ -140,7 +140,7 @@ impl Session {
         now: Timestamp,
         envelope: Envelope<'a>,
     ) -> Result<Incoming<'a>, ReceiveError> {
-        let verified = envelope.verify_link(&self.keys.peer, self.peer.key.id())?;
+        let verified = envelope.verify_link(&self.keys.peer, self.peer_key_id)?;
         let message = verified.message();
         is_from(message, self.peer.party.as_party())?;
         let Order::Direct(place) = message.order else { return Err(ReceiveError::LinkForRelays) };
@@ -168,15 +168,18 @@ impl Session {
         guard: &mut ReplayGuard,
     ) -> Result<Incoming<'a>, ReceiveError> {
         let key_id = envelope.key_id();
-        let signer =
-            [Some(&self.peer), signer].into_iter().flatten().find(|signer| signer.key.id() == key_id);
-        let signer = signer.ok_or(ReceiveError::SignerUnknown(key_id))?;
-        let path = if signer == &self.peer { Path::Direct } else { Path::Relayed };
+        let (signer, path) = if key_id == self.peer_key_id {
+            (&self.peer, Path::Direct)
+        } else {
+            let vouched = signer.filter(|signer| signer.key.id() == key_id);
+            (vouched.ok_or(ReceiveError::SignerUnknown(key_id))?, Path::Relayed)
+        };
         judge(now, self.own.as_party(), envelope, signer, path, guard, &mut self.roots)
     }
 }
 
-/// Takes a message that came without a link of its sender: from a store, a relay or a stick.
+/// Takes a message that came without a link of its sender: from a store, a relay or a stick. `roots` remembers what was
+/// verified last, so that messages of one batch cost one verification.
 ///
 /// # Errors
 /// When any check fails.
@@ -186,8 +189,9 @@ pub fn receive_stored<'a>(
     envelope: Envelope<'a>,
     signer: &Signer,
     guard: &mut ReplayGuard,
+    roots: &mut RootMemory,
 ) -> Result<Incoming<'a>, ReceiveError> {
-    judge(now, own, envelope, signer, Path::Relayed, guard, &mut RootMemory::default())
+    judge(now, own, envelope, signer, Path::Relayed, guard, roots)
 }
 
 /// How a signed message came.

@@ -12,7 +12,7 @@ use kos_api::{
 use crate::{
     Client, Fault,
     arguments::ChangeFlags,
-    private,
+    files::{self, Readers},
     session::{Ending, Session},
     terminal::{Consent, Danger},
 };
@@ -99,7 +99,7 @@ impl CrlOf {
             });
         };
         let der = client.read(&routes::CRL_READ, &[&crl.issuer_key_id.to_string()], CRL_BYTES_MAX).await?;
-        private::write(&out, &der)?;
+        files::write(&out, &der, Readers::Everybody)?;
         session.printer.row(crl).map(|()| Ending::Done)
     }
 }

@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 use crate::{
     Fault,
     arguments::PassphraseFlags,
+    files::{Draft, Readers},
     output::{Column, Form, Shown},
-    private::Draft,
     session::{Ending, Session},
     terminal::read_secret,
 };
@@ -87,7 +87,7 @@ impl Create {
     async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let passphrase = read_secret("passphrase", self.passphrase.passphrase_file.as_deref())?;
         let request = CreateBackup { passphrase: SecretText::new(passphrase.to_string()) };
-        let mut draft = Draft::start(&self.file)?;
+        let mut draft = Draft::start(&self.file, Readers::Owner)?;
         let mut hash = digest::Context::new(&digest::SHA256);
         let client = session.client()?;
         let size_bytes = client

@@ -22,8 +22,8 @@ use super::operator;
 use crate::{
     Change, Fault, Outcome, Server,
     context::{Bundle, Context as Item, ContextName, Contexts},
+    files::{self, Readers},
     output::{Column, Form, Shown},
-    private,
     server::Places,
     session::{DryRun, Ending, Session},
     terminal::{Consent, Danger},
@@ -145,7 +145,7 @@ impl Add {
                 if let Some(server) = server {
                     contexts.save(&self.name, server)?;
                 }
-                let pem = private::read(file, BUNDLE_BYTES_MAX)?;
+                let pem = files::read(file, BUNDLE_BYTES_MAX)?;
                 let malformed = |reason: &str| Fault::Malformed {
                     path: file.clone(),
                     reason: reason.to_owned(),
@@ -156,9 +156,6 @@ impl Add {
                     Unfit::Other(fault) => fault,
                 })?;
             }
-        }
-        if contexts.current()?.is_none() {
-            contexts.make_current(&self.name)?;
         }
         session.printer.row(&contexts.show(&self.name)?)
     }
@@ -180,7 +177,7 @@ impl Add {
         }
         let (key, csr) = make_key()?;
         if let Some(file) = &self.csr {
-            private::write(file, csr.as_bytes())?;
+            files::write(file, csr.as_bytes(), Readers::Everybody)?;
             contexts.save(&self.name, server)?;
             contexts.save_key(&self.name, &key)?;
             session.terminal.note(&format!(

@@ -43,7 +43,7 @@ impl Shown for Explanation {
         Column::of("area", "area"),
         Column::of("fix", "fix"),
         Column::of("exit", "exitCode"),
-        Column::of("", "exitMeaning"),
+        Column::of("that is", "exitMeaning"),
     ];
 }
 

@@ -13,8 +13,8 @@ use kos_api::{
 use crate::{
     Change, Client, Fault, Outcome,
     arguments::ChangeFlags,
+    files::{self, Readers},
     output::write_out,
-    private,
     session::{Ending, Session},
     terminal::{Consent, Danger},
 };
@@ -81,7 +81,7 @@ impl Operator {
 
 impl Add {
     async fn run(self, session: &Session, client: &Client) -> Result<Ending, Fault> {
-        let csr = private::read(&self.csr, CSR_BYTES_MAX)?;
+        let csr = files::read(&self.csr, CSR_BYTES_MAX)?;
         let csr = String::from_utf8(csr).map_err(|_| Fault::Malformed {
             path: self.csr.clone(),
             reason: "not PEM of a certificate request".to_owned(),
@@ -89,7 +89,7 @@ impl Add {
         })?;
         let outcome = create(client, self.name, self.role, csr, &self.change.change()).await?;
         if let (Outcome::Done(operator), Some(out)) = (&outcome, &self.out) {
-            private::write(out, bundle(operator).as_bytes())?;
+            files::write(out, bundle(operator).as_bytes(), Readers::Everybody)?;
         }
         if let (Outcome::Done(operator), None, true) = (&outcome, &self.out, session.printer.is_for_people())
         {

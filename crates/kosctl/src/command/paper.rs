@@ -5,13 +5,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Command, CommandFactory as _, ValueEnum};
+use clap::{Arg, Args, Command, CommandFactory as _, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man as Page;
-use kos_base::Code;
+use kos_base::{Code, code::Exit};
 
 use super::explain::{area, meaning};
-use crate::{Fault, arguments::Arguments, output::write_out, private, session::Ending};
+use crate::{
+    Fault,
+    arguments::Arguments,
+    files::{self, Readers},
+    output::write_out,
+    session::Ending,
+};
 
 /// `completions SHELL`
 #[derive(Debug, Args)]
@@ -59,7 +65,7 @@ impl Man {
         match &self.dir {
             None => write_out(&page(command(), "kosctl")?)?,
             Some(folder) => {
-                private::create_folder(folder)?;
+                files::create_folder(folder, Readers::Everybody)?;
                 write_pages(&command(), folder)?;
             }
         }
@@ -98,53 +104,96 @@ fn page(command: Command, name: &str) -> Result<String, Fault> {
 
 /// A file for the command and each below it.
 fn write_pages(command: &Command, folder: &Path) -> Result<(), Fault> {
-    for inner in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
+    for inner in shown(command) {
         write_pages(inner, folder)?;
     }
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).replace(' ', "-");
-    private::write(&folder.join(format!("{name}.1")), page(command.clone(), &name)?.as_bytes())
+    files::write(
+        &folder.join(format!("{name}.1")),
+        page(command.clone(), &name)?.as_bytes(),
+        Readers::Everybody,
+    )
 }
 
 fn cli_page() -> String {
+    let top = command();
     let mut out = String::from("# kosctl\n");
-    describe(&command(), &mut out);
+    describe(&top, &mut out);
+    out.push_str("\n## Exit codes\n\n| exit | meaning |\n|---|---|\n| 0 | done, or so already |\n");
+    for exit in Exit::ALL {
+        let _ = writeln!(out, "| {} | {} |", exit.code(), meaning(exit));
+    }
+    out.push_str(ENVIRONMENT);
+    for inner in shown(&top) {
+        describe_with_inner(inner, &mut out);
+    }
     out
 }
 
-/// A section for the command and each below it. The options of every command stand once, at the top.
-fn describe(command: &Command, out: &mut String) {
-    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
-    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let is_top = !name.contains(' ');
-    let heading = if is_top { "Commands".to_owned() } else { format!("`{name}`") };
-    let _ = write!(out, "\n## {heading}\n\n{about}\n");
-    let usage = command.clone().render_usage().to_string();
-    let _ = write!(out, "\n```\n{}\n```\n", usage.trim_start_matches("Usage: ").trim());
-    let arguments: Vec<_> =
-        command.get_arguments().filter(|a| !a.is_hide_set() && (is_top || !a.is_global_set())).collect();
-    if !arguments.is_empty() {
-        out.push_str("\n| argument | meaning |\n|---|---|\n");
+/// What `program.rs` reads from the environment.
+const ENVIRONMENT: &str = "
+## Environment
+
+| variable | meaning |
+|---|---|
+| `KOS_SERVER` | as `--server`, which goes before it |
+| `KOS_CONTEXT` | as `--context`, which goes before it |
+| `KOS_DATA_DIR` | the data folder of an authority on this machine |
+| `XDG_CONFIG_HOME` | contexts are kept in `kos` below it, else in `~/.config/kos` |
+| `NO_COLOR` | no colours, unless `--color always` |
+
+The server is the first that is named by `--server`, `KOS_SERVER`, `--context`, `KOS_CONTEXT`, `KOS_DATA_DIR`,
+`kosctl context use`, or whose socket is in `./kos-data` or `/var/lib/kos`.
+";
+
+fn shown(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help")
+}
+
+fn describe_with_inner(command: &Command, out: &mut String) {
+    let _ = write!(out, "\n## `{}`\n", command.get_bin_name().unwrap_or_else(|| command.get_name()));
+    describe(command, out);
+    for inner in shown(command) {
+        describe_with_inner(inner, out);
     }
-    for argument in arguments {
-        if matches!(argument.get_id().as_str(), "help" | "version") {
-            continue;
-        }
-        let shape = argument.to_string().replace('|', "\\|");
-        let mut help = argument.get_help().map(ToString::to_string).unwrap_or_default().replace('|', "\\|");
+}
+
+/// What a command does and what it takes. The options of every command stand with the program itself.
+fn describe(command: &Command, out: &mut String) {
+    let is_top = !command.get_bin_name().is_some_and(|name| name.contains(' '));
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let usage = command.clone().render_usage().to_string();
+    let _ = write!(out, "\n{about}.\n\n```\n{}\n```\n", usage.trim_start_matches("Usage: ").trim());
+    let mut rows = command
+        .get_arguments()
+        .filter(|a| !a.is_hide_set() && (is_top || !a.is_global_set()))
+        .filter(|a| !matches!(a.get_id().as_str(), "help" | "version"))
+        .map(row)
+        .peekable();
+    if rows.peek().is_some() {
+        out.push_str("\n| argument | meaning |\n|---|---|\n");
+        out.extend(rows);
+    }
+}
+
+fn row(argument: &Arg) -> String {
+    let escaped = |text: String| text.replace('|', "\\|");
+    let short = argument.get_short().map(|c| format!("`-{c}`, ")).unwrap_or_default();
+    let mut help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    if !help.ends_with('.') {
+        help.push('.');
+    }
+    if argument.get_action().takes_values() {
         let values: Vec<_> =
             argument.get_possible_values().iter().map(|v| format!("`{}`", v.get_name())).collect();
-        if argument.get_action().takes_values() && !values.is_empty() {
+        if !values.is_empty() {
             let _ = write!(help, " One of {}.", values.join(", "));
         }
-        let defaults: Vec<_> = argument.get_default_values().iter().map(|v| v.to_string_lossy()).collect();
-        if argument.get_action().takes_values() && !defaults.is_empty() {
-            let _ = write!(help, " Default: `{}`.", defaults.join(" "));
+        if let [default] = argument.get_default_values() {
+            let _ = write!(help, " Default: `{}`.", default.to_string_lossy());
         }
-        let _ = writeln!(out, "| `{shape}` | {help} |");
     }
-    for inner in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
-        describe(inner, out);
-    }
+    format!("| {short}`{}` | {} |\n", escaped(argument.to_string()), escaped(help))
 }
 
 fn errors_page() -> String {

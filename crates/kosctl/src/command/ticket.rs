@@ -15,8 +15,8 @@ use super::{follow, qr};
 use crate::{
     Fault, Outcome,
     arguments::{ChangeFlags, Span},
+    files::{self, Readers},
     output::write_out,
-    private,
     session::{Ending, Session},
     terminal::read_secret,
 };
@@ -199,7 +199,7 @@ impl Qr {
     fn run(&self) -> Result<Ending, Fault> {
         let ticket = read_secret("ticket", self.ticket_file.as_deref())?;
         let code = qr::encode(ticket.trim())?;
-        let write = |path: &Path, image: String| private::write(path, image.as_bytes());
+        let write = |path: &Path, image: String| files::write(path, image.as_bytes(), Readers::Owner);
         match (&self.svg, &self.pbm) {
             (None, None) => write_out(&qr::terminal(&code))?,
             (svg, pbm) => {

@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use crate::terminal::Tone;
 
-/// Most characters of a cell. Longer text is cut, so that a hostile name cannot fill a screen.
+/// Most characters of a value. Longer text is cut, so that a hostile name cannot fill a screen.
+const VALUE_CHARS_MAX: usize = 4000;
+
+/// Most characters of a value in a row.
 const CELL_CHARS_MAX: usize = 120;
 
 /// One column: a field and how it looks.
@@ -98,7 +101,11 @@ impl<'a> Column<'a> {
             }
             _ => Tone::Plain,
         };
-        Cell { text: printable(&text, CELL_CHARS_MAX), tone }
+        let chars_max = match room {
+            Room::Row => CELL_CHARS_MAX,
+            Room::Line => VALUE_CHARS_MAX,
+        };
+        Cell { text: printable(&text, chars_max), tone }
     }
 }
 
@@ -126,12 +133,12 @@ pub(super) fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
 pub(super) fn plain(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => printable(text, CELL_CHARS_MAX),
+        Some(Value::String(text)) => printable(text, VALUE_CHARS_MAX),
         Some(Value::Bool(true)) => "yes".to_owned(),
         Some(Value::Bool(false)) => "no".to_owned(),
         Some(Value::Array(items)) if items.is_empty() => "-".to_owned(),
         Some(Value::Array(items)) => items.iter().map(|v| plain(Some(v))).collect::<Vec<_>>().join(", "),
-        Some(other) => printable(&other.to_string(), CELL_CHARS_MAX),
+        Some(other) => printable(&other.to_string(), VALUE_CHARS_MAX),
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::{error::Error, io};
 
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::{
     Request, Response,
-    body::{Bytes, Incoming},
+    body::Incoming,
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
@@ -16,11 +15,8 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Credentials, Server, socket, tls};
+use super::{Credentials, Server, body::Body, socket, tls};
 use crate::{Fault, fault::reason};
-
-/// What a request carries: nothing, bytes, or a file as it is read.
-pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A connection that is open, and closed when this is dropped.
 pub(super) struct Connection {
@@ -45,9 +41,9 @@ impl Connection {
         Ok(Self { sender, server: server.clone() })
     }
 
-    /// Whether another request can go out.
-    pub(super) fn is_usable(&self) -> bool {
-        self.sender.is_ready()
+    /// Whether another request can go out. The answer to the one before was read to its end, or the server hears no more.
+    pub(super) async fn is_usable(&mut self) -> bool {
+        self.sender.ready().await.is_ok()
     }
 
     pub(super) async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, Fault> {

@@ -1,5 +1,6 @@
 //! Servers: where they are, how they are found, and how they are reached.
 
+mod body;
 mod connection;
 mod place;
 mod request;

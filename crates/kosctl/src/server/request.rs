@@ -3,23 +3,18 @@
 //! A [`Client`] knows one server, keeps one connection, and answers with the types of `kos-api` or a [`Fault`]. It
 //! reads no environment, asks nobody and prints nothing.
 
-use core::{
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
-use std::io::{self, Read as _};
+use core::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{
-    Request, Response, StatusCode,
-    body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint},
+    Request, Response,
+    body::{Bytes, Frame, Incoming},
     header::{CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH},
 };
 use kos_api::{
     Document, Kind, List, Problem,
     plan::Plan,
-    routes::{Effect, IDEMPOTENCY_KEY, Media, REQUEST_ID, Route, encode},
+    routes::{Effect, IDEMPOTENCY_KEY, Media, REQUEST_ID, Route},
 };
 use kos_base::EntryId;
 use serde::{Serialize, de::DeserializeOwned};
@@ -28,18 +23,19 @@ use tokio::sync::Mutex;
 
 use super::{
     Credentials, Server,
-    connection::{Body, Connection, failed},
+    body::{self, Body},
+    connection::{Connection, failed},
 };
 use crate::{Fault, chance, clock};
 
 /// Longest JSON answer that is read, in bytes: a page of 500 items of 32 KiB. Stops a server that would fill memory.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// The slowest that a file is expected to be taken at.
+const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 1024 * 1024;
+
 /// How long a call may take when nothing else was said.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How much of a file is sent at once, in bytes.
-const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A server and how to talk to it.
 pub struct Client {
@@ -124,7 +120,7 @@ impl Client {
         route: &Route,
         values: &[&str],
     ) -> Result<(T, Option<String>), Fault> {
-        let answer = self.exchange(route, &route.fill(values), HeaderMap::new(), empty()).await?;
+        let answer = self.get(route, &route.fill(values), ANSWER_BYTES_MAX).await?;
         let tag = answer.headers.get(ETAG).and_then(|v| v.to_str().ok()).map(str::to_owned);
         Ok((self.read_document(&answer)?, tag))
     }
@@ -134,7 +130,7 @@ impl Client {
     /// # Errors
     /// What the server said, or why it did not say anything.
     pub async fn show_any(&self, route: &Route) -> Result<Value, Fault> {
-        let answer = self.exchange(route, &route.fill(&[]), HeaderMap::new(), empty()).await?;
+        let answer = self.get(route, &route.fill(&[]), ANSWER_BYTES_MAX).await?;
         self.read_json(&answer)
     }
 
@@ -148,8 +144,8 @@ impl Client {
         values: &[&str],
         query: &Q,
     ) -> Result<List<T>, Fault> {
-        let path = route.fill(values) + &query_text(query)?;
-        let answer = self.exchange(route, &path, HeaderMap::new(), empty()).await?;
+        let path = route.fill(values) + &body::query(query)?;
+        let answer = self.get(route, &path, ANSWER_BYTES_MAX).await?;
         self.read_json(&answer)
     }
 
@@ -158,7 +154,7 @@ impl Client {
     /// # Errors
     /// What the server said, or why it did not say anything.
     pub async fn ask<T: Kind, B: Serialize>(&self, route: &Route, body: &B) -> Result<T, Fault> {
-        let (headers, body) = json(body)?;
+        let (headers, body) = body::json(body)?;
         let answer = self.exchange(route, &route.fill(&[]), headers, body).await?;
         self.read_document(&answer)
     }
@@ -181,10 +177,10 @@ impl Client {
             path.push_str("?dryRun=true");
         }
         let send = || async {
-            let (mut headers, body) = json(body)?;
-            headers.insert(HeaderName::from_static(IDEMPOTENCY_KEY), header_value(&key)?);
+            let (mut headers, body) = body::json(body)?;
+            headers.insert(HeaderName::from_static(IDEMPOTENCY_KEY), body::header(&key)?);
             if let Some(tag) = &how.if_match {
-                headers.insert(IF_MATCH, header_value(tag)?);
+                headers.insert(IF_MATCH, body::header(tag)?);
             }
             self.exchange(route, &path, headers, body).await
         };
@@ -203,12 +199,7 @@ impl Client {
     /// # Errors
     /// What the server said, or why it did not say anything.
     pub async fn read(&self, route: &Route, values: &[&str], bytes_max: usize) -> Result<Bytes, Fault> {
-        let path = route.fill(values);
-        let whole = async {
-            let response = self.send(route, &path, HeaderMap::new(), empty()).await?;
-            self.collect(response, bytes_max).await
-        };
-        Ok(self.in_time(whole).await?.body)
+        Ok(self.get(route, &route.fill(values), bytes_max).await?.body)
     }
 
     /// Bytes of any length, handed to `sink` as they come; the answer is how many. A server that falls silent for the
@@ -222,7 +213,7 @@ impl Client {
         body: &B,
         mut sink: impl FnMut(&[u8]) -> Result<(), Fault>,
     ) -> Result<u64, Fault> {
-        let (headers, body) = json(body)?;
+        let (headers, body) = body::json(body)?;
         let response = self.in_time(self.send(route, &route.fill(&[]), headers, body)).await?;
         let mut incoming = response.into_body();
         let mut count = 0;
@@ -239,7 +230,7 @@ impl Client {
         }
     }
 
-    /// What the server says of a file, which is sent as it is read. The time-out runs from the end of the file.
+    /// What the server says of a file, which is sent as it is read. The time-out is longer by what sending it may take.
     ///
     /// # Errors
     /// What the server said, or why it did not say anything.
@@ -251,10 +242,26 @@ impl Client {
     ) -> Result<T, Fault> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(Media::Bytes.as_str()));
-        headers.insert(HeaderName::from_static(header.0), header_value(header.1)?);
-        let response = self.send(route, &route.fill(&[]), headers, FileBody::of(file).boxed_unsync()).await?;
-        let answer = self.in_time(self.collect(response, ANSWER_BYTES_MAX)).await?;
-        self.read_document(&answer)
+        headers.insert(HeaderName::from_static(header.0), body::header(header.1)?);
+        let bytes = file.metadata().map(|m| m.len()).unwrap_or_default();
+        let patience = self.timeout + Duration::from_secs(bytes / UPLOAD_BYTES_PER_SECOND_MIN);
+        let whole = async {
+            let response = self.send(route, &route.fill(&[]), headers, body::file(file)).await?;
+            self.collect(response, ANSWER_BYTES_MAX).await
+        };
+        self.read_document(&self.within(patience, whole).await?)
+    }
+
+    /// Reads; once more when the connection breaks, which a server may do to one that was idle.
+    async fn get(&self, route: &Route, path: &str, bytes_max: usize) -> Result<Answer, Fault> {
+        let read = || async {
+            let response = self.send(route, path, HeaderMap::new(), body::empty()).await?;
+            self.collect(response, bytes_max).await
+        };
+        match self.in_time(read()).await {
+            Err(Fault::Unreachable { .. }) => self.in_time(read()).await,
+            other => other,
+        }
     }
 
     async fn exchange(
@@ -285,13 +292,17 @@ impl Client {
             https @ Server::Https { .. } => https.to_string().trim_start_matches("https://").to_owned(),
         };
         let mut request = Request::new(body);
-        *request.method_mut() = route.method.as_str().parse().map_err(|_| own_fault("method"))?;
-        *request.uri_mut() = path.parse().map_err(|_| own_fault("path"))?;
+        *request.method_mut() = route.method.as_str().parse().map_err(|_| body::impossible("method"))?;
+        *request.uri_mut() = path.parse().map_err(|_| body::impossible("path"))?;
         *request.headers_mut() = headers;
-        request.headers_mut().insert(HOST, header_value(&host)?);
+        request.headers_mut().insert(HOST, body::header(&host)?);
 
         let mut slot = self.connection.lock().await;
-        let mut connection = match slot.take().filter(Connection::is_usable) {
+        let open = match slot.take() {
+            Some(mut open) => open.is_usable().await.then_some(open),
+            None => None,
+        };
+        let mut connection = match open {
             Some(open) => open,
             None => Connection::open(&self.server, self.credentials.as_ref()).await?,
         };
@@ -307,7 +318,7 @@ impl Client {
                 request_id: response.headers().get(REQUEST_ID).and_then(|v| v.to_str().ok()),
             });
         }
-        if response.status() == StatusCode::OK {
+        if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status().as_u16();
@@ -330,9 +341,17 @@ impl Client {
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        match tokio::time::timeout(self.timeout, work).await {
+        self.within(self.timeout, work).await
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        match tokio::time::timeout(limit, work).await {
             Ok(done) => done,
-            Err(_) => Err(Fault::TimedOut { server: self.server.to_string(), after: self.timeout }),
+            Err(_) => Err(Fault::TimedOut { server: self.server.to_string(), after: limit }),
         }
     }
 
@@ -346,75 +365,5 @@ impl Client {
 
     fn nonsense(&self, reason: String) -> Fault {
         Fault::Answer { server: self.server.to_string(), reason }
-    }
-}
-
-fn empty() -> Body {
-    Empty::new().map_err(|never| match never {}).boxed_unsync()
-}
-
-fn json<B: Serialize>(body: &B) -> Result<(HeaderMap, Body), Fault> {
-    let bytes = serde_json::to_vec(body).map_err(|_| own_fault("body"))?;
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(Media::Json.as_str()));
-    Ok((headers, Full::from(bytes).map_err(|never| match never {}).boxed_unsync()))
-}
-
-fn header_value(text: &str) -> Result<HeaderValue, Fault> {
-    HeaderValue::from_str(text).map_err(|_| own_fault("header"))
-}
-
-fn own_fault(part: &str) -> Fault {
-    Fault::Internal(format!("a {part} that HTTP cannot carry"))
-}
-
-/// `?a=b&c=d` of the fields that are set.
-fn query_text<Q: Serialize>(query: &Q) -> Result<String, Fault> {
-    let Ok(Value::Object(fields)) = serde_json::to_value(query) else {
-        return Err(own_fault("query"));
-    };
-    let mut text = String::new();
-    for (name, value) in fields {
-        let value = match value {
-            Value::Null => continue,
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
-        text.push(if text.is_empty() { '?' } else { '&' });
-        text.push_str(&format!("{name}={}", encode(&value, "-._~")));
-    }
-    Ok(text)
-}
-
-/// A file as a body, a chunk at a time.
-struct FileBody {
-    file: std::fs::File,
-    left: u64,
-}
-
-impl FileBody {
-    fn of(file: std::fs::File) -> Self {
-        let left = file.metadata().map(|m| m.len()).unwrap_or_default();
-        Self { file, left }
-    }
-}
-
-impl HttpBody for FileBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let wanted = usize::try_from(self.left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-        if wanted == 0 {
-            return Poll::Ready(None);
-        }
-        let mut chunk = vec![0; wanted];
-        let read = self.file.read_exact(&mut chunk);
-        self.left -= u64::try_from(wanted).unwrap_or(self.left);
-        Poll::Ready(Some(read.map(|()| Frame::data(chunk.into()))))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
     }
 }

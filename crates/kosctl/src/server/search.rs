@@ -1,4 +1,4 @@
-//! Which server is meant: the first of these that is there.
+//! Which server is meant. What was said for this command goes before the environment, and both before what was saved.
 
 use std::path::{Path, PathBuf};
 
@@ -37,15 +37,14 @@ pub(crate) fn find(places: &Places, contexts: &Contexts) -> Result<(Server, Opti
             return Ok((server, credentials));
         }
     }
-    let chosen = match &places.context {
-        Some(name) => Some(name.clone()),
-        None => contexts.current()?,
-    };
-    if let Some(name) = chosen {
-        return contexts.open(&name);
+    if let Some(name) = &places.context {
+        return contexts.open(name);
     }
     if let Some(data) = &places.data {
         return Ok((Server::Unix(data.join(SOCKET_IN_DATA)), None));
+    }
+    if let Some(name) = contexts.current()? {
+        return contexts.open(&name);
     }
     let sockets = places.usual.iter().map(|data| data.join(SOCKET_IN_DATA));
     match sockets.clone().find(|socket| is_there(socket)) {
@@ -82,8 +81,16 @@ mod tests {
         places.server = None;
         assert_eq!(found(&places).unwrap(), "unix:/2");
         places.server_variable = None;
+        contexts.save(&"saved".parse().unwrap(), &"unix:/3".parse().unwrap()).unwrap();
+        contexts.save(&"current".parse().unwrap(), &"unix:/4".parse().unwrap()).unwrap();
+        contexts.make_current(&"current".parse().unwrap()).unwrap();
+        places.context = Some("saved".into());
+        assert_eq!(found(&places).unwrap(), "unix:/3");
+        places.context = None;
         assert_eq!(found(&places).unwrap(), socket("data"));
         places.data = None;
+        assert_eq!(found(&places).unwrap(), "unix:/4");
+        contexts.remove(&"current".parse().unwrap()).unwrap();
         assert_eq!(found(&places).unwrap(), socket("b"));
         places.usual.pop();
         assert!(matches!(found(&places), Err(Fault::NoServer(looked)) if looked.len() == 1));

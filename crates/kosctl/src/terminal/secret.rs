@@ -8,7 +8,7 @@ use std::{
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use crate::{Fault, private};
+use crate::{Fault, files};
 
 /// Longest secret that is read, in bytes.
 const SECRET_BYTES_MAX: u64 = 4096;
@@ -22,7 +22,7 @@ const DELETE: u8 = 0x7f;
 /// The secret in `file` (`-` is stdin); without a file, from stdin, where a person is asked for `what`.
 pub(crate) fn read_secret(what: &str, file: Option<&Path>) -> Result<Zeroizing<String>, Fault> {
     let bytes = match file {
-        Some(path) if path != Path::new("-") => Zeroizing::new(private::read(path, SECRET_BYTES_MAX)?),
+        Some(path) if path != Path::new("-") => Zeroizing::new(files::read(path, SECRET_BYTES_MAX)?),
         None if io::stdin().is_terminal() => type_in(what)?,
         _ => {
             let mut bytes = Zeroizing::new(Vec::new());

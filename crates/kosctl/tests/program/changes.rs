@@ -67,9 +67,9 @@ fn the_commands_of_the_source_ask_for_what_they_say() {
         (&["device", "set-role", "7f4a", "relay"], "set-role", r#"{"role":"relay"}"#),
         (&["device", "rename", "7f4a", "Küche 2"], "rename", r#"{"name":"Küche 2"}"#),
         (
-            &["device", "tag", "7f4a", "rack=b4", "--remove", "old"],
+            &["device", "tag", "7f4a", "rack.b4", "--remove", "old"],
             "tag",
-            r#"{"add":["rack=b4"],"remove":["old"]}"#,
+            r#"{"add":["rack.b4"],"remove":["old"]}"#,
         ),
         (&["device", "suspend", "7f4a", "-y"], "suspend", r#"{"reason":null}"#),
         (&["device", "quarantine", "7f4a", "--yes"], "quarantine", r#"{"reason":null}"#),

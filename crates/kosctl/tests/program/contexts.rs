@@ -54,7 +54,7 @@ fn a_context_for_an_operator_is_made_in_one_command_on_the_authority() {
     assert_eq!(run.code, 0, "{run:?}");
     let item = run.json()["item"].clone();
     assert_eq!((&item["operator"], &item["server"]), (&"anna".into(), &"https://attic.local:8641".into()));
-    assert_eq!(item["current"], true, "the first context is the current one");
+    assert_eq!(item["current"], false, "a context is used when somebody says so");
     let asked: CreateOperator = serde_json::from_slice(&server.asked()[0].body).unwrap();
     assert_eq!((asked.name, asked.role), ("anna".parse::<OperatorName>().unwrap(), OperatorRole::Admin));
 
@@ -76,6 +76,8 @@ fn contexts_are_listed_used_shown_and_forgotten() {
         assert_eq!(user.run(&["context", "add", name, "--server", &server.server()]).code, 0);
     }
     assert_eq!(user.run(&["context", "list", "-o", "name"]).out, "one\ntwo\n");
+    assert_eq!(user.run(&["status"]).code, 7, "no context is used by itself");
+    assert_eq!(user.run(&["context", "use", "one"]).code, 0);
     assert_eq!(user.run(&["status"]).code, 3, "the current context leads to the server");
     assert_eq!(user.run(&["context", "use", "two", "-o", "json"]).json()["item"]["current"], true);
     assert_eq!(user.run(&["context", "show", "one", "-o", "json"]).json()["item"]["current"], false);

@@ -162,7 +162,7 @@ fn signed_in(pki: &Pki, server: &Server) -> (User, Certificate) {
 }
 
 fn show(user: &User) -> Run {
-    user.run(&["device", "show", "7f4a", "-o", "json"])
+    user.run(&["device", "show", "7f4a", "-o", "json", "--context", "attic"])
 }
 
 #[test]

@@ -132,8 +132,9 @@ sections! {
         encryption: One<Encryption>, like "none", else Value "none";
     }
     health: Health {
-        /// Health checks by name. The role profile says which names are reported; those named here define or replace
-        /// them. `disk-free PATH PERCENT`, `memory-free PERCENT`, `load PER_CPU`, `socket PATH`.
+        /// Health checks by name, at most 12. The role profile has some of `disk`, `memory`, `load` and `clock`: a check
+        /// of the same name replaces the profile's, the others are reported as well. A check is one of `disk-free
+        /// PATH PERCENT`, `memory-free PERCENT`, `load PER_CPU`, `socket PATH`, `clock SECONDS`.
         checks: Named<Capability, HealthCheck>, like "{web: \"socket /run/web.sock\"}", else Value "{}";
     }
     image: Image {

@@ -19,7 +19,10 @@ mod reference;
 
 use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
 
-use kos_base::{Capability, KeyId, Mac, Name, PublicKey, Role, SecurityProfile};
+use kos_base::{
+    Capability, KeyId, Mac, Name, PublicKey, Role, SecurityProfile,
+    digest::{Sha256, sha256},
+};
 use kos_identity::enrolment::message::{Carrier, MACS_MAX, SERIALS_MAX};
 use kos_net::endpoints::{Endpoint, Pattern};
 use serde_saphyr::{
@@ -42,8 +45,11 @@ use crate::health::HealthCheck;
 pub const BYTES_MAX: usize = 65_536;
 /// Most pins: the root key in use and the next.
 const PINS_MAX: usize = 2;
-/// Most addresses, endpoints, carriers, checks or words of a command.
+/// Most addresses, endpoints, carriers or words of a command.
 const LIST_MAX: usize = 64;
+
+/// Most health checks: a heartbeat has room for 16, and a role profile has up to four.
+const CHECKS_MAX: usize = 12;
 
 /// A configuration in which every value is valid and every default is filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +103,8 @@ pub struct Loaded {
     pub config: Config,
     /// What does less than it says.
     pub notices: Vec<Notice>,
+    /// SHA-256 of the file.
+    pub digest: Sha256,
 }
 
 impl Config {
@@ -132,7 +140,7 @@ impl Config {
         })?;
         let shape = serde_saphyr::from_str_with_options::<Option<File>>(text, yaml_options());
         let shape = shape.map_err(|error| named(file, &error))?.unwrap_or_default();
-        Reading { file, notices: Vec::new() }.finish(shape)
+        Reading { file, notices: Vec::new(), digest: sha256(bytes) }.finish(shape)
     }
 }
 
@@ -140,6 +148,7 @@ impl Config {
 struct Reading<'a> {
     file: &'a str,
     notices: Vec<Notice>,
+    digest: Sha256,
 }
 
 impl Reading<'_> {
@@ -184,7 +193,7 @@ impl Reading<'_> {
                 .list(hardware.serials, SERIALS_MAX)?
                 .map(|list| list.into_iter().map(|s| s.0).collect()),
         };
-        Ok(Loaded { config, notices: self.notices })
+        Ok(Loaded { config, notices: self.notices, digest: self.digest })
     }
 
     fn discovery(
@@ -226,9 +235,9 @@ impl Reading<'_> {
         &self,
         checks: BTreeMap<Parsed<Capability>, Spanned<Parsed<HealthCheck>>>,
     ) -> Result<BTreeMap<Capability, HealthCheck>, ConfigError> {
-        match checks.values().nth(LIST_MAX) {
+        match checks.values().nth(CHECKS_MAX) {
             Some(over) => {
-                Err(self.invalid(over.referenced.line(), &format!("at most {LIST_MAX} are allowed")))
+                Err(self.invalid(over.referenced.line(), &format!("at most {CHECKS_MAX} are allowed")))
             }
             None => Ok(checks.into_iter().map(|(name, check)| (name.0, check.value.0)).collect()),
         }

@@ -4,9 +4,11 @@ use core::{fmt, str::FromStr, time::Duration};
 use std::path::{Path, PathBuf};
 
 use kos_base::text::printable;
+use kos_identity::enrolment::message::HealthCheck as Named;
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{procfs, read};
+use crate::clock::Clock;
 
 /// How long a service may take to accept a connection. Stops a stuck one from holding up the heartbeat.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,12 +38,17 @@ pub enum HealthCheck {
         /// Absolute.
         path: PathBuf,
     },
+    /// `clock SECONDS`: the machine's clock is at most that far from the authority's.
+    Clock {
+        /// 1 to 3600.
+        seconds_max: u16,
+    },
 }
 
 /// The text is not a health check.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is not a health check (`disk-free PATH PERCENT`, `memory-free PERCENT`, `load PER_CPU`, `socket PATH`)"
+    "`{text}` is not a health check (`disk-free PATH PERCENT`, `memory-free PERCENT`, `load PER_CPU`, `socket PATH`, `clock SECONDS`)"
 )]
 pub struct ParseCheckError {
     text: String,
@@ -54,14 +61,13 @@ impl FromStr for HealthCheck {
         let bad = || ParseCheckError { text: printable(s, 80) };
         let path = |s: &str| s.starts_with('/').then(|| PathBuf::from(s)).ok_or_else(bad);
         let percent = |s: &str| s.parse::<u8>().ok().filter(|n| (1..=99).contains(n)).ok_or_else(bad);
+        let count = |s: &str, max| s.parse::<u16>().ok().filter(|n| (1..=max).contains(n)).ok_or_else(bad);
         let words: Vec<_> = s.split(' ').collect();
         match words.as_slice() {
             ["disk-free", at, least] => Ok(Self::DiskFree { path: path(at)?, percent_min: percent(least)? }),
             ["memory-free", least] => Ok(Self::MemoryFree { percent_min: percent(least)? }),
-            ["load", most] => {
-                let most = most.parse::<u16>().ok().filter(|n| (1..=1000).contains(n));
-                Ok(Self::Load { per_cpu_max: most.ok_or_else(bad)? })
-            }
+            ["load", most] => Ok(Self::Load { per_cpu_max: count(most, 1000)? }),
+            ["clock", most] => Ok(Self::Clock { seconds_max: count(most, 3600)? }),
             ["socket", at] => Ok(Self::Socket { path: path(at)? }),
             _ => Err(bad()),
         }
@@ -75,17 +81,19 @@ impl fmt::Display for HealthCheck {
             Self::MemoryFree { percent_min } => write!(f, "memory-free {percent_min}"),
             Self::Load { per_cpu_max } => write!(f, "load {per_cpu_max}"),
             Self::Socket { path } => write!(f, "socket {}", path.display()),
+            Self::Clock { seconds_max } => write!(f, "clock {seconds_max}"),
         }
     }
 }
 
-/// The check that a name means when the configuration does not say otherwise.
-pub fn builtin(name: &str) -> Option<HealthCheck> {
-    match name {
-        "disk-free" => Some(HealthCheck::DiskFree { path: "/".into(), percent_min: 5 }),
-        "memory-free" => Some(HealthCheck::MemoryFree { percent_min: 5 }),
-        "load" => Some(HealthCheck::Load { per_cpu_max: 4 }),
-        _ => None,
+/// What a check of a role profile looks at, unless the configuration says otherwise. `state` is where the device keeps
+/// its state.
+pub fn builtin(check: Named, state: &Path) -> HealthCheck {
+    match check {
+        Named::Disk => HealthCheck::DiskFree { path: state.to_owned(), percent_min: 5 },
+        Named::Memory => HealthCheck::MemoryFree { percent_min: 5 },
+        Named::Load => HealthCheck::Load { per_cpu_max: 4 },
+        Named::Clock => HealthCheck::Clock { seconds_max: 60 },
     }
 }
 
@@ -96,7 +104,7 @@ pub enum Verdict {
     Good,
     /// Not as it should be.
     Bad,
-    /// It cannot be told: the kernel does not say, or nobody defined the check.
+    /// It cannot be told: the kernel does not say, or the authority has not told its time yet.
     Unknown,
 }
 
@@ -121,7 +129,7 @@ impl Finding {
 
 impl HealthCheck {
     /// Looks once, at the machine whose root is `host`. Takes at most a second.
-    pub async fn look(&self, host: &Path) -> Finding {
+    pub async fn look(&self, host: &Path, clock: &Clock) -> Finding {
         match self {
             Self::DiskFree { path, percent_min } => disk(path, *percent_min),
             Self::MemoryFree { percent_min } => memory(host, *percent_min),
@@ -130,6 +138,13 @@ impl HealthCheck {
                 Ok(Ok(_)) => Finding::judge(true, "accepts connections".to_owned()),
                 Ok(Err(error)) => Finding::judge(false, error.kind().to_string()),
                 Err(_) => Finding::judge(false, "does not answer within 1 s".to_owned()),
+            },
+            Self::Clock { seconds_max } => match clock.drift() {
+                Some(drift) => {
+                    let good = drift <= Duration::from_secs((*seconds_max).into());
+                    Finding::judge(good, format!("{} s from the authority's", drift.as_secs()))
+                }
+                None => Finding::unknown("the authority has not told its time yet"),
             },
         }
     }
@@ -168,7 +183,7 @@ mod tests {
 
     #[test]
     fn checks_are_written_as_they_are_read() {
-        for text in ["disk-free /var 10", "memory-free 5", "load 4", "socket /run/web.sock"] {
+        for text in ["disk-free /var 10", "memory-free 5", "load 4", "socket /run/web.sock", "clock 60"] {
             assert_eq!(text.parse::<HealthCheck>().unwrap().to_string(), text);
         }
         for bad in [
@@ -184,12 +199,14 @@ mod tests {
             "ping 1",
             "load  4",
             "memory-free 5 5",
+            "clock 0",
+            "clock 3601",
         ] {
             assert!(bad.parse::<HealthCheck>().is_err(), "{bad}");
         }
-        for name in ["disk-free", "memory-free", "load"] {
-            let check = builtin(name).unwrap().to_string();
-            assert!(check.starts_with(name), "{check}");
+        for check in Named::ALL {
+            let written = builtin(*check, Path::new("/var")).to_string();
+            assert!(written.starts_with(check.as_str()), "{written}");
         }
     }
 
@@ -197,6 +214,7 @@ mod tests {
     async fn verdicts_follow_what_the_machine_says() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("proc")).unwrap();
+        let clock = Clock::start(None);
         let put = |name: &str, text: &str| fs::write(folder.path().join("proc").join(name), text).unwrap();
         put("meminfo", "MemTotal: 100 kB\nMemAvailable: 10 kB\n");
         put("loadavg", "9.99 2.50 0.00 1/1 1\n");
@@ -210,14 +228,15 @@ mod tests {
             ("load 3", Verdict::Good),
             ("load 2", Verdict::Bad),
             ("disk-free /nowhere 5", Verdict::Unknown),
+            ("clock 60", Verdict::Unknown),
             (&listening, Verdict::Good),
             ("socket /nowhere.sock", Verdict::Bad),
         ] {
-            let found = check.parse::<HealthCheck>().unwrap().look(folder.path()).await;
+            let found = check.parse::<HealthCheck>().unwrap().look(folder.path(), &clock).await;
             assert_eq!(found.verdict, verdict, "{check}: {}", found.seen);
         }
         drop(listener);
-        let found = listening.parse::<HealthCheck>().unwrap().look(folder.path()).await;
+        let found = listening.parse::<HealthCheck>().unwrap().look(folder.path(), &clock).await;
         assert_eq!(found.verdict, Verdict::Bad, "{}", found.seen);
     }
 }

@@ -7,7 +7,7 @@ mod procfs;
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -56,11 +56,20 @@ impl Observer {
     }
 
     /// The random id that the kernel gave this boot.
-    pub fn boot_id(&self) -> Option<String> {
+    pub fn boot_id(&self) -> Option<[u8; 16]> {
         let text = read(&self.host, "proc/sys/kernel/random/boot_id")?;
-        let text = text.trim();
-        (text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
-            .then(|| text.to_owned())
+        let digits = text.trim().replace('-', "").into_bytes();
+        data_encoding::HEXLOWER_PERMISSIVE.decode(&digits).ok()?.try_into().ok()
+    }
+
+    /// The version of the kernel.
+    pub fn kernel(&self) -> Option<String> {
+        Some(read(&self.host, "proc/sys/kernel/osrelease")?.trim().to_owned())
+    }
+
+    /// The machine's root.
+    pub fn host(&self) -> &Path {
+        &self.host
     }
 
     /// The host name, if it can serve as a device's name.
@@ -72,7 +81,7 @@ impl Observer {
 /// Longest file of `/proc` that is read, in bytes.
 const PROC_BYTES_MAX: usize = 262_144;
 
-fn read(host: &std::path::Path, path: &str) -> Option<String> {
+fn read(host: &Path, path: &str) -> Option<String> {
     fs::read_to_string(host.join(path)).ok().filter(|text| text.len() <= PROC_BYTES_MAX)
 }
 
@@ -109,7 +118,7 @@ mod tests {
         assert!(vitals.ram_total_bytes.unwrap() > vitals.ram_used_bytes.unwrap());
         assert!(vitals.cpu_percent.is_none_or(|percent| percent <= 100));
         assert!(vitals.uptime_s.is_some());
-        assert!(observer.boot_id().is_some());
+        assert!(observer.boot_id().is_some() && observer.kernel().is_some());
     }
 
     #[test]

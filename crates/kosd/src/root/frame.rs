@@ -25,6 +25,8 @@ pub enum Kind {
     AgreementKey,
     /// State of the enrolment machine.
     Journal,
+    /// What the authority has said since.
+    Standing,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             Self::SigningKey => 1,
             Self::AgreementKey => 2,
             Self::Journal => 3,
+            Self::Standing => 4,
         }
     }
 }

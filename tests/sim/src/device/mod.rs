@@ -41,6 +41,8 @@ pub struct Body {
     pub wakes: u64,
     /// What it told last.
     pub told: Option<Event>,
+    /// How often it was refused.
+    pub refusals: u64,
     /// The latest time that its disk knew to be past.
     pub floor: Option<Timestamp>,
     /// Whether its owner wants it to be part of the fleet.

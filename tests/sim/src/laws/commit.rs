@@ -149,7 +149,6 @@ impl Laws {
         peer: Option<&PublicKey>,
         store: &Store,
     ) {
-        let known = peer.and_then(|peer| store.by_key(peer.id()));
         match (FromAuthority::from_bytes(frame), asked) {
             (Ok(FromAuthority::Issued(grant)), _) => {
                 let leaf = grant.chain.first().map(|der| der.as_slice()).unwrap_or_default();
@@ -169,9 +168,6 @@ impl Laws {
                 self.demand("acknowledged", ended == Some(DeviceState::Decommissioned), || {
                     format!("the receipt of {} is not recorded", receipt.device)
                 });
-            }
-            (Ok(FromAuthority::Pending(_)), _) => {
-                self.demand("acknowledged", known.is_some(), || "somebody waits who is not recorded".to_owned());
             }
             _ => {}
         }

@@ -20,12 +20,11 @@ impl Laws {
         if let Some(record) = &body.disk.durable.record {
             return self.ended(body, record, store);
         }
-        let Some(machine) = &body.machine else {
-            let left = body.disk.durable.keys.is_empty() || body.wanted == Wanted::Yes;
-            self.demand("stranded", body.wanted == Wanted::No, || format!("{body} has no power"));
+        let Some(journal) = body.disk.durable.read_journal() else {
+            let left = body.disk.durable.keys.is_empty();
+            self.demand("stranded", body.wanted == Wanted::No, || format!("{body} knows nothing"));
             return self.demand("ended", left, || format!("{body} was ended and has keys"));
         };
-        let journal = machine.journal();
         let root = rogue.context.root.key_id();
         let seduced = journal.authority.as_ref().is_some_and(|anchor| anchor.pins.contains(&root));
         self.demand("rogue", !seduced, || format!("{body} belongs to the rogue"));
@@ -34,7 +33,7 @@ impl Laws {
         }
         let key = journal.identity.as_ref().map(PublicKey::id);
         match key.and_then(|key| store.by_key(key)) {
-            Some(device) => self.placed(now, body, journal, device, store),
+            Some(device) => self.placed(now, body, &journal, device, store),
             None => self.broken("stranded", format!("{body} is not known, and was told {:?}", body.told)),
         }
     }

@@ -70,6 +70,7 @@ impl World {
             source: format!("203.0.113.{}", body.number),
             wakes: 0,
             told: None,
+            refusals: 0,
             floor: body.floor,
             wanted: body.wanted,
             twins: Twins::Alive,

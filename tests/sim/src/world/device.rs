@@ -18,6 +18,9 @@ use crate::{
     plant::Plant,
 };
 
+/// Refusals after which an owner switches a device off for some days.
+const REFUSALS_MAX: u64 = 40;
+
 impl World {
     pub(super) fn power_on(&mut self, id: BodyId) -> Result<()> {
         let now = self.now;
@@ -146,6 +149,10 @@ impl World {
             1..=3 => hours(self.chance.between(1, 40)),
             _ => Duration::from_secs(self.chance.between(1, 120)),
         };
+        self.switch_off(id, pause);
+    }
+
+    fn switch_off(&mut self, id: BodyId, pause: Duration) {
         let Some(body) = self.bodies.get_mut(id.0) else { return };
         body.machine = None;
         body.life += 1;
@@ -337,13 +344,18 @@ impl World {
             body.clock.learn(time, now);
             return;
         }
-        let enrolled = matches!(event, Told::Enrolled(_) | Told::Renewed(_));
-        body.told = Some(event);
-        if enrolled {
-            body.ticket = None;
-            let life = body.life;
-            self.later(Duration::from_secs(1), Event::Heartbeat(id, life));
+        if matches!(event, Told::Refused(_)) {
+            body.refusals += 1;
+            // Its owner switches it off for a while.
+            if body.refusals % REFUSALS_MAX == 0 {
+                body.told = Some(event);
+                return self.switch_off(id, day(5));
+            }
         }
+        if matches!(event, Told::Enrolled(_)) {
+            body.ticket = None;
+        }
+        body.told = Some(event);
         self.catch_up(id);
     }
 

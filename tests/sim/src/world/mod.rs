@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use kos_base::{DeviceId, Timestamp};
 use kos_identity::{
-    enrolment::{authority, device},
+    enrolment::{authority::Input as ToSession, device::Input as ToDevice},
     registry::Commit,
 };
 
@@ -47,7 +47,7 @@ pub struct BodyId(pub usize);
 #[derive(Debug)]
 enum Event {
     PowerOn(BodyId),
-    Answer(BodyId, u64, device::Input),
+    Answer(BodyId, u64, ToDevice),
     Wake(BodyId, u64, u64),
     Heartbeat(BodyId, u64),
     Opened(LinkId),
@@ -57,7 +57,7 @@ enum Event {
     Patience(LinkId, u64),
     ClientLost(LinkId),
     Expire(LinkId),
-    Found(LinkId, u64, authority::Input),
+    Found(LinkId, u64, ToSession),
     Commit(LinkId, u64, Commit, Answer),
     AuthorityOn,
     Publish,
@@ -89,6 +89,7 @@ pub struct World {
     queue: Queue<Event>,
     bodies: Vec<Body>,
     links: BTreeMap<LinkId, Link>,
+    links_made: u64,
     authority: Authority,
     rogue: Authority,
     /// Frames that an attacker has recorded.
@@ -159,9 +160,13 @@ impl World {
             Event::ToServer(link, frame) => format!("{link} to server: {}", network::describe_request(frame)),
             Event::ToClient(link, frame) => format!("{link} to client: {}", network::describe_answer(frame)),
             Event::Commit(link, _, commit, _) => format!("{link} commit {:?}", commit.changes),
-            Event::Wake(..) | Event::Heartbeat(..) | Event::Expire(_) | Event::Patience(..) | Event::Care => {
-                String::new()
-            }
+            Event::Wake(..)
+            | Event::Heartbeat(..)
+            | Event::Expire(_)
+            | Event::Patience(..)
+            | Event::Found(..)
+            | Event::Answer(..)
+            | Event::Care => String::new(),
             other => format!("{other:?}"),
         });
         match event {

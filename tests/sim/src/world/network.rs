@@ -1,6 +1,7 @@
 //! The network: connections that deliver in order or break, and handshakes that bind both ends to the same exporters.
 
 use core::{fmt, time::Duration};
+use std::collections::VecDeque;
 
 use anyhow::Result;
 use kos_base::{KeyId, PublicKey, Timestamp};
@@ -56,6 +57,8 @@ pub(super) struct Link {
     /// When the last frame in each direction arrives: later ones arrive later.
     arrivals: [Timestamp; 2],
     heard: u64,
+    /// Frames that wait until the session has its answer; a server reads no further before.
+    pub(super) inbox: Option<VecDeque<Vec<u8>>>,
     /// What the server was asked last.
     pub(super) asked: Option<FromDevice>,
 }
@@ -105,7 +108,8 @@ impl World {
         peer: Option<PublicKey>,
         source: String,
     ) -> LinkId {
-        let id = LinkId(self.links.last_key_value().map_or(1, |(last, _)| last.0 + 1));
+        self.links_made += 1;
+        let id = LinkId(self.links_made);
         let exporters = [self.chance.bytes(), self.chance.bytes()];
         let arrivals = [self.now; 2];
         let link = Link {
@@ -118,6 +122,7 @@ impl World {
             server_open: true,
             arrivals,
             heard: 0,
+            inbox: None,
             asked: None,
         };
         self.links.insert(id, link);
@@ -192,8 +197,24 @@ impl World {
 
     pub(super) fn to_server(&mut self, id: LinkId, frame: Vec<u8>) -> Result<()> {
         let Some(link) = self.links.get_mut(&id).filter(|link| link.server_open) else { return Ok(()) };
+        if let Some(inbox) = &mut link.inbox {
+            inbox.push_back(frame);
+            return Ok(());
+        }
         link.asked = FromDevice::from_bytes(&frame).ok().or(link.asked.take());
         self.tell_session(id, authority::Input::Frame(frame))
+    }
+
+    /// A session has the answer that it asked for, and looks at what came meanwhile.
+    pub(super) fn read(&mut self, id: LinkId, waiting: VecDeque<Vec<u8>>) -> Result<()> {
+        waiting.into_iter().try_for_each(|frame| self.to_server(id, frame))
+    }
+
+    /// A session asks something.
+    pub(super) fn hold_frames(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.inbox.get_or_insert_default();
+        }
     }
 
     pub(super) fn to_client(&mut self, id: LinkId, frame: Vec<u8>) -> Result<()> {

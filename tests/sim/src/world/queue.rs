@@ -6,7 +6,7 @@ use kos_base::Timestamp;
 
 /// The plan.
 #[derive(Debug)]
-pub struct Queue<E> {
+pub(super) struct Queue<E> {
     planned: BTreeMap<(Timestamp, u64), E>,
     count: u64,
 }
@@ -19,13 +19,13 @@ impl<E> Default for Queue<E> {
 
 impl<E> Queue<E> {
     /// Plans something.
-    pub fn plan(&mut self, at: Timestamp, event: E) {
+    pub(super) fn plan(&mut self, at: Timestamp, event: E) {
         self.count += 1;
         self.planned.insert((at, self.count), event);
     }
 
     /// What is next, and when.
-    pub fn next(&mut self) -> Option<(Timestamp, E)> {
+    pub(super) fn next(&mut self) -> Option<(Timestamp, E)> {
         self.planned.pop_first().map(|((at, _), event)| (at, event))
     }
 }

@@ -47,6 +47,9 @@ impl World {
         session.handle_input(now, input);
         while let Some(session) = self.server_mut(server).sessions.get_mut(&id) {
             let Some(output) = session.poll_output() else { break };
+            if matches!(output, Output::Draw | Output::Lookup(_) | Output::Sign { .. } | Output::Commit(_)) {
+                self.hold_frames(id);
+            }
             if server == Server::Real && self.chance.one_in(self.weather.authority_cuts) {
                 self.note(|_| format!("the authority loses power before {}", describe(&output)));
                 self.cut_authority();
@@ -111,7 +114,11 @@ impl World {
     pub(super) fn answer_session(&mut self, id: LinkId, life: u64, input: Input) -> Result<()> {
         let server = self.links.get(&id).map(|link| link.server);
         match server.filter(|server| self.server(*server).life == life) {
-            Some(_) => self.tell_session(id, input),
+            Some(_) => {
+                let waiting = self.links.get_mut(&id).and_then(|link| link.inbox.take());
+                self.tell_session(id, input)?;
+                self.read(id, waiting.unwrap_or_default())
+            }
             None => Ok(()),
         }
     }
@@ -197,7 +204,7 @@ impl World {
             let changes = vec![Change::Refused { code, source: source.clone(), count: 1 }];
             let refusal = Commit { actor: Actor::Unknown(source), changes, writes: Vec::new() };
             // A commit without writes meets no conflict.
-            drop(self.commit(Server::Real, &refusal));
+            let _ = self.commit(Server::Real, &refusal);
         }
     }
 

@@ -6,28 +6,28 @@ use crate::chance::Chance;
 
 /// One in how many times something goes wrong; 0 for never.
 #[derive(Clone, Copy, Debug)]
-pub struct Weather {
+pub(super) struct Weather {
     /// A frame, or an attempt to connect, is lost and the connection with it.
-    pub loses: u64,
+    pub(super) loses: u64,
     /// A frame is delayed beyond everybody's patience.
-    pub stalls: u64,
+    pub(super) stalls: u64,
     /// A device loses power before it acts on an output.
-    pub device_cuts: u64,
+    pub(super) device_cuts: u64,
     /// The authority loses power before it acts on an output.
-    pub authority_cuts: u64,
+    pub(super) authority_cuts: u64,
     /// An operator does something to a device while its conversation is under way.
-    pub meddles: u64,
+    pub(super) meddles: u64,
     /// A connection without pins ends up with somebody else.
-    pub intercepts: u64,
+    pub(super) intercepts: u64,
 }
 
 impl Weather {
     /// Nothing goes wrong.
-    pub const CALM: Self =
+    pub(super) const CALM: Self =
         Self { loses: 0, stalls: 0, device_cuts: 0, authority_cuts: 0, meddles: 0, intercepts: 0 };
 
     /// What this seed brings: each trouble is absent, rare or frequent.
-    pub fn draw(chance: &mut Chance) -> Self {
+    pub(super) fn draw(chance: &mut Chance) -> Self {
         let mut often = |rare: u64, frequent: u64| match chance.below(3) {
             0 => 0,
             1 => rare,
@@ -44,7 +44,7 @@ impl Weather {
     }
 
     /// How long a frame or an answer takes.
-    pub fn delay(&self, chance: &mut Chance) -> Duration {
+    pub(super) fn delay(&self, chance: &mut Chance) -> Duration {
         let ms = if self.stalls > 0 && chance.one_in(self.stalls) {
             chance.between(20_000, 90_000)
         } else if chance.one_in(8) {

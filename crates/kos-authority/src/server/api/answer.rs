@@ -4,7 +4,11 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use kos_api::{Document, List, Problem, envelope::Kind, problem::{PROBLEM_JSON, Party}};
+use kos_api::{
+    Document, List, Problem,
+    envelope::Kind,
+    problem::{PROBLEM_JSON, Party},
+};
 use kos_base::{Code, code};
 
 use super::call::RequestId;
@@ -79,7 +83,8 @@ pub(super) fn page<T: Kind>(items: Vec<T>, next: Option<String>) -> Response {
 
 /// Bytes that are JSON already.
 pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
+    (status, [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body)
+        .into_response()
 }
 
 pub(super) async fn no_such_path() -> Refusal {

@@ -77,7 +77,9 @@ pub(super) async fn show(
     context: Context,
     Path(index): Path<String>,
 ) -> Result<Response, Refusal> {
-    let unknown = || Refusal::new(code::audit::LOG_NO_SUCH_ENTRY).about("entry", &printable(&index, 40)).under(context.id);
+    let unknown = || {
+        Refusal::new(code::audit::LOG_NO_SUCH_ENTRY).about("entry", &printable(&index, 40)).under(context.id)
+    };
     let position = index.parse().map_err(|_| unknown())?;
     let row = shared.store.entry(position).await?.ok_or_else(unknown)?;
     let mut shown = entry::shown(&shared, &row).await?;

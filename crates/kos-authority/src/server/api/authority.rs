@@ -121,7 +121,8 @@ pub(super) async fn crls(State(shared): State<Arc<Shared>>) -> Result<Response, 
     let mut lists = Vec::new();
     for ca in authorities(&shared) {
         if let Some(stored) = shared.store.crl(ca.key_id()).await? {
-            let unsound = |_| Refusal::from(StoreError::Damaged { table: "crls", row: ca.key_id().to_string() });
+            let unsound =
+                |_| Refusal::from(StoreError::Damaged { table: "crls", row: ca.key_id().to_string() });
             let list = VerifiedCrl::parse(&stored.der, ca).map_err(unsound)?;
             lists.push(Crl {
                 issuer: ca.subject(),
@@ -143,7 +144,11 @@ pub(super) async fn crl(
     context: Context,
     Path(issuer): Path<String>,
 ) -> Result<Response, Refusal> {
-    let unknown = || Refusal::new(code::config::NOT_FOUND).about("issuer", &super::devices::short(&issuer)).under(context.id);
+    let unknown = || {
+        Refusal::new(code::config::NOT_FOUND)
+            .about("issuer", &super::devices::short(&issuer))
+            .under(context.id)
+    };
     let key: KeyId = issuer.parse().map_err(|_| unknown())?;
     let list = shared.store.crl(key).await?.ok_or_else(unknown)?;
     Ok(([(header::CONTENT_TYPE, "application/pkix-crl")], list.der).into_response())

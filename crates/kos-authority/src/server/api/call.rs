@@ -26,9 +26,8 @@ pub(crate) enum Origin {
     /// The socket: the server's own user, root, or group `kos`; the user's name.
     LocalAdmin(String),
     /// The socket: anybody else.
-    LocalStranger(String),
+    LocalStranger,
     /// TLS with a certificate of ours.
-    #[expect(dead_code, reason = "spoken on the TLS port only")]
     Peer(Arc<VerifiedPeer>),
 }
 
@@ -45,7 +44,7 @@ impl Who {
     /// Asks again for every request: a certificate that was revoked since the handshake says nothing.
     pub(super) async fn of(shared: &Shared, origin: Origin) -> Result<Self, Refusal> {
         let peer = match origin {
-            Origin::Nobody | Origin::LocalStranger(_) => return Ok(Self::Nobody),
+            Origin::Nobody | Origin::LocalStranger => return Ok(Self::Nobody),
             Origin::LocalAdmin(user) => return Ok(Self::LocalAdmin(user)),
             Origin::Peer(peer) => peer,
         };
@@ -157,7 +156,9 @@ where
         let query = query.map_err(|e| context.bad(&e.body_text()))?;
         let method_and_path = format!("{} {}", parts.method, parts.uri);
         let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().map(str::to_owned));
-        let key = header(IDEMPOTENCY_KEY).transpose().map_err(|_| context.bad("the Idempotency-Key is not ASCII"))?;
+        let key = header(IDEMPOTENCY_KEY)
+            .transpose()
+            .map_err(|_| context.bad("the Idempotency-Key is not ASCII"))?;
         let if_match = header("if-match").transpose().map_err(|_| context.bad("If-Match is not ASCII"))?;
         let bytes = Bytes::from_request(Request::from_parts(parts, body), state).await;
         let bytes = bytes.map_err(|e| {

@@ -36,7 +36,7 @@ pub(super) async fn given_before<T>(shared: &Shared, call: &Call<T>) -> Result<O
         let why = "this Idempotency-Key was used for another request";
         return Err(Refusal::new(code::config::BAD_REQUEST).saying(why).with_status(422).under(call.id));
     }
-    let body = repeatable.open(kept.body).ok_or_else(|| Refusal::new(code::config::INTERNAL))?;
+    let body = repeatable.open(&kept.body).ok_or_else(|| Refusal::new(code::config::INTERNAL))?;
     let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
     Ok(Some(json(status, body)))
 }
@@ -56,7 +56,8 @@ pub(super) async fn commit<T, K: Kind>(
     mut transaction: Transaction,
     render: impl Fn(Receipt) -> K + Send + Sync + 'static,
 ) -> Result<Attempt, Refusal> {
-    let render = Arc::new(move |receipt| serde_json::to_vec(&Document::new(render(receipt))).unwrap_or_default());
+    let render =
+        Arc::new(move |receipt| serde_json::to_vec(&Document::new(render(receipt))).unwrap_or_default());
     if let Some(repeatable) = call.repeatable.clone() {
         let nonce = entropy::array().map_err(|e| Refusal::new(e.code()))?;
         let (render, at) = (Arc::clone(&render), transaction.at);
@@ -80,14 +81,15 @@ impl Repeatable {
     fn seal(&self, mut body: Vec<u8>, nonce: [u8; 12]) -> Vec<u8> {
         let Ok(key) = UnboundKey::new(&AES_256_GCM, &self.seal) else { return Vec::new() };
         let unique = Nonce::assume_unique_for_key(nonce);
-        let sealed = LessSafeKey::new(key).seal_in_place_append_tag(unique, Aad::from(self.request), &mut body);
+        let sealed =
+            LessSafeKey::new(key).seal_in_place_append_tag(unique, Aad::from(self.request), &mut body);
         if sealed.is_err() {
             return Vec::new();
         }
         [nonce.as_slice(), body.as_slice()].concat()
     }
 
-    fn open(&self, sealed: Vec<u8>) -> Option<Vec<u8>> {
+    fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, body) = sealed.split_first_chunk::<12>()?;
         let key = UnboundKey::new(&AES_256_GCM, &self.seal).ok()?;
         let mut body = body.to_vec();

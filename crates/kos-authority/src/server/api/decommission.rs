@@ -51,14 +51,14 @@ pub(super) async fn order(
                 return Ok(Vec::new());
             }
             let order = sign(&shared, record, now)?;
-            let mut steps =
-                vec![Step::Operation(Operation::Decommission { reason: reason.clone(), order })];
+            let mut steps = vec![Step::Operation(Operation::Decommission { reason: reason.clone(), order })];
             if call.body.ban {
                 steps.push(Step::Operation(Operation::Ban { reason: reason.clone() }));
             }
             Ok(steps)
         };
-        let decided = decide(&shared, &device, &call, now, &steps).await.map_err(|refusal| refusal.under(call.id))?;
+        let decided =
+            decide(&shared, &device, &call, now, &steps).await.map_err(|refusal| refusal.under(call.id))?;
         if call.mode == Mode::Plan {
             return Ok(document(plan_of(&shared, &call, &decided, now)));
         }
@@ -140,9 +140,7 @@ async fn progress(shared: &Shared, record: &Device) -> Result<Decommission, Stor
             _ => Wipe::Pending,
         };
     }
-    let held = record.credentials().find_map(|held| {
-        shared.board.record(held.issuer, serial(&held.serial)?)
-    });
+    let held = record.credentials().find_map(|held| shared.board.record(held.issuer, serial(&held.serial)?));
     let number = held.as_ref().and_then(|held| Some((held.issuer, serial(&held.serial)?)));
     let view = shared.board.view();
     let number = number.and_then(|(issuer, serial)| {

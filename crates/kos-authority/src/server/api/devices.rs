@@ -28,9 +28,12 @@ pub(super) async fn list(
 ) -> Result<Response, Refusal> {
     let now = clock::now();
     let wanted = limit(filter.limit)?;
-    let after: Option<DeviceId> = filter.cursor.as_deref().map(str::parse).transpose().map_err(|_| {
-        context.bad("the cursor is not one of this list")
-    })?;
+    let after: Option<DeviceId> = filter
+        .cursor
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| context.bad("the cursor is not one of this list"))?;
     let mut query = DeviceQuery {
         states: filter.state.map(recorded_as).unwrap_or_default(),
         role: filter.role,
@@ -102,7 +105,8 @@ pub(super) async fn events(
 
 /// The device with this id, or the only one whose id begins so.
 pub(super) async fn find(shared: &Shared, context: &Context, typed: &str) -> Result<Device, Refusal> {
-    let unknown = || Refusal::new(code::enrolment::DEVICE_UNKNOWN).about("device", &short(typed)).under(context.id);
+    let unknown =
+        || Refusal::new(code::enrolment::DEVICE_UNKNOWN).about("device", &short(typed)).under(context.id);
     let id = match typed.parse::<DeviceId>() {
         Ok(id) => id,
         Err(_) => match shared.store.devices_with_prefix(typed, 6).await?.as_slice() {

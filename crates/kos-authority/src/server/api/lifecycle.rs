@@ -61,7 +61,8 @@ pub(super) async fn approve(
         steps.extend(call.body.role.map(|role| {
             Step::Edit(Box::new(move |record: &mut Device| {
                 let from = std::mem::replace(&mut record.role, role);
-                (from != role).then(|| RegistryChange::RoleChanged { device: record.id.clone(), from, to: role }.into())
+                (from != role)
+                    .then(|| RegistryChange::RoleChanged { device: record.id.clone(), from, to: role }.into())
             }))
         }));
         steps.extend(call.body.group.clone().map(|group| {
@@ -121,7 +122,8 @@ pub(super) async fn rename(
     call: Call<Demanded<Rename>>,
 ) -> Result<Response, Refusal> {
     let Rename { name } = call.body.get()?.clone();
-    operate(&shared, &device, &call, |_| Ok(vec![Step::Operation(Operation::Rename { name: name.clone() })])).await
+    operate(&shared, &device, &call, |_| Ok(vec![Step::Operation(Operation::Rename { name: name.clone() })]))
+        .await
 }
 
 pub(super) async fn tag(
@@ -220,12 +222,15 @@ impl<T> Demanded<T> {
     }
 }
 
+/// Sets a field, and says what changed.
+type Edit = Box<dyn FnOnce(&mut Device) -> Option<Change> + Send>;
+
 /// One step of a change to a record.
 pub(super) enum Step {
     /// The registry decides.
     Operation(Operation),
     /// A field that no rule concerns; nothing when it is so already.
-    Edit(Box<dyn FnOnce(&mut Device) -> Option<Change> + Send>),
+    Edit(Edit),
 }
 
 /// What a request comes to.
@@ -247,7 +252,8 @@ async fn operate<T>(
             return Ok(response);
         }
         let now = clock::now();
-        let decided = decide(shared, id, call, now, &steps).await.map_err(|refusal| refusal.under(call.id))?;
+        let decided =
+            decide(shared, id, call, now, &steps).await.map_err(|refusal| refusal.under(call.id))?;
         if call.mode == Mode::Plan {
             return Ok(document(plan_of(shared, call, &decided, now)));
         }
@@ -343,7 +349,8 @@ pub(super) fn plan_of<T>(shared: &Shared, call: &Call<T>, decided: &Decided, now
             plan.changes.push(plan::Change { field: field.clone(), from: text(from), to: text(to) });
         }
     }
-    plan.effects = transaction.changes.iter().map(|change| format!("log: {}", event_of(change).event)).collect();
+    plan.effects =
+        transaction.changes.iter().map(|change| format!("log: {}", event_of(change).event)).collect();
     plan
 }
 

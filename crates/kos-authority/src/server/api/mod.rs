@@ -8,12 +8,14 @@ mod answer;
 mod audit;
 mod authority;
 mod call;
+mod chain;
 mod change;
 mod decommission;
 mod devices;
 mod entry;
 mod gate;
 mod lifecycle;
+mod operators;
 mod tickets;
 mod view;
 
@@ -92,6 +94,7 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::DEVICE_LIST, devices::list)
         .on(&routes::DEVICE_SHOW, devices::show)
         .on(&routes::DEVICE_EVENTS, devices::events)
+        .on(&routes::DEVICE_CHAIN, chain::show)
         .on(&routes::DEVICE_APPROVE, lifecycle::approve)
         .on(&routes::DEVICE_REJECT, lifecycle::reject)
         .on(&routes::DEVICE_SET_ROLE, lifecycle::set_role)
@@ -109,6 +112,9 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
         .on(&routes::AUDIT_VERIFY, audit::verify)
         .on(&routes::AUDIT_LOG, audit::file)
+        .on(&routes::OPERATOR_CREATE, operators::create)
+        .on(&routes::OPERATOR_LIST, operators::list)
+        .on(&routes::OPERATOR_REMOVE, operators::remove)
 }
 
 #[cfg(test)]

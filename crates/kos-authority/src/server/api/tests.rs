@@ -1,0 +1,508 @@
+use std::collections::BTreeSet;
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{HeaderMap, Request, StatusCode},
+};
+use kos_api::{
+    operator::OperatorRole,
+    routes::{ALL, Caller, Effect, Route},
+};
+use kos_base::{EntryId, KeyAlgorithm, key::SignatureForm};
+use kos_identity::{
+    certificate::{self, IssuerClass, IssuerContext, OperatorGrant, Serial, Warrant},
+    chain::{self, Anchors, Clock, Usage},
+    csr,
+    registry::{Actor, Change, Device, Write},
+};
+use kos_net::{entropy, keys::SigningKey};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::{
+    authority::{Authority, Options, PortChoice},
+    clock,
+    fixtures::{NOW, device, device_id, key, member},
+    record::SystemChange,
+    store::Operator,
+    writer::{SystemWrite, Transaction},
+};
+
+/// Declared in `kos_api::routes` and without a handler yet. A route that gets one leaves this list.
+const WITHOUT_HANDLER: &[&str] = &["doctor", "authority-listen", "backup-create", "backup-verify"];
+
+/// An authority whose API is asked without sockets.
+struct Bench {
+    _folder: TempDir,
+    authority: Authority,
+    router: Router,
+}
+
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Authority::init(folder.path(), Some("attic".parse().unwrap())).unwrap();
+        let options =
+            Options { data: folder.path().to_owned(), port_base: Some(0), port_choice: PortChoice::Exact };
+        let authority = Authority::open(options).await.unwrap();
+        let router = router(Arc::clone(authority.shared()));
+        Self { _folder: folder, authority, router }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        self.authority.shared()
+    }
+
+    async fn ask(
+        &self,
+        origin: Origin,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::from(body.to_owned())).unwrap();
+        request.extensions_mut().insert(origin);
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        Reply { status, headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
+    }
+
+    async fn get(&self, path: &str) -> Reply {
+        self.ask(local(), "GET", path, &[], "").await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Reply {
+        self.ask(local(), "POST", path, &[], &body.to_string()).await
+    }
+
+    async fn add(&self, device: Device) {
+        let change =
+            Change::DeviceWaiting { device: device.id.clone(), identity_key: device.identity_key.id() };
+        let transaction = Transaction {
+            at: NOW,
+            actor: Actor::Authority,
+            changes: vec![change.into()],
+            writes: vec![Write::Device(Box::new(device))],
+            system: Vec::new(),
+            answer: None,
+        };
+        self.shared().writer.commit(transaction).await.unwrap();
+    }
+
+    async fn events(&self) -> Vec<String> {
+        let reply = self.get("/api/v1/audit/entries?limit=500").await;
+        let items = reply.body["items"].as_array().unwrap().clone();
+        items.iter().map(|entry| entry["eventType"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Somebody with an operator certificate of this role, as the TLS port would have verified them.
+    async fn operator(&self, name: &str, role: OperatorRole) -> Origin {
+        let shared = self.shared();
+        let own = SigningKey::generate(KeyAlgorithm::P256).unwrap();
+        let issuer = shared.keys.issuing_certificate(IssuerClass::Two);
+        let now = clock::now();
+        let grant = OperatorGrant { name: name.parse().unwrap(), key: own.public().clone() };
+        let context = IssuerContext { issuer, publication: None, now };
+        let serial = Serial::from_random(entropy::array().unwrap());
+        let unsigned = certificate::issue(Warrant::Operator(grant), serial, &context).unwrap();
+        let signer = shared.keys.issuing(IssuerClass::Two);
+        let signature = signer.sign(SignatureForm::Der, unsigned.to_be_signed()).unwrap();
+        let issued = unsigned.finish(&signature).unwrap();
+        let record = Operator {
+            id: EntryId::from_parts(now, entropy::array().unwrap()),
+            version: 1,
+            name: name.parse().unwrap(),
+            role,
+            key: own.public().id(),
+            issuer: issuer.key_id(),
+            serial: serial.to_bytes().to_vec(),
+            not_after: issued.not_after(),
+            created_at: now,
+            removed: false,
+        };
+        let change = SystemChange::OperatorAdded {
+            operator: record.id,
+            name: record.name.clone(),
+            role,
+            key: record.key,
+        };
+        let write = SystemWrite::Operator(Box::new(record));
+        shared.writer.commit(Transaction::own(now, vec![change.into()], vec![write])).await.unwrap();
+        let presented = [issued.der(), issuer.der()];
+        let anchors = Anchors::roots(vec![shared.keys.root_certificate.clone()]).unwrap();
+        let view = shared.board.view();
+        let peer = chain::verify(Clock::Trusted(now), Usage::Client, &presented, &anchors, &view).unwrap();
+        Origin::Peer(Arc::new(peer))
+    }
+}
+
+fn local() -> Origin {
+    Origin::LocalAdmin("root".to_owned())
+}
+
+fn code(reply: &Reply) -> &str {
+    reply.body["code"].as_str().unwrap_or_default()
+}
+
+/// A route's path with something in place of every placeholder.
+fn path_of(route: &Route) -> String {
+    route.fill(&["kdev-0000000000000001"])
+}
+
+#[tokio::test]
+async fn every_declared_route_has_a_handler_and_no_other_does() {
+    let bench = Bench::new().await;
+    let mounted: BTreeSet<_> = mount(Arc::clone(bench.shared())).mounted.into_iter().collect();
+    let declared: BTreeSet<_> = ALL.iter().map(|route| route.name).collect();
+    let missing: Vec<_> = ALL.iter().map(|r| r.name).filter(|name| !mounted.contains(name)).collect();
+    assert_eq!(missing, WITHOUT_HANDLER);
+    assert!(mounted.is_subset(&declared));
+}
+
+#[tokio::test]
+async fn each_route_lets_in_whom_its_declaration_admits_and_nobody_else() {
+    let bench = Bench::new().await;
+    let viewer = bench.operator("vera", OperatorRole::Viewer).await;
+    let operator = bench.operator("otto", OperatorRole::Operator).await;
+    let admin = bench.operator("anna", OperatorRole::Admin).await;
+    let callers = [
+        (Origin::Nobody, Caller::Anonymous),
+        (Origin::LocalStranger, Caller::Anonymous),
+        (viewer, Caller::Operator(OperatorRole::Viewer)),
+        (operator, Caller::Operator(OperatorRole::Operator)),
+        (admin, Caller::Operator(OperatorRole::Admin)),
+        (local(), Caller::LocalAdmin),
+    ];
+    for route in ALL.iter().filter(|route| !WITHOUT_HANDLER.contains(&route.name)) {
+        for (origin, caller) in &callers {
+            let reply = bench.ask(origin.clone(), route.method.as_str(), &path_of(route), &[], "{}").await;
+            let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&reply.status);
+            assert_eq!(!refused, route.admits(*caller), "{} for {caller:?}: {}", route.name, reply.status);
+            assert!(reply.headers.contains_key(routes::REQUEST_ID), "{}", route.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_operator_who_was_removed_or_revoked_is_nobody_from_the_next_request_on() {
+    let bench = Bench::new().await;
+    let anna = bench.operator("anna", OperatorRole::Admin).await;
+    assert_eq!(bench.ask(anna.clone(), "GET", "/api/v1/status", &[], "").await.status, StatusCode::OK);
+    let removed = bench.ask(local(), "DELETE", "/api/v1/operators/anna", &[], "").await;
+    assert_eq!(removed.body["item"]["state"], "removed");
+    let refused = bench.ask(anna, "GET", "/api/v1/status", &[], "").await;
+    assert_eq!((refused.status, code(&refused)), (StatusCode::FORBIDDEN, "KOS-E0305"));
+}
+
+#[tokio::test]
+async fn an_operator_is_let_in_by_a_request_and_its_name_is_taken_until_it_is_removed() {
+    let bench = Bench::new().await;
+    let request = |key: &SigningKey| {
+        let unsigned = csr::Request::new(key.public()).unwrap();
+        let signature = key.sign(SignatureForm::Der, unsigned.to_be_signed()).unwrap();
+        let der = unsigned.finish(&signature).unwrap();
+        let body = data_encoding::BASE64.encode(&der);
+        format!("-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n")
+    };
+    let (first, second) = (
+        SigningKey::generate(KeyAlgorithm::P256).unwrap(),
+        SigningKey::generate(KeyAlgorithm::P256).unwrap(),
+    );
+    let wanted = |key: &SigningKey| json!({"name": "anna", "role": "operator", "csr": request(key)});
+    let made = bench.post("/api/v1/operators", wanted(&first)).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.body);
+    assert!(made.body["item"]["certificates"].as_str().unwrap().matches("BEGIN CERTIFICATE").count() == 2);
+    let taken = bench.post("/api/v1/operators", wanted(&second)).await;
+    assert_eq!((taken.status, code(&taken)), (StatusCode::CONFLICT, "KOS-E0106"));
+    bench.ask(local(), "DELETE", "/api/v1/operators/anna", &[], "").await;
+    let again = bench.post("/api/v1/operators", wanted(&first)).await;
+    assert_eq!(again.status, StatusCode::CONFLICT, "a key that was taken back stays so");
+    assert_eq!(bench.post("/api/v1/operators", wanted(&second)).await.status, StatusCode::OK);
+    let bad = bench.post("/api/v1/operators", json!({"name": "otto", "role": "admin", "csr": "x"})).await;
+    assert_eq!(code(&bad), "KOS-E0212");
+    let events = bench.events().await;
+    assert_eq!(events.iter().filter(|event| *event == "operator_added").count(), 2);
+}
+
+#[tokio::test]
+async fn a_repeated_request_gets_the_same_answer_once_and_its_key_serves_no_other() {
+    let bench = Bench::new().await;
+    let with_key = [("idempotency-key", "k-1")];
+    let body = r#"{"role":"sensor"}"#;
+    let first = bench.ask(local(), "POST", "/api/v1/tickets", &with_key, body).await;
+    let again = bench.ask(local(), "POST", "/api/v1/tickets", &with_key, body).await;
+    assert_eq!(first.status, StatusCode::OK);
+    assert_eq!(first.body, again.body);
+    assert!(first.body["item"]["text"].as_str().unwrap().starts_with("kos1."));
+    let other = bench.ask(local(), "POST", "/api/v1/tickets", &with_key, r#"{"role":"relay"}"#).await;
+    assert_eq!(other.status.as_u16(), 422);
+    let events = bench.events().await;
+    assert_eq!(events.iter().filter(|event| *event == "ticket_created").count(), 1);
+    // Another caller's key is another key, and a malformed one is none.
+    let anna = bench.operator("anna", OperatorRole::Admin).await;
+    let hers = bench.ask(anna, "POST", "/api/v1/tickets", &with_key, body).await;
+    assert_ne!(hers.body["item"]["ticketId"], first.body["item"]["ticketId"]);
+    for bad in ["", "a b", &"x".repeat(65)] {
+        let refused = bench.ask(local(), "POST", "/api/v1/tickets", &[("idempotency-key", bad)], body).await;
+        assert_eq!(code(&refused), "KOS-E0016", "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_is_bounded_shown_without_its_secret_and_withdrawn() {
+    let bench = Bench::new().await;
+    for (body, expected) in [
+        (json!({"role": "sensor", "lifetimeSeconds": 601}), "KOS-E0226"),
+        (json!({"role": "sensor", "lifetimeSeconds": 0}), "KOS-E0016"),
+        (json!({"role": "sensor", "uses": 0}), "KOS-E0016"),
+        (json!({"role": "sensor", "uses": 10_001}), "KOS-E0016"),
+        (json!({"role": "sensor", "boundSerial": "\u{1b}[2J"}), "KOS-E0016"),
+        (json!({"role": "toaster"}), "KOS-E0016"),
+        (json!({"rolle": "sensor"}), "KOS-E0016"),
+        (json!([]), "KOS-E0016"),
+    ] {
+        let refused = bench.post("/api/v1/tickets", body.clone()).await;
+        assert_eq!(code(&refused), expected, "{body}");
+    }
+    assert_eq!(bench.ask(local(), "POST", "/api/v1/tickets", &[], "").await.status, StatusCode::BAD_REQUEST);
+    let long = json!({"role": "sensor", "lifetimeSeconds": 86_400, "reason": "a fair"});
+    let made = bench.post("/api/v1/tickets", long).await;
+    let id = made.body["item"]["ticketId"].as_str().unwrap().to_owned();
+    let shown = bench.get(&format!("/api/v1/tickets/{id}")).await;
+    assert_eq!(
+        (&shown.body["item"]["text"], &shown.body["item"]["createdBy"]),
+        (&Value::Null, &json!("root"))
+    );
+    let planned = bench.post(&format!("/api/v1/tickets/{id}/revoke?dryRun=true"), json!({})).await;
+    assert_eq!(planned.body["kind"], "Plan");
+    for _ in 0..2 {
+        let revoked = bench.post(&format!("/api/v1/tickets/{id}/revoke"), json!({})).await;
+        assert_eq!(revoked.body["item"]["state"], "revoked");
+    }
+    let events = bench.events().await;
+    assert_eq!(events.iter().filter(|event| *event == "ticket_revoked").count(), 1);
+    for unknown in ["x", "01a1f8bf-ac7c-730d-974d-26f553ad23e3"] {
+        assert_eq!(bench.get(&format!("/api/v1/tickets/{unknown}")).await.status, StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn a_device_is_changed_planned_and_guarded_by_its_tag() {
+    let bench = Bench::new().await;
+    bench.add(member(1)).await;
+    let path = "/api/v1/devices/kdev-0000000000000001";
+    let shown = bench.get(path).await;
+    let tag = shown.headers["etag"].to_str().unwrap().to_owned();
+    assert_eq!(shown.body["item"]["channel"], "stable");
+
+    let planned = bench.post(&format!("{path}/set-channel?dryRun=true"), json!({"channel": "beta"})).await;
+    assert_eq!(
+        planned.body["item"]["changes"],
+        json!([{"field": "channel", "from": "stable", "to": "beta"}])
+    );
+    assert_eq!(planned.body["item"]["effects"], json!(["log: channel_changed"]));
+    assert_eq!(bench.get(path).await.headers["etag"].to_str().unwrap(), tag);
+
+    let to_beta = r#"{"channel":"beta"}"#;
+    let moved =
+        bench.ask(local(), "POST", &format!("{path}/set-channel"), &[("if-match", &tag)], to_beta).await;
+    assert_eq!(moved.body["item"]["channel"], "beta");
+    let late =
+        bench.ask(local(), "POST", &format!("{path}/rename"), &[("if-match", &tag)], r#"{"name":"x"}"#).await;
+    assert_eq!((late.status, code(&late)), (StatusCode::PRECONDITION_FAILED, "KOS-E0106"));
+
+    let again = bench.post(&format!("{path}/set-channel"), json!({"channel": "beta"})).await;
+    assert_eq!(again.status, StatusCode::OK);
+    let events = bench.events().await;
+    assert_eq!(events.iter().filter(|event| *event == "channel_changed").count(), 1);
+
+    for (action, body, expected) in [
+        ("set-channel", json!({"channel": "dev"}), "KOS-E0222"),
+        ("approve", json!({}), "KOS-E0213"),
+        ("reinstate", json!({}), "KOS-E0213"),
+        ("rename", json!({"name": "a\u{202e}b"}), "KOS-E0016"),
+        ("tag", json!({"add": ["UPPER"]}), "KOS-E0016"),
+        ("suspend", json!({"reason": ""}), "KOS-E0016"),
+        ("set-role", json!({"role": "sensor", "rôle": 1}), "KOS-E0016"),
+    ] {
+        let refused = bench.post(&format!("{path}/{action}"), body).await;
+        assert_eq!(code(&refused), expected, "{action}");
+    }
+    let short = bench.post("/api/v1/devices/0000/rename", json!({"name": "x"})).await;
+    assert_eq!(code(&short), "KOS-E0221", "a change names the whole id");
+}
+
+#[tokio::test]
+async fn a_suspension_revokes_and_its_end_releases() {
+    let bench = Bench::new().await;
+    bench.add(member(1)).await;
+    let path = "/api/v1/devices/kdev-0000000000000001";
+    let suspended = bench.post(&format!("{path}/suspend"), json!({"reason": "lost"})).await;
+    assert_eq!(suspended.body["item"]["state"], "suspended");
+    let serial = Serial::from_random([1; 16]);
+    assert!(bench.shared().board.record(key(200).id(), serial).is_some());
+    let back = bench.post(&format!("{path}/reinstate"), json!({})).await;
+    assert_eq!(back.body["item"]["state"], "active");
+    assert!(bench.shared().board.record(key(200).id(), serial).is_none());
+    let events = bench.get(&format!("{path}/events")).await;
+    let events: Vec<_> = events.body["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["eventType"].as_str().unwrap().to_owned())
+        .collect();
+    let expected = [
+        "device_pending",
+        "device_suspended",
+        "certificate_revoked",
+        "device_reinstated",
+        "certificate_hold_released",
+    ];
+    assert_eq!(events, expected);
+}
+
+#[tokio::test]
+async fn a_decommissioning_is_ordered_once_and_can_be_followed() {
+    let bench = Bench::new().await;
+    let mut device = member(1);
+    if let Some(credential) = &mut device.credential {
+        credential.issuer = bench.shared().keys.issuing_certificate(IssuerClass::One).key_id();
+    }
+    bench.add(device).await;
+    let path = "/api/v1/devices/kdev-0000000000000001/decommission";
+    assert_eq!(bench.get(path).await.status, StatusCode::NOT_FOUND);
+    let publisher = crate::revocation::Publisher::new(
+        Arc::clone(&bench.shared().board),
+        bench.shared().writer.clone(),
+        &bench.shared().keys,
+    );
+    let publishing = tokio::spawn(publisher.run());
+    let ordered = bench.post(path, json!({"reason": "sold"})).await;
+    assert_eq!(ordered.body["item"]["state"], "decommissioning", "{}", ordered.body);
+    assert_eq!(ordered.body["item"]["wipe"], "pending");
+    assert!(ordered.body["item"]["crlNumber"].as_u64().is_some());
+    let index = ordered.body["item"]["auditIndex"].as_u64().unwrap();
+    let entry = bench.get(&format!("/api/v1/audit/entries/{index}")).await;
+    assert_eq!(entry.body["item"]["eventType"], "decommission_ordered");
+    let again = bench.post(path, json!({})).await;
+    assert_eq!(again.body["item"], ordered.body["item"]);
+    assert_eq!(bench.get(path).await.body["item"], ordered.body["item"]);
+    publishing.abort();
+}
+
+#[tokio::test]
+async fn devices_are_listed_in_pages_and_found_by_prefix() {
+    let bench = Bench::new().await;
+    for n in 1..=7 {
+        bench.add(if n % 2 == 0 { member(n) } else { device(n) }).await;
+    }
+    let mut seen = Vec::new();
+    let mut path = "/api/v1/devices?limit=3".to_owned();
+    loop {
+        let reply = bench.get(&path).await;
+        seen.extend(
+            reply.body["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|d| d["deviceId"].as_str().unwrap().to_owned()),
+        );
+        match reply.body["next"].as_str() {
+            Some(next) => path = format!("/api/v1/devices?limit=3&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, (1..=7).map(|n| device_id(n).to_string()).collect::<Vec<_>>());
+    let pending = bench.get("/api/v1/devices?state=pending").await;
+    assert_eq!(pending.body["items"].as_array().unwrap().len(), 4);
+    let ambiguous = bench.get("/api/v1/devices/0000").await;
+    assert_eq!(code(&ambiguous), "KOS-E0014");
+    assert!(ambiguous.body["detail"].as_str().unwrap().contains("kdev-0000000000000001"));
+    let only = bench.get("/api/v1/devices/KDEV-0000000000000001").await;
+    assert_eq!(only.body["item"]["deviceId"], "kdev-0000000000000001");
+    for bad in ["limit=0", "limit=501", "stade=pending", "state=gone", "cursor=x"] {
+        let refused = bench.get(&format!("/api/v1/devices?{bad}")).await;
+        assert_eq!(code(&refused), "KOS-E0016", "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn entries_are_listed_by_person_proven_and_verified() {
+    let bench = Bench::new().await;
+    bench.post("/api/v1/tickets", json!({"role": "sensor"})).await;
+    let mine = bench.get("/api/v1/audit/entries?actor=root").await;
+    let items = mine.body["items"].as_array().unwrap().clone();
+    assert_eq!(items.len(), 1);
+    assert_eq!(items[0]["actor"], json!({"type": "local-user", "id": "root"}));
+    let index = items[0]["index"].as_u64().unwrap();
+    let shown = bench.get(&format!("/api/v1/audit/entries/{index}")).await;
+    let text = shown.body["item"]["merkleProof"].as_str().unwrap();
+    let proof = kos_audit::Proof::parse(text).unwrap();
+    assert!(proof.verify(None, bench.shared().log.key(), &[]).is_ok());
+    let checkpoint = bench.get("/api/v1/audit/checkpoint").await.body["item"]["text"].clone();
+    bench.post("/api/v1/tickets", json!({"role": "sensor"})).await;
+    let verdict = bench.post("/api/v1/audit/verify", json!({"against": checkpoint})).await;
+    assert_eq!(verdict.body["item"]["ok"], true, "{}", verdict.body);
+    assert_eq!(verdict.body["item"]["assurance"], "held-checkpoint");
+    for unknown in ["99999", "-1", "x"] {
+        let refused = bench.get(&format!("/api/v1/audit/entries/{unknown}")).await;
+        assert_eq!(code(&refused), "KOS-E0508", "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_and_paths_that_are_not_there_are_problems() {
+    let bench = Bench::new().await;
+    let large = format!(r#"{{"role":"{}"}}"#, "x".repeat(BODY_BYTES_MAX));
+    let refused = bench.ask(local(), "POST", "/api/v1/tickets", &[], &large).await;
+    assert_eq!((refused.status, code(&refused)), (StatusCode::PAYLOAD_TOO_LARGE, "KOS-E0017"));
+    assert_eq!(refused.headers["content-type"], "application/problem+json");
+    assert_eq!(bench.get("/api/v1/nowhere").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        bench.ask(local(), "DELETE", "/api/v1/status", &[], "").await.status,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+}
+
+#[tokio::test]
+async fn every_change_that_is_only_planned_leaves_the_log_as_it_is() {
+    let bench = Bench::new().await;
+    bench.add(member(1)).await;
+    let before = bench.events().await;
+    let bodies = |name: &str| match name {
+        "ticket-create" => json!({"role": "sensor"}),
+        "device-set-role" => json!({"role": "relay"}),
+        "device-set-channel" => json!({"channel": "beta"}),
+        "device-rename" => json!({"name": "x"}),
+        "device-tag" => json!({"add": ["a"]}),
+        _ => json!({}),
+    };
+    let changing = ALL.iter().filter(|r| r.effect == Effect::Changes && !WITHOUT_HANDLER.contains(&r.name));
+    let mut planned = 0;
+    for route in changing {
+        let path = format!("{}?dryRun=true", path_of(route));
+        let reply =
+            bench.ask(local(), route.method.as_str(), &path, &[], &bodies(route.name).to_string()).await;
+        if reply.status == StatusCode::OK {
+            assert_eq!(reply.body["kind"], "Plan", "{}", route.name);
+            assert_eq!(reply.body["item"]["action"], route.name);
+            planned += 1;
+        }
+    }
+    assert!(planned >= 8, "{planned}");
+    assert_eq!(bench.events().await, before);
+}

@@ -145,7 +145,8 @@ pub(super) async fn list(
     let wanted = limit(filter.limit)?;
     let full = usize::try_from(wanted).unwrap_or(usize::MAX);
     let before = filter.cursor.as_deref().map(str::parse).transpose();
-    let mut before: Option<EntryId> = before.map_err(|_| context.bad("the cursor is not one of this list"))?;
+    let mut before: Option<EntryId> =
+        before.map_err(|_| context.bad("the cursor is not one of this list"))?;
     let now = clock::now();
     let mut items = Vec::new();
     loop {
@@ -189,7 +190,12 @@ pub(super) async fn revoke(
         if call.mode == Mode::Plan {
             let effects = if held.revoked { Vec::new() } else { vec!["log: ticket_revoked".to_owned()] };
             let object = Some(Party::new("ticket", &held.id));
-            return Ok(document(Plan { action: call.route.name.to_owned(), object, changes: Vec::new(), effects }));
+            return Ok(document(Plan {
+                action: call.route.name.to_owned(),
+                object,
+                changes: Vec::new(),
+                effects,
+            }));
         }
         let mut shown = view::ticket(&shared, &held, now).await?;
         if held.revoked {

@@ -103,8 +103,7 @@ fn waiting(record: &registry::Device, lobby: &registry::Lobby) -> Lobby {
 
 fn health(said: &body::Heartbeat) -> Health {
     let failed = said.checks.iter().filter(|check| !check.passed);
-    let mut errors: Vec<String> =
-        failed.map(|check| format!("{}: {}", check.name, check.detail)).collect();
+    let mut errors: Vec<String> = failed.map(|check| format!("{}: {}", check.name, check.detail)).collect();
     if said.errors > 0 {
         errors.push(format!("{} errors since the heartbeat before", said.errors));
     }

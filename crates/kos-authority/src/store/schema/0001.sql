@@ -69,6 +69,7 @@ CREATE TABLE operators (
     version BIGINT NOT NULL,
     key TEXT NOT NULL UNIQUE,
     serial TEXT NOT NULL UNIQUE,
+    active_name TEXT UNIQUE,
     body BLOB NOT NULL,
     mac BLOB NOT NULL
 );

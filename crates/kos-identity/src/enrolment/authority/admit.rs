@@ -11,7 +11,7 @@ use kos_base::{
 };
 use minicbor::bytes::ByteArray;
 
-use super::{Context, Decision, Found, Request, issue::Plan};
+use super::{Context, Decision, Found, Request, Waiting, issue::Plan};
 use crate::{
     enrolment::{
         message::{Image, Means},
@@ -93,7 +93,12 @@ fn by_ticket(
                 role: hello.role,
                 profile: hello.profile,
             };
-            let spent = ticket.spend(with.now, &by, id).map_err(TicketError::code)?;
+            let spent = match ticket.spend(with.now, &by, id) {
+                Ok(spent) => spent,
+                // A person has let it in, and then the ticket does not matter.
+                Err(_) if known.as_ref().is_some_and(Device::is_approved) => return by_lobby(with, request, found),
+                Err(error) => return Err(error.code()),
+            };
             if has_clone(&found) {
                 return lobby(with, request, known, &found);
             }
@@ -116,13 +121,13 @@ fn by_lobby(with: &Circumstances<'_>, request: &Request, found: Found) -> Result
         Some(device) if device.credentials().next().is_some() => unconfirmed(with, request, device),
         Some(device) => match device.lobby.clone() {
             Some(entry) if entry.approved => {
+                // The entry stays until the device has confirmed: the code in it may still have to be compared.
                 let mut device = device.next_version();
-                device.lobby = None;
                 device.assign_profile(entry.profile).map_err(|e| e.code())?;
                 device.successor_of = predecessor(&found);
                 Ok(admit(request, device, None))
             }
-            Some(_) => Ok(Decision::Wait(None)),
+            Some(entry) => Ok(Decision::Wait(Waiting::Known(entry.since))),
             None => lobby(with, request, Some(device), &found),
         },
         None => lobby(with, request, None, &found),
@@ -163,7 +168,7 @@ fn lobby(
         changes.push(Change::CloneSuspected { device: id.clone(), others: lookalikes, detail });
     }
     let writes = vec![Write::Device(Box::new(device))];
-    Ok(Decision::Wait(Some(Commit { actor: Actor::Device(id), changes, writes })))
+    Ok(Decision::Wait(Waiting::New(Commit { actor: Actor::Device(id), changes, writes })))
 }
 
 /// Until `Stored`: the same CSR key gets the same bytes again, another one revokes what was issued first.

@@ -63,6 +63,7 @@ fn stored(now: Timestamp, message: &Stored, peer: &PublicKey, device: Device) ->
     if next.state() == DeviceState::Pending {
         next.enter(now, DeviceState::Active, "certificate confirmed").map_err(|e| e.code())?;
         next.enrolled_at.get_or_insert(now);
+        next.lobby = None;
         changes.push(Change::DeviceActive { device: id.clone(), issue: message.issue });
     } else if next.is_admitted() {
         changes.push(Change::CertificateRenewed { device: id.clone(), issue: message.issue });
@@ -131,6 +132,7 @@ fn received(now: Timestamp, message: &Receipt, device: Device) -> Result<Confirm
     }
     let wipe = record.map_or("cleared", |record| record.assurance.as_str());
     let mut next = device.next_version();
+    next.lobby = None;
     let id = next.id.clone();
     let mut changes = Vec::new();
     let mut writes = Vec::new();

@@ -45,8 +45,11 @@ pub use issue::{issuer_class, kid_grant, role_profile};
 
 /// How often a commit that met a conflict is decided again.
 pub const CONFLICTS_MAX: u32 = 4;
-/// Seconds after which a device that waits asks again.
+/// Seconds after which a device that has just come asks again. Who has waited for long is asked to come less often, up to
+/// [`RETRY_AFTER_MAX_S`], so that a full lobby does not keep the authority busy.
 pub const RETRY_AFTER_S: u32 = 5;
+/// Longest time between two questions of a device that waits, in seconds.
+pub const RETRY_AFTER_MAX_S: u32 = 300;
 
 /// What stays the same for all sessions of an authority.
 #[derive(Debug)]
@@ -231,12 +234,21 @@ pub(crate) enum Decision {
     Issue(Box<issue::Plan>),
     /// Send what was issued before.
     Again(Box<Device>),
-    /// Commit (if there is something), then tell the device to wait.
-    Wait(Option<Commit>),
+    /// Tell the device to wait.
+    Wait(Waiting),
     /// Commit, then refuse.
     RefuseAfter(Commit, Code),
     /// Refuse.
     Refuse(Code),
+}
+
+/// Who is told to wait.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// Somebody who is in the lobby since then.
+    Known(Timestamp),
+    /// Somebody who is put there: commit first.
+    New(Commit),
 }
 
 impl Session {
@@ -283,6 +295,8 @@ impl Session {
             }
             (Phase::Confirming(message), Input::Found(found)) => self.confirm(now, message, *found),
             (Phase::Recording(message), Input::Committed(result)) => self.recorded(message, result),
+            // What was under way when the session ended does not matter any more.
+            (Phase::Closed, _) => {}
             _ => self.refuse_misuse(code::enrolment::PROTOCOL),
         }
     }
@@ -423,9 +437,9 @@ impl Session {
                 let step = Issuing::again(&self.context, now, request, *device, crls, &self.random);
                 self.issuing(step);
             }
-            Decision::Wait(None) => self.finish(&pending()),
-            Decision::Wait(Some(commit)) => {
-                self.ask(Phase::Committing(request, pending().to_bytes()), Output::Commit(commit));
+            Decision::Wait(Waiting::Known(since)) => self.finish(&pending(now, since)),
+            Decision::Wait(Waiting::New(commit)) => {
+                self.ask(Phase::Committing(request, pending(now, now).to_bytes()), Output::Commit(commit));
             }
             Decision::RefuseAfter(commit, code) => {
                 let refused = FromAuthority::Refused(Refused { code: code.number(), retry_after_s: None });
@@ -506,8 +520,10 @@ impl Session {
     }
 }
 
-fn pending() -> FromAuthority {
-    FromAuthority::Pending(Pending { retry_after_s: RETRY_AFTER_S })
+/// An eighth of the time that somebody has waited already.
+fn pending(now: Timestamp, since: Timestamp) -> FromAuthority {
+    let waited = u32::try_from(now.since(since).as_secs()).unwrap_or(u32::MAX);
+    FromAuthority::Pending(Pending { retry_after_s: (waited / 8).clamp(RETRY_AFTER_S, RETRY_AFTER_MAX_S) })
 }
 
 impl Random {

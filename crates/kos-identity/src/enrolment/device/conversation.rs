@@ -6,7 +6,7 @@ use kos_base::{AgreementKey, KeyId, PublicKey, Timestamp, code, digest::sha256, 
 use minicbor::bytes::{ByteArray, ByteVec};
 
 use super::{
-    Candidate, Comparison, Event, Held, Input, Installation, KeySlot, Machine, MadeKey, Output, Owed,
+    COMPARISONS_MAX, Candidate, Comparison, Event, Held, Input, Installation, KeySlot, Machine, MadeKey, Output, Owed,
     RETRY_MAX, SignWith, Slot, Wish,
     verify::{self, VerifiedGrant},
 };
@@ -369,12 +369,16 @@ impl Machine {
         let known = self.journal.authority.as_ref().is_some_and(|anchor| !anchor.pins.is_empty());
         let (root, nonce) = (greeted.link.root, greeted.welcome.nonce);
         let same = |shown: &&Comparison| shown.root == root && shown.nonce == nonce;
-        match self.journal.comparison.as_ref().filter(same) {
+        match self.journal.comparisons.iter().find(same) {
             _ if known => None,
             Some(shown) => Some(shown.code.clone()),
             None => {
                 let code = comparison_code(identity, root, &talk.nonce, &nonce);
-                self.journal.comparison = Some(Comparison { nonce, root, code: code.clone() });
+                let shown = &mut self.journal.comparisons;
+                if shown.len() >= COMPARISONS_MAX {
+                    shown.remove(0);
+                }
+                shown.push(Comparison { nonce, root, code: code.clone() });
                 self.persist();
                 Some(code)
             }
@@ -405,9 +409,13 @@ impl Machine {
     /// A person has compared the code that belongs to the conversation which is remembered: its root is pinned from now
     /// on. An answer that waited for this is taken in.
     pub(super) fn code_was_confirmed(&mut self, now: Timestamp, code: &str) {
-        let Some(shown) = self.journal.comparison.take_if(|shown| shown.code == code) else { return };
+        let shown = core::mem::take(&mut self.journal.comparisons);
+        let Some(Comparison { root, .. }) = shown.iter().find(|shown| shown.code == code) else {
+            self.journal.comparisons = shown;
+            return;
+        };
         if let Some(anchor) = &mut self.journal.authority {
-            anchor.pins = vec![shown.root];
+            anchor.pins = vec![*root];
         }
         self.persist();
         match self.conversation.take() {

@@ -16,6 +16,9 @@ use crate::enrolment::message::{AuthorityKeys, Bootloader, Bytes, Bytes32, Facts
 /// Longest journal in bytes: two chains, two kIDs and the rest.
 pub const JOURNAL_BYTES_MAX: usize = 32_768;
 
+/// Most codes that are remembered; more only help somebody who answers in the authority's place.
+pub const COMPARISONS_MAX: usize = 4;
+
 /// Everything that survives a power cut, besides the keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -45,9 +48,10 @@ pub struct Journal {
     /// device waits to be let in, whatever is plugged in or out.
     #[n(7)]
     pub facts: Option<Facts>,
-    /// The code that a person compares, while the authority is known by nothing else.
+    /// Codes that a person may compare, newest last, while the authority is known by nothing else. More than one when
+    /// somebody else answered in its place.
     #[n(8)]
-    pub comparison: Option<Comparison>,
+    pub comparisons: Vec<Comparison>,
 }
 
 /// A code to be compared, and the conversation that it belongs to.

@@ -36,7 +36,7 @@ use super::{
 };
 use conversation::{Conversation, Purpose};
 use ending::Ending;
-pub use journal::{Anchor, Candidate, Comparison, Goal, Held, JOURNAL_BYTES_MAX, Journal, Membership, Slot};
+pub use journal::{Anchor, COMPARISONS_MAX, Candidate, Comparison, Goal, Held, JOURNAL_BYTES_MAX, Journal, Membership, Slot};
 pub use verify::GrantError;
 
 /// First pause after a failure.
@@ -390,12 +390,15 @@ impl Machine {
     /// Takes an authority over. What another one said does not count under it.
     fn belong_to(&mut self, mut anchor: Anchor) {
         let old = self.journal.authority.take();
-        let same = old.as_ref().is_some_and(|old| old.pins.iter().any(|pin| anchor.pins.contains(pin)));
+        let same = old.as_ref().is_some_and(|old| {
+            let unknown = old.pins.is_empty() && anchor.pins.is_empty();
+            unknown || old.pins.iter().any(|pin| anchor.pins.contains(pin))
+        });
         if same {
             anchor.name = anchor.name.or_else(|| old.and_then(|old| old.name));
         } else {
-            let identity = self.journal.identity.take();
-            self.journal = Journal { identity, ..Journal::default() };
+            let Journal { identity, time_floor, bootloader, .. } = core::mem::take(&mut self.journal);
+            self.journal = Journal { identity, time_floor, bootloader, ..Journal::default() };
         }
         self.journal.authority = Some(anchor);
         self.persist();
@@ -413,10 +416,10 @@ impl Machine {
         }
     }
 
+    /// Remembers what is wanted of a device in service. A pause that is on stays on.
     fn wish(&mut self, now: Timestamp, wish: Wish) {
         if self.journal.active.is_some() && self.ending.is_none() {
             self.wish = Some(wish);
-            self.retry_at = None;
             self.proceed(now);
         }
     }

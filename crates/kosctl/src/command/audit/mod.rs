@@ -17,8 +17,8 @@ use kos_base::{Timestamp, text::printable};
 use super::{device::find, follow};
 use crate::{
     Client, Fault,
+    files::{self, Readers},
     output::write_out,
-    private,
     session::{Ending, Session},
 };
 use prove::Prove;
@@ -132,7 +132,7 @@ impl Head {
         for (path, text) in
             [(self.out, checkpoint.text.clone()), (self.key_out, format!("{}\n", checkpoint.verifier_key))]
         {
-            path.map_or(Ok(()), |path| private::write(&path, text.as_bytes()))?;
+            path.map_or(Ok(()), |path| files::write(&path, text.as_bytes(), Readers::Everybody))?;
         }
         session.printer.item(&checkpoint).map(|()| Ending::Done)
     }
@@ -146,7 +146,7 @@ async fn fetch_entry(client: &Client, index: u64) -> Result<AuditEntry, Fault> {
 async fn log_key(session: &Session, file: Option<&Path>, client: Option<&Client>) -> Result<LogKey, Fault> {
     let (text, place) = match (file, client) {
         (Some(path), _) => {
-            let text = private::read(path, NOTE_BYTES_MAX)?;
+            let text = files::read(path, NOTE_BYTES_MAX)?;
             (String::from_utf8_lossy(&text).into_owned(), path.to_owned())
         }
         (None, Some(client)) => {

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{fetch_entry, log_key};
 use crate::{
     Client, Fault,
+    files::{self, Readers},
     output::{Column, Form, Shown},
-    private,
     session::{Ending, Session},
 };
 
@@ -77,7 +77,7 @@ impl Prove {
         let (proof, key) =
             match (&self.proof, self.index) {
                 (Some(path), _) => {
-                    let bytes = private::read(path, u64::try_from(PROOF_BYTES_MAX).unwrap_or(u64::MAX))?;
+                    let bytes = files::read(path, u64::try_from(PROOF_BYTES_MAX).unwrap_or(u64::MAX))?;
                     let proof = Proof::parse(&String::from_utf8_lossy(&bytes)).map_err(|e| {
                         Fault::Malformed { path: path.clone(), reason: e.to_string(), code: e.code() }
                     })?;
@@ -91,7 +91,7 @@ impl Prove {
                 (None, None) => return Err(Fault::usage("which entry?", "kosctl audit prove INDEX")),
             };
         if let Some(path) = &self.out {
-            private::write(path, proof.to_string().as_bytes())?;
+            files::write(path, proof.to_string().as_bytes(), Readers::Owner)?;
         }
         let shown = judge(proof, &key);
         session.printer.item(&shown)?;

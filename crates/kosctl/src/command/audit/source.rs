@@ -9,7 +9,7 @@ use kos_api::routes;
 use kos_audit::tree::{Bundle, HASH_BYTES, Tile};
 use kos_base::code::Exit;
 
-use crate::{Client, Fault, private};
+use crate::{Client, Fault, files};
 
 /// Longest file of a log, in bytes: a bundle of 256 leaves of 64 KiB.
 const FILE_BYTES_MAX: usize = 256 * 65_538;
@@ -60,7 +60,7 @@ impl Source<'_> {
         let read = match self {
             Self::Folder(folder) => {
                 let path: PathBuf = folder.join(path);
-                private::read(&path, u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX))
+                files::read(&path, u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX))
             }
             Self::Server(client) => {
                 client.read(&routes::AUDIT_LOG, &[path], FILE_BYTES_MAX).await.map(|bytes| bytes.to_vec())

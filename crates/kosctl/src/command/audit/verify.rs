@@ -15,7 +15,7 @@ use kos_audit::{
 
 use super::{NOTE_BYTES_MAX, log_key, source::Source};
 use crate::{
-    Client, Fault, private,
+    Client, Fault, files,
     session::{Ending, Session},
 };
 
@@ -39,7 +39,7 @@ pub(crate) struct Verify {
 impl Verify {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let held = match &self.against {
-            Some(path) => Some(String::from_utf8_lossy(&private::read(path, NOTE_BYTES_MAX)?).into_owned()),
+            Some(path) => Some(String::from_utf8_lossy(&files::read(path, NOTE_BYTES_MAX)?).into_owned()),
             None => None,
         };
         let verdict = match (&self.log, self.on_server) {

@@ -18,7 +18,7 @@ use kos_base::{Code, PublicKey, Timestamp, code, id::DeviceIdInputs};
 use kos_identity::{
     certificate::{Certificate, PeerIdentity},
     chain::{Anchors, CheckName, Clock, Examination, KidUnderExamination, examine},
-    crl::{RevocationView, Status, VerifiedCrl},
+    crl::{CrlError, RevocationView, Status, VerifiedCrl},
     kid,
 };
 use rustls_pki_types::{
@@ -26,7 +26,7 @@ use rustls_pki_types::{
 };
 
 use crate::{
-    Fault, clock, private,
+    Fault, clock, files,
     session::{Ending, Session},
 };
 
@@ -67,11 +67,18 @@ struct Given {
     signer: Option<PublicKey>,
     inputs: Option<kos_api::chain::DeviceIdInputs>,
     view: RevocationView,
+    /// Lists of other CAs.
+    strangers: Vec<PathBuf>,
 }
 
 impl Verify {
     pub(super) fn run(self, session: &Session) -> Result<Ending, Fault> {
         let given = self.read()?;
+        for path in &given.strangers {
+            session
+                .terminal
+                .note(&format!("`{}` is the list of another CA, and was not used", path.display()));
+        }
         let chain = given.judge(self.at.unwrap_or_else(clock::now), self.crl.is_empty());
         session.printer.item(&chain)?;
         let unasked: Vec<_> = [
@@ -90,7 +97,7 @@ impl Verify {
     }
 
     fn read(&self) -> Result<Given, Fault> {
-        let bytes = private::read(&self.file, FILE_BYTES_MAX)?;
+        let bytes = files::read(&self.file, FILE_BYTES_MAX)?;
         let document: Option<Document<IdentityChain>> = serde_json::from_slice(&bytes).ok();
         let document = document.map(|d| d.item);
         let pem = match &document {
@@ -101,7 +108,7 @@ impl Verify {
         presented.retain(|certificate| !certificate.is_root());
         let authority = self.authority.as_deref().map(read_authority).transpose()?;
         let root_pem = match (&self.root, &authority) {
-            (Some(path), _) => private::read(path, FILE_BYTES_MAX)?,
+            (Some(path), _) => files::read(path, FILE_BYTES_MAX)?,
             (None, Some(authority)) => authority.root.pem.clone().into_bytes(),
             (None, None) => Vec::new(),
         };
@@ -110,23 +117,25 @@ impl Verify {
             return Err(malformed(anchor, "no root in it", code::certificate::CERT_MALFORMED));
         };
         let kid = match (&self.kid, document.as_ref().and_then(|d| d.kid.as_ref())) {
-            (Some(path), _) => Some(kid_bytes(private::read(path, FILE_BYTES_MAX)?)),
+            (Some(path), _) => Some(kid_bytes(files::read(path, FILE_BYTES_MAX)?)),
             (None, Some(kid)) => Some(kid_bytes(kid.cwt.clone().into_bytes())),
             (None, None) => None,
         };
         let key_pem = match (&self.kid_key, authority) {
-            (Some(path), _) => Some((path.clone(), private::read(path, FILE_BYTES_MAX)?)),
+            (Some(path), _) => Some((path.clone(), files::read(path, FILE_BYTES_MAX)?)),
             (None, Some(authority)) => Some((anchor.to_owned(), authority.kid_key.into_bytes())),
             (None, None) => None,
         };
         let signer = key_pem.map(|(path, pem)| public_key(&path, &pem)).transpose()?;
-        let mut view = RevocationView::default();
+        let (mut view, mut strangers) = (RevocationView::default(), Vec::new());
         for path in &self.crl {
-            let list = revocation_list(path, &presented, &root)?;
-            view.install(list).map_err(|e| malformed(path, &e.to_string(), e.code()))?;
+            match revocation_list(path, &presented, &root)? {
+                Some(list) => view.install(list).map_err(|e| malformed(path, &e.to_string(), e.code()))?,
+                None => strangers.push(path.clone()),
+            }
         }
         let inputs = document.and_then(|d| d.device_id_inputs);
-        Ok(Given { presented, root, kid, signer, inputs, view })
+        Ok(Given { presented, root, kid, signer, inputs, view, strangers })
     }
 }
 
@@ -210,7 +219,7 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<Certificate>, Fault> {
 }
 
 fn read_authority(path: &Path) -> Result<Authority, Fault> {
-    let bytes = private::read(path, FILE_BYTES_MAX)?;
+    let bytes = files::read(path, FILE_BYTES_MAX)?;
     let document: Result<Document<Authority>, _> = serde_json::from_slice(&bytes);
     document.map(|d| d.item).map_err(|e| malformed(path, &e.to_string(), code::config::CONFIG_INVALID))
 }
@@ -227,23 +236,24 @@ fn public_key(path: &Path, pem: &[u8]) -> Result<PublicKey, Fault> {
     PublicKey::from_spki_der(&spki).map_err(|e| wrong(&e.to_string()))
 }
 
-/// The list, under whichever of the CAs has signed it.
-fn revocation_list(path: &Path, presented: &[Certificate], root: &Certificate) -> Result<VerifiedCrl, Fault> {
-    let bytes =
-        private::read(path, u64::try_from(VerifiedCrl::BYTES_MAX).unwrap_or(u64::MAX).saturating_mul(2))?;
+/// The list, under whichever of the CAs has signed it; nothing when it is of another CA.
+fn revocation_list(
+    path: &Path,
+    presented: &[Certificate],
+    root: &Certificate,
+) -> Result<Option<VerifiedCrl>, Fault> {
+    // PEM takes a third more room.
+    let bytes_max = u64::try_from(VerifiedCrl::BYTES_MAX).unwrap_or(u64::MAX).saturating_mul(2);
+    let bytes = files::read(path, bytes_max)?;
     let der = CertificateRevocationListDer::from_pem_slice(&bytes).map_or(bytes, |der| der.to_vec());
-    let mut why = None;
     for issuer in presented.iter().chain([root]).filter(|c| c.is_ca()) {
         match VerifiedCrl::parse(&der, issuer) {
-            Ok(list) => return Ok(list),
-            Err(error) => why = Some(error),
+            Ok(list) => return Ok(Some(list)),
+            Err(CrlError::Issuer) => {}
+            Err(error) => return Err(malformed(path, &error.to_string(), error.code())),
         }
     }
-    let (reason, code) = why.map_or_else(
-        || ("there is no CA that it could be of".to_owned(), code::certificate::CRL_MALFORMED),
-        |error| (error.to_string(), error.code()),
-    );
-    Err(malformed(path, &reason, code))
+    Ok(None)
 }
 
 fn malformed(path: &Path, reason: &str, code: Code) -> Fault {

@@ -1,4 +1,4 @@
-//! Files that only their owner may read, written so that a crash leaves the old one or the new one.
+//! Files, written so that a crash leaves the old one or the new one.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
@@ -9,6 +9,24 @@ use std::{
 
 use crate::Fault;
 
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Its owner: it holds a secret, or says something about people or devices.
+    Owner,
+    /// Whoever the owner's umask lets.
+    Everybody,
+}
+
+impl Readers {
+    const fn file_mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Everybody => 0o666,
+        }
+    }
+}
+
 /// A file that appears under its name only when it is complete.
 pub(crate) struct Draft {
     file: File,
@@ -18,11 +36,11 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Starts a file that will be called `path`.
-    pub(crate) fn start(path: &Path) -> Result<Self, Fault> {
+    pub(crate) fn start(path: &Path, readers: Readers) -> Result<Self, Fault> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.part", std::process::id()));
         let draft = path.with_file_name(name);
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
+        let opened = OpenOptions::new().write(true).create_new(true).mode(readers.file_mode()).open(&draft);
         let file = opened.map_err(|source| Fault::Unwritable { path: path.to_owned(), source })?;
         Ok(Self { file, draft, path: path.to_owned() })
     }
@@ -51,15 +69,19 @@ impl Drop for Draft {
 }
 
 /// Writes a whole file.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
-    let mut draft = Draft::start(path)?;
+pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), Fault> {
+    let mut draft = Draft::start(path, readers)?;
     draft.write(bytes)?;
     draft.finish()
 }
 
-/// Makes a folder, and those above it, that only their owner may enter.
-pub(crate) fn create_folder(path: &Path) -> Result<(), Fault> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+/// Makes a folder, and those above it.
+pub(crate) fn create_folder(path: &Path, readers: Readers) -> Result<(), Fault> {
+    let mode = match readers {
+        Readers::Owner => 0o700,
+        Readers::Everybody => 0o777,
+    };
+    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
     made.map_err(|source| Fault::Unwritable { path: path.to_owned(), source })
 }
 
@@ -90,12 +112,12 @@ mod tests {
     fn a_file_appears_whole_and_for_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let mut draft = Draft::start(&path).unwrap();
+        let mut draft = Draft::start(&path, Readers::Owner).unwrap();
         draft.write(b"half").unwrap();
         assert!(!path.exists());
         drop(draft);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        write(&path, b"whole").unwrap();
+        write(&path, b"whole", Readers::Owner).unwrap();
         assert_eq!(read(&path, 5).unwrap(), b"whole");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(matches!(read(&path, 4), Err(Fault::Malformed { .. })));

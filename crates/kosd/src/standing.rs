@@ -1,0 +1,143 @@
+//! What the authority has said over its link since it issued the certificate in service, and which of its signed
+//! messages were heard. One small file, replaced whole, so that a message and its effect become durable together.
+//!
+//! Shape: CBOR in the form of [`crate::root::seal`], `standing` in the state folder. kID and channel belong to one
+//! certificate and fall away with it; the memory of messages stays.
+//!
+//! Errors: a file that is damaged is named, told and not used. Everything in it comes again with the next heartbeat,
+//! and what is not known to be new is refused meanwhile.
+//!
+//! Source: `docs/spec/klp.md` KLP-40, KLP-46, KLP-48.
+
+use std::path::Path;
+
+use kos_base::{
+    Channel, Timestamp,
+    cbor::{self, CborError},
+};
+use kos_klp::freshness::{GuardLimits, ReplayGuard};
+use minicbor::{Decode, Encode, bytes::ByteVec};
+
+use crate::root::{self, Kind, RootError, file};
+
+/// Its file in the state folder.
+const FILE: &str = "standing";
+/// Longest content in bytes: a kID, and the windows of one sender.
+const BYTES_MAX: usize = 65_536;
+
+/// What stands since the certificate with the number [`Standing::issue`] was issued.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Standing {
+    /// Number of the certificate that it belongs to.
+    #[n(0)]
+    pub issue: u32,
+    /// The authority's time when it was written.
+    #[n(1)]
+    pub told: Option<Timestamp>,
+    /// The newest kID, if there is a newer one than that which came with the certificate.
+    #[n(2)]
+    pub kid: Option<ByteVec>,
+    /// The firmware channel, if it was changed.
+    #[n(3)]
+    pub channel: Option<Channel>,
+    /// [`ReplayGuard::to_bytes`]; empty on a device that has never heard a signed message.
+    #[n(4)]
+    pub heard: ByteVec,
+    /// The memory was lost: what was sent before this moment may have been heard.
+    #[n(5)]
+    pub lost_at: Option<Timestamp>,
+}
+
+impl Standing {
+    /// Reads what stands in the folder `state`; without a file, nothing does. A damaged one is told and forgotten.
+    ///
+    /// # Errors
+    /// When the system refuses to read it.
+    pub fn load(state: &Path, now: Timestamp) -> Result<Self, RootError> {
+        let path = state.join(FILE);
+        let Some(bytes) = file::read(&path)? else { return Ok(Self::default()) };
+        let content = root::open(Kind::Standing, &path, &bytes);
+        let read = content.ok().and_then(|content| cbor::decode::<Self>(content, BYTES_MAX).ok());
+        let whole = |read: &Self| read.heard.is_empty() || guard_of(&read.heard).is_ok();
+        Ok(read.filter(whole).unwrap_or_else(|| {
+            tracing::error!(file = %path.display(), "damaged; what it held comes with the next heartbeat");
+            Self { lost_at: Some(now), ..Self::default() }
+        }))
+    }
+
+    /// The same for the certificate with the number `issue`.
+    #[must_use]
+    pub fn under(self, issue: u32) -> Self {
+        if self.issue == issue { self } else { Self { issue, kid: None, channel: None, ..self } }
+    }
+
+    /// Replaces the file, durably.
+    ///
+    /// # Errors
+    /// When the system refuses; what stood before still stands.
+    pub fn store(&self, state: &Path) -> Result<(), RootError> {
+        file::replace(&state.join(FILE), &root::seal(Kind::Standing, &cbor::encode(self)), file::PRIVATE)
+    }
+
+    /// Which signed messages were heard.
+    pub fn memory(&self) -> ReplayGuard {
+        match (guard_of(&self.heard), self.lost_at) {
+            (Ok(guard), _) => guard,
+            (Err(_), None) => ReplayGuard::new(GuardLimits::DEVICE),
+            (Err(_), Some(at)) => ReplayGuard::forgetful(GuardLimits::DEVICE, at),
+        }
+    }
+}
+
+fn guard_of(heard: &[u8]) -> Result<ReplayGuard, CborError> {
+    ReplayGuard::from_bytes(GuardLimits::DEVICE, heard)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_s(1_800_000_000);
+
+    fn standing() -> Standing {
+        Standing {
+            issue: 3,
+            told: Some(NOW),
+            kid: Some(vec![1; 300].into()),
+            channel: Some(Channel::Beta),
+            heard: ReplayGuard::new(GuardLimits::DEVICE).to_bytes().into(),
+            lost_at: None,
+        }
+    }
+
+    #[test]
+    fn what_stands_is_read_back_and_only_the_memory_outlives_the_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Standing::load(folder.path(), NOW).unwrap(), Standing::default());
+        standing().store(folder.path()).unwrap();
+        let read = Standing::load(folder.path(), NOW).unwrap();
+        assert_eq!(read, standing());
+        assert_eq!(read.clone().under(3), read);
+        let next = read.under(4);
+        assert_eq!((next.kid, next.channel), (None, None));
+        assert_eq!(next.heard, standing().heard);
+    }
+
+    #[test]
+    fn a_damaged_file_is_forgotten_and_the_memory_counts_as_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        standing().store(folder.path()).unwrap();
+        let path = folder.path().join(FILE);
+        let genuine = fs::read(&path).unwrap();
+        for at in 0..genuine.len() {
+            let mut changed = genuine.clone();
+            changed[at] ^= 4;
+            fs::write(&path, changed).unwrap();
+            let read = Standing::load(folder.path(), NOW).unwrap();
+            assert_eq!(read, Standing { lost_at: Some(NOW), ..Standing::default() }, "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! KLP addresses and parties, one a line: whatever the text, there is one normal form and what is sent has no fragment.
+
+use kos_klp::{address::Address, party::PartyRef};
+
+use crate::Verdict;
+
+/// Reads every line, and every part of a line between tabs, as an address and as a party.
+pub fn run(bytes: &[u8]) -> Verdict {
+    let text = String::from_utf8_lossy(bytes);
+    let parts = text.lines().flat_map(|line| line.split('\t'));
+    parts.fold(Verdict::Refused, |verdict, part| verdict.or(check_address(part)).or(check_party(part)))
+}
+
+fn check_address(text: &str) -> Verdict {
+    let address = text.parse::<Address>();
+    if let Ok(address) = &address {
+        let normal = address.to_string();
+        assert_eq!(normal.parse::<Address>().as_ref(), Ok(address));
+        let wire = address.wire_form();
+        assert!(!wire.contains('#') && normal.starts_with(&wire));
+        assert!(wire.parse::<Address>().is_ok_and(|sent| sent.fragment().is_none()));
+        let _ = (address.segments().count(), address.pairs().count());
+    }
+    Verdict::of(&address)
+}
+
+fn check_party(text: &str) -> Verdict {
+    let party = PartyRef::parse(text);
+    if let Ok(party) = party {
+        assert_eq!(party.as_str(), text);
+        assert!(party.is_everyone() || party.includes(party));
+    }
+    Verdict::of(&party)
+}
