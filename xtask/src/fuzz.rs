@@ -1,17 +1,25 @@
 //! `cargo xtask fuzz`: each target in turn, with libFuzzer on the nightly toolchain.
 //!
 //! New inputs go to `target/fuzz/corpus/TARGET`; the corpora under `fuzz/corpus` are read and never written, so that a
-//! run leaves the checkout as it was. What a target stumbles over is left in `fuzz/artifacts/TARGET`.
+//! run leaves the checkout as it was. What a target stumbles over is left in `fuzz/artifacts/TARGET`. Once it is
+//! mended, the input becomes a vector under `tests/vectors`, which the tests of `kos-fuzz` give to every target.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 use crate::{FOUND, children, tools};
+
+/// Longest time for one input, in seconds. Every reader is done in milliseconds; this leaves room for a busy machine.
+const INPUT_SECONDS_MAX: u32 = 10;
+
+/// Largest piece of memory that an input may make a reader ask for at once, in MiB.
+const ALLOCATION_MIB_MAX: u32 = 16;
 
 /// Fuzzes `named` targets, or all, for `seconds` each. Prints the path of every input that broke one.
 pub(crate) fn run(named: &[String], seconds: u32, workspace: &Workspace) -> Result<u8> {
@@ -70,12 +78,19 @@ fn fuzz_one(
     fs::create_dir_all(&found)?;
 
     let before = files_in(&artifacts);
+    let limits = [
+        format!("-max_total_time={seconds}"),
+        format!("-timeout={INPUT_SECONDS_MAX}"),
+        format!("-malloc_limit_mb={ALLOCATION_MIB_MAX}"),
+    ];
     let mut fuzz = fuzz_call(cargo_fuzz, "run", target, workspace);
     fuzz.arg(&found).args(committed.is_dir().then_some(&committed));
-    if children::succeeds(fuzz.arg("--").arg(format!("-max_total_time={seconds}")))? {
+    if children::succeeds(fuzz.arg("--").args(limits))? {
         return Ok(BTreeSet::new());
     }
-    let broken: BTreeSet<PathBuf> = files_in(&artifacts).difference(&before).cloned().collect();
+    let after = files_in(&artifacts).into_iter();
+    let broken: BTreeSet<_> =
+        after.filter(|(path, written)| before.get(path) != Some(written)).map(|(path, _)| path).collect();
     if broken.is_empty() {
         bail!("target `{target}` failed and left no new input in {}", artifacts.display());
     }
@@ -90,9 +105,12 @@ fn fuzz_call(cargo_fuzz: &Path, verb: &str, target: &str, workspace: &Workspace)
     fuzz
 }
 
-/// A folder that is not there holds no files.
-fn files_in(folder: &Path) -> BTreeSet<PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+/// The files of a folder and when they were written, since an input that is found again keeps its name. A folder that
+/// is not there holds no files.
+fn files_in(folder: &Path) -> BTreeMap<PathBuf, Option<SystemTime>> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let written = |entry: &fs::DirEntry| entry.metadata().and_then(|metadata| metadata.modified()).ok();
+    entries.map(|entry| (entry.path(), written(&entry))).collect()
 }
 
 #[cfg(test)]

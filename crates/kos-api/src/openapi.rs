@@ -123,10 +123,7 @@ fn parameters(route: &Route) -> Vec<Value> {
     if let Some(Value::Object(mut schema)) = route.query.named().map(own_schema)
         && let Some(Value::Object(properties)) = schema.remove("properties")
     {
-        all.extend(properties.into_iter().map(|(name, mut schema)| {
-            let description = schema.as_object_mut().and_then(|s| s.remove("description"));
-            json!({ "name": name, "in": "query", "description": description, "schema": schema })
-        }));
+        all.extend(properties.into_iter().map(|(name, schema)| query_parameter(&name, schema)));
     }
     if route.effect == Effect::Changes {
         all.push(json!({ "name": IDEMPOTENCY_KEY, "in": "header", "schema": text }));
@@ -135,6 +132,24 @@ fn parameters(route: &Route) -> Vec<Value> {
         }
     }
     all
+}
+
+/// What may be left out of a query is left out; it is never `null`, as the schema of the field would have it.
+fn query_parameter(name: &str, field: Value) -> Value {
+    let mut schema = match field {
+        Value::Object(mut either) if either.contains_key("oneOf") => {
+            let first = either.get_mut("oneOf").and_then(Value::as_array_mut).and_then(|all| all.first_mut());
+            first.map(Value::take).unwrap_or_default()
+        }
+        other => other,
+    };
+    if let Some(types) = schema.get_mut("type")
+        && let Some(first) = types.as_array().and_then(|all| all.first()).cloned()
+    {
+        *types = first;
+    }
+    let description = schema.as_object_mut().and_then(|s| s.remove("description"));
+    json!({ "name": name, "in": "query", "description": description.unwrap_or_default(), "schema": schema })
 }
 
 fn own_schema(named: Named) -> Value {

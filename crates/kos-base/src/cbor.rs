@@ -1,8 +1,8 @@
 //! Deterministic CBOR (RFC 8949, section 4.2), and the scan that hostile bytes pass before anything is decoded.
 //!
 //! [`scan`] walks bytes once, without allocating, and refuses whatever a deterministic encoder would not write:
-//! indefinite lengths, integers not in their shortest form, map keys out of order or twice, floats, reserved simple
-//! values, trailing bytes, and nesting deeper than [`DEPTH_MAX`]. [`decode`] scans, decodes with minicbor and then
+//! indefinite lengths, integers not in their shortest form, map keys out of order or twice, floats, bignums, reserved
+//! simple values, trailing bytes, and nesting deeper than [`DEPTH_MAX`]. [`decode`] scans, decodes with minicbor and then
 //! checks that encoding the value again gives the same bytes, so that two parsers cannot read one message differently.
 //!
 //! Limits: depth [`DEPTH_MAX`], length by the caller. Cost: linear in the input.
@@ -13,6 +13,9 @@ use minicbor::{Decode, Encode};
 
 /// Deepest nesting of arrays, maps and tags; stops stack exhaustion.
 pub const DEPTH_MAX: usize = 8;
+
+/// Tags of numbers that are written as byte strings (RFC 8949, 3.4.3).
+const BIGNUM_TAGS: [u64; 2] = [2, 3];
 
 /// Why bytes are not the deterministic CBOR of the value that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +34,7 @@ pub enum CborError {
     /// Bytes follow the item.
     #[error("bytes after the end of the CBOR item")]
     Trailing,
-    /// A length or number not in its shortest form, an indefinite length, a float or a reserved value.
+    /// A length or number not in its shortest form, an indefinite length, a float, a bignum or a reserved value.
     #[error("CBOR that is not deterministic at byte {at}")]
     NotDeterministic {
         /// Offset of the item's first byte.
@@ -120,6 +123,8 @@ fn item(bytes: &[u8], at: usize, depth: usize) -> Result<usize, CborError> {
             }
             Ok(next)
         }
+        // A bignum is a second way to write a number, and the decoders behind this scan disagree about it.
+        6 if BIGNUM_TAGS.contains(&argument) => Err(CborError::NotDeterministic { at }),
         6 => item(bytes, next, depth + 1),
         // false, true, null; no undefined, no floats, no other simple values.
         _ if (20..=22).contains(&argument) && next == at + 1 => Ok(next),
@@ -176,6 +181,8 @@ mod tests {
             ("f818", NotDeterministic { at: 0 }),
             ("fb3ff0000000000000", NotDeterministic { at: 0 }),
             ("61ff", NotDeterministic { at: 0 }),
+            ("c24101", NotDeterministic { at: 0 }),
+            ("81c340", NotDeterministic { at: 1 }),
             ("a201010100", KeyOrder { at: 3 }),
             ("a202010100", KeyOrder { at: 3 }),
             ("0000", Trailing),

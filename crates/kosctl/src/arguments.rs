@@ -15,7 +15,6 @@ use crate::{
 /// The operator's hand: talks to a kOS authority, or to the daemon of a device.
 #[derive(Debug, Parser)]
 #[command(name = "kosctl", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(subcommand_required = true, disable_help_subcommand = false, infer_long_args = false)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,

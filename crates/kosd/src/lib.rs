@@ -8,8 +8,11 @@ pub mod health;
 pub mod image;
 pub mod keystore;
 pub mod life;
+mod link;
+mod revocation;
 pub mod root;
 pub mod socket;
+mod standing;
 
 pub use kos_identity::enrolment::ticket::TicketText;
 

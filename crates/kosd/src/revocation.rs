@@ -29,7 +29,7 @@ const MET_MAX: usize = 4;
 
 /// Why a list is not taken over.
 #[derive(Debug, thiserror::Error)]
-pub enum RefusedList {
+pub(crate) enum RefusedList {
     /// No CA under our root signed it.
     #[error("the list is signed by no CA that is known here")]
     Stranger,
@@ -43,7 +43,7 @@ pub enum RefusedList {
 
 /// What is held of one fleet's lists.
 #[derive(Clone, Debug, Default)]
-pub struct Revocations {
+pub(crate) struct Revocations {
     folder: PathBuf,
     /// The root last.
     chain: Vec<Certificate>,
@@ -53,7 +53,7 @@ pub struct Revocations {
 
 impl Revocations {
     /// Reads the lists in `folder` that count under `chain`: the device's certificates from its issuing CA to the root.
-    pub fn load(folder: &Path, chain: Vec<Certificate>) -> Self {
+    pub(crate) fn load(folder: &Path, chain: Vec<Certificate>) -> Self {
         let mut held = Self { folder: folder.to_owned(), chain, ..Self::default() };
         let with_ending = |ending: &str| -> Vec<PathBuf> {
             let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -80,7 +80,7 @@ impl Revocations {
     ///
     /// # Errors
     /// When it cannot be kept.
-    pub fn meet(&mut self, ca: &Certificate) -> Result<(), RootError> {
+    pub(crate) fn meet(&mut self, ca: &Certificate) -> Result<(), RootError> {
         let known = self.issuers().any(|known| known.der() == ca.der());
         if known || !self.is_ours(ca) || self.met.len() >= MET_MAX {
             return Ok(());
@@ -94,7 +94,7 @@ impl Revocations {
     ///
     /// # Errors
     /// When it is older or does not count, or cannot be kept.
-    pub fn take(&mut self, der: &[u8]) -> Result<(), RefusedList> {
+    pub(crate) fn take(&mut self, der: &[u8]) -> Result<(), RefusedList> {
         let list = self.verify(der)?;
         if self.view.list(list.issuer()).is_some_and(|held| held.der() == der) {
             return Ok(());
@@ -108,7 +108,7 @@ impl Revocations {
     }
 
     /// What the lists say.
-    pub const fn view(&self) -> &RevocationView {
+    pub(crate) const fn view(&self) -> &RevocationView {
         &self.view
     }
 
@@ -139,7 +139,7 @@ impl Revocations {
 }
 
 /// How far the lists of a view are, as messages tell it; none where no list is held.
-pub fn head(view: &RevocationView) -> Option<RevocationHead> {
+pub(crate) fn head(view: &RevocationView) -> Option<RevocationHead> {
     let number = view.lists().map(VerifiedCrl::number).max()?;
     Some(RevocationHead { number, hash: sha256_parts(HEAD_DOMAIN, view.lists().map(VerifiedCrl::der)) })
 }

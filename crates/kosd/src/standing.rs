@@ -28,25 +28,25 @@ const BYTES_MAX: usize = 65_536;
 /// What stands since the certificate with the number [`Standing::issue`] was issued.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// Number of the certificate that it belongs to.
     #[n(0)]
-    pub issue: u32,
+    pub(crate) issue: u32,
     /// The authority's time when it was written.
     #[n(1)]
-    pub told: Option<Timestamp>,
+    pub(crate) told: Option<Timestamp>,
     /// The newest kID, if there is a newer one than that which came with the certificate.
     #[n(2)]
-    pub kid: Option<ByteVec>,
+    pub(crate) kid: Option<ByteVec>,
     /// The firmware channel, if it was changed.
     #[n(3)]
-    pub channel: Option<Channel>,
-    /// [`ReplayGuard::to_bytes`]; empty on a device that has never heard a signed message.
+    pub(crate) channel: Option<Channel>,
+    /// [`ReplayGuard::to_bytes`]; nothing on a device that has never heard a signed message.
     #[n(4)]
-    pub heard: ByteVec,
+    pub(crate) heard: Option<ByteVec>,
     /// The memory was lost: what was sent before this moment may have been heard.
     #[n(5)]
-    pub lost_at: Option<Timestamp>,
+    pub(crate) lost_at: Option<Timestamp>,
 }
 
 impl Standing {
@@ -54,12 +54,12 @@ impl Standing {
     ///
     /// # Errors
     /// When the system refuses to read it.
-    pub fn load(state: &Path, now: Timestamp) -> Result<Self, RootError> {
+    pub(crate) fn load(state: &Path, now: Timestamp) -> Result<Self, RootError> {
         let path = state.join(FILE);
         let Some(bytes) = file::read(&path)? else { return Ok(Self::default()) };
         let content = root::open(Kind::Standing, &path, &bytes);
         let read = content.ok().and_then(|content| cbor::decode::<Self>(content, BYTES_MAX).ok());
-        let whole = |read: &Self| read.heard.is_empty() || guard_of(&read.heard).is_ok();
+        let whole = |read: &Self| read.heard.as_ref().is_none_or(|heard| guard_of(heard).is_ok());
         Ok(read.filter(whole).unwrap_or_else(|| {
             tracing::error!(file = %path.display(), "damaged; what it held comes with the next heartbeat");
             Self { lost_at: Some(now), ..Self::default() }
@@ -68,7 +68,7 @@ impl Standing {
 
     /// The same for the certificate with the number `issue`.
     #[must_use]
-    pub fn under(self, issue: u32) -> Self {
+    pub(crate) fn under(self, issue: u32) -> Self {
         if self.issue == issue { self } else { Self { issue, kid: None, channel: None, ..self } }
     }
 
@@ -76,16 +76,16 @@ impl Standing {
     ///
     /// # Errors
     /// When the system refuses; what stood before still stands.
-    pub fn store(&self, state: &Path) -> Result<(), RootError> {
+    pub(crate) fn store(&self, state: &Path) -> Result<(), RootError> {
         file::replace(&state.join(FILE), &root::seal(Kind::Standing, &cbor::encode(self)), file::PRIVATE)
     }
 
     /// Which signed messages were heard.
-    pub fn memory(&self) -> ReplayGuard {
-        match (guard_of(&self.heard), self.lost_at) {
-            (Ok(guard), _) => guard,
-            (Err(_), None) => ReplayGuard::new(GuardLimits::DEVICE),
-            (Err(_), Some(at)) => ReplayGuard::forgetful(GuardLimits::DEVICE, at),
+    pub(crate) fn memory(&self) -> ReplayGuard {
+        match (self.heard.as_ref().and_then(|heard| guard_of(heard).ok()), self.lost_at) {
+            (Some(guard), _) => guard,
+            (None, None) => ReplayGuard::new(GuardLimits::DEVICE),
+            (None, Some(at)) => ReplayGuard::forgetful(GuardLimits::DEVICE, at),
         }
     }
 }
@@ -108,7 +108,7 @@ mod tests {
             told: Some(NOW),
             kid: Some(vec![1; 300].into()),
             channel: Some(Channel::Beta),
-            heard: ReplayGuard::new(GuardLimits::DEVICE).to_bytes().into(),
+            heard: Some(ReplayGuard::new(GuardLimits::DEVICE).to_bytes().into()),
             lost_at: None,
         }
     }

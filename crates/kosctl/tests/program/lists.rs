@@ -109,3 +109,11 @@ fn colours_come_when_they_are_asked_for_and_never_by_themselves() {
     assert!(!run(&[]).contains('\u{1b}'));
     assert!(run(&["--color", "always"]).contains("\u{1b}[32mactive\u{1b}[0m"));
 }
+
+#[test]
+fn requests_are_told_when_asked_for_and_beside_the_result() {
+    let server = two_pages();
+    let run = User::new().run(&["list", "-v", "-o", "json", "--limit", "1", "--server", &server.server()]);
+    assert_eq!(run.err, format!("server {}\nGET /api/v1/devices?limit=1 200 -\n", server.server()));
+    assert_eq!(run.json()["kind"], "DeviceList");
+}

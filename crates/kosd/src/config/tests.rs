@@ -42,7 +42,8 @@ fn config(text: &str) -> Config {
 
 #[test]
 fn the_sample_of_the_source_loads_and_every_field_is_in_force() {
-    let Loaded { config, notices } = parse(SAMPLE).unwrap();
+    let Loaded { config, notices, digest } = parse(SAMPLE).unwrap();
+    assert_eq!(digest, sha256(SAMPLE.as_bytes()));
     let id = "kdev-7f4ac3ghijklmnop".parse().unwrap();
     assert!(config.device_id.unwrap().fits(&id));
     assert_eq!(config.kind_id.unwrap().authority.as_ref(), "auth");

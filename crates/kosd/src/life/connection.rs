@@ -55,7 +55,13 @@ impl Connection {
         let task: JoinHandle<()> = tokio::spawn(async move {
             let tell = |input| happenings.send(Happening::OnConnection(number, input));
             let ended = match dial(&dialler, &tls, &anchor).await {
-                Ok(connected) => converse(connected, to_send, &tell).await,
+                Ok(connected) => {
+                    if let Some(ca) = connected.peer.issuing_ca() {
+                        // The loop ends before its connections do.
+                        drop(happenings.send(Happening::Met(Box::new(ca.clone()))).await);
+                    }
+                    converse(connected, to_send, &tell).await
+                }
                 Err(code) => code,
             };
             // The loop ends before its connections do.

@@ -4,7 +4,6 @@ use std::{process::Stdio, time::Duration};
 
 use kos_identity::{
     certificate::Certificate,
-    crl::VerifiedCrl,
     enrolment::device::{
         Anchor, Delivery, Event, Input, Installation, KeySlot, Output, RANDOM_BYTES, SignWith,
     },
@@ -29,13 +28,15 @@ const LOCK_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Why something was not done. The machine is loaded again.
 #[derive(Debug, thiserror::Error)]
-enum Setback {
+pub(super) enum Setback {
     #[error(transparent)]
     Root(#[from] RootError),
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
     #[error("the key or the random numbers failed: {0}")]
     Provider(String),
+    #[error("no carrier is allowed both by the configuration and by the role profile")]
+    Carriers,
 }
 
 impl Device {
@@ -161,7 +162,7 @@ impl Device {
     }
 
     /// Writes the certificate for other programs, and revocation lists that its chain signed.
-    fn install(&self, installation: &Installation) -> Result<(), Setback> {
+    fn install(&mut self, installation: &Installation) -> Result<(), Setback> {
         let chain =
             installation.chain.iter().filter_map(|der| Certificate::parse(der).ok()).collect::<Vec<_>>();
         let pem: String = chain.iter().take(2).map(Certificate::pem).collect();
@@ -169,16 +170,7 @@ impl Device {
         if file::read(path)?.is_none_or(|old| old.as_slice() != pem.as_bytes()) {
             file::replace(path, pem.as_bytes(), file::PUBLIC)?;
         }
-        for der in &installation.crls {
-            match chain.iter().find_map(|issuer| VerifiedCrl::parse(der, issuer).ok()) {
-                Some(list) => {
-                    let name = format!("{}.crl", list.issuer().short());
-                    file::replace(&self.root.state().join(name), der, file::PRIVATE)?;
-                }
-                None => tracing::warn!("a revocation list is not signed by our chain"),
-            }
-        }
-        Ok(())
+        Ok(self.service.hold(chain, &installation.crls)?)
     }
 
     fn lock_bootloader(&self) {
@@ -194,6 +186,7 @@ impl Device {
     /// Destroys everything that makes this device the one that it was: keys first, the record last of all and never.
     fn wipe(&mut self) -> Result<(), Setback> {
         self.connection = None;
+        self.service.end();
         self.ticket = None;
         self.keys.erase_all()?;
         file::empty(self.root.secrets())?;
@@ -230,15 +223,18 @@ impl Device {
             }
             Event::Refused(code) => {
                 tracing::warn!(%code, reason = code.title(), "the authority refuses");
-                self.note(Entry::Refused, &format!("{code} {}", code.title()));
-                self.condition.trouble = Some(code);
+                // A device that is suspended hears the same for as long as that lasts.
+                if self.condition.trouble.replace(code) != Some(code) {
+                    self.note(Entry::Refused, &format!("{code} {}", code.title()));
+                }
                 self.errors.count();
                 News::Refused(code)
             }
             Event::Untrusted(code) => {
                 tracing::error!(%code, reason = code.title(), "the authority's answer is not used");
-                self.note(Entry::Untrusted, &format!("{code} {}", code.title()));
-                self.condition.trouble = Some(code);
+                if self.condition.trouble.replace(code) != Some(code) {
+                    self.note(Entry::Untrusted, &format!("{code} {}", code.title()));
+                }
                 self.errors.count();
                 News::Untrusted(code)
             }

@@ -13,6 +13,7 @@ mod connection;
 mod deed;
 mod news;
 mod report;
+mod service;
 
 use std::{
     path::{Path, PathBuf},
@@ -21,8 +22,9 @@ use std::{
     time::Duration,
 };
 
-use kos_base::{Code, KeyAlgorithm, Role, Secret, SecurityProfile, code};
+use kos_base::{Code, KeyAlgorithm, Role, Secret, SecurityProfile, code, digest::Sha256};
 use kos_identity::{
+    certificate::Certificate,
     decommission::{self, Record},
     enrolment::{
         device::{Anchor, BootloaderLock, Command, Delivery, Input, Journal, Machine, Profile},
@@ -41,7 +43,7 @@ use tokio::{
 };
 
 pub use self::news::{News, NewsReceiver};
-use self::{connection::Connection, news::NewsSender, report::Condition};
+use self::{connection::Connection, news::NewsSender, report::Condition, service::Service};
 use crate::{
     clock::Clock,
     config::{Config, ConfigError, Discovery},
@@ -136,6 +138,9 @@ pub enum Outcome {
 pub struct Device {
     root: Root,
     config: Config,
+    config_digest: Sha256,
+    /// Root of the machine whose hardware and health are looked at.
+    host: PathBuf,
     _lock: Lock,
     diary: Diary,
     clock: Clock,
@@ -151,6 +156,7 @@ pub struct Device {
     happenings: (mpsc::Sender<Happening>, mpsc::Receiver<Happening>),
     connection: Option<Connection>,
     conversations: u64,
+    service: Service,
     decommissioners: Vec<report::Decommissioner>,
     outcome: Option<Outcome>,
     news: NewsSender,
@@ -171,6 +177,8 @@ struct Admission {
 enum Happening {
     /// On the connection with this number.
     OnConnection(u64, Input),
+    /// A server of the pinned root showed its issuing CA.
+    Met(Box<Certificate>),
     /// The bootloader lock command ended.
     BootloaderLock(Result<(), String>),
 }
@@ -205,22 +213,24 @@ impl Device {
         let machine = load(&root, profile.clone(), bytes.as_deref(), record, &clock)?;
         let ticket = options.ticket.map(|ticket| Admission::new(&ticket, &config)).transpose()?;
         let (news, receiver) = news::channel();
+        let allowed = config.allowed_endpoints.clone();
+        let dialler = allowed.map_or_else(Dialler::unrestricted, Dialler::restricted_to);
         let mut device = Self {
             socket: Some(Socket::listen(&root.socket())?),
             resume_at: None,
-            dialler: config
-                .allowed_endpoints
-                .clone()
-                .map_or_else(Dialler::unrestricted, Dialler::restricted_to),
             keys: Keystore::new(root.secrets()),
+            host: options.host,
             condition: Condition::new(&loaded.notices, &image),
             questions: mpsc::channel(QUESTIONS_MAX),
             happenings: mpsc::channel(HAPPENINGS_MAX),
             connection: None,
             conversations: 0,
+            service: Service::new(&root, &dialler, clock.now())?,
+            dialler,
             decommissioners: Vec::new(),
             outcome: None,
             errors: Arc::default(),
+            config_digest: loaded.digest,
             root,
             config,
             _lock: lock,
@@ -262,6 +272,7 @@ impl Device {
         self.begin();
         loop {
             self.carry_out_all()?;
+            self.keep_link();
             if let Some(outcome) = self.outcome {
                 return Ok(outcome);
             }
@@ -273,6 +284,7 @@ impl Device {
             tokio::select! {
                 () = &mut stop => return Ok(Outcome::Stopped),
                 Some(happening) = self.happenings.1.recv() => self.happened(happening),
+                news = self.service.next() => self.on_link(news),
                 Some(question) = self.questions.1.recv() => self.answer(question),
                 () = sleep(pause) => self.time_passed(),
             }
@@ -340,6 +352,7 @@ impl Device {
                     self.machine.handle_input(now, input);
                 }
             }
+            Happening::Met(ca) => self.service.meet(&ca),
             Happening::BootloaderLock(result) => {
                 let (entry, detail) = match &result {
                     Ok(()) => (Entry::BootloaderLocked, ""),
@@ -359,6 +372,7 @@ impl Device {
     /// Loads the machine again from what is on the disk; it goes on after a pause.
     fn reload(&mut self) -> Result<(), LifeError> {
         self.connection = None;
+        self.service.stop();
         self.resume_at = Some(Instant::now() + SETBACK_PAUSE);
         let journal = read_journal(&self.root)?.map(|(_, bytes)| bytes);
         let record = read_record(&self.root)?;

@@ -18,6 +18,8 @@ pub enum News {
     Enrolled(DeviceId),
     /// A newer certificate is in service: its number.
     Renewed(u32),
+    /// The authority has acknowledged a heartbeat.
+    Heartbeat,
     /// The authority said no.
     Refused(Code),
     /// Its answer cannot be trusted.

@@ -18,7 +18,7 @@ use kos_base::{Channel, Code, DeviceState, KidSubject, Timestamp, code};
 use kos_identity::{
     certificate::Certificate,
     chain::{Anchors, CheckName, Examination, KidUnderExamination, examine},
-    crl::{RevocationView, Status, VerifiedCrl},
+    crl::{RevocationView, Status},
     enrolment::{
         device::{Command, Held, Membership},
         message::Image,
@@ -28,7 +28,7 @@ use kos_identity::{
 use tokio::sync::oneshot;
 
 use super::Device;
-use crate::{config::Notice, root::file, socket::Question};
+use crate::{config::Notice, socket::Question};
 
 /// Most warnings that are kept.
 const WARNINGS_MAX: usize = 32;
@@ -134,26 +134,38 @@ impl Device {
             server: authority.and_then(|anchor| anchor.addresses.first().cloned()),
             role: Some(member.map_or(self.profile.role, |member| member.role.role)),
             profile: member.map_or(self.profile.profile, |member| member.role.profile),
-            channel: member.map_or(Channel::Stable, |member| member.role.channel),
+            channel: member
+                .zip(held)
+                .map_or(Channel::Stable, |(member, held)| self.service.channel(member, held)),
             kid_subject: held.and_then(subject),
             identity_key_id: journal.identity.as_ref().map(kos_base::PublicKey::id),
             cert_serial: held.and_then(serial),
             cert_not_after: held.map(|held| held.not_after),
             renew_at: held.map(|held| held.renew_at),
-            carrier: None,
-            last_heartbeat_at: None,
+            carrier: self.service.carrier.map(|carrier| carrier.as_str().to_owned()),
+            last_heartbeat_at: self.service.last_heartbeat_at,
             health: Some(Health {
                 cpu_percent: vitals.cpu_percent.map(f64::from),
                 ram_used_bytes: vitals.ram_used_bytes,
                 ram_total_bytes: vitals.ram_total_bytes,
                 uptime_seconds: vitals.uptime_s,
-                errors: Vec::new(),
+                errors: self.health_errors(),
             }),
             image: Some(self.condition.image),
             comparison_code: self.condition.code.clone(),
             warnings: self.condition.warnings.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+
+    /// What the next heartbeat would tell: failed checks, and how many errors there were since the last.
+    fn health_errors(&self) -> Vec<String> {
+        let mut errors = self.service.failed_checks.clone();
+        match self.errors.get() {
+            0 => {}
+            count => errors.push(format!("{count} errors since the last heartbeat")),
+        }
+        errors
     }
 
     fn state(&self, now: Timestamp) -> DeviceState {
@@ -197,7 +209,7 @@ impl Device {
         let journal = self.machine.journal();
         let presented: Vec<Vec<u8>> = held.chain.iter().map(|der| der.to_vec()).collect();
         let certificates: Vec<_> = presented.iter().filter_map(|der| Certificate::parse(der).ok()).collect();
-        let revocation = self.revocation(&certificates);
+        let revocation = self.service.revocations().view();
         let anchors =
             Anchors::pins(journal.authority.as_ref().map(|anchor| anchor.pins.clone()).unwrap_or_default());
         let inputs = journal.identity.as_ref().map(|identity| DeviceIdInputs {
@@ -210,9 +222,9 @@ impl Device {
             clock: self.clock.source()(),
             presented: &presented,
             anchors: &anchors,
-            revocation: &revocation,
+            revocation,
             device_id_inputs: inputs,
-            kid: Some(KidUnderExamination { bytes: &held.kid, signer: &member.keys.kid }),
+            kid: Some(KidUnderExamination { bytes: self.service.kid(held), signer: &member.keys.kid }),
         });
         let checks: Vec<_> = checks
             .into_iter()
@@ -225,9 +237,9 @@ impl Device {
         Ok(IdentityChain {
             device_id: Some(member.device.clone()),
             valid: checks.iter().all(|check| check.ok),
-            revocation: revocation_of(&certificates, &revocation),
+            revocation: revocation_of(&certificates, revocation),
             certificates: certificates.iter().filter_map(certificate).collect(),
-            kid: kid_of(member, held),
+            kid: kid_of(member, self.service.kid(held)),
             device_id_inputs: journal.identity.as_ref().map(|identity| ApiInputs {
                 uuid: member.uuid,
                 macs: member.facts.macs.clone(),
@@ -236,25 +248,6 @@ impl Device {
             }),
             checks,
         })
-    }
-
-    /// The revocation lists that are held and that the chain's CAs signed. A file that is neither is told and not used.
-    fn revocation(&self, chain: &[Certificate]) -> RevocationView {
-        let mut view = RevocationView::default();
-        for issuer in chain.iter().skip(1) {
-            let path = self.root.state().join(format!("{}.crl", issuer.key_id().short()));
-            match file::read(&path) {
-                Ok(None) => {}
-                Ok(Some(der)) => match VerifiedCrl::parse(&der, issuer).and_then(|list| view.install(list)) {
-                    Ok(()) => {}
-                    Err(error) => {
-                        tracing::warn!(file = %path.display(), %error, "a revocation list is damaged");
-                    }
-                },
-                Err(error) => tracing::warn!(%error, "a revocation list cannot be read"),
-            }
-        }
-        view
     }
 }
 
@@ -276,15 +269,15 @@ fn certificate(certificate: &Certificate) -> Option<ApiCertificate> {
     })
 }
 
-fn kid_of(member: &Membership, held: &Held) -> Option<Kid> {
-    let claims = kid::open(&held.kid, &member.keys.kid).ok()?;
+fn kid_of(member: &Membership, kid: &[u8]) -> Option<Kid> {
+    let claims = kid::open(kid, &member.keys.kid).ok()?;
     Some(Kid {
         issuer: format!("k:{}", claims.subject.authority),
         subject: claims.subject,
         key_id: member.keys.kid.id(),
         issued_at: claims.issued_at,
         expires_at: claims.expires_at,
-        cwt: data_encoding::BASE64URL_NOPAD.encode(&held.kid),
+        cwt: data_encoding::BASE64URL_NOPAD.encode(kid),
     })
 }
 

@@ -17,25 +17,20 @@ mod heartbeat;
 mod talk;
 
 use core::time::Duration;
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use kos_base::{AuthorityName, Capability, Channel, Code, KeyId, SecurityProfile, code};
-use kos_identity::{
-    certificate::{Certificate, PeerIdentity},
-    chain::Anchors,
-    crl::RevocationView,
-    enrolment::message,
-};
+use kos_base::{AuthorityName, Channel, Code, KeyId, code};
+use kos_identity::{certificate::Certificate, crl::RevocationView};
 use kos_klp::{
     body::{Command, HeartbeatAnswer},
     freshness::ReplayGuard,
     party::Party,
 };
 use kos_net::{
-    carrier::{Carrier, Connector},
+    carrier::{self, Carrier, Connector},
     dialler::Target,
     entropy,
-    tls::{ClientTls, Expectation, Trust},
+    tls::{ClientTls, Expectation},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -43,52 +38,52 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-pub use self::heartbeat::Reporter;
-use self::talk::{Ended, Progress};
-use crate::{chain, clock::Clock, health::HealthCheck};
+pub(crate) use self::heartbeat::{Reporter, checks};
+use self::talk::Talk;
+use crate::clock::Clock;
 
 /// First pause after a link ended or could not be made.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Longest pause. A fleet that lost its authority comes back within this time, and not all at once.
 const PAUSE_MAX: Duration = Duration::from_secs(120);
+/// Most news that wait; a link whose device is busy waits for it.
+const NEWS_MAX: usize = 4;
 
-/// On which terms the device speaks to its authority: what follows from the certificate in service and the configuration.
-pub struct Terms {
+/// On which terms a device speaks to its authority: what follows from the certificate in service and the configuration.
+pub(crate) struct Terms {
     /// Number of the certificate.
-    pub issue: u32,
-    /// Shows the certificate and signs handshakes.
-    pub tls: ClientTls,
+    pub(crate) issue: u32,
+    /// Shows the certificate, and expects the authority under its pinned root.
+    pub(crate) tls: ClientTls,
     /// This device.
-    pub own: Party,
+    pub(crate) own: Party,
     /// The key of the certificate.
-    pub own_key: KeyId,
-    /// The authority.
-    pub authority: AuthorityName,
-    /// Key ids of its root.
-    pub pins: Vec<KeyId>,
+    pub(crate) own_key: KeyId,
+    /// Who the authority is.
+    pub(crate) authority: AuthorityName,
     /// Where it is, best first.
-    pub targets: Vec<Target>,
+    pub(crate) targets: Vec<Target>,
     /// How it may be reached, best first.
-    pub carriers: Vec<Carrier>,
-    /// Time between heartbeats, where the configuration says so.
-    pub interval: Option<Duration>,
+    pub(crate) carriers: Vec<Carrier>,
+    /// Time between heartbeats, where the configuration says it.
+    pub(crate) interval: Option<Duration>,
     /// Which signed messages were heard.
-    pub heard: ReplayGuard,
+    pub(crate) heard: ReplayGuard,
 }
 
 /// What the authority is to know and the link to go by. A change is told, or looked at, at once.
 #[derive(Clone, Debug)]
-pub struct Situation {
+pub(crate) struct Situation {
     /// The firmware channel that the device follows.
-    pub channel: Channel,
+    pub(crate) channel: Channel,
     /// What is revoked.
-    pub revocation: Arc<RevocationView>,
+    pub(crate) revocation: Arc<RevocationView>,
 }
 
 /// What a link has to tell.
 #[derive(Debug)]
-pub enum News {
-    /// There is a link. A server that refuses our certificate refuses it after this.
+pub(crate) enum News {
+    /// There is a link. A server that refuses our certificate does so after this.
     Up {
         /// What carries it.
         carrier: Carrier,
@@ -99,10 +94,10 @@ pub enum News {
     Acknowledged {
         /// What it says.
         answer: Box<HeartbeatAnswer>,
-        /// The health checks that had failed.
+        /// The health checks that had failed, in words.
         failed: Vec<String>,
     },
-    /// It sends something that it signed.
+    /// It sent something that it had signed.
     Signed(Signed),
     /// The link has ended, or none could be made; it is dialled again.
     Down(Down),
@@ -110,43 +105,44 @@ pub enum News {
 
 /// A signed message of the authority that was not heard before.
 #[derive(Debug)]
-pub struct Signed {
+pub(crate) struct Signed {
     /// What it says.
-    pub matter: Matter,
+    pub(crate) matter: Matter,
     /// What was heard by now, this message included; to be stored with its effect.
-    pub heard: Vec<u8>,
+    pub(crate) heard: Vec<u8>,
     /// Takes the outcome, once the effect is durable.
-    pub done: oneshot::Sender<Result<(), Code>>,
+    pub(crate) done: oneshot::Sender<Result<(), Code>>,
 }
 
 /// What a signed message is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Matter {
+pub(crate) enum Matter {
     /// An order.
     Command(Command),
-    /// Newer revocation lists, DER, not yet checked.
+    /// Newer revocation lists, DER, which nobody has checked yet.
     Revocation(Vec<Vec<u8>>),
 }
 
 /// Why there is no link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Down {
+pub(crate) enum Down {
     /// Nobody answers.
     Unreachable,
     /// Whoever answers is not trusted, or may not be asked.
     Untrusted(Code),
-    /// It ended before the authority acknowledged a heartbeat: it may have something against our certificate, or our
+    /// It ended before the authority acknowledged a heartbeat: it may have something against our certificate, or the
     /// clocks differ.
     Refused,
-    /// It had served and ended.
+    /// It had served, and ended.
     Cut,
 }
 
-/// A running link. Ends when it is dropped.
+/// A link, or the attempts to make one. Ends when it is dropped.
 #[derive(Debug)]
-pub struct Link {
+pub(crate) struct Link {
     /// Number of the certificate that it shows.
-    pub issue: u32,
+    pub(crate) issue: u32,
+    news: mpsc::Receiver<News>,
     task: AbortHandle,
 }
 
@@ -157,28 +153,126 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Starts to dial. What comes of it goes to `news`, each piece wrapped by `wrap`.
-    pub fn open<M: Send + 'static>(
+    /// Starts to dial.
+    pub(crate) fn open(
         connector: Arc<Connector>,
         terms: Terms,
         reporter: Reporter,
         clock: Clock,
         situation: watch::Receiver<Situation>,
-        news: mpsc::Sender<M>,
-        wrap: impl Fn(News) -> M + Send + Sync + 'static,
     ) -> Self {
+        let (sender, news) = mpsc::channel(NEWS_MAX);
         let issue = terms.issue;
-        let line = Line { connector, terms, reporter, clock, situation };
-        let task = tokio::spawn(line.hold(async move |told| news.send(wrap(told)).await.map_err(drop)));
-        Self { issue, task: task.abort_handle() }
+        let line = Line { connector, terms, reporter, clock, situation, news: sender };
+        Self { issue, news, task: tokio::spawn(line.hold()).abort_handle() }
+    }
+
+    /// What it has to tell next. `None` when its task has failed.
+    pub(crate) async fn next(&mut self) -> Option<News> {
+        self.news.recv().await
     }
 }
 
-/// Everything that a link needs to be dialled again.
+/// Everything that it takes to dial again.
 struct Line {
     connector: Arc<Connector>,
     terms: Terms,
     reporter: Reporter,
     clock: Clock,
     situation: watch::Receiver<Situation>,
+    news: mpsc::Sender<News>,
+}
+
+/// Nobody listens to the link any more.
+#[derive(Clone, Copy, Debug)]
+struct Deserted;
+
+impl Line {
+    /// Holds a link until nobody wants it.
+    async fn hold(mut self) {
+        let mut failures = 0u32;
+        loop {
+            let (down, due) = match self.dial().await {
+                Ok(link) => self.serve(link).await,
+                Err(down) => (down, None),
+            };
+            failures = if down == Down::Cut { 1 } else { failures.saturating_add(1) };
+            if self.tell(News::Down(down)).await.is_err() {
+                return;
+            }
+            // A device that reports more rarely than a link lives while it is idle comes back when it is due.
+            let pause = due.filter(|_| down == Down::Cut && self.outlives_links());
+            sleep(pause.map_or_else(|| pause_after(failures), |due| due.duration_since(Instant::now())))
+                .await;
+        }
+    }
+
+    /// The first address that gives a link on any carrier.
+    async fn dial(&self) -> Result<carrier::Link, Down> {
+        let mut tls = self.terms.tls.clone();
+        if let Expectation::Peer { trust, .. } = &mut tls.expectation {
+            trust.revocation = Arc::clone(&self.situation.borrow().revocation);
+        }
+        let mut worst = Down::Unreachable;
+        for target in &self.terms.targets {
+            match self.connector.dial(&self.terms.carriers, target, &tls).await {
+                Ok(link) => return Ok(link),
+                Err(error) => {
+                    tracing::info!(address = %target.endpoint, %error, "no link");
+                    if worst == Down::Unreachable && error.code() != code::config::UNREACHABLE {
+                        worst = Down::Untrusted(error.code());
+                    }
+                }
+            }
+        }
+        Err(worst)
+    }
+
+    /// Speaks on a link until it ends. Says why it ended, and when the next heartbeat would have been due.
+    async fn serve(&mut self, link: carrier::Link) -> (Down, Option<Instant>) {
+        let (carrier, remote) = (link.about.carrier, link.about.remote);
+        let issuing_ca = link.about.peer.issuing_ca().cloned().map(Box::new);
+        if self.tell(News::Up { carrier, issuing_ca }).await.is_err() {
+            return (Down::Cut, None);
+        }
+        let (reason, due) = Talk::hold(self, link).await;
+        tracing::info!(%carrier, %remote, %reason, "the link ended");
+        (if due.is_some() { Down::Cut } else { Down::Refused }, due)
+    }
+
+    async fn tell(&self, news: News) -> Result<(), Deserted> {
+        self.news.send(news).await.map_err(|_| Deserted)
+    }
+
+    fn outlives_links(&self) -> bool {
+        self.terms.interval.is_some_and(|interval| interval > carrier::LINK_IDLE)
+    }
+}
+
+/// Doubles with each failure in a row; a random half of it is left out, so that a fleet does not come back at once.
+fn pause_after(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    let longest = PAUSE_MIN.saturating_mul(1 << doublings).min(PAUSE_MAX);
+    longest - random_part(longest / 2)
+}
+
+/// Something between nothing and `most`. Without randomness nothing, which only costs the spread.
+fn random_part(most: Duration) -> Duration {
+    let drawn = entropy::array().map_or(0, u16::from_be_bytes);
+    most.mul_f64(f64::from(drawn) / f64::from(u16::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_their_limit_and_are_spread() {
+        for (failures, longest) in [(1, 1), (2, 2), (3, 4), (7, 64), (8, 120), (u32::MAX, 120)] {
+            for _ in 0..64 {
+                let (pause, longest) = (pause_after(failures), Duration::from_secs(longest));
+                assert!(pause <= longest && pause >= longest / 2, "{failures}: {pause:?}");
+            }
+        }
+    }
 }

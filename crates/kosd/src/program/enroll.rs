@@ -69,7 +69,7 @@ async fn watch(mut news: NewsReceiver, asker: &mpsc::Sender<Question>) -> Result
                 waiting = true;
             }
             News::Refused(code) | News::Untrusted(code) => return Err(Failure::new(code, "")),
-            News::Renewed(_) | News::Unreachable | News::Ended(_) => {}
+            News::Renewed(_) | News::Heartbeat | News::Unreachable | News::Ended(_) => {}
         }
     }
 }

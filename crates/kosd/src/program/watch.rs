@@ -54,6 +54,7 @@ async fn pass_on(mut news: NewsReceiver) {
             News::Code(digits) => format!("compare code {digits}"),
             News::Waiting => "waiting to be let in".to_owned(),
             News::Enrolled(device) => format!("enrolled as {device}"),
+            News::Heartbeat => "in service".to_owned(),
             News::Renewed(issue) => format!("certificate {issue} in service"),
             News::Refused(code) | News::Untrusted(code) => format!("{code} {}", code.title()),
             News::Unreachable => "the authority does not answer".to_owned(),

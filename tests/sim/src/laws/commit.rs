@@ -49,9 +49,14 @@ impl Laws {
                 let admitted = self.admitted.entry(*id).or_default();
                 admitted.insert(device.clone());
                 let count = u32::try_from(admitted.len()).unwrap_or(u32::MAX);
-                let ticket = store.tickets.get(id);
-                let good = ticket.is_some_and(|t| count <= t.uses_max && now < t.expires_at && !t.revoked);
-                self.demand("ticket", good, || format!("{device} is number {count} with {ticket:?} at {now}"));
+                let live = store.tickets.get(id).is_some_and(|ticket| !ticket.revoked);
+                let (uses_max, end) = self.tickets.get(id).copied().unwrap_or_default();
+                self.demand("ticket", live && count <= uses_max && now < end, || {
+                    format!("{device} is number {count} of {uses_max} with {id}, which ends at {end}, at {now}")
+                });
+            }
+            Change::TicketCreated { ticket, uses_max, expires_at, .. } => {
+                self.tickets.insert(*ticket, (*uses_max, *expires_at));
             }
             Change::CertificateIssued { device, issue, key, .. } => {
                 self.certificates += 1;

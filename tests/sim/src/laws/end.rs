@@ -42,8 +42,12 @@ impl Laws {
         let wiped = is_wiped(&body.disk.durable);
         self.demand("ended", wiped, || format!("{body} has something left: {:?}", body.disk.durable));
         let device = Record::peek(record).ok().and_then(|record| store.devices.get(&record.device));
-        let known = device.is_none_or(|device| device.state() == DeviceState::Decommissioned);
-        self.demand("ended", known, || {
+        // After a quarantine nothing that the device signs counts; an operator has to give it up.
+        let known = device.is_none_or(|device| {
+            device.state() == DeviceState::Decommissioned || device.credentials().next().is_none()
+        });
+        // With a copy that goes on under the same identity, the records speak of the copy.
+        self.demand("ended", known || body.twins == Twins::Alive, || {
             format!("{body} is wiped, and its authority says {:?}", device.map(Device::state))
         });
     }
@@ -68,8 +72,8 @@ impl Laws {
                 serves && device.pending.is_none() && journal.candidate.is_none() && clean
             }
             DeviceState::Suspended | DeviceState::Quarantined => !serves,
-            // Turned away before it was ever in service.
-            DeviceState::Decommissioned => active.is_none() && device.credential.is_none(),
+            // Turned away before it was ever in service, or when it came back from quarantine.
+            DeviceState::Decommissioned => !serves && device.credential.is_none(),
             _ => false,
         };
         self.demand("stranded", good, where_is);

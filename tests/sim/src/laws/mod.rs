@@ -30,7 +30,7 @@ mod end;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kos_base::{DeviceId, EntryId, KeyId};
+use kos_base::{DeviceId, EntryId, KeyId, Timestamp};
 
 pub use commit::Before;
 
@@ -51,6 +51,8 @@ pub struct Laws {
     certificates: u64,
     /// Identity keys that devices have made.
     identities: BTreeSet<KeyId>,
+    /// What each ticket allows, as its maker said: how many devices, and until when.
+    tickets: BTreeMap<EntryId, (u32, Timestamp)>,
     admitted: BTreeMap<EntryId, BTreeSet<DeviceId>>,
     /// Whose certificate, and its bytes, by certified key.
     granted: BTreeMap<(DeviceId, KeyId), Vec<u8>>,

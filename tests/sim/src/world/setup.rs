@@ -136,7 +136,7 @@ impl World {
     pub(super) fn make_ticket(&mut self, role: Role, uses_max: u32) -> Result<GivenTicket> {
         let key = Rc::new(ModelKey::new(&self.chance.bytes())?);
         let id = EntryId::from_parts(self.now, self.chance.bytes());
-        let life = if self.healed || self.chance.one_in(2) { hours(200) } else { Ticket::LIFE_MAX };
+        let life = if self.healed || self.chance.one_in(2) { hours(24) } else { Ticket::LIFE_MAX };
         let record = Ticket {
             id,
             version: 1,

@@ -186,8 +186,16 @@ pub struct Session {
     random: Random,
     /// Number of the certificate that was in service when this conversation began.
     served: Option<u32>,
+    /// Whether the nonce is that of an earlier conversation, which put the device into the lobby.
+    nonce: Nonce,
     conflicts: u32,
     outputs: VecDeque<Output>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nonce {
+    Fresh,
+    Repeated,
 }
 
 #[derive(Debug, Default)]
@@ -262,6 +270,7 @@ impl Session {
             source: String::new(),
             random: Random::default(),
             served: None,
+            nonce: Nonce::Fresh,
             conflicts: 0,
             outputs: VecDeque::new(),
         }
@@ -371,6 +380,7 @@ impl Session {
             self.served = device.credential.map(|credential| credential.issue);
             if let Some(lobby) = device.lobby {
                 self.random.nonce = *lobby.nonce;
+                self.nonce = Nonce::Repeated;
             }
         }
         self.send(&FromAuthority::Welcome(Welcome {
@@ -419,6 +429,11 @@ impl Session {
     }
 
     fn decide(&mut self, now: Timestamp, request: Box<Request>, found: Found) {
+        let lobby = found.device.as_ref().and_then(|device| device.lobby.as_ref());
+        if self.nonce == Nonce::Repeated && lobby.is_none_or(|lobby| *lobby.nonce != self.random.nonce) {
+            // The entry is gone since `Hello`. A new one would belong to a nonce that the device has seen before.
+            return self.refuse(code::store::STORE_CONFLICT);
+        }
         let crls = found.crls.clone();
         let with = admit::Circumstances {
             now,

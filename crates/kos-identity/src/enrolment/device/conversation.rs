@@ -54,8 +54,6 @@ pub(super) enum Step {
     /// Waits for one signature, or for two: first by the old or identity key.
     Proving(Box<Greeted>, Option<Vec<u8>>),
     AwaitingAnswer(Box<Greeted>),
-    /// A person compares the code; the answer waits.
-    Comparing(Box<Greeted>, Box<Grant>),
     LockingBootloader,
     ConnectingToConfirm,
     AwaitingRecorded,
@@ -91,7 +89,6 @@ impl Conversation {
             Step::Connecting
             | Step::AwaitingWelcome(_)
             | Step::AwaitingAnswer(_)
-            | Step::Comparing(..)
             | Step::ConnectingToConfirm
             | Step::AwaitingRecorded => Owed::Nothing,
         }
@@ -161,17 +158,13 @@ impl Machine {
                 self.prove(talk, greeted, means);
             }
             (Step::AwaitingAnswer(greeted), Input::Received(frame)) => {
-                self.answered(now, talk, greeted, &frame);
+                self.answered(now, talk, &greeted, &frame);
             }
             (Step::LockingBootloader, Input::BootloaderLocked(result)) => {
                 self.bootloader_locked(talk, result);
             }
             (Step::ConnectingToConfirm, Input::Connected { .. }) => self.stored(talk),
             (Step::AwaitingRecorded, Input::Received(frame)) => self.recorded(now, &talk, &frame),
-            // The device had its answer; only a person's word is missing.
-            (step @ Step::Comparing(..), Input::Disconnected(_)) => {
-                self.conversation = Some(Conversation { step, ..talk });
-            }
             (_, Input::Disconnected(Some(code))) => self.fail(now, Event::Untrusted(code)),
             (_, Input::Disconnected(None)) => self.fail(now, Event::Unreachable),
             _ => self.fail(now, Event::Untrusted(code::enrolment::PROTOCOL)),
@@ -281,7 +274,7 @@ impl Machine {
         }
         // It was the answer to a question, or by the authority's time something else is due.
         self.outputs.push_back(Output::Close);
-        self.retry_at = None;
+        self.pause = None;
         self.proceed(time);
     }
 
@@ -385,45 +378,40 @@ impl Machine {
         }
     }
 
-    fn answered(&mut self, now: Timestamp, mut talk: Conversation, greeted: Box<Greeted>, frame: &[u8]) {
+    fn answered(&mut self, now: Timestamp, talk: Conversation, greeted: &Greeted, frame: &[u8]) {
         match FromAuthority::from_bytes(frame) {
             Ok(FromAuthority::Issued(grant)) => {
                 if self.journal.authority.as_ref().is_some_and(|anchor| !anchor.pins.is_empty()) {
-                    self.accept(now, talk, &greeted, *grant);
+                    self.accept(now, talk, greeted, *grant);
                 } else {
-                    talk.step = Step::Comparing(greeted, grant);
-                    self.go_on(talk, Output::Close);
+                    // The same is issued again once a person has compared the code.
+                    self.wait(now, RETRY_MAX);
                 }
             }
             Ok(FromAuthority::Pending(pending)) => {
-                self.failures = 0;
-                let pause = core::time::Duration::from_secs(pending.retry_after_s.into()).min(RETRY_MAX);
-                self.retry_at = Some(now.plus(pause));
-                self.outputs.extend([Output::Close, Output::Event(Event::Waiting)]);
+                self.wait(now, core::time::Duration::from_secs(pending.retry_after_s.into()));
             }
             Ok(FromAuthority::Refused(refused)) => self.refused(now, &talk, &refused),
             _ => self.fail(now, Event::Untrusted(code::enrolment::PROTOCOL)),
         }
     }
 
-    /// A person has compared the code that belongs to the conversation which is remembered: its root is pinned from now
-    /// on. An answer that waited for this is taken in.
+    /// Ends the conversation until it may go better.
+    fn wait(&mut self, now: Timestamp, pause: core::time::Duration) {
+        self.failures = 0;
+        self.rest(now, pause.min(RETRY_MAX));
+        self.outputs.extend([Output::Close, Output::Event(Event::Waiting)]);
+    }
+
+    /// A person has compared the code of a conversation that is remembered: its root is pinned from now on.
     pub(super) fn code_was_confirmed(&mut self, now: Timestamp, code: &str) {
-        let shown = core::mem::take(&mut self.journal.comparisons);
-        let Some(Comparison { root, .. }) = shown.iter().find(|shown| shown.code == code) else {
-            self.journal.comparisons = shown;
-            return;
-        };
-        if let Some(anchor) = &mut self.journal.authority {
+        let shown = self.journal.comparisons.iter().find(|shown| shown.code == code);
+        if let (Some(Comparison { root, .. }), Some(anchor)) = (shown, &mut self.journal.authority) {
             anchor.pins = vec![*root];
-        }
-        self.persist();
-        match self.conversation.take() {
-            Some(Conversation { step: Step::Comparing(greeted, grant), purpose, nonce, jitter }) => {
-                let talk = Conversation { purpose, step: Step::Drawing, nonce, jitter };
-                self.accept(now, talk, &greeted, *grant);
-            }
-            other => self.conversation = other,
+            self.journal.comparisons.clear();
+            self.persist();
+            self.abandon();
+            self.proceed(now);
         }
     }
 

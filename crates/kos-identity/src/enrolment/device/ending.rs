@@ -5,6 +5,8 @@
 //!
 //! Source: `docs/spec/enrolment.md` END-1 to END-9.
 
+use core::time::Duration;
+
 use kos_base::{Code, EntryId, Secret, Timestamp, code};
 use minicbor::bytes::{ByteArray, ByteVec};
 
@@ -17,6 +19,9 @@ use crate::{
     decommission::{Assurance, Record, verify_order},
     enrolment::message::{FromAuthority, FromDevice, Notice, Receipt},
 };
+
+/// Pause after the authority has refused to record a wipe.
+const REFUSED_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
 /// How far the end has come.
 #[derive(Debug)]
@@ -138,7 +143,7 @@ impl Machine {
             (Ending::Told(signed), Input::Received(frame)) => match FromAuthority::from_bytes(&frame) {
                 Ok(FromAuthority::Recorded) => {
                     self.ending = Some(Ending::Wiped(signed));
-                    self.retry_at = None;
+                    self.pause = None;
                     self.outputs.extend([Output::Close, Output::Event(Event::Ended(Delivery::Recorded))]);
                 }
                 Ok(FromAuthority::Refused(refused)) => {
@@ -146,6 +151,8 @@ impl Machine {
                     self.outputs
                         .push_back(Output::Event(Event::Refused(code.unwrap_or(code::enrolment::PROTOCOL))));
                     self.owe(now, signed);
+                    // It was heard, and an operator may still change the answer.
+                    self.rest(now, REFUSED_PAUSE);
                 }
                 _ => self.owe(now, signed),
             },

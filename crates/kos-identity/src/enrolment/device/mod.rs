@@ -41,8 +41,7 @@ pub use verify::GrantError;
 
 /// First pause after a failure.
 pub const RETRY_MIN: Duration = Duration::from_secs(1);
-/// Longest pause, after failures in a row or because the authority says so. What seems to end later was set by a clock
-/// that has been corrected since.
+/// Longest pause, after failures in a row or because the authority says so.
 pub const RETRY_MAX: Duration = Duration::from_secs(300);
 
 /// What a device says about itself.
@@ -254,7 +253,7 @@ pub struct Machine {
     /// The shell still owes an answer to a conversation that was given up.
     owed: Owed,
     failures: u32,
-    retry_at: Option<Timestamp>,
+    pause: Option<Pause>,
     outputs: VecDeque<Output>,
 }
 
@@ -266,6 +265,13 @@ pub enum ClockTrust {
     /// It was never set, or stands before what the device knows: the authority is asked what time it is, since nothing
     /// else tells when a certificate is due.
     Untrusted,
+}
+
+/// A time in which nothing is tried.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    since: Timestamp,
+    until: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,7 +309,7 @@ impl Machine {
             ending: record.map(Ending::written),
             owed: Owed::Nothing,
             failures: 0,
-            retry_at: None,
+            pause: None,
             outputs: VecDeque::new(),
         })
     }
@@ -323,8 +329,8 @@ impl Machine {
         if self.conversation.is_some() || self.owed == Owed::Answer {
             return None;
         }
-        match (&self.ending, self.retry_at, &self.journal.active) {
-            (_, Some(at), _) => Some(at),
+        match (&self.ending, self.pause, &self.journal.active) {
+            (_, Some(pause), _) => Some(pause.until),
             (None, None, Some(held)) => Some(held.renew_at),
             _ => None,
         }
@@ -341,10 +347,7 @@ impl Machine {
                     self.proceed(now);
                 }
             }
-            Command::CodeConfirmed(code) => {
-                self.code_was_confirmed(now, &code);
-                self.proceed(now);
-            }
+            Command::CodeConfirmed(code) => self.code_was_confirmed(now, &code),
             Command::Regenerate => self.wish(now, Wish::Regenerate),
             Command::CheckIn => self.wish(now, Wish::CheckIn),
             Command::Decommission => {
@@ -364,7 +367,7 @@ impl Machine {
     /// Goes on when a pause is over or a certificate is due.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if !self.is_pausing(now) {
-            self.retry_at = None;
+            self.pause = None;
             self.proceed(now);
         }
     }
@@ -449,9 +452,14 @@ impl Machine {
         }
     }
 
-    /// Whether a pause is still on. A clock that was set back does not make it longer.
+    /// Whether a pause is still on. It is over when the clock was set back meanwhile.
     fn is_pausing(&self, now: Timestamp) -> bool {
-        self.retry_at.is_some_and(|at| now < at && at.since(now) <= RETRY_MAX)
+        self.pause.is_some_and(|pause| (pause.since..pause.until).contains(&now))
+    }
+
+    /// Does nothing for a while.
+    fn rest(&mut self, now: Timestamp, length: Duration) {
+        self.pause = Some(Pause { since: now, until: now.plus(length) });
     }
 
     /// Forgets the conversation under way. What the shell is doing for it is waited for.
@@ -460,7 +468,7 @@ impl Machine {
             self.owed = conversation.owed();
             self.outputs.push_back(Output::Close);
         }
-        self.retry_at = None;
+        self.pause = None;
     }
 
     /// Ends the conversation and tries again after a pause that doubles with every failure in a row.
@@ -468,7 +476,7 @@ impl Machine {
         self.conversation = None;
         let pause = RETRY_MIN.saturating_mul(1 << self.failures.min(9)).min(RETRY_MAX);
         self.failures = self.failures.saturating_add(1);
-        self.retry_at = Some(now.plus(pause));
+        self.rest(now, pause);
         self.outputs.extend([Output::Close, Output::Event(event)]);
     }
 

@@ -1,0 +1,404 @@
+//! The device in service: its link to the authority, and what the authority says over it.
+//!
+//! Source: `docs/spec/klp.md` KLP-45 to KLP-50.
+
+use std::{future::pending, path::PathBuf, sync::Arc};
+
+use kos_base::{Channel, Code, KidSubject, Timestamp, code};
+use kos_identity::{
+    certificate::{Certificate, PeerIdentity},
+    chain::Anchors,
+    crl::Status,
+    enrolment::{
+        device::{ClockTrust, Command, Held, KeySlot, Membership},
+        message,
+    },
+    kid,
+};
+use kos_klp::body::{HeartbeatAnswer, Instruction};
+use kos_net::{
+    carrier::{Carrier, Connector},
+    dialler::{Dialler, Target},
+    endpoints::Endpoint,
+    keys::certified,
+    tls::{ClientTls, Expectation, Trust},
+};
+use rustls_pki_types::CertificateDer;
+use tokio::{sync::watch, time::Instant};
+
+use super::{Device, News, SETBACK_PAUSE, deed::Setback};
+use crate::{
+    config::Discovery,
+    diary::Entry,
+    health::Observer,
+    link::{self, Down, Link, Matter, Reporter, Signed, Situation, Terms},
+    revocation::{RefusedList, Revocations},
+    root::{Root, RootError},
+    standing::Standing,
+};
+
+/// What the loop knows of the link and of what came over it.
+pub(super) struct Service {
+    connector: Arc<Connector>,
+    state: PathBuf,
+    link: Option<Link>,
+    situation: watch::Sender<Situation>,
+    standing: Standing,
+    revocations: Revocations,
+    /// The issuing CA of the authority's server, before a chain of our own says whether it counts.
+    met: Option<Certificate>,
+    /// When to try again to open a link, after something on this device stood in the way.
+    again_at: Option<Instant>,
+    /// What carries the link now.
+    pub(super) carrier: Option<Carrier>,
+    /// When the authority last acknowledged a heartbeat of this run.
+    pub(super) last_heartbeat_at: Option<Timestamp>,
+    /// The health checks that failed then.
+    pub(super) failed_checks: Vec<String>,
+}
+
+impl Service {
+    pub(super) fn new(root: &Root, dialler: &Dialler, now: Timestamp) -> Result<Self, RootError> {
+        let standing = Standing::load(&root.state(), now)?;
+        let situation = Situation { channel: Channel::Stable, revocation: Arc::default() };
+        Ok(Self {
+            connector: Arc::new(Connector::new(dialler.clone())),
+            state: root.state(),
+            link: None,
+            situation: watch::Sender::new(situation),
+            standing,
+            revocations: Revocations::default(),
+            met: None,
+            again_at: None,
+            carrier: None,
+            last_heartbeat_at: None,
+            failed_checks: Vec::new(),
+        })
+    }
+
+    /// What the link has to tell next. `None`: it has failed.
+    pub(super) async fn next(&mut self) -> Option<link::News> {
+        match &mut self.link {
+            Some(link) => link.next().await,
+            None => pending().await,
+        }
+    }
+
+    /// Cuts the link.
+    pub(super) fn stop(&mut self) {
+        self.link = None;
+        self.carrier = None;
+    }
+
+    /// Cuts the link for good and forgets what the authority said.
+    pub(super) fn end(&mut self) {
+        self.stop();
+        self.standing = Standing::default();
+        self.revocations = Revocations::default();
+    }
+
+    /// The firmware channel that the device follows.
+    pub(super) fn channel(&self, member: &Membership, held: &Held) -> Channel {
+        let changed = self.standing.channel.filter(|_| self.standing.issue == held.issue);
+        changed.unwrap_or(member.role.channel)
+    }
+
+    /// The newest kID.
+    pub(super) fn kid<'a>(&'a self, held: &'a Held) -> &'a [u8] {
+        let newer = self.standing.kid.as_ref().filter(|_| self.standing.issue == held.issue);
+        newer.unwrap_or(&held.kid)
+    }
+
+    /// What is revoked, as far as this device knows.
+    pub(super) const fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// A server of the authority showed its issuing CA.
+    pub(super) fn meet(&mut self, ca: &Certificate) {
+        if let Err(error) = self.revocations.meet(ca) {
+            tracing::warn!(%error, "an issuing CA cannot be remembered");
+        }
+        self.met = Some(ca.clone());
+    }
+
+    /// Holds on to the lists that count under `chain`, the device's own certificates, and takes over those that came
+    /// with it.
+    ///
+    /// # Errors
+    /// When a list cannot be kept.
+    pub(super) fn hold(&mut self, mut chain: Vec<Certificate>, lists: &[Vec<u8>]) -> Result<(), RootError> {
+        chain.drain(..chain.len().min(1));
+        self.revocations = Revocations::load(&self.state, chain);
+        if let Some(ca) = self.met.take() {
+            self.meet(&ca);
+        }
+        self.take_lists(lists)
+    }
+
+    /// Takes lists over. Those that do not count are told; the first that cannot be kept is the error.
+    fn take_lists(&mut self, lists: &[Vec<u8>]) -> Result<(), RootError> {
+        for list in lists {
+            match self.revocations.take(list) {
+                Ok(()) => {}
+                Err(RefusedList::Root(error)) => return Err(error),
+                Err(error) => tracing::warn!(%error, "a revocation list is not used"),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Device {
+    /// The certificate in service, if the device may show it now.
+    fn serving(&self) -> Option<(&Membership, &Held)> {
+        let journal = self.machine.journal();
+        let (member, held) = journal.membership.as_ref().zip(journal.active.as_ref())?;
+        let paused = self.machine.is_ending() || self.resume_at.is_some();
+        // Whoever does not know the time asks the authority for it first; so does whoever slept past the end.
+        let judged = self.clock.trust() == ClockTrust::Trusted && self.clock.now() < held.not_after;
+        (judged && !paused).then_some((member, held))
+    }
+
+    /// Sees to it that there is a link exactly while a certificate is in service, and that it shows the newest.
+    pub(super) fn keep_link(&mut self) {
+        let wanted = self.serving().map(|(_, held)| held.issue);
+        let held = self.service.link.as_ref().map(|link| link.issue);
+        let too_early = self.service.again_at.is_some_and(|at| Instant::now() < at);
+        if wanted == held || too_early && held.is_none() {
+            return;
+        }
+        self.service.stop();
+        self.service.again_at = None;
+        match self.terms() {
+            Ok(None) => {}
+            Ok(Some((terms, reporter))) => {
+                self.show_situation();
+                let (clock, situation) = (self.clock.clone(), self.service.situation.subscribe());
+                let connector = Arc::clone(&self.service.connector);
+                self.service.link = Some(Link::open(connector, terms, reporter, clock, situation));
+            }
+            Err(setback) => {
+                tracing::error!(%setback, "no link can be opened");
+                self.errors.count();
+                self.service.again_at = Some(Instant::now() + SETBACK_PAUSE);
+            }
+        }
+    }
+
+    /// What the link goes by.
+    fn terms(&self) -> Result<Option<(Terms, Reporter)>, Setback> {
+        let journal = self.machine.journal();
+        let (Some((member, held)), Some(anchor)) = (self.serving(), &journal.authority) else {
+            return Ok(None);
+        };
+        let Some(authority) = anchor.name.clone() else { return Ok(None) };
+        let allowed = |carrier: &&message::Carrier| member.role.carriers.contains(carrier);
+        let carriers: Vec<_> = self.config.carriers.iter().filter(allowed).map(carrier).collect();
+        if carriers.is_empty() {
+            return Err(Setback::Carriers);
+        }
+        let own = format!("{authority}/{}", member.device);
+        let own = own.parse().map_err(|_| Setback::Provider("this device has no KLP name".to_owned()))?;
+        // The root stays at home: the authority has it.
+        let chain = held.chain.iter().take(2).map(|der| CertificateDer::from(der.to_vec())).collect();
+        let key = self.keys.signing(KeySlot::Operational(held.slot))?;
+        let trust =
+            Trust { anchors: Arc::new(Anchors::pins(anchor.pins.clone())), revocation: Arc::default() };
+        let identity = PeerIdentity::Authority { authority: authority.clone() };
+        let tls = ClientTls {
+            clock: self.clock.source(),
+            certified: Some(certified(chain, key)),
+            expectation: Expectation::Peer { trust, identity },
+            profile: member.role.profile,
+        };
+        let terms = Terms {
+            issue: held.issue,
+            tls,
+            own,
+            own_key: held.operational.id(),
+            authority,
+            targets: self.targets(&anchor.addresses),
+            carriers,
+            interval: self.config.heartbeat,
+            heard: self.service.standing.memory(),
+        };
+        let checks = link::checks(&member.role, &self.config.health_checks, &self.root.state());
+        let observer = Observer::new(self.host.clone());
+        let errors = Arc::clone(&self.errors);
+        Ok(Some((terms, Reporter::new(observer, self.clock.clone(), errors, self.config_digest, checks))))
+    }
+
+    /// Where the authority is: as the configuration says now, and as it was when the device enrolled.
+    fn targets(&self, addresses: &[String]) -> Vec<Target> {
+        let fixed = self.config.discovery.contains(&Discovery::Fixed);
+        let configured = self.config.authority.iter().filter(|_| fixed).cloned();
+        let known = addresses.iter().filter_map(|address| address.parse::<Endpoint>().ok());
+        let mut endpoints = Vec::new();
+        for endpoint in configured.chain(known) {
+            if !endpoints.contains(&endpoint) {
+                endpoints.push(endpoint);
+            }
+        }
+        endpoints.into_iter().map(Target::from).collect()
+    }
+
+    /// Shows the link what the device follows and knows now.
+    fn show_situation(&self) {
+        let Some((member, held)) = self.serving() else { return };
+        let channel = self.service.channel(member, held);
+        let revocation = Arc::new(self.service.revocations.view().clone());
+        self.service.situation.send_replace(Situation { channel, revocation });
+    }
+
+    /// Takes in what the link tells.
+    pub(super) fn on_link(&mut self, news: Option<link::News>) {
+        match news {
+            Some(link::News::Up { carrier, issuing_ca }) => {
+                tracing::info!(%carrier, "linked to the authority");
+                self.service.carrier = Some(carrier);
+                if let Some(ca) = issuing_ca {
+                    self.service.meet(&ca);
+                }
+            }
+            Some(link::News::Acknowledged { answer, failed }) => self.acknowledged(*answer, failed),
+            Some(link::News::Signed(Signed { matter, heard, done })) => {
+                let outcome = self.obey(matter, heard);
+                if let Err(code) = outcome {
+                    tracing::error!(%code, reason = code.title(), "a signed message was not carried out");
+                    self.errors.count();
+                }
+                // The link may have ended meanwhile.
+                let _ = done.send(outcome);
+            }
+            Some(link::News::Down(down)) => self.fell(down),
+            None => {
+                tracing::error!("the link's task has failed");
+                self.errors.count();
+                self.service.stop();
+                self.service.again_at = Some(Instant::now() + SETBACK_PAUSE);
+            }
+        }
+    }
+
+    /// The authority has heard us, and says how things are.
+    fn acknowledged(&mut self, answer: HeartbeatAnswer, failed: Vec<String>) {
+        self.clock.learn(answer.time);
+        let now = self.clock.now();
+        self.service.last_heartbeat_at = Some(now);
+        self.service.failed_checks = failed;
+        self.condition.trouble = None;
+        self.news.tell(News::Heartbeat);
+        let Some((member, held)) = self.serving() else { return };
+        let mut standing = self.service.standing.clone().under(held.issue);
+        if let Some(kid) = answer.kid {
+            match self.judge_kid(now, &kid, member, held) {
+                Ok(()) => standing.kid = Some(kid.into()),
+                Err(code) => {
+                    tracing::error!(%code, reason = code.title(), "a fresh kID is not used");
+                    self.errors.count();
+                }
+            }
+        }
+        standing.channel = answer.channel.or(standing.channel);
+        if standing != self.service.standing
+            && let Err(code) = self.stand(standing)
+        {
+            tracing::error!(%code, reason = code.title(), "what the authority said cannot be kept");
+            self.errors.count();
+        }
+        if answer.pending_order.is_some() {
+            self.machine.handle_command(now, Command::CheckIn);
+        } else if answer.renew_at.is_some_and(|at| at <= now) {
+            self.machine.handle_command(now, Command::Regenerate);
+        }
+    }
+
+    fn judge_kid(&self, now: Timestamp, bytes: &[u8], member: &Membership, held: &Held) -> Result<(), Code> {
+        let authority = self.machine.journal().authority.as_ref().and_then(|anchor| anchor.name.clone());
+        let authority = authority.ok_or(code::config::INTERNAL)?;
+        let expected =
+            kid::Expected { signer: &member.keys.kid, audience: &authority, holder: held.operational.id() };
+        let verified = kid::verify(now, bytes, &expected).map_err(|error| error.code())?;
+        let own =
+            KidSubject { authority: authority.clone(), device: member.device.clone(), issue: held.issue };
+        if verified.claims().subject == own { Ok(()) } else { Err(code::certificate::KID_INVALID) }
+    }
+
+    /// Does what a signed message asks for; its effect is durable when this returns.
+    fn obey(&mut self, matter: Matter, heard: Vec<u8>) -> Result<(), Code> {
+        let (_, held) = self.serving().ok_or(code::enrolment::STATE_FORBIDS)?;
+        let mut standing = self.service.standing.clone().under(held.issue);
+        standing.heard = Some(heard.into());
+        standing.lost_at = None;
+        let (now, mut command) = (self.clock.now(), None);
+        match matter {
+            Matter::Command(order) => match order.instruction {
+                Instruction::SetChannel(channel) => standing.channel = Some(channel),
+                Instruction::Regenerate => command = Some(Command::Regenerate),
+                // The order itself is taken over the enrolment protocol alone, by the identity key.
+                Instruction::Wipe(_) => command = Some(Command::CheckIn),
+            },
+            Matter::Revocation(lists) => {
+                self.service.take_lists(&lists).map_err(|error| error.code())?;
+                command = self.is_taken_back().then_some(Command::CheckIn);
+            }
+        }
+        self.stand(standing)?;
+        if let Some(command) = command {
+            self.machine.handle_command(now, command);
+        }
+        Ok(())
+    }
+
+    /// Whether our own certificate is revoked or on hold.
+    fn is_taken_back(&self) -> bool {
+        let own = self.serving().and_then(|(_, held)| Certificate::parse(held.chain.first()?).ok());
+        let status = own.and_then(|own| {
+            let view = self.service.revocations.view();
+            Some(view.status(own.serial(), own.issuer_key_id()?, own.key_id()))
+        });
+        matches!(status, Some(Status::Revoked { .. } | Status::Suspended))
+    }
+
+    /// Makes durable what stands from now on, and shows it to the link.
+    fn stand(&mut self, standing: Standing) -> Result<(), Code> {
+        let standing = Standing { told: Some(self.clock.now()), ..standing };
+        standing.store(&self.service.state).map_err(|error| error.code())?;
+        self.service.standing = standing;
+        self.show_situation();
+        Ok(())
+    }
+
+    /// There is no link, for the time being.
+    fn fell(&mut self, down: Down) {
+        self.service.carrier = None;
+        match down {
+            Down::Cut => {}
+            Down::Unreachable => {
+                self.condition.trouble = Some(code::config::UNREACHABLE);
+                self.news.tell(News::Unreachable);
+            }
+            Down::Untrusted(code) => {
+                tracing::error!(%code, reason = code.title(), "whoever answers as the authority is not used");
+                if self.condition.trouble.replace(code) != Some(code) {
+                    self.note(Entry::Untrusted, &format!("{code} {}", code.title()));
+                }
+                self.errors.count();
+                self.news.tell(News::Untrusted(code));
+            }
+            Down::Refused => {
+                tracing::info!("the authority ends the link; it is asked why");
+                self.machine.handle_command(self.clock.now(), Command::CheckIn);
+            }
+        }
+    }
+}
+
+const fn carrier(named: &message::Carrier) -> Carrier {
+    match named {
+        message::Carrier::Quic => Carrier::Quic,
+        message::Carrier::Tls => Carrier::Tls,
+        message::Carrier::WebSocket => Carrier::WebSocket,
+    }
+}

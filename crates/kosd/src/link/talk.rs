@@ -1,0 +1,254 @@
+//! One link, from its first heartbeat to its end.
+
+use core::time::Duration;
+
+use kos_base::{Code, Timestamp, code};
+use kos_klp::{
+    body::{self, Ack, Command, HeartbeatAnswer, Revocation},
+    frame::{Content, Frame},
+    message::{MessageId, MessageType},
+    party::Party,
+    proof::{Envelope, ProofClass, link::LinkRole},
+    session::{Incoming, Outgoing, ReceiveError, Session, Signer},
+};
+use kos_net::{
+    carrier::{self, LinkSender},
+    entropy,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until},
+};
+
+use super::{Deserted, Line, Matter, News, Signed, random_part};
+use crate::revocation;
+
+/// How long the authority may take to acknowledge a heartbeat. It writes nothing to its disk for that.
+const ACK_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("the authority closed it")]
+    Closed,
+    #[error("the authority does not acknowledge heartbeats")]
+    Silent,
+    #[error("the authority answers a heartbeat with {0}")]
+    Denied(u16),
+    #[error("the authority's certificate was revoked")]
+    Revoked(#[from] kos_identity::chain::ChainError),
+    #[error("the peer sent what an authority does not send: {0}")]
+    Unexpected(MessageType),
+    #[error("the peer sent something that is no message with a proof")]
+    Bare,
+    #[error(transparent)]
+    Link(#[from] carrier::LinkError),
+    #[error(transparent)]
+    Frame(#[from] kos_klp::frame::FrameError),
+    #[error(transparent)]
+    Received(#[from] ReceiveError),
+    #[error(transparent)]
+    Send(#[from] kos_klp::session::SendError),
+    #[error(transparent)]
+    Derivation(#[from] kos_klp::DerivationError),
+    #[error(transparent)]
+    Body(#[from] body::BodyError),
+    #[error(transparent)]
+    Party(#[from] kos_klp::party::ParsePartyError),
+    #[error(transparent)]
+    Entropy(#[from] entropy::NoEntropy),
+    #[error("nobody wants it any more")]
+    Deserted,
+}
+
+impl From<Deserted> for Ended {
+    fn from(Deserted: Deserted) -> Self {
+        Self::Deserted
+    }
+}
+
+/// What is known on one link.
+pub(super) struct Talk<'a> {
+    line: &'a mut Line,
+    session: Session,
+    sender: LinkSender,
+    /// When the next heartbeat is due, once one was acknowledged.
+    due: Option<Instant>,
+    /// The heartbeat that is under way.
+    waiting: Option<Waiting>,
+    /// What the authority was told last.
+    channel_told: Option<kos_base::Channel>,
+}
+
+/// A heartbeat that is not acknowledged yet.
+struct Waiting {
+    message: MessageId,
+    until: Instant,
+    errors: u32,
+    failed: Vec<String>,
+}
+
+impl<'a> Talk<'a> {
+    /// Reports until the link ends. Says why it did, and, if a heartbeat was acknowledged, when the next would have been
+    /// due.
+    pub(super) async fn hold(line: &'a mut Line, link: carrier::Link) -> (Ended, Option<Instant>) {
+        let carrier::Link { about, sender, mut receiver } = link;
+        let session = match session(line, &about) {
+            Ok(session) => session,
+            Err(ended) => return (ended, None),
+        };
+        let mut talk = Self { line, session, sender, due: None, waiting: None, channel_told: None };
+        let ended = talk.go_on(&about, &mut receiver).await;
+        (ended.err().unwrap_or(Ended::Closed), talk.due)
+    }
+
+    async fn go_on(
+        &mut self,
+        about: &carrier::About,
+        receiver: &mut carrier::LinkReceiver,
+    ) -> Result<(), Ended> {
+        loop {
+            let now = Instant::now();
+            let next = match (&self.waiting, self.due) {
+                (Some(waiting), _) => waiting.until,
+                (None, due) => due.unwrap_or(now),
+            };
+            tokio::select! {
+                frame = receiver.recv() => match frame? {
+                    Some(frame) => self.take(&frame).await?,
+                    None => return Err(Ended::Closed),
+                },
+                changed = self.line.situation.changed() => {
+                    changed.map_err(|_| Ended::Deserted)?;
+                    about.peer.check_revocation(&self.line.situation.borrow().revocation)?;
+                    if self.waiting.is_none() && self.has_news() {
+                        self.beat().await?;
+                    }
+                }
+                () = sleep_until(next) => match self.waiting {
+                    Some(_) => return Err(Ended::Silent),
+                    None => self.beat().await?,
+                },
+            }
+        }
+    }
+
+    /// Whether the authority was told something that is not so any more.
+    fn has_news(&self) -> bool {
+        self.channel_told.is_some_and(|told| told != self.line.situation.borrow().channel)
+    }
+
+    /// Sends a heartbeat.
+    async fn beat(&mut self) -> Result<(), Ended> {
+        let (channel, revocation) = {
+            let situation = self.line.situation.borrow_and_update();
+            (situation.channel, revocation::head(&situation.revocation))
+        };
+        let (heartbeat, failed) = self.line.reporter.look(channel).await;
+        let said = body::write(&heartbeat);
+        let message = MessageId::from_bytes(entropy::array()?);
+        self.send(&Outgoing { revocation, ..Outgoing::new(MessageType::HEARTBEAT, message, &said) }).await?;
+        self.channel_told = Some(channel);
+        let until = Instant::now() + ACK_TIME_MAX;
+        self.waiting = Some(Waiting { message, until, errors: heartbeat.errors, failed });
+        Ok(())
+    }
+
+    /// Takes one frame in.
+    async fn take(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        let now = self.line.clock.now();
+        let Content::Plain(envelope) = Frame::parse(bytes)?.into_content() else { return Err(Ended::Bare) };
+        match envelope.class() {
+            ProofClass::Link => self.take_link(now, envelope).await,
+            ProofClass::Solo | ProofClass::Batch => self.take_signed(now, envelope).await,
+        }
+    }
+
+    async fn take_link(&mut self, now: Timestamp, envelope: Envelope<'_>) -> Result<(), Ended> {
+        let received = match self.session.receive_link(now, envelope)? {
+            Incoming::Message(received) => received,
+            Incoming::Ignored(_) => return Ok(()),
+        };
+        let message = received.message();
+        match message.kind {
+            MessageType::ACK => self.acknowledged(message.reply_to, &body::read(message.body)?).await,
+            other => Err(Ended::Unexpected(other)),
+        }
+    }
+
+    async fn acknowledged(&mut self, of: Option<MessageId>, ack: &Ack) -> Result<(), Ended> {
+        // One that comes too late, or twice, says nothing new.
+        let Some(waiting) = self.waiting.take_if(|waiting| Some(waiting.message) == of) else {
+            return Ok(());
+        };
+        if ack.status() != 0 {
+            return Err(Ended::Denied(ack.status()));
+        }
+        let answer: HeartbeatAnswer = body::read(ack.result().unwrap_or_default())?;
+        self.line.reporter.told(waiting.errors);
+        let wanted = Duration::from_secs(answer.interval_seconds.into());
+        let interval = self.line.terms.interval.unwrap_or(wanted);
+        // A little early rather than late, and not in step with the rest of the fleet.
+        self.due = Some(Instant::now() + interval - random_part(interval / 10));
+        self.line.tell(News::Acknowledged { answer: Box::new(answer), failed: waiting.failed }).await?;
+        if self.has_news() { self.beat().await } else { Ok(()) }
+    }
+
+    /// Takes a signed message, and acknowledges it once its effect is durable.
+    async fn take_signed(&mut self, now: Timestamp, envelope: Envelope<'_>) -> Result<(), Ended> {
+        let heard = &mut self.line.terms.heard;
+        let received = match self.session.receive_signed(now, envelope, None, heard) {
+            Ok(Incoming::Message(received)) => received,
+            Ok(Incoming::Ignored(_)) => return Ok(()),
+            Err(error @ (ReceiveError::Proof(_) | ReceiveError::Sender { .. })) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, "a signed message is not taken");
+                return Ok(());
+            }
+        };
+        let message = received.message();
+        let matter = match message.kind {
+            MessageType::COMMAND => body::read::<Command>(message.body).map(Matter::Command),
+            MessageType::REVOCATION => body::read::<Revocation>(message.body)
+                .map(|news| Matter::Revocation(news.crls().map(<[u8]>::to_vec).collect())),
+            _ => return self.reply(message.id, Err(code::klp::KLP_TYPE)).await,
+        };
+        let outcome = match matter {
+            Ok(matter) => self.carry_out(matter).await?,
+            Err(error) => Err(error.code()),
+        };
+        self.reply(message.id, outcome).await
+    }
+
+    /// Leaves it to the device, and waits until that is done.
+    async fn carry_out(&mut self, matter: Matter) -> Result<Result<(), Code>, Ended> {
+        let (done, outcome) = oneshot::channel();
+        let heard = self.line.terms.heard.to_bytes();
+        self.line.tell(News::Signed(Signed { matter, heard, done })).await?;
+        outcome.await.map_err(|_| Ended::Deserted)
+    }
+
+    async fn reply(&mut self, to: MessageId, outcome: Result<(), Code>) -> Result<(), Ended> {
+        let ack = match outcome {
+            Ok(()) => Ack::done(None),
+            Err(code) => Ack::refused(code, code.title()),
+        };
+        let said = body::write(&ack);
+        let id = MessageId::from_bytes(entropy::array()?);
+        self.send(&Outgoing { reply_to: Some(to), ..Outgoing::new(MessageType::ACK, id, &said) }).await
+    }
+
+    async fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), Ended> {
+        let frame = self.session.link_frame(self.line.clock.now(), outgoing)?;
+        Ok(self.sender.send(&frame).await?)
+    }
+}
+
+fn session(line: &Line, about: &carrier::About) -> Result<Session, Ended> {
+    let terms = &line.terms;
+    let authority: Party = terms.authority.as_ref().parse()?;
+    let peer = Signer { party: authority, key: about.peer.public_key().clone() };
+    let epoch = line.clock.now().unix_ms();
+    let (own, own_key) = (terms.own.clone(), terms.own_key);
+    Ok(Session::new(LinkRole::Dialler, about.exporter(), own, own_key, peer, epoch)?)
+}
