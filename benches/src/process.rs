@@ -34,7 +34,10 @@ impl Program {
     /// Starts a program whose talk goes to our stderr.
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
-        for (variable, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KOS_")) {
+        // What is set here counts; what the caller's shell says could change what the program does.
+        let given: Vec<_> = command.get_envs().map(|(variable, _)| variable.to_owned()).collect();
+        let inherited = env::vars_os().map(|(variable, _)| variable).filter(|v| !given.contains(v));
+        for variable in inherited.filter(|v| v.to_string_lossy().starts_with("KOS_")) {
             command.env_remove(variable);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null());

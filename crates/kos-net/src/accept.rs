@@ -214,9 +214,24 @@ where
     F: Fn(TcpStream, SocketAddr, Permit) -> H,
     H: Future<Output = ()> + Send + 'static,
 {
+    serve_until(listener, gate, handle, pending()).await;
+}
+
+/// As [`serve`], until `stop` ends: then the port is given back, and the connections that are open run to their end.
+pub async fn serve_until<F, H>(
+    listener: TcpListener,
+    gate: Arc<Gate>,
+    handle: F,
+    stop: impl Future<Output = ()>,
+) where
+    F: Fn(TcpStream, SocketAddr, Permit) -> H,
+    H: Future<Output = ()> + Send + 'static,
+{
     let mut connections = JoinSet::new();
+    let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
+            () = stop.as_mut() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let (permit, eviction) = gate.admit(peer.ip());
@@ -241,6 +256,8 @@ where
             Some(_) = connections.join_next() => {}
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 /// Errors of a connection that ended before it was accepted; the next one is not affected.

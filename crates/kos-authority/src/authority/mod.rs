@@ -2,11 +2,11 @@
 
 mod fault;
 mod home;
+mod place;
 mod ports;
 
 use std::{
     fs::{self, DirBuilder},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,12 +15,12 @@ use std::{
 use kos_api::authority::Ports;
 use kos_audit::{BootId, LogKey};
 use kos_base::{AuthorityName, EntryId, Timestamp};
-use kos_identity::certificate::{PublicUrl, Publication};
+use kos_identity::certificate::Publication;
 use kos_net::entropy;
-use rustls_pki_types::ServerName;
+use tokio::sync::watch;
 
 pub use self::{fault::StartError, ports::PortChoice};
-pub(crate) use self::{home::Home, ports::Listeners};
+pub(crate) use self::{home::Home, place::Place, ports::Listeners};
 use crate::{
     clock,
     fleet::Links,
@@ -29,7 +29,7 @@ use crate::{
     presence::Presence,
     record::SystemChange,
     revocation::{Board, Publisher},
-    server,
+    server::{self, Doors, Moves},
     settings::{PORT_BASE, Settings},
     store::{self, Setting, Store, StoreLock},
     writer::{SystemWrite, Transaction, Writer, Writing},
@@ -71,40 +71,31 @@ pub(crate) struct Shared {
     pub(crate) links: Arc<Links>,
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
-    pub(crate) advertise: Option<String>,
+    /// Where it listens now.
+    pub(crate) place: watch::Sender<Place>,
+    /// The way to listen elsewhere.
+    pub(crate) doors: Doors,
+    pub(crate) home: Home,
 }
 
 impl Shared {
     /// Where certificates and lists are published; nowhere until the authority has a public name.
     pub(crate) fn publication(&self) -> Option<Publication> {
-        let host = bracketed(self.advertise.as_deref()?);
-        let base = format!("http://{host}:{}", self.ports.pki).parse::<PublicUrl>().ok()?;
-        Some(Publication::new(base).with_ocsp())
+        self.place.borrow().publication(self.ports.pki)
     }
 
     /// `HOST:PORT` by which devices reach the TLS port.
     pub(crate) fn address(&self) -> String {
-        let host = self.advertise.as_deref().map_or_else(|| Ipv4Addr::LOCALHOST.to_string(), bracketed);
-        format!("{host}:{}", self.ports.tls)
+        self.place.borrow().endpoint(self.ports.tls)
     }
-
-    /// The names by which others reach it.
-    pub(crate) fn advertised_names(&self) -> Vec<ServerName<'static>> {
-        self.advertise.iter().filter_map(|name| ServerName::try_from(name.clone()).ok()).collect()
-    }
-}
-
-/// A host as it stands in front of a port.
-fn bracketed(host: &str) -> String {
-    if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// An authority whose store is open and whose ports are bound. Nothing is answered before [`Authority::serve`].
 #[derive(Debug)]
 pub struct Authority {
     shared: Arc<Shared>,
-    home: Home,
     listeners: Listeners,
+    moves: Moves,
     writing: Writing,
     age: Age,
     lock: StoreLock,
@@ -171,10 +162,10 @@ impl Authority {
         Publisher::new(Arc::clone(&board), writer.clone(), &keys).publish_due(started_at).await?;
         let presence = Presence::new(settings.heartbeat(), store.heartbeats().await?);
 
-        let advertise = store.setting(Setting::Advertise).await?;
-        let address = listen_address(&store).await?;
+        let place = Place::of(&store).await?;
         let base = options.port_base.or(settings.port_base).unwrap_or(PORT_BASE);
-        let listeners = Listeners::bind(base, address, options.port_choice).await?;
+        let listeners = Listeners::bind(base, place.address, options.port_choice).await?;
+        let (doors, moves) = server::doors();
         let shared = Arc::new(Shared {
             name,
             created_at: created_at.unwrap_or(started_at),
@@ -189,9 +180,11 @@ impl Authority {
             links,
             settings,
             ports: listeners.ports(),
-            advertise,
+            place: watch::Sender::new(place),
+            doors,
+            home,
         });
-        Ok(Self { shared, home, listeners, writing, age, lock })
+        Ok(Self { shared, listeners, moves, writing, age, lock })
     }
 
     /// Its name.
@@ -211,7 +204,7 @@ impl Authority {
 
     /// The socket on which this machine's administrator speaks with it.
     pub fn socket(&self) -> PathBuf {
-        self.home.socket()
+        self.shared.home.socket()
     }
 
     /// What its parts share, for tests of one part.
@@ -225,8 +218,8 @@ impl Authority {
     /// # Errors
     /// When the socket cannot be made, or the store cannot be closed in order.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-        let Self { shared, home, listeners, writing, age: _, lock } = self;
-        let served = server::serve(&shared, &home, listeners, stop).await;
+        let Self { shared, listeners, moves, writing, age: _, lock } = self;
+        let served = server::serve(&shared, listeners, moves, stop).await;
         let stopped = Transaction::own(clock::now(), vec![SystemChange::Stopped.into()], Vec::new());
         let recorded = shared.writer.commit(stopped).await;
         let published = shared.log_files.publish(&shared.store, 0).await;
@@ -286,12 +279,6 @@ fn log_signer(name: &AuthorityName, keys: &Keys, now: Timestamp) -> Result<LogSi
     let key = LogKey::new(name, keys.log.public().clone()).map_err(|e| internal(&e))?;
     let boot = EntryId::from_parts(now, entropy::array().map_err(|e| internal(&e))?);
     Ok(LogSigner::new(Arc::clone(&keys.log), key, BootId::new(boot)))
-}
-
-/// Loopback until an operator has said otherwise.
-async fn listen_address(store: &Store) -> Result<IpAddr, StartError> {
-    let set = store.setting(Setting::ListenAddress).await?;
-    Ok(set.and_then(|text| text.parse().ok()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
 }
 
 /// The folder itself may be entered by group `kos`, for the socket; the keys have a folder of their own.

@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use axum::Router;
+use axum::{Router, http::Extensions};
 use tokio::{
     net::{UnixListener, UnixStream},
     task::JoinSet,
@@ -107,7 +107,9 @@ async fn handle(stream: UnixStream, router: Router, stopping: Stopping) {
         tracing::warn!(user = shown, "somebody who is not an administrator of this machine asks");
         Origin::LocalStranger
     };
-    serve_connection(stream, Version::Http1, router, origin, stopping).await;
+    let mut known = Extensions::new();
+    known.insert(origin);
+    serve_connection(stream, Version::Http1, router, known, stopping).await;
 }
 
 /// The name of a user; local accounts only.

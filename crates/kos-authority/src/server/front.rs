@@ -9,11 +9,13 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, http::Extensions};
+use hyper_util::rt::TokioIo;
+use kos_base::{KeyAlgorithm, Timestamp, key::SignatureForm};
 use kos_identity::{
     certificate::{self, AuthorityGrant, IssuerClass, IssuerContext, Serial, Warrant},
     chain::{Anchors, Clock},
@@ -31,12 +33,15 @@ use rustls_pki_types::CertificateDer;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
+    time::timeout,
 };
 
 use super::{
     Stopping,
     api::Origin,
     http::{Version, serve_connection},
+    stopped,
+    websocket::Switch,
 };
 use crate::{
     authority::{Home, Shared, StartError},
@@ -44,7 +49,6 @@ use crate::{
     fleet::Switchboard,
     reception::{Desk, MisuseBook},
 };
-use kos_base::{KeyAlgorithm, key::SignatureForm};
 
 /// How long before the end of its certificate the port gets a new one.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -53,12 +57,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// File with the epoch of signed messages.
 const EPOCH_FILE: &str = "klp.epoch";
 
-/// The port, before it serves.
+/// What waits behind the port, wherever it is.
 pub(crate) struct Front {
     shared: Arc<Shared>,
     tls: Arc<ServerTls>,
     own: watch::Sender<Arc<SigningKey>>,
-    expires_at: kos_base::Timestamp,
+    context: watch::Sender<Arc<Context>>,
+    expires_at: Mutex<Timestamp>,
     gate: Arc<Gate>,
     desk: Desk,
     switchboard: Switchboard,
@@ -69,11 +74,7 @@ impl Front {
     ///
     /// # Errors
     /// When there is no randomness or the epoch cannot be made durable.
-    pub(crate) fn new(
-        shared: &Arc<Shared>,
-        home: &Home,
-        misuse: Arc<MisuseBook>,
-    ) -> Result<Self, StartError> {
+    pub(crate) fn new(shared: &Arc<Shared>, misuse: Arc<MisuseBook>) -> Result<Self, StartError> {
         let internal = |e: &dyn std::fmt::Display| StartError::Internal(e.to_string());
         let now = clock::now();
         let anchors = Anchors::roots(vec![shared.keys.root_certificate.clone()]);
@@ -84,112 +85,142 @@ impl Front {
         let time = Arc::new(|| Clock::Trusted(clock::now()));
         let tls = ServerTls::new(time, certified, trust).map_err(|e| internal(&e))?;
         let (own, own_seen) = watch::channel(key);
-        let (_, context) = watch::channel(Arc::new(context(shared)));
-        let desk = Desk { shared: Arc::clone(shared), context: context.clone(), misuse };
-        let places = Arc::new(Mutex::new(claim_epoch(home)?));
-        let switchboard = Switchboard { shared: Arc::clone(shared), own: own_seen, context, places };
+        let (context, context_seen) = watch::channel(Arc::new(context(shared)));
+        let desk = Desk { shared: Arc::clone(shared), context: context_seen.clone(), misuse };
+        let places = Arc::new(Mutex::new(claim_epoch(&shared.home)?));
+        let switchboard =
+            Switchboard { shared: Arc::clone(shared), own: own_seen, context: context_seen, places };
         let gate = Gate::new(Limits::AUTHORITY);
-        Ok(Self { shared: Arc::clone(shared), tls, own, expires_at, gate, desk, switchboard })
+        let (shared, expires_at) = (Arc::clone(shared), Mutex::new(expires_at));
+        Ok(Self { shared, tls, own, context, expires_at, gate, desk, switchboard })
     }
 
-    /// Serves until it is dropped.
-    pub(crate) async fn serve(
-        self,
-        tcp: TcpListener,
-        udp: quic::Listener,
-        router: Router,
-        stopping: Stopping,
-    ) {
-        let Self { shared, tls, own, expires_at, gate, desk, switchboard } = self;
-        let over_quic = {
-            let (gate, switchboard) = (Arc::clone(&gate), switchboard.clone());
-            let talk = move |remote: SocketAddr, link: Result<Link, HandshakeError>, mut permit: Permit| {
-                let switchboard = switchboard.clone();
-                async move {
-                    match link {
-                        Ok(link) if permit.establish().is_ok() => switchboard.serve(link).await,
-                        Ok(_) => tracing::warn!("too many links"),
-                        Err(error) => tracing::debug!(%remote, %error, "a QUIC handshake failed"),
-                    }
-                }
-            };
-            udp.serve(gate, talk)
+    /// Serves what comes over TCP until it is told to stop; requests under way are answered, links are cut.
+    pub(crate) async fn serve_tcp(self: Arc<Self>, tcp: TcpListener, router: Router, mut stopping: Stopping) {
+        let (gate, stop) = (Arc::clone(&self.gate), stopping.clone());
+        let handle = move |stream: TcpStream, remote: SocketAddr, permit: Permit| {
+            let (front, router, stop) = (Arc::clone(&self), router.clone(), stop.clone());
+            async move { front.take(stream, remote, permit, router, stop).await }
         };
-        let refresh = keep_fresh(Arc::clone(&shared), Arc::clone(&tls), own, expires_at);
-        let handle = move |stream: TcpStream, remote: SocketAddr, mut permit: Permit| {
-            let (tls, desk, switchboard) = (Arc::clone(&tls), desk.clone(), switchboard.clone());
-            let (router, stopping) = (router.clone(), stopping.clone());
+        accept::serve_until(tcp, gate, handle, stopped(&mut stopping)).await;
+    }
+
+    /// Serves the links that come over QUIC until it is told to stop.
+    pub(crate) async fn serve_quic(self: Arc<Self>, udp: quic::Listener, mut stopping: Stopping) {
+        let (gate, switchboard) = (Arc::clone(&self.gate), self.switchboard.clone());
+        let talk = move |remote: SocketAddr, link: Result<Link, HandshakeError>, mut permit: Permit| {
+            let switchboard = switchboard.clone();
             async move {
-                match tls.accept(stream).await {
-                    Ok(Accepted::Enrolment { stream, facts, key }) => {
-                        desk.serve(stream, &facts, key, remote.ip()).await;
-                    }
-                    Ok(Accepted::Klp { stream, facts, peer }) if permit.establish().is_ok() => {
-                        let link = Link::over_tls(stream, remote, peer, Arc::new(facts));
-                        switchboard.serve(link).await;
-                    }
-                    Ok(Accepted::Http { stream, facts, peer }) if permit.establish().is_ok() => {
-                        let version = match facts.protocol {
-                            Protocol::Http2 => Version::Http2,
-                            _ => Version::Http1,
-                        };
-                        serve_connection(stream, version, router, Origin::Peer(peer), stopping).await;
-                    }
-                    Ok(_) => tracing::warn!("too many connections"),
-                    Err(error) => tracing::debug!(%remote, %error, "a handshake failed"),
+                match link {
+                    Ok(link) if permit.establish().is_ok() => switchboard.serve(link).await,
+                    Ok(_) => tracing::warn!("too many links"),
+                    Err(error) => tracing::debug!(%remote, %error, "a QUIC handshake failed"),
                 }
             }
         };
-        tokio::join!(accept::serve(tcp, gate, handle), over_quic, refresh);
+        tokio::select! {
+            () = udp.serve(gate, talk) => {}
+            () = stopped(&mut stopping) => {}
+        }
+    }
+
+    /// Takes over what is revoked, and replaces the certificate before it runs out.
+    pub(crate) async fn keep_fresh(self: Arc<Self>) {
+        let mut revocations = self.shared.board.subscribe();
+        loop {
+            let changed = timeout(LOOK_EVERY, revocations.changed()).await;
+            if matches!(changed, Ok(Err(_))) {
+                return;
+            }
+            let trust = Trust { revocation: self.shared.board.view(), ..self.tls.trust() };
+            self.tls.set_trust(trust);
+            self.shared.links.revocations_changed();
+            let now = clock::now();
+            let expires_at = *self.expires_at.lock().unwrap_or_else(PoisonError::into_inner);
+            if now.plus(RENEW_BEFORE) >= expires_at {
+                self.renew(now);
+            }
+        }
+    }
+
+    /// Shows a new certificate from the next handshake on, with the names that the authority has now, and publishes
+    /// by them what is issued from now on.
+    pub(crate) fn renew(&self, now: Timestamp) {
+        self.context.send_replace(Arc::new(context(&self.shared)));
+        match certify(&self.shared, now) {
+            Ok((key, chain, expires_at)) => {
+                self.tls.set_certificate(keys::certified(chain, Arc::clone(&key)));
+                self.own.send_replace(key);
+                *self.expires_at.lock().unwrap_or_else(PoisonError::into_inner) = expires_at;
+            }
+            Err(error) => tracing::error!(%error, "the certificate of the TLS port could not be renewed"),
+        }
     }
 
     /// The configuration that QUIC shares.
     pub(crate) fn tls(&self) -> &Arc<ServerTls> {
         &self.tls
     }
-}
 
-/// Takes over what is revoked, and replaces the certificate before it runs out.
-async fn keep_fresh(
-    shared: Arc<Shared>,
-    tls: Arc<ServerTls>,
-    own: watch::Sender<Arc<SigningKey>>,
-    mut expires_at: kos_base::Timestamp,
-) {
-    let mut revocations = shared.board.subscribe();
-    loop {
-        let changed = tokio::time::timeout(LOOK_EVERY, revocations.changed()).await;
-        if matches!(changed, Ok(Err(_))) {
-            return;
-        }
-        let trust = Trust { revocation: shared.board.view(), ..tls.trust() };
-        tls.set_trust(trust);
-        shared.links.revocations_changed();
-        let now = clock::now();
-        if now.plus(RENEW_BEFORE) < expires_at {
-            continue;
-        }
-        match certify(&shared, now) {
-            Ok((key, chain, end)) => {
-                tls.set_certificate(keys::certified(chain, Arc::clone(&key)));
-                own.send_replace(key);
-                expires_at = end;
+    /// What the parts of the authority share.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Serves one connection to its end.
+    async fn take(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        mut permit: Permit,
+        router: Router,
+        mut stopping: Stopping,
+    ) {
+        match self.tls.accept(stream).await {
+            Ok(Accepted::Enrolment { stream, facts, key }) => {
+                self.desk.serve(stream, &facts, key, remote.ip()).await;
             }
-            Err(error) => tracing::error!(%error, "the certificate of the TLS port could not be renewed"),
+            Ok(Accepted::Klp { stream, facts, peer }) if permit.establish().is_ok() => {
+                self.link(Link::over_tls(stream, remote, peer, Arc::new(facts)), &mut stopping).await;
+            }
+            Ok(Accepted::Http { stream, facts, peer }) if permit.establish().is_ok() => {
+                let version = match facts.protocol {
+                    Protocol::Http2 => Version::Http2,
+                    _ => Version::Http1,
+                };
+                let (mut known, switch) = (Extensions::new(), Switch::default());
+                known.insert(Origin::Peer(Arc::clone(&peer)));
+                known.insert(switch.clone());
+                serve_connection(stream, version, router, known, stopping.clone()).await;
+                if let Some(upgraded) = switch.taken().await {
+                    let io = TokioIo::new(upgraded);
+                    let link = Link::over_websocket(io, remote, peer, Arc::new(facts)).await;
+                    self.link(link, &mut stopping).await;
+                }
+            }
+            Ok(_) => tracing::warn!("too many connections"),
+            Err(error) => tracing::debug!(%remote, %error, "a handshake failed"),
+        }
+    }
+
+    async fn link(&self, link: Link, stopping: &mut Stopping) {
+        tokio::select! {
+            () = self.switchboard.serve(link) => {}
+            () = stopped(stopping) => {}
         }
     }
 }
 
-type Certified = (Arc<SigningKey>, Vec<CertificateDer<'static>>, kos_base::Timestamp);
+type Certified = (Arc<SigningKey>, Vec<CertificateDer<'static>>, Timestamp);
 
 /// Makes a key and has issuing CA 2 certify it as the authority's own.
-fn certify(shared: &Shared, now: kos_base::Timestamp) -> Result<Certified, StartError> {
+fn certify(shared: &Shared, now: Timestamp) -> Result<Certified, StartError> {
     let internal = |e: &dyn std::fmt::Display| StartError::Internal(e.to_string());
     let key = SigningKey::generate(KeyAlgorithm::P256).map_err(|e| internal(&e))?;
     let issuer = shared.keys.issuing_certificate(IssuerClass::Two);
     let publication = shared.publication();
     let context = IssuerContext { issuer, publication: publication.as_ref(), now };
-    let grant = AuthorityGrant { key: key.public().clone(), names: shared.advertised_names() };
+    let grant = AuthorityGrant { key: key.public().clone(), names: shared.place.borrow().names() };
     let serial = Serial::from_random(entropy::array().map_err(|e| internal(&e))?);
     let unsigned =
         certificate::issue(Warrant::Authority(grant), serial, &context).map_err(|e| internal(&e))?;

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use axum::{Router, body::Body, extract::Request, response::Response};
+use axum::{Router, body::Body, extract::Request, http::Extensions, response::Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,21 +26,20 @@ pub(super) enum Version {
     Http2,
 }
 
-/// Answers the requests of one connection until it ends, goes idle, or the program stops. `caller` is put into every
-/// request's extensions.
-pub(super) async fn serve_connection<IO, C>(
+/// Answers the requests of one connection until it ends, goes idle, or the program stops. What is `known` of the
+/// connection is put into every request's extensions. A request may take the connection over from HTTP/1.1.
+pub(super) async fn serve_connection<IO>(
     io: IO,
     version: Version,
     router: Router,
-    caller: C,
+    known: Extensions,
     mut stopping: Stopping,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    C: Clone + Send + Sync + 'static,
 {
     let answer = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(caller.clone());
+        request.extensions_mut().extend(known.clone());
         answer(router.clone(), request)
     });
     let io = TokioIo::new(io);
@@ -50,7 +49,7 @@ pub(super) async fn serve_connection<IO, C>(
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
             builder.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
-            let mut connection = std::pin::pin!(builder.serve_connection(io, answer));
+            let mut connection = std::pin::pin!(builder.serve_connection(io, answer).with_upgrades());
             tokio::select! {
                 _ = connection.as_mut() => return,
                 () = stopped(&mut stopping) => connection.as_mut().graceful_shutdown(),

@@ -3,21 +3,29 @@
 //! [`serve`] runs all of it until it is told to stop, then lets open requests finish.
 
 mod admin;
+mod announce;
 mod api;
+mod doors;
 mod front;
 mod http;
 mod pki;
 mod web;
+mod websocket;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
-use kos_net::carrier::quic;
+use axum::routing::get;
+use kos_net::carrier::WEBSOCKET_PATH;
 
-use self::front::Front;
+use self::{
+    doors::{Doorkeeper, Sockets},
+    front::Front,
+};
+pub(crate) use self::doors::{Doors, Moves, doors};
 use crate::{
-    authority::{Home, Listeners, Shared, StartError},
+    authority::{Listeners, Shared, StartError},
     fleet::upkeep,
     log::LogFiles,
     reception::MisuseBook,
@@ -44,27 +52,32 @@ pub(crate) async fn stopped(stopping: &mut Stopping) {
 /// Serves until `stop` ends.
 pub(crate) async fn serve(
     shared: &Arc<Shared>,
-    home: &Home,
     listeners: Listeners,
+    moves: Moves,
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let (tell, stopping) = watch::channel(false);
-    let socket = admin::Socket::bind(home)?;
+    let socket = admin::Socket::bind(&shared.home)?;
     let router = api::router(Arc::clone(shared));
     let misuse = Arc::new(MisuseBook::default());
-    let front = Front::new(shared, home, Arc::clone(&misuse))?;
-    let udp = listeners.tls.local_addr().and_then(|at| quic::Listener::bind(at, Arc::clone(front.tls())));
-    let udp = udp.map_err(|e| StartError::Port { port: shared.ports.tls, why: format!("udp: {e}") })?;
+    let front = Arc::new(Front::new(shared, Arc::clone(&misuse))?);
+    let sockets = Sockets::with(listeners.tls, listeners.pki, &front)?;
+    let doorkeeper = Doorkeeper {
+        front: Arc::clone(&front),
+        shared: Arc::clone(shared),
+        router: router.clone().route(WEBSOCKET_PATH, get(websocket::switch)),
+    };
     let mut tasks = JoinSet::new();
-    tasks.spawn(admin::serve(socket, router.clone(), stopping.clone()));
+    tasks.spawn(admin::serve(socket, router, stopping.clone()));
     tasks.spawn(web::serve(listeners.web, Arc::clone(shared), stopping.clone()));
-    tasks.spawn(pki::serve(listeners.pki, Arc::clone(shared), stopping.clone()));
+    tasks.spawn(doorkeeper.keep(sockets, moves, stopping.clone()));
+    tasks.spawn(announce::run(Arc::clone(shared), stopping));
 
     let mut services = JoinSet::new();
     let publisher = Publisher::new(Arc::clone(&shared.board), shared.writer.clone(), &shared.keys);
     services.spawn(publisher.run());
     services.spawn(upkeep::run(Arc::clone(shared), misuse));
-    services.spawn(front.serve(listeners.tls, udp, router, stopping));
+    services.spawn(front.keep_fresh());
     let progress = shared.writer.progress();
     services.spawn(publish_log(shared.log_files.clone(), shared.store.clone(), progress));
 

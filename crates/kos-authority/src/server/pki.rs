@@ -10,7 +10,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::{DefaultBodyLimit, Path, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{Extensions, HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -43,7 +43,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stoppi
     let handle = move |stream, _, permit| {
         let (router, stopping) = (router.clone(), stop.clone());
         async move {
-            serve_connection(stream, Version::Http1, router, (), stopping).await;
+            serve_connection(stream, Version::Http1, router, Extensions::new(), stopping).await;
             drop(permit);
         }
     };

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{Extensions, StatusCode},
+    response::IntoResponse,
+    routing::get,
+};
 use kos_net::accept::{Gate, Limits, serve as accept};
 use tokio::net::TcpListener;
 
@@ -27,7 +33,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stopping: 
     let handle = move |stream, _, permit| {
         let (router, stopping) = (router.clone(), stop.clone());
         async move {
-            serve_connection(stream, Version::Http1, router, (), stopping).await;
+            serve_connection(stream, Version::Http1, router, Extensions::new(), stopping).await;
             drop(permit);
         }
     };

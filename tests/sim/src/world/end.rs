@@ -1,6 +1,8 @@
 //! The second part of a world: everything works again, somebody looks after the fleet, weeks pass, and then everybody
 //! has to be where policy says.
 
+use core::time::Duration;
+
 use anyhow::Result;
 use kos_base::{DeviceId, DeviceState, SecurityProfile, code};
 use kos_identity::{
@@ -8,7 +10,7 @@ use kos_identity::{
     registry::{Device, Operation},
 };
 
-use super::{BodyId, Weather, World};
+use super::{BodyId, Event, Weather, World};
 use crate::device::{Body, Twins, Wanted};
 
 /// How often the caretaker looks: twice a day for 26 days, longer than the longest certificate takes to come to its
@@ -41,9 +43,18 @@ impl World {
         if self.rounds_left > 0 {
             self.plan_care();
         } else {
-            self.queue = super::Queue::default();
+            self.come_to_rest();
         }
         Ok(())
+    }
+
+    /// The world ends between two conversations, not within one.
+    pub(super) fn come_to_rest(&mut self) {
+        if self.bodies.iter().any(|body| body.link.is_some()) {
+            self.later(Duration::from_secs(7), Event::Rest);
+        } else {
+            self.queue = super::Queue::default();
+        }
     }
 
     /// Somebody lets in a device that waits, if it is one of ours and needs no comparison.

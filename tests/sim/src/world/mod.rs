@@ -69,6 +69,7 @@ enum Event {
     Disturb,
     Heal,
     Care,
+    Rest,
 }
 
 /// Whether a session waits for the outcome of a commit.
@@ -166,7 +167,8 @@ impl World {
             | Event::Patience(..)
             | Event::Found(..)
             | Event::Answer(..)
-            | Event::Care => String::new(),
+            | Event::Care
+            | Event::Rest => String::new(),
             other => format!("{other:?}"),
         });
         match event {
@@ -193,6 +195,7 @@ impl World {
             Event::Disturb => self.disturb_a_clock()?,
             Event::Heal => self.heal()?,
             Event::Care => self.care()?,
+            Event::Rest => self.come_to_rest(),
         }
         Ok(())
     }

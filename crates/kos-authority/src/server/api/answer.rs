@@ -16,14 +16,14 @@ use crate::store::StoreError;
 
 /// A request that is refused, with everything that its problem document says.
 #[derive(Debug)]
-pub(super) struct Refusal(Box<Problem>);
+pub(in crate::server) struct Refusal(Box<Problem>);
 
 impl Refusal {
-    pub(super) fn new(code: Code) -> Self {
+    pub(in crate::server) fn new(code: Code) -> Self {
         Self(Box::new(Problem::new(code)))
     }
 
-    pub(super) fn saying(self, detail: &str) -> Self {
+    pub(in crate::server) fn saying(self, detail: &str) -> Self {
         Self(Box::new(self.0.with_detail(detail)))
     }
 
@@ -31,7 +31,7 @@ impl Refusal {
         Self(Box::new(self.0.about(Party::new(kind, id))))
     }
 
-    pub(super) fn with_status(self, status: u16) -> Self {
+    pub(in crate::server) fn with_status(self, status: u16) -> Self {
         Self(Box::new(self.0.with_status(status)))
     }
 

@@ -29,6 +29,7 @@ use axum::{
 };
 use kos_api::routes::{self, Method, Route};
 
+pub(super) use self::answer::Refusal;
 pub(crate) use self::call::Origin;
 use self::gate::{Gate, Load};
 use crate::authority::Shared;

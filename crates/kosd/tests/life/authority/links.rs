@@ -1,0 +1,170 @@
+//! The links of the authority, one for each device.
+
+use kos_base::{DeviceId, EntryId, KeyId, key::SignatureForm};
+use kos_identity::{certificate::PeerIdentity, enrolment::authority::kid_grant, kid, registry::Device};
+use kos_klp::{
+    body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction, Revocation},
+    frame::{Content, Frame},
+    freshness::{EpochClaim, Sender},
+    message::{MessageId, MessageType, RevocationHead},
+    proof::link::LinkRole,
+    session::{Incoming, Outgoing, Session, Signer},
+};
+use kos_net::{carrier::Link, entropy};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Beat, Inner, Store};
+
+/// Something to send that no device has asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Push {
+    /// An order, signed.
+    Order(Instruction),
+    /// Revocation lists, signed.
+    Lists(Vec<Vec<u8>>),
+    /// These bytes.
+    Raw(Vec<u8>),
+}
+
+/// An open link.
+pub(super) struct Handle {
+    key: KeyId,
+    pub(super) push: mpsc::Sender<Push>,
+    /// Dropping it cuts the link.
+    _cut: oneshot::Sender<()>,
+}
+
+struct Talk<'a> {
+    inner: &'a Inner,
+    link: Link,
+    session: Session,
+    places: Sender,
+    device: DeviceId,
+}
+
+impl Store {
+    /// Cuts the link of a device that is not admitted any more or shows another key.
+    pub(super) fn notice(&mut self, device: &Device) {
+        let serves = |key| device.credential.as_ref().is_some_and(|held| held.key.id() == key);
+        let keeps = |handle: &Handle| device.is_admitted() && serves(handle.key);
+        if self.links.get(&device.id).is_some_and(|handle| !keeps(handle)) {
+            self.links.remove(&device.id);
+        }
+    }
+}
+
+impl Inner {
+    /// Serves a link until it ends, if its device is in service.
+    pub(super) async fn talk(&self, link: Link) {
+        let PeerIdentity::Device { authority, device } = link.about.peer.identity().clone() else { return };
+        let key = link.about.peer.public_key().clone();
+        let (push, mut pushes) = mpsc::channel(8);
+        let (cutter, mut cut) = oneshot::channel();
+        {
+            let mut store = self.store.lock().unwrap();
+            let record = store.devices.get(&device).filter(|record| record.is_admitted());
+            if record.and_then(|record| record.credential.as_ref()).map(|held| held.key.id()) != Some(key.id()) {
+                return;
+            }
+            store.links.insert(device.clone(), Handle { key: key.id(), push, _cut: cutter });
+        }
+        self.tell();
+        let own = authority.as_ref().parse().unwrap();
+        let peer = Signer { party: format!("{authority}/{device}").parse().unwrap(), key };
+        let exporter = link.about.exporter();
+        let session = Session::new(LinkRole::Listener, exporter, own, self.own.public().id(), peer, 1).unwrap();
+        let places = EpochClaim::after(self.clock.now(), None).unwrap().is_durable();
+        let mut talk = Talk { inner: self, link, session, places, device };
+        loop {
+            let goes_on = tokio::select! {
+                _ = &mut cut => return,
+                Some(push) = pushes.recv() => talk.push(push).await,
+                frame = talk.link.receiver.recv() => match frame {
+                    Ok(Some(frame)) => talk.take(&frame).await,
+                    _ => None,
+                },
+            };
+            if goes_on.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+impl Talk<'_> {
+    /// Takes a frame in. None: the device sent what it must not send.
+    async fn take(&mut self, frame: &[u8]) -> Option<()> {
+        let Content::Plain(envelope) = Frame::parse(frame).ok()?.into_content() else { return None };
+        let now = self.inner.clock.now();
+        let Incoming::Message(received) = self.session.receive_link(now, envelope).ok()? else { return None };
+        let message = received.message();
+        match message.kind {
+            MessageType::HEARTBEAT => {
+                let said: Heartbeat = body::read(message.body).ok()?;
+                let (id, answer) = (message.id, self.answer(said));
+                self.send_ack(id, &answer).await
+            }
+            MessageType::ACK => {
+                let ack: Ack = body::read(message.body).ok()?;
+                self.inner.store.lock().unwrap().answers.push(ack.status());
+                self.inner.tell();
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    fn answer(&self, said: Heartbeat) -> HeartbeatAnswer {
+        let now = self.inner.clock.now();
+        let mut store = self.inner.store.lock().unwrap();
+        let device = &store.devices[&self.device];
+        let credential = device.credential.as_ref().unwrap();
+        let grant = kid_grant(&self.inner.context, device, credential);
+        let unsigned = kid::build(now, grant, entropy::array().unwrap(), self.inner.kid.public());
+        let signature = self.inner.kid.sign(SignatureForm::Fixed, &unsigned.to_be_signed()).unwrap();
+        let answer = HeartbeatAnswer {
+            time: now,
+            kid: Some(unsigned.finish(signature)),
+            channel: Some(device.channel).filter(|channel| *channel != said.channel),
+            wanted: Vec::new(),
+            renew_at: device.regenerate.then_some(now),
+            interval_seconds: 60,
+            pending_order: None,
+        };
+        let beat = Beat { carrier: self.link.about.carrier, issue: credential.issue, said };
+        store.beats.push(beat);
+        drop(store);
+        self.inner.tell();
+        answer
+    }
+
+    async fn send_ack(&mut self, of: MessageId, answer: &HeartbeatAnswer) -> Option<()> {
+        let ack = body::write(&Ack::done(Some(body::write(answer))));
+        let id = MessageId::from_bytes(entropy::array().unwrap());
+        let outgoing = Outgoing { reply_to: Some(of), ..Outgoing::new(MessageType::ACK, id, &ack) };
+        let frame = self.session.link_frame(self.inner.clock.now(), &outgoing).unwrap();
+        self.link.sender.send(&frame).await.ok()
+    }
+
+    async fn push(&mut self, push: Push) -> Option<()> {
+        let now = self.inner.clock.now();
+        let (kind, said) = match push {
+            Push::Raw(frame) => return self.link.sender.send(&frame).await.ok(),
+            Push::Order(instruction) => {
+                let id = EntryId::from_parts(now, entropy::array().unwrap());
+                (MessageType::COMMAND, body::write(&Command { id, instruction }))
+            }
+            Push::Lists(lists) => {
+                let head = RevocationHead { number: 1, hash: [0; 32] };
+                (MessageType::REVOCATION, body::write(&Revocation::new(head, lists)))
+            }
+        };
+        let outgoing = Outgoing::new(kind, MessageId::from_bytes(entropy::array().unwrap()), &said);
+        let own = &self.inner.own;
+        let draft = self.session.solo_draft(now, &outgoing, &mut self.places, own.public()).unwrap();
+        let signature = own.sign(SignatureForm::Fixed, &draft.to_be_signed()).unwrap();
+        let frame = draft.finish(&signature).direct_frame().unwrap();
+        self.inner.store.lock().unwrap().sent.push(frame.clone());
+        self.link.sender.send(&frame).await.ok()
+    }
+}
