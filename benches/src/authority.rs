@@ -44,7 +44,10 @@ impl Authority {
     pub(crate) fn start() -> Result<Self> {
         let folder = process::data_folder()?;
         let data = folder.path().join("data");
-        let done = process::ours("kos-authority")?.args(["init", "--name", "bench", "--data"]).arg(&data).output()?;
+        let done = process::ours("kos-authority")?
+            .args(["init", "--name", "bench", "--data"])
+            .arg(&data)
+            .output()?;
         ensure!(done.status.success(), "init failed: {}", String::from_utf8_lossy(&done.stderr));
         let socket = data.join("authority/run/authority.sock");
         let admin = Client::new(Server::Unix(socket), None).with_timeout(Duration::from_secs(60));

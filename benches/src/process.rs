@@ -79,7 +79,9 @@ impl Program {
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix("kB")).and_then(|kib| kib.trim().parse::<u64>().ok());
+        let kib = line
+            .and_then(|line| line.trim().strip_suffix("kB"))
+            .and_then(|kib| kib.trim().parse::<u64>().ok());
         Ok(kib.with_context(|| format!("no VmRSS of `{}`", self.name))? * 1_024)
     }
 
@@ -137,7 +139,8 @@ pub(crate) fn output(name: &str, arguments: &[&str]) -> Result<String, String> {
 pub(crate) fn processor_time(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("no processor time")?;
     // The name in brackets may hold anything; user and system time are the 12th and 13th field behind it.
-    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace()).context("no processor time")?;
+    let fields =
+        stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace()).context("no processor time")?;
     Ok(ticks(fields.skip(11).take(2)))
 }
 
@@ -158,7 +161,10 @@ fn ticks<'a>(fields: impl Iterator<Item = &'a str>) -> Duration {
 /// Lets this process and those that it starts have as many descriptors as the links need; how many there are now.
 pub(crate) fn allow_descriptors() -> u64 {
     let now = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS.max(now.maximum.unwrap_or(DESCRIPTORS))) };
+    let wanted = Rlimit {
+        current: Some(DESCRIPTORS),
+        maximum: Some(DESCRIPTORS.max(now.maximum.unwrap_or(DESCRIPTORS))),
+    };
     if setrlimit(Resource::Nofile, wanted).is_err() {
         // Without the right to more, as many as are allowed.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });

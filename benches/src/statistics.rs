@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 /// A count as a number that can be divided. Exact up to 2^53.
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts and bytes stay far below 2^53")]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "counts and bytes stay far below 2^53"
+)]
 pub(crate) const fn number(count: u64) -> f64 {
     count as f64
 }
@@ -23,7 +27,11 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     let sorted = sorted(values);
     let middle = sorted.len() / 2;
     let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
-    if sorted.len().is_multiple_of(2) { f64::midpoint(at(middle.saturating_sub(1)), at(middle)) } else { at(middle) }
+    if sorted.len().is_multiple_of(2) {
+        f64::midpoint(at(middle.saturating_sub(1)), at(middle))
+    } else {
+        at(middle)
+    }
 }
 
 /// The value that `per_mille` of all values do not exceed (nearest rank). 0 of nothing.

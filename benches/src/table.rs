@@ -10,7 +10,8 @@ const BEGIN: &str = "<!-- figures: written by `cargo xtask bench --write` -->";
 const END: &str = "<!-- end of figures -->";
 /// What the file holds when there was none.
 const EMPTY: &str = "# Specification\n\n## Figures\n\n";
-const HEAD: &str = "| figure | value | floor | goal | met | beside | ratio | bound |\n|---|---|---|---|---|---|---|---|\n";
+const HEAD: &str =
+    "| figure | value | floor | goal | met | beside | ratio | bound |\n|---|---|---|---|---|---|---|---|\n";
 
 /// Replaces the rows of the figures that were measured and keeps the others.
 pub(crate) fn write(path: &Path, lines: &[Line]) -> Result<()> {
@@ -36,7 +37,9 @@ fn replaced(text: &str, lines: &[Line]) -> String {
         table.push_str(&format!("\n- `{}`: {}", figure.name, figure.what));
         let line = lines.iter().find(|line| line.name == figure.name);
         let begins = format!("- `{}`: ", figure.name);
-        let kept = || old.lines().find(|line| line.starts_with(&begins)).and_then(|line| line.split_once(" Last run: "));
+        let kept = || {
+            old.lines().find(|line| line.starts_with(&begins)).and_then(|line| line.split_once(" Last run: "))
+        };
         match (line, kept()) {
             (Some(Line { note: Some(note), .. }), _) => table.push_str(&format!(". Last run: {note}")),
             (None, Some((_, note))) => table.push_str(&format!(". Last run: {note}")),

@@ -25,6 +25,7 @@ const PAGES: &[Page] = &[
     Page { file: "cli.md", program: "kosctl", words: &["reference", "cli"] },
     Page { file: "config.md", program: "kosd", words: &["reference", "config"] },
     Page { file: "errors.md", program: "kosctl", words: &["reference", "errors"] },
+    Page { file: "metrics.md", program: "kos-authority", words: &["reference", "metrics"] },
     Page { file: "openapi.json", program: "kosctl", words: &["reference", "openapi"] },
 ];
 

@@ -27,7 +27,11 @@ pub(crate) async fn measure(ground: &mut Ground) -> Result<Vec<Measured>> {
         tails.push(percentile(&done.latencies_ms, 990));
         peers::again(&mut openssl, OpensslCa::sign).await;
         peers::again(&mut cfssl, Cfssl::sign).await;
-        talk::say(&format!("enrolment, run {run}: {:.0}/s, p99 {:.0} ms", done.rate(), percentile(&done.latencies_ms, 990)));
+        talk::say(&format!(
+            "enrolment, run {run}: {:.0}/s, p99 {:.0} ms",
+            done.rate(),
+            percentile(&done.latencies_ms, 990)
+        ));
         usages.push(done.usage);
     }
     let bound = usage::bound(&usages, "authority");
@@ -35,7 +39,9 @@ pub(crate) async fn measure(ground: &mut Ground) -> Result<Vec<Measured>> {
     let per_s = Measured::new(&ENROL_PER_S, median(&rates), rates.len(), bound.clone())
         .beside(peers::rival(openssl, "signs alone, index written once a run"))
         .beside(peers::rival(cfssl, "signs alone, keeps nothing; P-256 requests, since it knows no Ed25519"))
-        .note(format!("{WORKERS} at a time; with both processors to itself the authority's work allows {alone:.0}/s"));
+        .note(format!(
+            "{WORKERS} at a time; with both processors to itself the authority's work allows {alone:.0}/s"
+        ));
     let p99 = Measured::new(&ENROL_P99_MS, median(&tails), tails.len(), bound)
         .note(format!("{WORKERS} at a time in a closed loop; no peer enrols a device to its end"));
     Ok(vec![per_s, p99])

@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use kos_audit::{Actor, BootId, Details, Entry, EventType, LogKey, SealedEntry, Sequence, Target, UnsignedEntry};
+use kos_api::hex;
+use kos_audit::{
+    Actor, BootId, Details, Entry, EventType, LogKey, SealedEntry, Sequence, Target, UnsignedEntry,
+};
 use kos_base::{AuthorityName, EntryId, KeyAlgorithm, Role, SecurityProfile, Timestamp, key::SignatureForm};
 use kos_identity::{
     certificate::{self, Certificate, IssuerClass, IssuerContext, Serial, Unsigned},
@@ -55,10 +58,13 @@ pub(crate) async fn measure(ground: &mut Ground) -> Result<Vec<Measured>> {
         talk::say(&format!("issuing, run {run}: {rate:.0}/s"));
         peers::again(&mut openssl, OpensslCa::sign).await;
     }
-    let measured = Measured::new(&ISSUE_PER_S, median(&rates), rates.len(), "CPU: one core, no load generator")
-        .beside(peers::rival(openssl, "one process, certificates alone"));
+    let measured =
+        Measured::new(&ISSUE_PER_S, median(&rates), rates.len(), "CPU: one core, no load generator")
+            .beside(peers::rival(openssl, "one process, certificates alone"));
     Ok(vec![match goal {
-        Ok(goal) => measured.goal(Some(goal)).note("goal: half of the signatures' cost by `openssl speed` in this run"),
+        Ok(goal) => measured
+            .goal(Some(goal))
+            .note("goal: half of the signatures' cost by `openssl speed` in this run"),
         Err(error) => measured.note(format!("no goal: {error:#}")),
     }])
 }
@@ -228,7 +234,7 @@ impl Ca {
                 Change::CertificateIssued { device, issue, serial, key, .. } => (
                     EventType::CertificateIssued,
                     device,
-                    json!({"issue": issue, "serial": serial.to_string(), "keyId": key}),
+                    json!({"issue": issue, "serial": hex::Serial::from_bytes(serial), "keyId": key}),
                 ),
                 other => bail!("an enrolment records {other:?}"),
             };

@@ -74,8 +74,11 @@ pub(crate) async fn dial_all(
             let mut open = Vec::with_capacity(own.len());
             for member in own {
                 let dialled = member.dial(&connector, carrier).await;
-                let mut link = dialled.with_context(|| format!("{} has no link over {carrier}", member.device))?;
-                link.beat(1).await.with_context(|| format!("{} is not heard over {carrier}", member.device))?;
+                let mut link =
+                    dialled.with_context(|| format!("{} has no link over {carrier}", member.device))?;
+                link.beat(1)
+                    .await
+                    .with_context(|| format!("{} is not heard over {carrier}", member.device))?;
                 open.push(link);
             }
             anyhow::Ok(open)

@@ -111,7 +111,12 @@ impl Fleet {
             self.enrol(SLICE.min(size - self.size)).await?;
         }
         if self.size > before {
-            talk::say(&format!("{} devices, {} more in {:.0} s", self.size, self.size - before, begun.elapsed().as_secs_f64()));
+            talk::say(&format!(
+                "{} devices, {} more in {:.0} s",
+                self.size,
+                self.size - before,
+                begun.elapsed().as_secs_f64()
+            ));
         }
         Ok(())
     }
@@ -123,14 +128,24 @@ impl Fleet {
         Ok(members.context("fewer members than enrolled")?.to_vec())
     }
 
+    /// Forgets `count` members from `from` on, which are no longer in service.
+    pub(crate) fn forget(&mut self, from: usize, count: usize) {
+        let from = from.min(self.members.len());
+        self.members.drain(from..(from + count).min(self.members.len()));
+    }
+
     /// Devices with their keys and requests made, one queue for each worker.
     async fn prepare(&self, count: u32) -> Result<Vec<Vec<Newcomer>>> {
         let mut making = JoinSet::new();
         for (worker, ticket) in (0..WORKERS).zip(&self.tickets) {
-            let numbers: Vec<u32> = (0..count).filter(|n| n % WORKERS == worker).map(|n| self.size + n).collect();
+            let numbers: Vec<u32> =
+                (0..count).filter(|n| n % WORKERS == worker).map(|n| self.size + n).collect();
             let ticket = Arc::clone(ticket);
             making.spawn_blocking(move || {
-                numbers.into_iter().map(|number| Newcomer::prepare(number, &ticket)).collect::<Result<Vec<_>>>()
+                numbers
+                    .into_iter()
+                    .map(|number| Newcomer::prepare(number, &ticket))
+                    .collect::<Result<Vec<_>>>()
             });
         }
         let mut queues = Vec::new();

@@ -8,8 +8,8 @@ use kos_identity::{
     chain::Clock,
     enrolment::{
         device::{
-            Anchor, BootloaderLock, ClockTrust, Command, Event, Input, KeySlot, MadeKey, Machine, Output, Profile,
-            RANDOM_BYTES, SignWith,
+            Anchor, BootloaderLock, ClockTrust, Command, Event, Input, KeySlot, Machine, MadeKey, Output,
+            Profile, RANDOM_BYTES, SignWith,
         },
         message::{Facts, Image},
     },
@@ -134,7 +134,8 @@ impl Newcomer {
                 Some(Wish::Enrolled) => return self.keys.member(&self.machine),
                 None => {
                     let connection = connection.as_mut().context("the device waits for nothing")?;
-                    let frame = connection.reader.read().await?.context("the authority closed the connection")?;
+                    let frame =
+                        connection.reader.read().await?.context("the authority closed the connection")?;
                     self.tell(Input::Received(frame))?;
                 }
             }
@@ -162,7 +163,10 @@ impl Keys {
                 Output::Send(frame) => return Ok(Some(Wish::Send(frame))),
                 Output::Close => return Ok(Some(Wish::Close)),
                 Output::Event(Event::Enrolled(_)) => return Ok(Some(Wish::Enrolled)),
-                Output::Persist(_) | Output::Install(_) | Output::Erase(_) | Output::Event(Event::Time(_)) => continue,
+                Output::Persist(_)
+                | Output::Install(_)
+                | Output::Erase(_)
+                | Output::Event(Event::Time(_)) => continue,
                 Output::Event(event) => bail!("an enrolment failed: {event:?}"),
                 other => bail!("an enrolment asks for {other:?}"),
             };
@@ -197,7 +201,8 @@ impl Keys {
             expectation: Expectation::Pins(connect.anchor.pins),
             profile: SecurityProfile::Sec2,
         };
-        let address: Endpoint = connect.anchor.addresses.first().context("an authority without address")?.parse()?;
+        let address: Endpoint =
+            connect.anchor.addresses.first().context("an authority without address")?.parse()?;
         let host = address.host.clone();
         let stream = Dialler::unrestricted().connect(&Target::from(address)).await?;
         let connected = tls.connect(stream, &host, Protocol::Enrolment).await?;

@@ -80,7 +80,8 @@ async fn sign_some(port: u16, requests: Arc<Vec<Bytes>>, lane: usize) -> Result<
     // It ends with the sender.
     tokio::spawn(connection);
     for body in requests.iter().skip(lane).step_by(CONNECTIONS) {
-        let request = Request::post(PATH).header("host", "127.0.0.1").header("content-type", "application/json");
+        let request =
+            Request::post(PATH).header("host", "127.0.0.1").header("content-type", "application/json");
         sender.ready().await?;
         let answer = sender.send_request(request.body(Full::new(body.clone()))?).await?;
         let answer = answer.into_body().collect().await?.to_bytes();

@@ -18,6 +18,8 @@ use crate::{figure::Rival, statistics::median, talk};
 /// How long a server may take to come up.
 const START_TIME_MAX: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
+/// Connections that are opened at the same time.
+const LANES: u32 = 32;
 
 /// A rival at work, with the values of its runs so far, or why there is none.
 pub(crate) type Contest<T> = Result<Contender<T>, String>;

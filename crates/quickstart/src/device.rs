@@ -1,6 +1,10 @@
 //! The device of a first look: it gets a ticket from the API if it has no certificate yet, and is then like any other.
 
-use std::{path::Path, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use kosctl::{
     Change, Client, Outcome, Server,
@@ -23,9 +27,11 @@ const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Boots the device in `root`. It enrols with a ticket that the API makes for it, unless it has enrolled before.
-pub(crate) async fn boot(root: &Path, api: &Client) -> Result<(Device, NewsReceiver), Fault> {
+pub(crate) async fn boot(root: &Path, api: &Client, tls: u16) -> Result<(Device, NewsReceiver), Fault> {
     let ticket = if kosd::life::is_enrolled(root)? { None } else { Some(ticket(api).await?) };
-    Ok(Device::boot(root, Options { ticket, ..Options::default() })?)
+    // The ports may be others than at the last start.
+    let authority = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, tls))];
+    Ok(Device::boot(root, Options { ticket, authority, ..Options::default() })?)
 }
 
 async fn ticket(api: &Client) -> Result<TicketText, Fault> {

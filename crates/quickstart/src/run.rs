@@ -55,7 +55,7 @@ pub(crate) async fn run(data: &Path, port_base: u16) -> Result<(), Fault> {
     say(&format!("  ok  {opened}   {}", seconds(began.elapsed())));
 
     let root = data.join("device");
-    let (device, mut news) = device::boot(&root, &api).await?;
+    let (device, mut news) = device::boot(&root, &api, ports.tls).await?;
     let mut running = tokio::spawn(device.run(told(stopping)));
     let id = tokio::select! {
         id = device::first_heartbeat(&root, &mut news) => id?,

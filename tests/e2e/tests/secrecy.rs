@@ -17,7 +17,7 @@ fn no_secret_is_in_a_log_a_listing_or_a_process_title() {
     let mut heard = authority.errors();
     heard += &device.program().unwrap().errors();
     for arguments in [
-        vec!["ticket", "list", "--all", "-o", "json"],
+        vec!["ticket", "list", "-o", "json"],
         vec!["audit", "list", "-o", "json"],
         vec!["device", "show", &id, "-o", "json"],
         vec!["status", "-o", "json"],

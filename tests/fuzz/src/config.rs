@@ -8,8 +8,10 @@ use crate::Verdict;
 /// Reads the bytes as the file of a device.
 pub fn run(bytes: &[u8]) -> Verdict {
     let read = Config::parse("config.yaml", bytes);
-    let lines = u64::try_from(bytes.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u64::MAX);
-    let is_in_file = |line: u64| (1..=lines.saturating_add(1)).contains(&line);
+    // YAML ends a line with either of two characters, or both.
+    let breaks = bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
+    let lines_max = u64::try_from(breaks).unwrap_or(u64::MAX).saturating_add(1);
+    let is_in_file = |line: u64| (1..=lines_max).contains(&line);
     match &read {
         Ok(loaded) => assert!(loaded.notices.iter().all(|notice| is_in_file(notice.place.line))),
         Err(refused @ (ConfigError::UnknownKey { place, .. } | ConfigError::Invalid { place, .. })) => {

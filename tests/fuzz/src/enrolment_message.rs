@@ -212,12 +212,26 @@ fn profile() -> Profile {
 
 #[cfg(test)]
 mod tests {
+    use kos_identity::enrolment::message::{Carrier, MessageError};
+
     use super::*;
+
+    const LETS_IN: &[u8] = include_bytes!("../../../fuzz/corpus/enrolment_message/is-let-in");
 
     #[test]
     fn the_target_reaches_an_enrolment() {
-        let seed = include_bytes!("../../../fuzz/corpus/enrolment_message/is-let-in");
-        assert!(tell_device(&frames(seed)).journal().active.is_some());
+        assert!(tell_device(&frames(LETS_IN)).journal().active.is_some());
         assert!(tell_device(&[]).journal().active.is_none());
+    }
+
+    #[test]
+    fn a_grant_that_no_journal_could_hold_is_refused() {
+        let Ok(FromAuthority::Issued(mut grant)) = FromAuthority::from_bytes(frames(LETS_IN)[1]) else {
+            panic!("the authority greets, then issues");
+        };
+        grant.role.carriers = vec![Carrier::Quic; 40_000];
+        let message = FromAuthority::Issued(grant).to_bytes();
+        assert_eq!(FromAuthority::from_bytes(&message), Err(MessageError::Limit { what: "carriers" }));
+        assert!(tell_device(&[frames(LETS_IN)[0], &message]).journal().active.is_none());
     }
 }

@@ -247,6 +247,7 @@ impl Talk<'_> {
             }
             Push::Revocations => {
                 let view = self.board.shared.board.view();
+                // All of them: the device has seen the CA of our own certificate in the handshake.
                 let crls = view.lists().map(|list| list.der().to_vec()).collect();
                 let news = body::write(&Revocation::new(head(&view), crls));
                 self.signed(MessageType::REVOCATION, &news).await

@@ -146,6 +146,8 @@ impl Desk {
             .map(|other| (other.id.clone(), other.state()))
             .collect();
         let lobby = self.shared.store.lobby_count(&query.source).await?;
+        // All three: of the root, of the CA that signs the device, and of the CA that signed the certificate of this
+        // port, by which the device knows us.
         let crls = self.shared.board.view().lists().map(|list| list.der().to_vec()).collect();
         let (waiting, waiting_from_source) = (lobby.total, lobby.from_source);
         Ok(Found { device, ticket, lookalikes, waiting, waiting_from_source, crls })

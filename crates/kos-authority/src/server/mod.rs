@@ -19,11 +19,11 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 use axum::routing::get;
 use kos_net::carrier::WEBSOCKET_PATH;
 
+pub(crate) use self::doors::{Doors, Moves, doors};
 use self::{
     doors::{Doorkeeper, Sockets},
     front::Front,
 };
-pub(crate) use self::doors::{Doors, Moves, doors};
 use crate::{
     authority::{Listeners, Shared, StartError},
     fleet::upkeep,
@@ -107,3 +107,6 @@ async fn publish_log(files: LogFiles, store: Store, mut progress: watch::Receive
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

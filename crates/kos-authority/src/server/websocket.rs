@@ -57,7 +57,8 @@ pub(super) async fn switch(
                 .into_response()
         }
         _ => {
-            let mut response = refused(code::config::BAD_REQUEST, 426, "this path is for WebSocket, version 13");
+            let mut response =
+                refused(code::config::BAD_REQUEST, 426, "this path is for WebSocket, version 13");
             response.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
             response
         }

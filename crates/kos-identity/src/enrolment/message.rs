@@ -26,6 +26,9 @@ pub const SERIALS_MAX: usize = 8;
 pub const SERIAL_BYTES_MAX: usize = 64;
 /// Most certificates in a chain: device, issuing CA, root.
 pub const CHAIN_MAX: usize = 3;
+/// Most carriers, and most health checks, in a role profile: more than there are to name. Stops an authority from making
+/// a device keep a journal that it could not read again.
+pub const ROLE_LIST_MAX: usize = 8;
 
 /// Bytes of a fixed or limited length.
 pub type Bytes = minicbor::bytes::ByteVec;
@@ -444,7 +447,6 @@ impl FromDevice {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, MessageError> {
         let message: Self = cbor::decode(bytes, FRAME_BYTES_MAX)?;
         if let Self::Hello(hello) = &message {
-            let limit = |ok: bool, what| if ok { Ok(()) } else { Err(MessageError::Limit { what }) };
             limit(hello.facts.macs.len() <= MACS_MAX, "hardware addresses")?;
             limit(hello.facts.serials.len() <= SERIALS_MAX, "serials")?;
             let fits = |s: &String| {
@@ -469,11 +471,15 @@ impl FromAuthority {
     /// When it is not exactly a message within its limits. Close the connection and try again later.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, MessageError> {
         let message: Self = cbor::decode(bytes, FRAME_BYTES_MAX)?;
-        if let Self::Issued(grant) = &message
-            && grant.chain.len() != CHAIN_MAX
-        {
-            return Err(MessageError::Limit { what: "certificates in the chain" });
+        if let Self::Issued(grant) = &message {
+            limit(grant.chain.len() == CHAIN_MAX, "certificates in the chain")?;
+            limit(grant.role.carriers.len() <= ROLE_LIST_MAX, "carriers")?;
+            limit(grant.role.health_checks.len() <= ROLE_LIST_MAX, "health checks")?;
         }
         Ok(message)
     }
+}
+
+fn limit(is_kept: bool, what: &'static str) -> Result<(), MessageError> {
+    if is_kept { Ok(()) } else { Err(MessageError::Limit { what }) }
 }

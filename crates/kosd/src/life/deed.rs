@@ -132,6 +132,9 @@ impl Device {
     }
 
     fn connect(&mut self, key: Option<KeySlot>, chain: Vec<Vec<u8>>, anchor: Anchor) -> Result<(), Setback> {
+        let targets = self.targets(&anchor.addresses);
+        let addresses = targets.iter().map(|target| target.endpoint.to_string()).collect();
+        let anchor = Anchor { addresses, ..anchor };
         let shown = match key.map(|slot| self.keys.signing(slot)).transpose()? {
             None => None,
             Some(key) if chain.is_empty() => {

@@ -16,6 +16,7 @@ mod report;
 mod service;
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
@@ -34,6 +35,7 @@ use kos_identity::{
 };
 use kos_net::{
     dialler::Dialler,
+    endpoints::Endpoint,
     keys::{KeyError, SigningKey},
 };
 use tokio::{
@@ -115,13 +117,15 @@ impl LifeError {
 pub struct Options {
     /// The ticket to enrol with.
     pub ticket: Option<TicketText>,
+    /// Where the authority is now, tried before the addresses of configuration and ticket. For a starter that knows.
+    pub authority: Vec<SocketAddr>,
     /// Root of the machine whose hardware and health are looked at.
     pub host: PathBuf,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ticket: None, host: "/".into() }
+        Self { ticket: None, authority: Vec::new(), host: "/".into() }
     }
 }
 
@@ -190,7 +194,12 @@ impl Device {
     /// When the device must not start: see the variants.
     pub fn boot(folder: &Path, options: Options) -> Result<(Self, NewsReceiver), LifeError> {
         let loaded = Config::load(&Root::config_file(folder))?;
-        let config = loaded.config;
+        let mut config = loaded.config;
+        if !options.authority.is_empty() {
+            let told = options.authority.iter().map(|address| Endpoint::from(*address));
+            config.authority.splice(0..0, told);
+            config.discovery.insert(0, Discovery::Fixed);
+        }
         let root = Root::new(folder, &config);
         root.prepare()?;
         let lock = root.lock()?;

@@ -230,7 +230,7 @@ impl Device {
     }
 
     /// Where the authority is: as the configuration says now, and as it was when the device enrolled.
-    fn targets(&self, addresses: &[String]) -> Vec<Target> {
+    pub(super) fn targets(&self, addresses: &[String]) -> Vec<Target> {
         let fixed = self.config.discovery.contains(&Discovery::Fixed);
         let configured = self.config.authority.iter().filter(|_| fixed).cloned();
         let known = addresses.iter().filter_map(|address| address.parse::<Endpoint>().ok());
@@ -308,9 +308,18 @@ impl Device {
             self.errors.count();
         }
         if answer.pending_order.is_some() {
-            self.machine.handle_command(now, Command::CheckIn);
+            self.unless_busy(Command::CheckIn);
         } else if answer.renew_at.is_some_and(|at| at <= now) {
-            self.machine.handle_command(now, Command::Regenerate);
+            self.unless_busy(Command::Regenerate);
+        }
+    }
+
+    /// Gives the machine a command that comes again as long as there is a reason for it: not while a conversation is
+    /// under way or waits to be tried again, since that would begin it anew and forget its pause.
+    fn unless_busy(&mut self, command: Command) {
+        let rest = self.machine.journal().active.as_ref().map(|held| held.renew_at);
+        if self.machine.poll_timeout() == rest {
+            self.machine.handle_command(self.clock.now(), command);
         }
     }
 
@@ -389,7 +398,7 @@ impl Device {
             }
             Down::Refused => {
                 tracing::info!("the authority ends the link; it is asked why");
-                self.machine.handle_command(self.clock.now(), Command::CheckIn);
+                self.unless_busy(Command::CheckIn);
             }
         }
     }

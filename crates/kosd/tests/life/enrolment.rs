@@ -13,8 +13,7 @@ async fn a_device_enrols_by_ticket_and_is_checked_by_its_own_identity_chain() {
     assert_eq!(status.kid_subject.unwrap().to_string(), format!("k:attic/{id}/001"));
     let chain = device.ask(Question::Identity).await.unwrap();
     let failed: Vec<_> = chain.checks.iter().filter(|check| !check.ok).map(|check| check.name).collect();
-    // No revocation list has been published yet.
-    assert_eq!(failed, [kos_api::chain::ChainCheckName::Revocation], "{:?}", chain.checks);
+    assert_eq!(failed, [], "{:?}", chain.checks);
 
     let secrets = names(root.path().join("etc/kos/secrets"));
     assert_eq!(secrets, set(&["agreement-a.key", "identity.key", "journal", "operational-a.key"]));
@@ -95,4 +94,24 @@ async fn what_is_not_as_the_ticket_says_is_refused() {
         device.stop().await;
     }
     assert_eq!(authority.devices(), []);
+}
+
+#[tokio::test]
+async fn the_bootloader_is_locked_once_and_what_came_of_it_is_told() {
+    for (exit, locked) in [(0, true), (1, false)] {
+        let authority = Authority::start().await;
+        let traces = tempfile::tempdir().unwrap();
+        let trace = traces.path().join("ran");
+        let script = format!("echo x >> {}; exit {exit}", trace.display());
+        let root = root_with(&format!("bootloader: {{lock_command: [/bin/sh, -c, '{script}']}}\n"));
+        let mut device = Running::start(root.path(), Some(authority.ticket(Role::Sensor)));
+        device.heartbeat().await;
+        device.stop().await;
+        let mut device = Running::start(root.path(), None);
+        device.heartbeat().await;
+        device.stop().await;
+        assert_eq!(fs::read_to_string(trace).unwrap(), "x\n");
+        let told = |change: &Change| matches!(change, Change::BootloaderReported { locked: said, .. } if *said == locked);
+        assert_eq!(authority.count(told), 1);
+    }
 }

@@ -59,7 +59,7 @@ impl Running {
     async fn wait_for<T>(&mut self, wanted: impl Fn(News) -> Option<T>) -> T {
         let waiting = async {
             loop {
-                if let Some(found) = wanted(self.news.recv().await.unwrap()) {
+                let n = self.news.recv().await.unwrap(); eprintln!("NEWS {n:?}"); if let Some(found) = wanted(n) {
                     return found;
                 }
             }
@@ -76,6 +76,11 @@ impl Running {
         .await
     }
 
+    /// The next acknowledged heartbeat.
+    async fn heartbeat(&mut self) {
+        self.wait_for(|news| (news == News::Heartbeat).then_some(())).await;
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> T {
         let (reply, answer) = oneshot::channel();
         assert!(self.asker.send(question(reply)).await.is_ok());
@@ -90,8 +95,15 @@ impl Running {
 
 /// A root whose device has hardware of its own, so that it does not depend on the machine of the test.
 fn root() -> tempfile::TempDir {
+    root_with("")
+}
+
+/// The same with more sections in its configuration.
+fn root_with(sections: &str) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    let config = "identity: {name: kitchen, role: sensor}\nhardware: {macs: ['00:1a:2b:00:00:01'], serials: [PF3XYZ12]}\n";
+    let config = format!(
+        "identity: {{name: kitchen, role: sensor}}\nhardware: {{macs: ['00:1a:2b:00:00:01'], serials: [PF3XYZ12]}}\n{sections}"
+    );
     fs::create_dir_all(root.path().join("etc/kos")).unwrap();
     fs::write(root.path().join("etc/kos/config.yaml"), config).unwrap();
     root
@@ -117,4 +129,3 @@ fn contents(folder: &Path, into: &mut Vec<Vec<u8>>) {
         }
     }
 }
-

@@ -57,7 +57,8 @@ impl World {
         let life = body.life;
         let first = Duration::from_secs(self.chance.between(5, 600));
         self.later(first, Event::Heartbeat(id, life));
-        self.command(id, command)
+        self.command(id, command)?;
+        if self.healed { self.care_for(id) } else { Ok(()) }
     }
 
     /// Gives a command to a device that has power.

@@ -68,7 +68,7 @@ impl World {
         }
     }
 
-    fn care_for(&mut self, id: BodyId) -> Result<()> {
+    pub(super) fn care_for(&mut self, id: BodyId) -> Result<()> {
         let Some(body) = self.bodies.get(id.0).filter(|body| body.wanted == Wanted::Yes) else {
             return Ok(());
         };
@@ -111,14 +111,10 @@ impl World {
 
     /// A device that knows its authority needs no comparison any more.
     fn is_pinned(&self, device: &Device) -> bool {
-        let own = |body: &&Body| {
-            let journal = body.machine.as_ref().map(Machine::journal);
-            journal.is_some_and(|j| {
-                j.identity.as_ref() == Some(&device.identity_key)
-                    && j.authority.as_ref().is_some_and(|anchor| !anchor.pins.is_empty())
-            })
-        };
-        self.bodies.iter().any(|body| own(&body))
+        self.bodies.iter().filter_map(|body| body.disk.durable.read_journal()).any(|journal| {
+            journal.identity.as_ref() == Some(&device.identity_key)
+                && journal.authority.is_some_and(|anchor| !anchor.pins.is_empty())
+        })
     }
 
     pub(super) fn judge_the_end(&mut self) {
@@ -136,9 +132,8 @@ impl World {
 }
 
 fn is_ours(device: &Device, bodies: &[Body]) -> bool {
-    bodies.iter().any(|body| {
-        body.machine.as_ref().and_then(|machine| machine.journal().identity.as_ref()) == Some(&device.identity_key)
-    })
+    let mut journals = bodies.iter().filter_map(|body| body.disk.durable.read_journal());
+    journals.any(|journal| journal.identity.as_ref() == Some(&device.identity_key))
 }
 
 fn body_is_alone(bodies: &[Body], id: BodyId) -> bool {

@@ -37,7 +37,7 @@ use crate::{
 pub use self::network::{LinkId, Server};
 
 /// Most steps of a world; a world that needs more turns in circles.
-const STEPS_MAX: u64 = 200_000;
+const STEPS_MAX: u64 = 1_000_000;
 
 /// A device's place in the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -22,11 +22,7 @@ use super::{
     call::Context,
     view,
 };
-use crate::{
-    authority::Shared,
-    clock,
-    store::{Setting, StoreError},
-};
+use crate::{authority::Shared, clock, store::StoreError};
 
 /// Tickets that are looked at to count the open ones; those that are older have expired or are in the list.
 const TICKETS_MAX: u32 = 500;
@@ -42,11 +38,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
     let signed = SignedCheckpoint::parse(&state).map_err(|e| unsound(e.to_string()))?;
     let verified = signed.verify(shared.log.key(), &[]).map_err(|e| unsound(e.to_string()))?;
     let checkpoint = verified.checkpoint();
-    let listen = listen(&shared).await?;
-    let reachable = match listen.address.parse::<std::net::IpAddr>() {
-        Ok(address) if !address.is_loopback() => Reach::Network,
-        _ => Reach::Loopback,
-    };
+    let beyond = !shared.place.borrow().address.is_loopback();
     Ok(document(Status {
         authority: shared.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -63,7 +55,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
             assurance: Assurance::LocalIntegrity,
         },
         ports: shared.ports,
-        reachable,
+        reachable: if beyond { Reach::Network } else { Reach::Loopback },
     }))
 }
 
@@ -72,8 +64,14 @@ pub(super) async fn openapi() -> Response {
 }
 
 pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
+    describe(&shared).map(document)
+}
+
+/// Who the authority is.
+pub(super) fn describe(shared: &Shared) -> Result<Authority, Refusal> {
     let keys = &shared.keys;
-    Ok(document(Authority {
+    let place = shared.place.borrow().clone();
+    Ok(Authority {
         authority: shared.name.clone(),
         created_at: shared.created_at,
         root: certificate(&keys.root_certificate)?,
@@ -83,15 +81,7 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Result<Response, 
         kid_key: public_pem(keys.kid.public().spki_der()),
         log_origin: shared.log.key().origin().to_string(),
         log_verifier_key: shared.log.key().to_string(),
-        listen: listen(&shared).await?,
-    }))
-}
-
-pub(super) async fn listen(shared: &Shared) -> Result<Listen, StoreError> {
-    let address = shared.store.setting(Setting::ListenAddress).await?;
-    Ok(Listen {
-        address: address.unwrap_or_else(|| "127.0.0.1".to_owned()),
-        advertise: shared.store.setting(Setting::Advertise).await?,
+        listen: Listen { address: place.address.to_string(), advertise: place.advertise },
     })
 }
 

@@ -12,9 +12,11 @@ mod chain;
 mod change;
 mod decommission;
 mod devices;
+mod doctor;
 mod entry;
 mod gate;
 mod lifecycle;
+mod listen;
 mod operators;
 mod tickets;
 mod view;
@@ -84,8 +86,10 @@ fn mount(shared: Arc<Shared>) -> Api {
     let load = Load::new(REQUESTS_MAX, ANSWER_TIMEOUT);
     let api = Api { shared, load, router: Router::new(), mounted: Vec::new() };
     api.on(&routes::STATUS, authority::status)
+        .on(&routes::DOCTOR, doctor::examine)
         .on(&routes::OPENAPI, authority::openapi)
         .on(&routes::AUTHORITY_SHOW, authority::show)
+        .on(&routes::AUTHORITY_LISTEN, listen::listen)
         .on(&routes::CRL_LIST, authority::crls)
         .on(&routes::CRL_READ, authority::crl)
         .on(&routes::TICKET_CREATE, tickets::create)

@@ -6,16 +6,15 @@ use axum::{
 };
 use kos_api::{
     operator::OperatorRole,
-    routes::{ALL, Caller, Effect, Route},
+    routes::{ALL, Caller, Effect, Object, Route},
 };
-use kos_base::{EntryId, KeyAlgorithm, key::SignatureForm};
+use kos_base::{KeyAlgorithm, key::SignatureForm};
 use kos_identity::{
-    certificate::{self, IssuerClass, IssuerContext, OperatorGrant, Serial, Warrant},
-    chain::{self, Anchors, Clock, Usage},
+    certificate::{IssuerClass, Serial},
     csr,
     registry::{Actor, Change, Device, Write},
 };
-use kos_net::{entropy, keys::SigningKey};
+use kos_net::keys::SigningKey;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -23,15 +22,12 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     authority::{Authority, Options, PortChoice},
-    clock,
-    fixtures::{NOW, device, device_id, key, member},
-    record::SystemChange,
-    store::Operator,
-    writer::{SystemWrite, Transaction},
+    fixtures::{self, Enrolled, NOW, device, device_id, key, member},
+    writer::Transaction,
 };
 
 /// Declared in `kos_api::routes` and without a handler yet. A route that gets one leaves this list.
-const WITHOUT_HANDLER: &[&str] = &["doctor", "authority-listen", "backup-create", "backup-verify"];
+const WITHOUT_HANDLER: &[&str] = &["backup-create", "backup-verify"];
 
 /// An authority whose API is asked without sockets.
 struct Bench {
@@ -111,42 +107,12 @@ impl Bench {
 
     /// Somebody with an operator certificate of this role, as the TLS port would have verified them.
     async fn operator(&self, name: &str, role: OperatorRole) -> Origin {
-        let shared = self.shared();
-        let own = SigningKey::generate(KeyAlgorithm::P256).unwrap();
-        let issuer = shared.keys.issuing_certificate(IssuerClass::Two);
-        let now = clock::now();
-        let grant = OperatorGrant { name: name.parse().unwrap(), key: own.public().clone() };
-        let context = IssuerContext { issuer, publication: None, now };
-        let serial = Serial::from_random(entropy::array().unwrap());
-        let unsigned = certificate::issue(Warrant::Operator(grant), serial, &context).unwrap();
-        let signer = shared.keys.issuing(IssuerClass::Two);
-        let signature = signer.sign(SignatureForm::Der, unsigned.to_be_signed()).unwrap();
-        let issued = unsigned.finish(&signature).unwrap();
-        let record = Operator {
-            id: EntryId::from_parts(now, entropy::array().unwrap()),
-            version: 1,
-            name: name.parse().unwrap(),
-            role,
-            key: own.public().id(),
-            issuer: issuer.key_id(),
-            serial: serial.to_bytes().to_vec(),
-            not_after: issued.not_after(),
-            created_at: now,
-            removed: false,
-        };
-        let change = SystemChange::OperatorAdded {
-            operator: record.id,
-            name: record.name.clone(),
-            role,
-            key: record.key,
-        };
-        let write = SystemWrite::Operator(Box::new(record));
-        shared.writer.commit(Transaction::own(now, vec![change.into()], vec![write])).await.unwrap();
-        let presented = [issued.der(), issuer.der()];
-        let anchors = Anchors::roots(vec![shared.keys.root_certificate.clone()]).unwrap();
-        let view = shared.board.view();
-        let peer = chain::verify(Clock::Trusted(now), Usage::Client, &presented, &anchors, &view).unwrap();
-        Origin::Peer(Arc::new(peer))
+        Origin::Peer(fixtures::operator(self.shared(), name, role).await.peer(self.shared()))
+    }
+
+    /// A device in service, likewise.
+    async fn device(&self, n: u8) -> Origin {
+        Origin::Peer(Enrolled::device(self.shared(), n).await.0.peer(self.shared()))
     }
 }
 
@@ -195,6 +161,37 @@ async fn each_route_lets_in_whom_its_declaration_admits_and_nobody_else() {
             assert!(reply.headers.contains_key(routes::REQUEST_ID), "{}", route.name);
         }
     }
+}
+
+#[tokio::test]
+async fn a_device_reads_about_itself_and_gets_nothing_else() {
+    let bench = Bench::new().await;
+    let (own, other) = (bench.device(1).await, bench.device(2).await);
+    for route in ALL.iter().filter(|route| !WITHOUT_HANDLER.contains(&route.name)) {
+        for (origin, object) in [(&own, Object::Own), (&other, Object::Other)] {
+            let reply = bench.ask(origin.clone(), route.method.as_str(), &path_of(route), &[], "{}").await;
+            // What does not name the first device is somebody else's for both.
+            let object = if route.path.contains("{device}") { object } else { Object::Other };
+            let admitted = route.admits(Caller::Device(object));
+            assert_eq!(reply.status != StatusCode::FORBIDDEN, admitted, "{} {object:?}", route.name);
+            assert_eq!(reply.status.is_success(), admitted, "{} {object:?}: {}", route.name, reply.body);
+        }
+    }
+    bench.post("/api/v1/devices/kdev-0000000000000001/suspend", json!({})).await;
+    let suspended = bench.ask(own, "GET", "/api/v1/devices/kdev-0000000000000001", &[], "").await;
+    assert_eq!(suspended.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn an_examination_of_a_sound_authority_finds_nothing() {
+    let bench = Bench::new().await;
+    bench.shared().log_files.publish(&bench.shared().store, 0).await.unwrap();
+    let reply = bench.get("/api/v1/doctor").await;
+    assert_eq!(reply.body["item"]["ok"], true, "{}", reply.body);
+    let checks = reply.body["item"]["checks"].as_array().unwrap();
+    let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
+    let expected = ["audit-log", "log-files", "ca-certificates", "revocation-lists", "disk", "reach"];
+    assert_eq!(names, expected);
 }
 
 #[tokio::test]

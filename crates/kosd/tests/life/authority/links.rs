@@ -63,7 +63,9 @@ impl Inner {
         {
             let mut store = self.store.lock().unwrap();
             let record = store.devices.get(&device).filter(|record| record.is_admitted());
-            if record.and_then(|record| record.credential.as_ref()).map(|held| held.key.id()) != Some(key.id()) {
+            if record.and_then(|record| record.credential.as_ref()).map(|held| held.key.id())
+                != Some(key.id())
+            {
                 return;
             }
             store.links.insert(device.clone(), Handle { key: key.id(), push, _cut: cutter });
@@ -72,15 +74,29 @@ impl Inner {
         let own = authority.as_ref().parse().unwrap();
         let peer = Signer { party: format!("{authority}/{device}").parse().unwrap(), key };
         let exporter = link.about.exporter();
-        let session = Session::new(LinkRole::Listener, exporter, own, self.own.public().id(), peer, 1).unwrap();
+        let session =
+            Session::new(LinkRole::Listener, exporter, own, self.own.public().id(), peer, 1).unwrap();
         let places = EpochClaim::after(self.clock.now(), None).unwrap().is_durable();
         let mut talk = Talk { inner: self, link, session, places, device };
+        talk.go_on(&mut pushes, &mut cut).await;
+        let key = talk.session.peer_key().id();
+        let mut store = self.store.lock().unwrap();
+        if store.links.get(&talk.device).is_some_and(|handle| handle.key == key) {
+            store.links.remove(&talk.device);
+        }
+        drop(store);
+        self.tell();
+    }
+}
+
+impl Talk<'_> {
+    async fn go_on(&mut self, pushes: &mut mpsc::Receiver<Push>, cut: &mut oneshot::Receiver<()>) {
         loop {
             let goes_on = tokio::select! {
-                _ = &mut cut => return,
-                Some(push) = pushes.recv() => talk.push(push).await,
-                frame = talk.link.receiver.recv() => match frame {
-                    Ok(Some(frame)) => talk.take(&frame).await,
+                _ = &mut *cut => return,
+                Some(push) = pushes.recv() => self.push(push).await,
+                frame = self.link.receiver.recv() => match frame {
+                    Ok(Some(frame)) => self.take(&frame).await,
                     _ => None,
                 },
             };
@@ -89,9 +105,7 @@ impl Inner {
             }
         }
     }
-}
 
-impl Talk<'_> {
     /// Takes a frame in. None: the device sent what it must not send.
     async fn take(&mut self, frame: &[u8]) -> Option<()> {
         let Content::Plain(envelope) = Frame::parse(frame).ok()?.into_content() else { return None };

@@ -19,8 +19,7 @@ use kos_identity::{
         issuing_ca, root,
     },
     chain::Anchors,
-    crl,
-    decommission,
+    crl, decommission,
     enrolment::{
         authority::{CommitFailed, Context},
         message::AuthorityKeys,
@@ -38,15 +37,10 @@ use kos_net::{
 };
 use kosd::clock::Clock;
 use rustls_pki_types::CertificateDer;
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
 use crate::DEADLINE;
-use links::Push;
+pub(crate) use links::Push;
 
 /// Which carriers the port offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +86,8 @@ struct Store {
     /// Every signed frame that was sent.
     sent: Vec<Vec<u8>>,
     links: BTreeMap<DeviceId, links::Handle>,
+    /// Connections that came by HTTP, as a WebSocket does.
+    upgrades: usize,
 }
 
 /// A heartbeat that came.
@@ -109,6 +105,7 @@ pub(crate) struct View<'a> {
     pub(crate) beats: &'a [Beat],
     pub(crate) answers: &'a [u16],
     pub(crate) links: usize,
+    pub(crate) upgrades: usize,
 }
 
 fn serial() -> Serial {
@@ -247,6 +244,7 @@ impl Authority {
             beats: &store.beats,
             answers: &store.answers,
             links: store.links.len(),
+            upgrades: store.upgrades,
         })
     }
 

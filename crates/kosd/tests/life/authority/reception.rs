@@ -46,7 +46,8 @@ impl Inner {
             Ok(Accepted::Klp { stream, facts, peer }) => {
                 self.talk(Link::over_tls(stream, remote, peer, Arc::new(facts))).await;
             }
-            Ok(Accepted::Http { .. }) | Err(_) => {}
+            Ok(Accepted::Http { .. }) => self.store.lock().unwrap().upgrades += 1,
+            Err(_) => {}
         }
     }
 

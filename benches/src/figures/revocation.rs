@@ -1,0 +1,53 @@
+//! How fast a device that is suspended loses its open link, while others are open.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use kos_net::{
+    carrier::{Carrier, Connector},
+    dialler::Dialler,
+};
+use tokio::time::timeout;
+
+use super::Ground;
+use crate::{
+    figure::{Measured, REVOCATION_CUT_MS},
+    fleet::dial_all,
+    statistics::{largest, median, ms},
+};
+
+/// Links of other devices that are open meanwhile.
+const OTHERS: u32 = 1_000;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) async fn measure(ground: &mut Ground) -> Result<Vec<Measured>> {
+    let runs: u32 = ground.scale.pick(10, 100);
+    let fleet = ground.fleet().await?;
+    let members = fleet.members(OTHERS + runs).await?;
+    let connector = Arc::new(Connector::new(Dialler::unrestricted()));
+    let (others, victims) = members.split_at(members.len().min(usize::try_from(OTHERS)?));
+    let open = dial_all(others, &connector, Carrier::Tls).await?;
+    let mut took = Vec::new();
+    for (victim, carrier) in victims.iter().zip([Carrier::Tls, Carrier::Quic].into_iter().cycle()) {
+        let mut link = victim.dial(&connector, carrier).await?;
+        link.beat(1).await?;
+        let begun = Instant::now();
+        let cut = async {
+            let closed = timeout(PATIENCE, link.closed()).await;
+            closed.map(|()| begun.elapsed()).with_context(|| format!("the link over {carrier} was not cut"))
+        };
+        let (suspended, cut) = tokio::join!(fleet.authority.suspend(&victim.device), cut);
+        suspended?;
+        took.push(ms(cut?));
+    }
+    drop(open);
+    fleet.forget(others.len(), victims.len());
+    let note =
+        format!("median {:.1} ms; {OTHERS} other links open; half of the runs over QUIC", median(&took));
+    let measured =
+        Measured::new(&REVOCATION_CUT_MS, largest(&took), took.len(), "the durable record of the change");
+    Ok(vec![measured.beside(Err("no peer cuts open links".to_owned())).note(note)])
+}

@@ -1,0 +1,132 @@
+//! The authority examines itself: each check is something that an operator can mend.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{extract::State, response::Response};
+use kos_api::doctor::{Check, Doctor};
+use kos_audit::SignedCheckpoint;
+use kos_base::Timestamp;
+use kos_identity::certificate::Certificate;
+
+use super::answer::{Refusal, document};
+use crate::{authority::Shared, clock, store::StoreError};
+
+/// Free space on the disk below which something is wrong; a busy fleet writes that much in a day.
+const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+/// How long before its end the certificate of a CA is to be replaced.
+const CA_LEFT_MIN: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How far the newest entry may be ahead of the clock, which is corrected now and then.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
+
+pub(super) async fn examine(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
+    let now = clock::now();
+    let checks = vec![
+        log(&shared, now).await,
+        log_files(&shared).await,
+        certificates(&shared, now),
+        revocation_lists(&shared, now),
+        disk(&shared),
+        reach(&shared),
+    ];
+    Ok(document(Doctor::of(checks)))
+}
+
+/// The newest checkpoint is there, is ours, and is not from the future.
+async fn log(shared: &Shared, now: Timestamp) -> Check {
+    let fix = "stop the authority, keep a copy of DATA as it is, and restore a backup";
+    let read = shared.store.log_state().await;
+    let verified = read.map_err(|e: StoreError| e.to_string()).and_then(|state| {
+        let text = state.map(|state| state.checkpoint).unwrap_or_default();
+        let signed = SignedCheckpoint::parse(&text).map_err(|e| e.to_string())?;
+        let verified = signed.verify(shared.log.key(), &[]).map_err(|e| e.to_string())?;
+        Ok((verified.checkpoint().head.size, verified.checkpoint().time))
+    });
+    match verified {
+        Ok((size, time)) if time <= now.plus(CLOCK_SLACK) => {
+            Check::good("audit-log", format!("{size} entries, signed {time}"))
+        }
+        Ok((_, time)) => {
+            let found = format!("the newest entry is of {time}, the clock says {now}");
+            Check::bad("audit-log", found, "set the clock")
+        }
+        Err(why) => Check::bad("audit-log", why, fix),
+    }
+}
+
+/// What others fetch is what the store holds.
+async fn log_files(shared: &Shared) -> Check {
+    let fix = "look whether the disk is full or read-only; the files are written again by themselves";
+    let published = match shared.log_files.checkpoint() {
+        Ok(Some(text)) => SignedCheckpoint::parse(&text).ok(),
+        Ok(None) => None,
+        Err(error) => return Check::bad("log-files", error.to_string(), fix),
+    };
+    let size = published.and_then(|signed| {
+        signed.verify(shared.log.key(), &[]).ok().map(|verified| verified.checkpoint().head.size)
+    });
+    let written = shared.writer.progress().borrow().log_size;
+    match size {
+        Some(size) if size <= written => {
+            Check::good("log-files", format!("{size} of {written} entries published"))
+        }
+        Some(size) => {
+            Check::bad("log-files", format!("{size} entries published, {written} in the store"), fix)
+        }
+        None => Check::bad("log-files", "there is no checkpoint that this authority signed", fix),
+    }
+}
+
+/// No CA is about to run out.
+fn certificates(shared: &Shared, now: Timestamp) -> Check {
+    let [one, two] = &shared.keys.issuing_certificates;
+    let ends = [&shared.keys.root_certificate, one, two].map(Certificate::not_after);
+    let first = ends.into_iter().min().unwrap_or(now);
+    if first > now.plus(CA_LEFT_MIN) {
+        return Check::good("ca-certificates", format!("valid until {first}"));
+    }
+    let fix = "plan for a new authority: devices have to be enrolled under its root before this date";
+    Check::bad("ca-certificates", format!("the first runs out at {first}"), fix)
+}
+
+/// Every CA has a list that counts.
+fn revocation_lists(shared: &Shared, now: Timestamp) -> Check {
+    let view = shared.board.view();
+    let ends: Vec<_> = view.lists().map(|list| list.next_update()).collect();
+    let first = ends.iter().min().copied().unwrap_or(now);
+    let cas = shared.keys.issuing_certificates.len() + 1;
+    if ends.len() == cas && first > now {
+        return Check::good("revocation-lists", format!("{cas} lists, valid until {first}"));
+    }
+    let found = format!("{} of {cas} lists, the first runs out at {first}", ends.len());
+    Check::bad("revocation-lists", found, "look for `could not be published` in the log of the program")
+}
+
+fn disk(shared: &Shared) -> Check {
+    match rustix::fs::statvfs(shared.home.folder()) {
+        Ok(found) => {
+            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            let shown = format!("{} MiB free", free / (1024 * 1024));
+            if free >= FREE_BYTES_MIN {
+                Check::good("disk", shown)
+            } else {
+                Check::bad("disk", shown, "make room where DATA is; nothing is recorded on a full disk")
+            }
+        }
+        Err(error) => Check::bad("disk", error.to_string(), "look whether DATA is still mounted"),
+    }
+}
+
+/// Others can find what is said about certificates.
+fn reach(shared: &Shared) -> Check {
+    let place = shared.place.borrow().clone();
+    let address = place.address;
+    match (&place.advertise, address.is_loopback()) {
+        (Some(name), _) => Check::good("reach", format!("listens on {address}, known as {name}")),
+        (None, true) => Check::good("reach", "this machine only"),
+        (None, false) => {
+            let found =
+                format!("listens on {address} without a name: certificates do not say where lists are");
+            Check::bad("reach", found, "kosctl authority listen ADDR --advertise NAME")
+        }
+    }
+}

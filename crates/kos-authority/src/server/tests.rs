@@ -1,0 +1,246 @@
+//! The doors on real sockets: links by every carrier, the API over TLS, and moving elsewhere.
+
+use std::{net::SocketAddr, time::Duration};
+
+use kos_api::operator::OperatorRole;
+use kos_base::{Channel, KeyAlgorithm};
+use kos_identity::certificate::Certificate;
+use kos_klp::{
+    body::{self, Heartbeat},
+    frame::{Content, Frame},
+    message::{MessageId, MessageType},
+    proof::link::LinkRole,
+    session::{Incoming, Outgoing, Session, Signer},
+};
+use kos_net::{
+    carrier::{Carrier, Connector, Link},
+    dialler::Target,
+    endpoints::Endpoint,
+    entropy,
+    keys::SigningKey,
+    tls::{ClientTls, Protocol},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::*;
+use crate::{
+    authority::{Authority, Options, PortChoice},
+    clock,
+    fixtures::{self, Enrolled, device_id},
+};
+
+const SOON: Duration = Duration::from_secs(20);
+const HERE: &str = "127.0.0.1";
+/// Also this machine only, and another address.
+const THERE: &str = "127.0.0.2";
+
+/// An authority that serves until it is stopped.
+struct Running {
+    _folder: TempDir,
+    shared: Arc<Shared>,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<Result<(), StartError>>,
+}
+
+impl Running {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Authority::init(folder.path(), Some("attic".parse().unwrap())).unwrap();
+        let options =
+            Options { data: folder.path().to_owned(), port_base: Some(0), port_choice: PortChoice::Exact };
+        let authority = Authority::open(options).await.unwrap();
+        let shared = Arc::clone(authority.shared());
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(authority.serve(async move {
+            let _ = stopped.await;
+        }));
+        Self { _folder: folder, shared, stop, served }
+    }
+
+    async fn end(self) {
+        let Self { _folder, shared, stop, served } = self;
+        drop(shared);
+        stop.send(()).unwrap();
+        timeout(SOON, served).await.unwrap().unwrap().unwrap();
+    }
+
+    fn at(&self, host: &str) -> SocketAddr {
+        SocketAddr::new(host.parse().unwrap(), self.shared.ports.tls)
+    }
+
+    async fn dial(&self, host: &str, carrier: Carrier, tls: &ClientTls) -> Link {
+        let target = Target::from(Endpoint::from(self.at(host)));
+        Connector::default().dial(&[carrier], &target, tls).await.unwrap()
+    }
+
+    /// One request over TLS; the status, the body if it is JSON, and the certificate that the server showed.
+    async fn ask(&self, host: &str, who: &Enrolled, request: &str) -> (u16, Value, Certificate) {
+        let stream = TcpStream::connect(self.at(host)).await.unwrap();
+        let host = host.parse().unwrap();
+        let connected = who.client(&self.shared).connect(stream, &host, Protocol::Http1).await.unwrap();
+        let mut stream = connected.stream;
+        let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // The peer may close without the formalities.
+        let _ = timeout(SOON, stream.read_to_end(&mut answer)).await.unwrap();
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or(Value::Null), Certificate::parse(&shown).unwrap())
+    }
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: attic\r\nConnection: close\r\n\r\n")
+}
+
+fn put(path: &str, body: &Value) -> String {
+    let (body, length) = (body.to_string(), body.to_string().len());
+    format!(
+        "PUT {path} HTTP/1.1\r\nHost: attic\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+/// Reports over a link and waits for the answer.
+async fn report(shared: &Shared, device: &Enrolled, n: u8, link: &mut Link) {
+    let authority = shared.name.as_ref().parse().unwrap();
+    let own = format!("{}/{}", shared.name, device_id(n)).parse().unwrap();
+    let peer = Signer { party: authority, key: link.about.peer.public_key().clone() };
+    let (secret, epoch) = (link.about.exporter(), clock::now().unix_ms());
+    let mut session =
+        Session::new(LinkRole::Dialler, secret, own, device.key.public().id(), peer, epoch).unwrap();
+    let heartbeat = body::write(&Heartbeat {
+        cpu_percent: None,
+        ram_used_bytes: 1,
+        ram_total_bytes: 2,
+        uptime_seconds: 3,
+        errors: 0,
+        checks: Vec::new(),
+        versions: Vec::new(),
+        config_digest: [0; 32],
+        boot_id: [0; 16],
+        channel: Channel::Stable,
+    });
+    let id = MessageId::from_bytes(entropy::array().unwrap());
+    let outgoing = Outgoing::new(MessageType::HEARTBEAT, id, &heartbeat);
+    let frame = session.link_frame(clock::now(), &outgoing).unwrap();
+    link.sender.send(&frame).await.unwrap();
+    loop {
+        let frame = timeout(SOON, link.receiver.recv()).await.unwrap().unwrap().unwrap();
+        let Content::Plain(envelope) = Frame::parse(&frame).unwrap().into_content() else { continue };
+        // News of revocations come in between, signed.
+        if let Ok(Incoming::Message(received)) = session.receive_link(clock::now(), envelope) {
+            assert_eq!(received.message().kind, MessageType::ACK);
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_device_reports_over_every_carrier() {
+    let attic = Running::new().await;
+    for (n, carrier) in (1..).zip(Carrier::LADDER) {
+        let (device, record) = Enrolled::device(&attic.shared, n).await;
+        let mut link = attic.dial(HERE, carrier, &device.client(&attic.shared)).await;
+        report(&attic.shared, &device, n, &mut link).await;
+        assert!(attic.shared.presence.is_online(&record.id, clock::now()), "{carrier}");
+    }
+    attic.end().await;
+}
+
+#[tokio::test]
+async fn only_devices_switch_to_websocket_and_only_in_due_form() {
+    let attic = Running::new().await;
+    let (device, _) = Enrolled::device(&attic.shared, 1).await;
+    let admin = fixtures::operator(&attic.shared, "anna", OperatorRole::Admin).await;
+    let asks = format!(
+        "GET {WEBSOCKET_PATH} HTTP/1.1\r\nHost: attic\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let asks_and_leaves = asks.replace("Connection: Upgrade", "Connection: Upgrade, close");
+    assert_eq!(attic.ask(HERE, &admin, &asks_and_leaves).await.0, 403);
+    assert_eq!(attic.ask(HERE, &device, &get(WEBSOCKET_PATH)).await.0, 426);
+    attic.end().await;
+}
+
+#[tokio::test]
+async fn over_tls_a_device_sees_itself_and_nothing_else() {
+    let attic = Running::new().await;
+    let (device, own) = Enrolled::device(&attic.shared, 1).await;
+    let (_, other) = Enrolled::device(&attic.shared, 2).await;
+    for (path, expected) in [
+        (format!("/api/v1/devices/{}", own.id), 200),
+        (format!("/api/v1/devices/{}/events", own.id), 200),
+        (format!("/api/v1/devices/{}", other.id), 403),
+        ("/api/v1/devices".to_owned(), 403),
+        ("/api/v1/status".to_owned(), 403),
+    ] {
+        assert_eq!(attic.ask(HERE, &device, &get(&path)).await.0, expected, "{path}");
+    }
+    attic.end().await;
+}
+
+#[tokio::test]
+async fn the_doors_move_while_it_serves_and_the_one_who_asks_over_them_is_answered() {
+    let attic = Running::new().await;
+    let (device, _) = Enrolled::device(&attic.shared, 1).await;
+    let admin = fixtures::operator(&attic.shared, "anna", OperatorRole::Admin).await;
+    let client = device.client(&attic.shared);
+    let mut link = attic.dial(HERE, Carrier::Quic, &client).await;
+    report(&attic.shared, &device, 1, &mut link).await;
+
+    let path = "/api/v1/authority/listen";
+    let there = json!({"address": THERE, "advertise": "attic.example"});
+    let planned = attic.ask(HERE, &admin, &put(&format!("{path}?dryRun=true"), &there)).await;
+    let address = json!({"field": "address", "from": HERE, "to": THERE});
+    assert_eq!((planned.0, &planned.1["item"]["changes"][0]), (200, &address));
+    let nowhere = json!({"address": "192.0.2.1"});
+    assert_eq!(attic.ask(HERE, &admin, &put(path, &nowhere)).await.0, 409);
+
+    let (status, answer, before) = attic.ask(HERE, &admin, &put(path, &there)).await;
+    assert_eq!((status, &answer["item"]["listen"]), (200, &there), "{answer}");
+    while let Ok(Ok(Some(_))) = timeout(SOON, link.receiver.recv()).await {}
+    assert!(TcpStream::connect(attic.at(HERE)).await.is_err());
+    for carrier in Carrier::LADDER {
+        let mut link = attic.dial(THERE, carrier, &client).await;
+        report(&attic.shared, &device, 1, &mut link).await;
+    }
+
+    let (_, status, after) = attic.ask(THERE, &admin, &get("/api/v1/audit/entries?limit=500")).await;
+    let moved = status["items"].as_array().unwrap().iter().filter(|e| e["eventType"] == "listen_changed");
+    let moved: Vec<_> = moved.map(|e| e["details"].clone()).collect();
+    assert_eq!(moved, [there]);
+    let named =
+        |certificate: &Certificate| certificate.der().windows(13).any(|bytes| bytes == b"attic.example");
+    assert!(!named(&before) && named(&after));
+    assert!(attic.shared.address().starts_with("attic.example:"));
+    assert!(attic.shared.publication().is_some());
+
+    // A new name at the same address leaves the links alone.
+    let mut link = attic.dial(THERE, Carrier::Tls, &client).await;
+    let renamed = json!({"address": THERE, "advertise": "cellar.example"});
+    assert_eq!(attic.ask(THERE, &admin, &put(path, &renamed)).await.0, 200);
+    report(&attic.shared, &device, 1, &mut link).await;
+    attic.end().await;
+}
+
+#[tokio::test]
+async fn a_stranger_gets_no_link() {
+    let attic = Running::new().await;
+    let (mut device, _) = Enrolled::device(&attic.shared, 1).await;
+    device.key = Arc::new(SigningKey::generate(KeyAlgorithm::P256).unwrap());
+    let target = Target::from(Endpoint::from(attic.at(HERE)));
+    let client = device.client(&attic.shared);
+    let dialled = Connector::default().dial(&[Carrier::WebSocket], &target, &client).await;
+    assert!(dialled.is_err());
+    attic.end().await;
+}

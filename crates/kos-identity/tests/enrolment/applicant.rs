@@ -1,0 +1,194 @@
+//! Somebody who asks for a certificate, with every step in the hands of the test.
+
+use kos_base::{AgreementKey, EntryId, KeyAlgorithm, Role, SecurityProfile, digest::sha256};
+use kos_identity::{
+    csr,
+    enrolment::{
+        message::{Facts, FromAuthority, FromDevice, Hello, Image, Means, Prove, Stored, Welcome},
+        proof::{RenewalKind, RenewalProof, TicketProof, commitment},
+    },
+};
+use minicbor::bytes::ByteArray;
+
+use crate::{
+    office::{Line, Office},
+    test_keys::TestKey,
+};
+
+/// A device in the hands of the test.
+pub(crate) struct Applicant {
+    pub(crate) identity: TestKey,
+    pub(crate) operational: TestKey,
+    pub(crate) facts: Facts,
+    pub(crate) role: Role,
+    pub(crate) profile: SecurityProfile,
+    pub(crate) nonce: [u8; 32],
+}
+
+/// The request for a certificate, and what it was made of.
+pub(crate) struct Asked {
+    pub(crate) prove: Prove,
+    pub(crate) welcome: Welcome,
+}
+
+impl Applicant {
+    /// A sensor whose keys come from `seed` and the next number, and which shows hardware of its own.
+    pub(crate) fn new(seed: u8) -> Self {
+        Self {
+            identity: TestKey::new(KeyAlgorithm::Ed25519, seed),
+            operational: TestKey::new(KeyAlgorithm::Ed25519, seed + 1),
+            facts: Facts {
+                macs: vec![format!("00:11:22:33:44:{seed:02x}").parse().unwrap()],
+                serials: vec![format!("S{seed}")],
+            },
+            role: Role::Sensor,
+            profile: SecurityProfile::Sec2,
+            nonce: [seed; 32],
+        }
+    }
+
+    pub(crate) fn hello(&self) -> Vec<u8> {
+        let hello = Hello {
+            commitment: ByteArray::from(commitment(&self.nonce)),
+            facts: self.facts.clone(),
+            image: Image::Unverified,
+            role: self.role,
+            profile: self.profile,
+            name: None,
+            capabilities: Vec::new(),
+        };
+        FromDevice::Hello(hello).to_bytes()
+    }
+
+    pub(crate) fn csr(&self) -> Vec<u8> {
+        request(&self.operational)
+    }
+
+    /// Calls by the identity key and says hello.
+    pub(crate) fn greet(&self, office: &mut Office) -> (Line, Welcome) {
+        let mut line = office.call(Some(self.identity.public()));
+        let welcome = self.greet_on(office, &mut line);
+        (line, welcome)
+    }
+
+    pub(crate) fn greet_on(&self, office: &mut Office, line: &mut Line) -> Welcome {
+        match office.tell(line, &self.hello()).as_slice() {
+            [FromAuthority::Welcome(welcome)] => welcome.clone(),
+            other => panic!("not welcome: {other:?}"),
+        }
+    }
+
+    /// The request that an honest device makes, without anything that entitles it.
+    pub(crate) fn request(&self, welcome: &Welcome) -> Prove {
+        Prove {
+            token: welcome.token,
+            nonce: ByteArray::from(self.nonce),
+            csr: self.csr().into(),
+            agreement: AgreementKey([5; 32]),
+            means: Means::Lobby,
+        }
+    }
+
+    /// The proof of a ticket whose key has this seed.
+    pub(crate) fn by_ticket(&self, line: &Line, ticket: EntryId, seed: u8) -> Means {
+        let [enrolment, _] = &line.exporters;
+        let proof = TicketProof {
+            exporter: enrolment,
+            identity: self.identity.public().id(),
+            csr: &sha256(&self.csr()),
+            ticket,
+            role: self.role,
+            profile: self.profile,
+        };
+        let signature = TestKey::new(KeyAlgorithm::Ed25519, seed).sign(&proof.to_be_signed());
+        Means::Ticket { ticket, signature: signature.into() }
+    }
+
+    /// The proof for a renewal or recovery with the number that the device knows.
+    pub(crate) fn by_keys(
+        &self,
+        office: &Office,
+        line: &Line,
+        welcome: &Welcome,
+        (kind, issue, by): (RenewalKind, u32, &TestKey),
+    ) -> Means {
+        let [_, renewal] = &line.exporters;
+        let signed = RenewalProof {
+            exporter: renewal,
+            challenge: &welcome.nonce,
+            device: &office.only().id,
+            csr: &sha256(&self.csr()),
+            issue,
+            kind,
+        }
+        .to_be_signed();
+        let (first, new) = (by.sign(&signed).into(), self.operational.sign(&signed).into());
+        match kind {
+            RenewalKind::Renewal => Means::Renewal { issue, old: first, new },
+            RenewalKind::Recovery => Means::Recovery { issue, identity: first, new },
+        }
+    }
+
+    /// Asks for the first certificate with a ticket whose key has this seed.
+    pub(crate) fn enrol(&self, office: &mut Office, ticket: EntryId, seed: u8) -> Vec<FromAuthority> {
+        let (mut line, welcome) = self.greet(office);
+        let means = self.by_ticket(&line, ticket, seed);
+        self.prove(office, &mut line, Prove { means, ..self.request(&welcome) })
+    }
+
+    /// Asks for the first certificate without anything.
+    pub(crate) fn wait_in_lobby(&self, office: &mut Office) -> Vec<FromAuthority> {
+        let (mut line, welcome) = self.greet(office);
+        self.prove(office, &mut line, self.request(&welcome))
+    }
+
+    pub(crate) fn prove(&self, office: &mut Office, line: &mut Line, prove: Prove) -> Vec<FromAuthority> {
+        office.tell(line, &FromDevice::Prove(prove).to_bytes())
+    }
+
+    /// Asks for the next certificate; `by` is the key that shows who it is, and the one that calls.
+    pub(crate) fn go_on(
+        &self,
+        office: &mut Office,
+        (kind, issue, by): (RenewalKind, u32, &TestKey),
+    ) -> Vec<FromAuthority> {
+        let mut line = office.call(Some(by.public()));
+        let welcome = self.greet_on(office, &mut line);
+        let means = self.by_keys(office, &line, &welcome, (kind, issue, by));
+        self.prove(office, &mut line, Prove { means, ..self.request(&welcome) })
+    }
+
+    /// Confirms a certificate over a connection with its key.
+    pub(crate) fn confirm(&self, office: &mut Office, issue: u32) -> Vec<FromAuthority> {
+        let mut line = office.call(Some(self.operational.public()));
+        office.tell(&mut line, &FromDevice::Stored(Stored { issue, bootloader: None }).to_bytes())
+    }
+
+    /// A device in service, let in by a ticket.
+    pub(crate) fn in_service(office: &mut Office, seed: u8) -> Self {
+        let applicant = Self::new(seed);
+        let ticket = office.ticket(seed);
+        crate::office::issued(&applicant.enrol(office, ticket, seed));
+        assert_eq!(applicant.confirm(office, 1), [FromAuthority::Recorded]);
+        applicant
+    }
+
+    /// The same device with another operational key.
+    pub(crate) fn with_next_key(&self, seed: u8) -> Self {
+        let [identity] = [self.identity.public()];
+        let identity = (0..=255).map(|seed| TestKey::new(KeyAlgorithm::Ed25519, seed)).find(|k| k.public() == identity);
+        Self {
+            identity: identity.unwrap(),
+            operational: TestKey::new(KeyAlgorithm::Ed25519, seed),
+            facts: self.facts.clone(),
+            ..*self
+        }
+    }
+}
+
+/// A request for a certificate for this key, signed by it.
+pub(crate) fn request(key: &TestKey) -> Vec<u8> {
+    let request = csr::Request::new(key.public()).unwrap();
+    let signature = key.sign(request.to_be_signed());
+    request.finish(&signature).unwrap()
+}

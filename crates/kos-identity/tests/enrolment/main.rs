@@ -1,0 +1,16 @@
+//! Both machines of enrolment, driven by hand: whoever asks for what is not theirs gets the refusal that is meant for
+//! it, and nothing changes.
+
+#![cfg(test)]
+
+mod admission;
+mod applicant;
+mod continuity;
+mod device;
+mod endings;
+mod office;
+mod operators;
+mod protocol;
+#[path = "../../src/test_keys.rs"]
+mod test_keys;
+mod vectors;

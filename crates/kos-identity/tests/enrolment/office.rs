@@ -1,0 +1,286 @@
+//! An authority with a handful of records in memory, which answers whatever its sessions ask.
+
+use core::time::Duration;
+use std::{collections::VecDeque, sync::Arc};
+
+use kos_base::{Code, DeviceId, EntryId, KeyAlgorithm, PublicKey, Role, Secret, SecurityProfile, Timestamp, code};
+use kos_identity::{
+    certificate::{self, Certificate, IssuerClass, IssuerContext, Serial},
+    enrolment::{
+        authority::{
+            AuthorityKey, CommitFailed, Context, Found, Input, Output, Query, RANDOM_BYTES, Session,
+        },
+        message::{AuthorityKeys, FromAuthority},
+    },
+    registry::{Actor, Change, Commit, Device, Operation, Revocation, Ticket, Write},
+};
+
+use crate::test_keys::TestKey;
+
+/// 2026-11-20T10:20:00Z.
+pub(crate) const NOW: Timestamp = Timestamp::from_unix_s(1_795_170_000);
+/// Where the callers of these tests come from.
+pub(crate) const SOURCE: &str = "192.0.2.7";
+
+/// An authority.
+pub(crate) struct Office {
+    pub(crate) context: Arc<Context>,
+    issuing: [TestKey; 2],
+    kid: TestKey,
+    pub(crate) orders: TestKey,
+    pub(crate) now: Timestamp,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) tickets: Vec<Ticket>,
+    pub(crate) revocations: Vec<Revocation>,
+    pub(crate) certificates: Vec<Vec<u8>>,
+    pub(crate) log: Vec<Change>,
+    pub(crate) misuse: Vec<Code>,
+    /// What the store answers to the next commits instead of committing.
+    pub(crate) failures: VecDeque<CommitFailed>,
+    /// Who waits besides, in all and from [`SOURCE`].
+    pub(crate) waiting: (u64, u64),
+    pub(crate) crls: Vec<Vec<u8>>,
+    draws: u8,
+    calls: u8,
+}
+
+/// A connection to the authority.
+pub(crate) struct Line {
+    session: Session,
+    pub(crate) exporters: [[u8; 32]; 2],
+    pub(crate) closed: bool,
+}
+
+impl Office {
+    pub(crate) fn new() -> Self {
+        let root = TestKey::new(KeyAlgorithm::P384, 1);
+        let made = NOW.minus(Duration::from_secs(3600));
+        let name = "attic".parse().unwrap();
+        let unsigned = certificate::root(&name, root.public(), Serial::from_random([1; 16]), made).unwrap();
+        let signature = root.sign(unsigned.to_be_signed());
+        let root_certificate = unsigned.finish(&signature).unwrap();
+        let issuing = [2, 3].map(|seed| TestKey::new(KeyAlgorithm::P256, seed));
+        let [one, two] = &issuing;
+        let issuers = [(IssuerClass::One, one), (IssuerClass::Two, two)].map(|(class, key)| {
+            let issuer = IssuerContext { issuer: &root_certificate, publication: None, now: made };
+            let serial = Serial::from_random([class.number(); 16]);
+            let unsigned = certificate::issuing_ca(class, key.public(), serial, &issuer).unwrap();
+            let signature = root.sign(unsigned.to_be_signed());
+            unsigned.finish(&signature).unwrap()
+        });
+        let [kid, orders, log] = [11, 12, 13].map(|seed| TestKey::new(KeyAlgorithm::Ed25519, seed));
+        let keys = AuthorityKeys {
+            kid: kid.public().clone(),
+            orders: orders.public().clone(),
+            log: log.public().clone(),
+        };
+        let context =
+            Context { name, root: root_certificate, issuers, keys, publication: None, heartbeat_s: 60 };
+        Self {
+            context: Arc::new(context),
+            issuing,
+            kid,
+            orders,
+            now: NOW,
+            devices: Vec::new(),
+            tickets: Vec::new(),
+            revocations: Vec::new(),
+            certificates: Vec::new(),
+            log: Vec::new(),
+            misuse: Vec::new(),
+            failures: VecDeque::new(),
+            waiting: (0, 0),
+            crls: Vec::new(),
+            draws: 0,
+            calls: 0,
+        }
+    }
+
+    /// A ticket for one sensor, whose proof key has this seed.
+    pub(crate) fn ticket(&mut self, seed: u8) -> EntryId {
+        let id = EntryId::from_parts(NOW, [seed; 10]);
+        self.tickets.push(Ticket {
+            id,
+            version: 1,
+            proof_key: TestKey::new(KeyAlgorithm::Ed25519, seed).public().clone(),
+            role: Role::Sensor,
+            profile_cap: SecurityProfile::Sec2,
+            group: Some("berlin/line-2".parse().unwrap()),
+            device_name: None,
+            uses_max: 1,
+            uses: 0,
+            created_at: NOW,
+            expires_at: NOW.plus(Ticket::LIFE_MAX),
+            revoked: false,
+            serial: None,
+            identity_key: None,
+            last_device: None,
+        });
+        id
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now = self.now.plus(time);
+    }
+
+    /// A handshake by the holder of this key.
+    pub(crate) fn call(&mut self, peer: Option<&PublicKey>) -> Line {
+        self.calls += 1;
+        let exporters = [[self.calls; 32], [self.calls | 0x80; 32]];
+        let [enrolment, renewal] = exporters;
+        let session = Session::new(Arc::clone(&self.context));
+        let mut line = Line { session, exporters, closed: false };
+        let input = Input::Opened { peer: peer.cloned(), enrolment, renewal, source: SOURCE.to_owned() };
+        assert!(self.feed(&mut line, input).is_empty());
+        line
+    }
+
+    /// Sends a frame and returns what comes back.
+    pub(crate) fn tell(&mut self, line: &mut Line, frame: &[u8]) -> Vec<FromAuthority> {
+        self.feed(line, Input::Frame(frame.to_vec()))
+    }
+
+    fn feed(&mut self, line: &mut Line, input: Input) -> Vec<FromAuthority> {
+        let mut answers = Vec::new();
+        line.session.handle_input(self.now, input);
+        while let Some(output) = line.session.poll_output() {
+            let input = match output {
+                Output::Draw => {
+                    self.draws += 1;
+                    Input::Drawn(Secret::new([self.draws; RANDOM_BYTES]))
+                }
+                Output::Lookup(query) => Input::Found(Box::new(self.find(&query))),
+                Output::Sign { key, message, .. } => {
+                    let [one, two] = &self.issuing;
+                    let signer = match key {
+                        AuthorityKey::Issuing(IssuerClass::One) => one,
+                        AuthorityKey::Issuing(IssuerClass::Two) => two,
+                        AuthorityKey::Kid => &self.kid,
+                    };
+                    Input::Signed(signer.sign(&message))
+                }
+                Output::Commit(commit) => {
+                    let failure = self.failures.pop_front();
+                    Input::Committed(failure.map_or_else(|| self.commit(commit), Err))
+                }
+                Output::Send(frame) => {
+                    assert!(!line.closed, "an answer after the end");
+                    answers.push(FromAuthority::from_bytes(&frame).unwrap());
+                    continue;
+                }
+                Output::Misuse(code) => {
+                    self.misuse.push(code);
+                    continue;
+                }
+                Output::Close => {
+                    line.closed = true;
+                    continue;
+                }
+            };
+            line.session.handle_input(self.now, input);
+        }
+        answers
+    }
+
+    fn find(&self, query: &Query) -> Found {
+        let shows = |device: &&Device| {
+            query.key.is_some_and(|key| {
+                device.identity_key.id() == key || device.credentials().any(|c| c.key.id() == key)
+            })
+        };
+        let by_id = |id: &DeviceId| self.devices.iter().find(|device| device.id == *id);
+        let device = self.devices.iter().find(shows).or_else(|| by_id(query.device.as_ref()?));
+        let own = device.map(|device| &device.id);
+        let alike = |other: &&Device| {
+            Some(&other.id) != own
+                && (other.macs.iter().any(|mac| query.macs.contains(mac))
+                    || other.serials.iter().any(|serial| query.serials.contains(serial)))
+        };
+        let (waiting, waiting_from_source) = self.waiting;
+        Found {
+            device: device.cloned(),
+            ticket: self.tickets.iter().find(|ticket| Some(ticket.id) == query.ticket).cloned(),
+            lookalikes: self.devices.iter().filter(alike).map(|d| (d.id.clone(), d.state())).collect(),
+            waiting,
+            waiting_from_source,
+            crls: self.crls.clone(),
+        }
+    }
+
+    pub(crate) fn commit(&mut self, commit: Commit) -> Result<(), CommitFailed> {
+        assert!(!commit.changes.is_empty());
+        let succeeds = |write: &Write| match write {
+            Write::Device(new) => {
+                let held = self.devices.iter().find(|device| device.id == new.id);
+                new.version == held.map_or(0, |device| device.version) + 1
+            }
+            Write::Ticket(new) => {
+                let held = self.tickets.iter().find(|ticket| ticket.id == new.id);
+                new.version == held.map_or(0, |ticket| ticket.version) + 1
+            }
+            _ => true,
+        };
+        if !commit.writes.iter().all(succeeds) {
+            return Err(CommitFailed::Conflict);
+        }
+        for write in commit.writes {
+            match write {
+                Write::Device(new) => {
+                    self.devices.retain(|device| device.id != new.id);
+                    self.devices.push(*new);
+                }
+                Write::Ticket(new) => {
+                    self.tickets.retain(|ticket| ticket.id != new.id);
+                    self.tickets.push(*new);
+                }
+                Write::Certificate { der, .. } => self.certificates.push(der),
+                Write::Revoke(revocation) => {
+                    self.revocations.retain(|other| other.serial != revocation.serial);
+                    self.revocations.push(revocation);
+                }
+                Write::Release { serial, .. } => self.revocations.retain(|other| other.serial != serial),
+                Write::ForgetDevice { id, .. } => self.devices.retain(|device| device.id != id),
+            }
+        }
+        self.log.extend(commit.changes);
+        Ok(())
+    }
+
+    /// What an operator does to the only device.
+    pub(crate) fn operate(&mut self, operation: Operation) {
+        let commit = operation.apply(self.now, Actor::Authority, self.only().clone()).unwrap();
+        self.commit(commit).unwrap();
+    }
+
+    /// The only device.
+    pub(crate) fn only(&self) -> &Device {
+        let [device] = self.devices.as_slice() else { panic!("{} devices", self.devices.len()) };
+        device
+    }
+
+    /// Everything that a refusal must leave as it is.
+    pub(crate) fn contents(&self) -> (Vec<Device>, Vec<Ticket>, usize, usize) {
+        let (devices, tickets) = (self.devices.clone(), self.tickets.clone());
+        (devices, tickets, self.certificates.len(), self.revocations.len())
+    }
+}
+
+/// The code of a refusal that was the only answer.
+pub(crate) fn refusal(answers: &[FromAuthority]) -> Code {
+    match answers {
+        [FromAuthority::Refused(refused)] => Code::find(&refused.code.to_string()).unwrap(),
+        other => panic!("not a refusal: {other:?}"),
+    }
+}
+
+/// The certificate in an answer.
+pub(crate) fn issued(answers: &[FromAuthority]) -> Certificate {
+    match answers {
+        [FromAuthority::Issued(grant)] => Certificate::parse(&grant.chain[0]).unwrap(),
+        [FromAuthority::Refused(refused)] => panic!("{:?}", Code::find(&refused.code.to_string())),
+        other => panic!("not a certificate: {other:?}"),
+    }
+}
+
+/// The code for a peer that breaks the protocol.
+pub(crate) const PROTOCOL: Code = code::enrolment::PROTOCOL;
