@@ -1,6 +1,10 @@
 //! The real authority as a child process, in a folder of its own, and its administrator's socket.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use kos_api::{
@@ -24,6 +28,10 @@ pub(crate) const TICKET_USES: u32 = 10_000;
 /// How long the tickets of a run live: longer than any run.
 const TICKET_SECONDS: u64 = 24 * 3_600;
 
+/// How long it may take until it answers.
+const START_TIME_MAX: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// An authority that serves.
 pub(crate) struct Authority {
     program: Option<Program>,
@@ -41,7 +49,7 @@ pub(crate) struct GivenTicket {
 
 impl Authority {
     /// Sets one up and starts it.
-    pub(crate) fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let folder = process::data_folder()?;
         let data = folder.path().join("data");
         let done = process::ours("kos-authority")?
@@ -53,21 +61,28 @@ impl Authority {
         let admin = Client::new(Server::Unix(socket), None).with_timeout(Duration::from_secs(60));
         let port = process::free_port(MORE_PORTS)?;
         let mut authority = Self { program: None, folder, port, admin };
-        authority.restart()?;
+        authority.restart().await?;
         Ok(authority)
     }
 
-    /// Stops it, starts it again on the same data, and tells how long that took until it was ready.
-    pub(crate) fn restart(&mut self) -> Result<Duration> {
+    /// Stops it, starts it again on the same data, and tells how long it took from the start until it said that it was
+    /// ready and answered a first question.
+    pub(crate) async fn restart(&mut self) -> Result<Duration> {
         if let Some(program) = self.program.take() {
             program.stop()?;
         }
         let mut command = process::ours("kos-authority")?;
         command.args(["serve", "--port-base", &self.port.to_string(), "--data"]).arg(self.data());
         command.env("KOS_LOG", "warn");
-        let (program, took) = Program::start_until_ready(&mut command, self.folder.path())?;
+        let begun = Instant::now();
+        let (mut program, _) = Program::start_until_ready(&mut command, self.folder.path())?;
+        while self.admin.show_any(&routes::STATUS).await.is_err() {
+            program.must_run()?;
+            ensure!(begun.elapsed() < START_TIME_MAX, "the authority does not answer");
+            tokio::time::sleep(PAUSE).await;
+        }
         self.program = Some(program);
-        Ok(took)
+        Ok(begun.elapsed())
     }
 
     /// The process.

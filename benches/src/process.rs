@@ -11,6 +11,8 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
+use crate::talk;
+
 /// How long a program may take to come up or to end.
 const DEADLINE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(2);
@@ -112,9 +114,15 @@ impl Program {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("no process id")?;
         kill_process(pid, Signal::TERM)?;
         let begun = Instant::now();
-        while self.child.try_wait()?.is_none() {
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
             ensure!(begun.elapsed() < DEADLINE, "`{}` does not stop", self.name);
             std::thread::sleep(PAUSE);
+        };
+        if !status.success() {
+            talk::say(&format!("`{}` stopped with {status}", self.name));
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ pub(crate) async fn measure(ground: &mut Ground) -> Result<Vec<Measured>> {
     let (mut by_carrier, mut mosquitto, mut nats) = ([Vec::new(), Vec::new()], None, None);
     for run in 1..=runs {
         for (index, carrier) in [Carrier::Tls, Carrier::Quic].into_iter().enumerate() {
-            fleet.authority.restart()?;
+            fleet.authority.restart().await?;
             let connector = Arc::new(Connector::new(Dialler::unrestricted()));
             let before = fleet.authority.program()?.settled_bytes().await?;
             let open = dial_all(&members, &connector, carrier).await?;
@@ -62,7 +62,7 @@ pub(crate) async fn measure(ground: &mut Ground) -> Result<Vec<Measured>> {
         .await;
     }
     // The authority goes on without the links of this measurement.
-    fleet.authority.restart()?;
+    fleet.authority.restart().await?;
     let [tls, quic] = by_carrier.map(|all| median(&all));
     let measured = Measured::new(&IDLE_LINK_BYTES, tls.max(quic), runs, "memory")
         .beside(rival(mosquitto, "TLS with client certificates"))

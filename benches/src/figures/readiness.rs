@@ -21,7 +21,7 @@ pub(crate) async fn measure(ground: &mut Ground) -> Result<Vec<Measured>> {
     fleet.grow(DEVICES, patience).await?;
     let mut took = Vec::new();
     for _ in 0..runs {
-        took.push(ms(fleet.authority.restart()?));
+        took.push(ms(fleet.authority.restart().await?));
     }
     let measured = Measured::new(
         &AUTHORITY_READY_MS,

@@ -63,7 +63,7 @@ impl Enrolments {
 impl Fleet {
     /// A new authority without devices.
     pub(crate) async fn start() -> Result<Self> {
-        let authority = Authority::start()?;
+        let authority = Authority::start().await?;
         let mut tickets = Vec::new();
         for _ in 0..WORKERS {
             tickets.push(Arc::new(authority.ticket().await?));

@@ -23,8 +23,6 @@ pub struct Status {
     /// Since when it runs.
     #[schema(value_type = schema::Timestamp)]
     pub started_at: Timestamp,
-    /// Whether it issues and revokes.
-    pub service: Service,
     /// Devices by state; states without any are 0.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub devices: BTreeMap<kos_base::DeviceState, u64>,
@@ -42,16 +40,6 @@ pub struct Status {
 
 impl Kind for Status {
     const KIND: &'static str = "Status";
-}
-
-/// Whether an authority does its work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Service {
-    /// Everything.
-    Open,
-    /// It was restored, and waits for newer state or for the loss to be declared.
-    Restored,
 }
 
 /// From where an authority can be reached.

@@ -13,7 +13,6 @@
 
 pub mod audit;
 pub mod authority;
-pub mod backup;
 pub mod chain;
 pub mod device;
 pub mod doctor;

@@ -27,7 +27,7 @@ pub enum OperatorRole {
     Viewer,
     /// Make tickets and decide on devices.
     Operator,
-    /// Decide on the authority, its operators and backups.
+    /// Decide on the authority and its operators.
     Admin,
 }
 

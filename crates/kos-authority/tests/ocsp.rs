@@ -1,6 +1,6 @@
 //! OCSP as openssl asks and judges it: good, revoked, unknown, by POST and by GET.
 
-#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 use std::{
     fs,

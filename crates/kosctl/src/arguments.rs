@@ -1,7 +1,6 @@
 //! What every command can be told, and words of the command line that are not words of kOS.
 
 use core::{fmt, str::FromStr, time::Duration};
-use std::path::PathBuf;
 
 use clap::{Args, Parser};
 
@@ -93,14 +92,6 @@ pub(crate) struct WaitFlags {
     /// Waits until it has happened, 10 min or as long as said; exits 9 if it has not.
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10m")]
     pub(crate) wait: Option<Span>,
-}
-
-/// The file in which a secret is.
-#[derive(Debug, Args)]
-pub(crate) struct PassphraseFlags {
-    /// The file that has the passphrase, `-` for stdin; without it you are asked.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 /// A length of time, typed as `500ms`, `30s`, `10m`, `2h` or `7d`.

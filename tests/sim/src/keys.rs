@@ -113,11 +113,8 @@ impl AuthorityKit {
         let (two, two_certificate) = issuing(IssuerClass::Two)?;
         let key = |n: u8| ModelKey::new(&[seed.wrapping_add(n); 32]);
         let (kid, orders, log) = (key(10)?, key(11)?, key(12)?);
-        let keys = AuthorityKeys {
-            kid: kid.public.clone(),
-            orders: orders.public.clone(),
-            log: log.public.clone(),
-        };
+        let keys =
+            AuthorityKeys { kid: kid.public.clone(), orders: orders.public.clone(), log: log.public.clone() };
         let context = Context {
             name,
             root: root_certificate,
@@ -149,7 +146,8 @@ impl Signer {
     fn new(scheme: &'static EcdsaSigningAlgorithm, algorithm: KeyAlgorithm, seed: u8) -> Result<Self> {
         let der = match algorithm {
             KeyAlgorithm::P384 => {
-                [&[0x30, 0x3e, 2, 1, 1, 4, 48][..], &[seed; 48], b"\xa0\x07\x06\x05\x2b\x81\x04\x00\x22"].concat()
+                [&[0x30, 0x3e, 2, 1, 1, 4, 48][..], &[seed; 48], b"\xa0\x07\x06\x05\x2b\x81\x04\x00\x22"]
+                    .concat()
             }
             _ => {
                 let curve = b"\xa0\x0a\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";

@@ -22,9 +22,7 @@ mod shape;
 pub use access::{Access, Caller, Object};
 pub use shape::{Media, Named, Schemas, Shape};
 
-use crate::{
-    audit, authority, backup, chain, device, doctor, lifecycle, local, operator, plan::ChangeQuery, ticket,
-};
+use crate::{audit, authority, chain, device, doctor, lifecycle, local, operator, plan::ChangeQuery, ticket};
 use Access::{Admin, Anyone, DeviceSelf, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
 use Method::{Delete, Get, Post, Put};
@@ -239,13 +237,6 @@ routes! {
         (NONE, NONE) -> Shape::list::<operator::Operator>(), "Lists operators.";
     OPERATOR_REMOVE = "operator-remove", Delete "/api/v1/operators/{operator}", [Admin], Changes,
         (CHANGE, NONE) -> Shape::document::<operator::Operator>(), "Revokes an operator certificate.";
-
-    BACKUP_CREATE = "backup-create", Post "/api/v1/backups", [Admin], Reads,
-        (NONE, Shape::plain::<backup::CreateBackup>()) -> Shape::raw(Media::Bytes),
-        "Streams a backup of the authority.";
-    BACKUP_VERIFY = "backup-verify", Post "/api/v1/backups/verify", [Admin], Reads,
-        (NONE, Shape::raw(Media::Bytes)) -> Shape::document::<backup::BackupVerdict>(),
-        "Judges the backup in the body; its passphrase is in the header `kos-passphrase`.";
 }
 
 routes! {

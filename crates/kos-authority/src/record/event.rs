@@ -26,7 +26,6 @@ pub(crate) enum About {
     Ticket(EntryId),
     Issuer(KeyId),
     Operator(Name),
-    Backup(String),
 }
 
 /// Somebody whom the log names only under seal.
@@ -213,9 +212,6 @@ fn system_event(change: &SystemChange) -> Draft {
             About::Operator(name.clone()),
             json!({"operatorId": operator, "keyId": key}),
         ),
-        C::BackupCreated { name, log_size } => {
-            draft(EventType::BackupCreated, About::Backup(name.clone()), json!({"logSize": log_size}))
-        }
         C::DeviceForgotten { device } => about(EventType::DeviceForgotten, device, json!({})),
         C::DeviceGrouped { device, group } => {
             about(EventType::ConfigChanged, device, json!({"group": group}))

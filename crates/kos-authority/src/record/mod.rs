@@ -55,8 +55,6 @@ pub enum SystemChange {
     OperatorAdded { operator: EntryId, name: Name, role: OperatorRole, key: KeyId },
     /// An operator's certificate was revoked.
     OperatorRemoved { operator: EntryId, name: Name, key: KeyId },
-    /// A backup was written.
-    BackupCreated { name: String, log_size: u64 },
     /// A waiting device was forgotten.
     DeviceForgotten { device: DeviceId },
     /// A device was put into a group.

@@ -27,8 +27,9 @@ use tokio::{
 use super::{Stopping, front::Front, pki, stopped};
 use crate::authority::{Place, Shared, StartError};
 
-/// How long a port may stay taken after its socket was closed: QUIC says goodbye to its peers first.
-const RELEASE_MAX: Duration = Duration::from_secs(8);
+/// How long a port may stay taken after its socket was closed: QUIC says goodbye first, for three times the round trip
+/// of its slowest peer and more.
+const RELEASE_MAX: Duration = Duration::from_secs(15);
 /// Pause between two attempts to bind.
 const RELEASE_PAUSE: Duration = Duration::from_millis(50);
 /// Pause before the old address is tried again, when even that fails.

@@ -4,8 +4,8 @@
 //! everything else demands a certificate of ours that is not revoked. Trust is refreshed whenever something is revoked,
 //! for handshakes to come; links that are open are cut by [`crate::fleet`].
 //!
-//! The certificate of the port is made at every start and again before it runs out. Its key never leaves memory: it
-//! proves the authority on this port, and signs commands to devices.
+//! The certificate of the port is made at every start, when the authority gets another name, and before it runs out. Its
+//! key never leaves memory: it proves the authority on this port, and signs commands to devices.
 
 use std::{
     net::SocketAddr,

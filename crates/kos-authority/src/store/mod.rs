@@ -174,12 +174,6 @@ impl WriteHalf {
         }
     }
 
-    /// Writes a consistent copy of the whole store to a file that does not exist yet.
-    pub(crate) async fn copy_to(&mut self, path: &Path) -> Result<(), StoreError> {
-        sqlx::query("VACUUM INTO $1").bind(path.display().to_string()).execute(&mut self.connection).await?;
-        Ok(())
-    }
-
     /// Moves everything into the one file and closes it.
     pub(crate) async fn close(mut self) -> Result<(), StoreError> {
         // SQLite does so by itself only when no other connection is left, and readers take their time to go.

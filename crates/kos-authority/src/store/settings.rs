@@ -1,4 +1,4 @@
-//! Facts about the authority itself that change while it runs: its name, where it listens, whether it is closed.
+//! Facts about the authority itself that change while it runs: its name and where it listens.
 
 use super::{
     Store, StoreError, WriteHalf,
@@ -18,22 +18,15 @@ pub enum Setting {
     ListenAddress,
     /// The name or address by which devices reach it.
     Advertise,
-    /// Present while a restored authority is closed.
-    Closed,
 }
 
 impl Setting {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Authority, Self::CreatedAt, Self::ListenAddress, Self::Advertise, Self::Closed];
-
     const fn as_str(self) -> &'static str {
         match self {
             Self::Authority => "authority",
             Self::CreatedAt => "created_at",
             Self::ListenAddress => "listen_address",
             Self::Advertise => "advertise",
-            Self::Closed => "closed",
         }
     }
 }

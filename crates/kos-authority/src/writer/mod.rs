@@ -114,7 +114,6 @@ pub struct Progress {
 enum Request {
     Commit(Transaction, oneshot::Sender<Result<Receipt, StoreError>>),
     Measured(Vec<Heartbeat>, oneshot::Sender<Result<(), StoreError>>),
-    Copy(std::path::PathBuf, oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// The way to the writer. Cheap to clone; the writer ends when the last one is gone.
@@ -180,14 +179,6 @@ impl Writer {
         self.ask(|reply| Request::Measured(heartbeats, reply)).await
     }
 
-    /// Writes a consistent copy of the store to a file that does not exist yet.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub async fn copy_to(&self, path: std::path::PathBuf) -> Result<(), StoreError> {
-        self.ask(|reply| Request::Copy(path, reply)).await
-    }
-
     /// Tells how far the log is, and changes whenever it grows.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
@@ -230,7 +221,6 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                         // Whoever no longer waits has lost nothing: these are measurements.
                         drop(reply.send(group::keep_heartbeats(&mut self.half, &heartbeats).await));
                     }
-                    Request::Copy(path, reply) => drop(reply.send(self.half.copy_to(&path).await)),
                 }
             }
             self.commit_group(commits).await;

@@ -98,15 +98,12 @@ impl Scribe {
                 _ => EntryActor::Authority(self.authority.clone()),
             },
         };
-        let label =
-            |text: String| text.parse().map_err(|_| StoreError::Entry(format!("`{text}` is not an id")));
         let target = match about {
             About::Nothing => None,
             About::Authority => Some(Target::Authority(self.authority.clone())),
             About::Device(device) => Some(Target::Device(device)),
             About::Ticket(ticket) => Some(Target::Ticket(ticket)),
             About::Issuer(key) => Some(Target::Issuer(key)),
-            About::Backup(name) => Some(Target::Backup(label(name)?)),
             About::Operator(name) => {
                 let person = Person::Operator(name);
                 Some(Target::Operator(self.seal(half, &person, id, Place::Target).await?))

@@ -5,13 +5,13 @@ use std::{
 
 use kos_audit::{BootId, LogKey, Proof, SealedEntry};
 use kos_base::{KeyAlgorithm, Secret};
-use kos_identity::registry::{Change as RegistryChange, RevocationReason};
+use kos_identity::registry::Change as RegistryChange;
 use kos_net::keys::SigningKey;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    fixtures::{NOW, device, device_id, id, key, revocation, ticket},
+    fixtures::{NOW, device, device_id, id, key},
     log::{LogFiles, prove},
     record::SystemChange,
     store::{self, EntryQuery},
@@ -314,25 +314,4 @@ async fn measured_values_are_kept_without_an_entry() {
     assert!(kept.iter().all(|beat| beat.body == [2]));
     assert_eq!(open.store.count_entries().await.unwrap(), (0, 0));
     open.close().await;
-}
-
-#[tokio::test]
-async fn a_copy_of_the_store_is_a_store() {
-    let bench = Bench::new();
-    let open = bench.open().await.unwrap();
-    let mut change = waiting(1);
-    let reason = RevocationReason::Superseded;
-    change.writes.push(Write::Revoke(revocation(1, reason)));
-    change.writes.push(Write::Ticket(Box::new(ticket(1))));
-    open.writer.commit(change).await.unwrap();
-    let path = bench.folder.path().join("copy.db");
-    open.writer.copy_to(path.clone()).await.unwrap();
-    open.writer.commit(waiting(2)).await.unwrap();
-    open.close().await;
-    let (store, half) = store::open(&path, &Secret::new([7; 32])).await.unwrap();
-    assert_eq!(store.device(&device_id(1)).await.unwrap(), Some(device(1)));
-    assert_eq!(store.device(&device_id(2)).await.unwrap(), None);
-    assert_eq!(store.revocations().await.unwrap(), [revocation(1, reason)]);
-    store.close().await;
-    half.close().await.unwrap();
 }

@@ -28,4 +28,5 @@ super::codes! {
     IMAGE_ALTERED = 225, "the image is not the one that was signed", Trust, "install a genuine image";
     TICKET_TOO_LONG_LIVED = 226, "a ticket lives at most 10 minutes unless a reason is given", Usage, "use --expires with at most 10m, or add --reason";
     RENEWAL_PROOF = 227, "the proof of the device's keys is wrong", Refused, "make sure that no copy of the device runs; kosctl device show DEVICE";
+    TOO_MANY_CODES = 228, "too many authorities want this device", Trust, "use a ticket, or begin anew where only the right authority answers";
 }

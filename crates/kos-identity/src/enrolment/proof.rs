@@ -134,7 +134,8 @@ pub fn commitment(nonce: &[u8; 32]) -> Sha256 {
 /// The six digits that device and authority each compute and a person compares.
 ///
 /// The device has committed to its nonce before it sees the authority's, so somebody in the middle has one guess in a
-/// million for each attempt, and every attempt is a new record in the lobby.
+/// million for each attempt. Attempts are bounded on both sides: the shell counts greetings that are broken off against
+/// their source, and a device computes only a few codes before a person has to step in.
 pub fn comparison_code(
     device: &PublicKey,
     authority_root: KeyId,

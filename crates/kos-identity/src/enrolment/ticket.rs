@@ -13,9 +13,7 @@ use core::fmt;
 
 use aws_lc_rs::hkdf;
 use data_encoding::BASE64URL_NOPAD;
-use kos_base::{
-    AuthorityName, Code, EntryId, KeyId, Role, Secret, SecurityProfile, Timestamp, cbor, code,
-};
+use kos_base::{AuthorityName, Code, EntryId, KeyId, Role, Secret, SecurityProfile, Timestamp, cbor, code};
 use minicbor::{Decode, Encode, bytes::ByteArray};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -132,7 +130,8 @@ impl TicketText {
         let ms = self.expires_at.unix_ms().to_be_bytes();
         let gives = [self.role.as_str().as_bytes(), self.profile_cap.as_str().as_bytes()];
         let head = [self.authority.as_ref().as_bytes(), self.id.as_bytes(), self.secret.expose(), &ms];
-        let parts = head.into_iter().chain(gives).chain(pins).chain(self.addresses.iter().map(String::as_bytes));
+        let parts =
+            head.into_iter().chain(gives).chain(pins).chain(self.addresses.iter().map(String::as_bytes));
         let [a, b, c, d, ..] = kos_base::digest::sha256_parts("kos ticket check v1", parts);
         [a, b, c, d]
     }

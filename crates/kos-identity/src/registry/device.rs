@@ -193,6 +193,8 @@ impl Lobby {
     pub const WAIT: core::time::Duration = core::time::Duration::from_secs(7 * 24 * 3600);
     /// Most devices that may wait; stops filling the store from the network.
     pub const COUNT_MAX: u64 = 1000;
+    /// Most devices with the same hardware that a record names; a stranger chooses what hardware he shows.
+    pub const LOOKALIKES_MAX: usize = 16;
     /// Most devices that may wait from one address.
     pub const PER_SOURCE_MAX: u64 = 16;
 }

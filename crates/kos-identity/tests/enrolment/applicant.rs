@@ -1,5 +1,7 @@
 //! Somebody who asks for a certificate, with every step in the hands of the test.
 
+use core::cell::OnceCell;
+
 use kos_base::{AgreementKey, EntryId, KeyAlgorithm, Role, SecurityProfile, digest::sha256};
 use kos_identity::{
     csr,
@@ -17,26 +19,28 @@ use crate::{
 
 /// A device in the hands of the test.
 pub(crate) struct Applicant {
+    pub(crate) seed: u8,
     pub(crate) identity: TestKey,
     pub(crate) operational: TestKey,
     pub(crate) facts: Facts,
     pub(crate) role: Role,
     pub(crate) profile: SecurityProfile,
     pub(crate) nonce: [u8; 32],
-}
-
-/// The request for a certificate, and what it was made of.
-pub(crate) struct Asked {
-    pub(crate) prove: Prove,
-    pub(crate) welcome: Welcome,
+    /// Made once: an ECDSA signature is another one each time.
+    pub(crate) csr: OnceCell<Vec<u8>>,
 }
 
 impl Applicant {
     /// A sensor whose keys come from `seed` and the next number, and which shows hardware of its own.
     pub(crate) fn new(seed: u8) -> Self {
+        Self::with_keys(seed, seed + 1)
+    }
+
+    fn with_keys(seed: u8, operational: u8) -> Self {
         Self {
+            seed,
             identity: TestKey::new(KeyAlgorithm::Ed25519, seed),
-            operational: TestKey::new(KeyAlgorithm::Ed25519, seed + 1),
+            operational: TestKey::new(KeyAlgorithm::Ed25519, operational),
             facts: Facts {
                 macs: vec![format!("00:11:22:33:44:{seed:02x}").parse().unwrap()],
                 serials: vec![format!("S{seed}")],
@@ -44,6 +48,7 @@ impl Applicant {
             role: Role::Sensor,
             profile: SecurityProfile::Sec2,
             nonce: [seed; 32],
+            csr: OnceCell::new(),
         }
     }
 
@@ -61,7 +66,7 @@ impl Applicant {
     }
 
     pub(crate) fn csr(&self) -> Vec<u8> {
-        request(&self.operational)
+        self.csr.get_or_init(|| request(&self.operational)).clone()
     }
 
     /// Calls by the identity key and says hello.
@@ -174,15 +179,8 @@ impl Applicant {
     }
 
     /// The same device with another operational key.
-    pub(crate) fn with_next_key(&self, seed: u8) -> Self {
-        let [identity] = [self.identity.public()];
-        let identity = (0..=255).map(|seed| TestKey::new(KeyAlgorithm::Ed25519, seed)).find(|k| k.public() == identity);
-        Self {
-            identity: identity.unwrap(),
-            operational: TestKey::new(KeyAlgorithm::Ed25519, seed),
-            facts: self.facts.clone(),
-            ..*self
-        }
+    pub(crate) fn with_next_key(&self, operational: u8) -> Self {
+        Self::with_keys(self.seed, operational)
     }
 }
 

@@ -3,7 +3,9 @@
 use core::time::Duration;
 use std::{collections::VecDeque, sync::Arc};
 
-use kos_base::{Code, DeviceId, EntryId, KeyAlgorithm, PublicKey, Role, Secret, SecurityProfile, Timestamp, code};
+use kos_base::{
+    Code, DeviceId, EntryId, KeyAlgorithm, PublicKey, Role, Secret, SecurityProfile, Timestamp, code,
+};
 use kos_identity::{
     certificate::{self, Certificate, IssuerClass, IssuerContext, Serial},
     enrolment::{

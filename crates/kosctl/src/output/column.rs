@@ -96,9 +96,7 @@ impl<'a> Column<'a> {
         let tone = match (self.form, text.as_str()) {
             (Form::Good, "yes") | (Form::State, "active" | "open" | "good") => Tone::Good,
             (Form::Good, _) | (Form::State, "expired" | "suspended" | "quarantined" | "revoked") => Tone::Bad,
-            (Form::State, "pending" | "renewal-due" | "decommissioning" | "unknown" | "restored") => {
-                Tone::Warn
-            }
+            (Form::State, "pending" | "renewal-due" | "decommissioning" | "unknown") => Tone::Warn,
             _ => Tone::Plain,
         };
         let chars_max = match room {

@@ -3,7 +3,6 @@
 use kos_api::{
     audit::{AuditEntry, AuditVerdict, Checkpoint},
     authority::{Authority, Crl, Status},
-    backup::BackupVerdict,
     chain::IdentityChain,
     device::Device,
     doctor::Doctor,
@@ -162,7 +161,6 @@ impl Shown for Status {
     const PLURAL: &'static str = "authorities";
     const COLUMNS: &'static [Column<'static>] = &[
         column("authority", "authority"),
-        column("service", "service").looks(Form::State),
         column("reachable", "reachable"),
         column("version", "version"),
         column("since", "startedAt").looks(Form::Moment),
@@ -291,18 +289,4 @@ impl Shown for Doctor {
             column("fix", "fix"),
         ],
     )];
-}
-
-impl Shown for BackupVerdict {
-    const NAME: &'static str = "ok";
-    const PLURAL: &'static str = "backups";
-    const COLUMNS: &'static [Column<'static>] = &[
-        column("ok", "ok").looks(Form::Good),
-        column("authority", "authority"),
-        column("made", "createdAt").looks(Form::Moment),
-        column("devices", "devices"),
-        column("log entries", "logSize"),
-        column("root", "rootHash"),
-        column("found", "detail"),
-    ];
 }

@@ -1,14 +1,8 @@
-//! What goes into a request: JSON, queries, headers, files.
+//! What goes into a request: JSON, queries, headers.
 
-use core::{
-    pin::Pin,
-    task::{Context, Poll},
-};
-use std::io::{self, Read as _};
-
-use http_body_util::{BodyExt as _, Empty, Full, combinators::UnsyncBoxBody};
+use http_body_util::Full;
 use hyper::{
-    body::{Body as HttpBody, Bytes, Frame, SizeHint},
+    body::Bytes,
     header::{CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use kos_api::routes::{Media, encode};
@@ -17,21 +11,18 @@ use serde_json::Value;
 
 use crate::Fault;
 
-/// What a request carries: nothing, bytes, or a file as it is read.
-pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
-
-/// How much of a file is sent at once, in bytes.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// What a request carries: bytes, or nothing.
+pub(super) type Body = Full<Bytes>;
 
 pub(super) fn empty() -> Body {
-    Empty::new().map_err(|never| match never {}).boxed_unsync()
+    Full::default()
 }
 
 pub(super) fn json<B: Serialize>(body: &B) -> Result<(HeaderMap, Body), Fault> {
     let bytes = serde_json::to_vec(body).map_err(|_| impossible("body"))?;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(Media::Json.as_str()));
-    Ok((headers, Full::from(bytes).map_err(|never| match never {}).boxed_unsync()))
+    Ok((headers, Full::from(bytes)))
 }
 
 pub(super) fn header(text: &str) -> Result<HeaderValue, Fault> {
@@ -58,42 +49,4 @@ pub(super) fn query<Q: Serialize>(query: &Q) -> Result<String, Fault> {
         text.push_str(&format!("{name}={}", encode(&value, "-._~")));
     }
     Ok(text)
-}
-
-/// A file, which is sent as it is read.
-pub(super) fn file(file: std::fs::File) -> Body {
-    FileBody::of(file).boxed_unsync()
-}
-
-/// A file as a body, a chunk at a time.
-struct FileBody {
-    file: std::fs::File,
-    left: u64,
-}
-
-impl FileBody {
-    fn of(file: std::fs::File) -> Self {
-        let left = file.metadata().map(|m| m.len()).unwrap_or_default();
-        Self { file, left }
-    }
-}
-
-impl HttpBody for FileBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let wanted = usize::try_from(self.left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-        if wanted == 0 {
-            return Poll::Ready(None);
-        }
-        let mut chunk = vec![0; wanted];
-        let read = self.file.read_exact(&mut chunk);
-        self.left -= u64::try_from(wanted).unwrap_or(self.left);
-        Poll::Ready(Some(read.map(|()| Frame::data(chunk.into()))))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
 }

@@ -8,13 +8,13 @@ use core::time::Duration;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{
     Request, Response,
-    body::{Bytes, Frame, Incoming},
-    header::{CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH},
+    body::{Bytes, Incoming},
+    header::{ETAG, HOST, HeaderMap, HeaderName, IF_MATCH},
 };
 use kos_api::{
     Document, Kind, List, Problem,
     plan::Plan,
-    routes::{Effect, IDEMPOTENCY_KEY, Media, REQUEST_ID, Route},
+    routes::{Effect, IDEMPOTENCY_KEY, REQUEST_ID, Route},
 };
 use kos_base::EntryId;
 use serde::{Serialize, de::DeserializeOwned};
@@ -30,9 +30,6 @@ use crate::{Fault, chance, clock};
 
 /// Longest JSON answer that is read, in bytes: a page of 500 items of 32 KiB. Stops a server that would fill memory.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// The slowest that a file is expected to be taken at.
-const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 1024 * 1024;
 
 /// How long a call may take when nothing else was said.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -202,56 +199,6 @@ impl Client {
         Ok(self.get(route, &route.fill(values), bytes_max).await?.body)
     }
 
-    /// Bytes of any length, handed to `sink` as they come; the answer is how many. A server that falls silent for the
-    /// time-out is given up.
-    ///
-    /// # Errors
-    /// What the server said, why it did not say anything, or why `sink` takes no more.
-    pub async fn download<B: Serialize>(
-        &self,
-        route: &Route,
-        body: &B,
-        mut sink: impl FnMut(&[u8]) -> Result<(), Fault>,
-    ) -> Result<u64, Fault> {
-        let (headers, body) = body::json(body)?;
-        let response = self.in_time(self.send(route, &route.fill(&[]), headers, body)).await?;
-        let mut incoming = response.into_body();
-        let mut count = 0;
-        loop {
-            let frame = async { incoming.frame().await.transpose().map_err(|e| failed(&self.server, &e)) };
-            match self.in_time(frame).await?.map(Frame::into_data) {
-                Some(Ok(data)) => {
-                    sink(&data)?;
-                    count += u64::try_from(data.len()).unwrap_or(u64::MAX);
-                }
-                Some(Err(_trailers)) => {}
-                None => return Ok(count),
-            }
-        }
-    }
-
-    /// What the server says of a file, which is sent as it is read. The time-out is longer by what sending it may take.
-    ///
-    /// # Errors
-    /// What the server said, or why it did not say anything.
-    pub async fn upload<T: Kind>(
-        &self,
-        route: &Route,
-        file: std::fs::File,
-        header: (&'static str, &str),
-    ) -> Result<T, Fault> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(Media::Bytes.as_str()));
-        headers.insert(HeaderName::from_static(header.0), body::header(header.1)?);
-        let bytes = file.metadata().map(|m| m.len()).unwrap_or_default();
-        let patience = self.timeout + Duration::from_secs(bytes / UPLOAD_BYTES_PER_SECOND_MIN);
-        let whole = async {
-            let response = self.send(route, &route.fill(&[]), headers, body::file(file)).await?;
-            self.collect(response, ANSWER_BYTES_MAX).await
-        };
-        self.read_document(&self.within(patience, whole).await?)
-    }
-
     /// Reads; once more when the connection breaks, which a server may do to one that was idle.
     async fn get(&self, route: &Route, path: &str, bytes_max: usize) -> Result<Answer, Fault> {
         let read = || async {
@@ -341,17 +288,9 @@ impl Client {
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        self.within(self.timeout, work).await
-    }
-
-    async fn within<T>(
-        &self,
-        limit: Duration,
-        work: impl Future<Output = Result<T, Fault>>,
-    ) -> Result<T, Fault> {
-        match tokio::time::timeout(limit, work).await {
+        match tokio::time::timeout(self.timeout, work).await {
             Ok(done) => done,
-            Err(_) => Err(Fault::TimedOut { server: self.server.to_string(), after: limit }),
+            Err(_) => Err(Fault::TimedOut { server: self.server.to_string(), after: self.timeout }),
         }
     }
 

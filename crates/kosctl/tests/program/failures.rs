@@ -106,7 +106,7 @@ fn doctor_says_no_and_what_to_do() {
         }
         let status = serde_json::json!({ "apiVersion": "kos.v1", "kind": "Status", "item": {
             "authority": "attic", "version": "9.9.9", "now": "2001-01-01T00:00:00.000Z",
-            "startedAt": "2001-01-01T00:00:00.000Z", "service": "open", "devices": { "active": 2 }, "online": 1,
+            "startedAt": "2001-01-01T00:00:00.000Z", "devices": { "active": 2 }, "online": 1,
             "openTickets": 0, "ports": { "web": 8640, "tls": 8641, "pki": 8642 }, "reachable": "loopback",
             "log": { "size": 5, "rootHash": "00".repeat(32), "checkpointTime": "2001-01-01T00:00:00.000Z",
                      "assurance": "local-integrity" },

@@ -4,7 +4,6 @@
 
 #![cfg(test)]
 
-mod backups;
 mod changes;
 mod contexts;
 mod devices;

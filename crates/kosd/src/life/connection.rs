@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use kos_base::{Code, code};
-use kos_identity::enrolment::device::{Anchor, Input};
+use kos_base::Code;
+use kos_identity::enrolment::device::Input;
 use kos_net::{
     dialler::{DialError, Dialler, Target},
-    endpoints::Endpoint,
     frame::{self, FrameReader, Patience},
     tls::{ClientTls, Connected, Exporter, HandshakeError, Protocol},
 };
@@ -42,19 +41,19 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Connects to the first address of `anchor` that answers as the one that was pinned. What comes of it reaches
+    /// Connects to the first of `targets` that answers as the one that is expected. What comes of it reaches
     /// `happenings` under `number`.
     pub(super) fn open(
         number: u64,
         dialler: Dialler,
         tls: ClientTls,
-        anchor: Anchor,
+        targets: Vec<Target>,
         happenings: mpsc::Sender<Happening>,
     ) -> Self {
         let (frames, to_send) = mpsc::channel(FRAMES_MAX);
         let task: JoinHandle<()> = tokio::spawn(async move {
             let tell = |input| happenings.send(Happening::OnConnection(number, input));
-            let ended = match dial(&dialler, &tls, &anchor).await {
+            let ended = match dial(&dialler, &tls, targets).await {
                 Ok(connected) => {
                     if let Some(ca) = connected.peer.issuing_ca() {
                         // The loop ends before its connections do.
@@ -76,20 +75,15 @@ impl Connection {
     }
 }
 
-/// The first address that answers as it must. The code tells of a reason that is more than the network.
+/// The first that answers as it must. The code tells of a reason that is more than the network.
 async fn dial(
     dialler: &Dialler,
     tls: &ClientTls,
-    anchor: &Anchor,
+    targets: Vec<Target>,
 ) -> Result<Connected<TcpStream>, Option<Code>> {
     let mut worst = None;
-    for address in &anchor.addresses {
-        let Ok(endpoint) = address.parse::<Endpoint>() else {
-            tracing::warn!(address, "an address of the authority cannot be read");
-            worst = worst.or(Some(code::enrolment::TICKET_MALFORMED));
-            continue;
-        };
-        match dial_one(dialler, tls, endpoint.into()).await {
+    for target in targets {
+        match dial_one(dialler, tls, target).await {
             Ok(connected) => return Ok(connected),
             Err(reason) => worst = worst.or(reason),
         }

@@ -160,7 +160,8 @@ impl Device {
         };
         self.conversations = self.conversations.wrapping_add(1);
         let (number, happenings) = (self.conversations, self.happenings.0.clone());
-        self.connection = Some(Connection::open(number, self.dialler.clone(), tls, anchor, happenings));
+        let targets = self.targets(&anchor.addresses);
+        self.connection = Some(Connection::open(number, self.dialler.clone(), tls, targets, happenings));
         Ok(())
     }
 
@@ -239,11 +240,13 @@ impl Device {
                     self.note(Entry::Untrusted, &format!("{code} {}", code.title()));
                 }
                 self.errors.count();
+                self.look_around();
                 News::Untrusted(code)
             }
             Event::Unreachable => {
                 tracing::info!("the authority cannot be reached, trying again later");
                 self.condition.trouble = Some(kos_base::code::config::UNREACHABLE);
+                self.look_around();
                 News::Unreachable
             }
             Event::Ended(delivery) => {

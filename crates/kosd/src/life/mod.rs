@@ -11,8 +11,10 @@
 
 mod connection;
 mod deed;
+mod memory;
 mod news;
 mod report;
+mod search;
 mod service;
 
 use std::{
@@ -26,15 +28,15 @@ use std::{
 use kos_base::{Code, KeyAlgorithm, Role, Secret, SecurityProfile, code, digest::Sha256};
 use kos_identity::{
     certificate::Certificate,
-    decommission::{self, Record},
     enrolment::{
-        device::{Anchor, BootloaderLock, Command, Delivery, Input, Journal, Machine, Profile},
+        device::{Anchor, BootloaderLock, Command, Delivery, Input, Machine, Profile},
         message::Image,
         ticket::TicketText,
     },
 };
 use kos_net::{
     dialler::Dialler,
+    discovery::Candidate,
     endpoints::Endpoint,
     keys::{KeyError, SigningKey},
 };
@@ -44,8 +46,18 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-pub use self::news::{News, NewsReceiver};
-use self::{connection::Connection, news::NewsSender, report::Condition, service::Service};
+use self::{
+    connection::Connection,
+    memory::{load, read_journal, read_record},
+    news::NewsSender,
+    report::Condition,
+    search::Search,
+    service::Service,
+};
+pub use self::{
+    memory::{is_enrolled, remembered},
+    news::{News, NewsReceiver},
+};
 use crate::{
     clock::Clock,
     config::{Config, ConfigError, Discovery},
@@ -54,7 +66,7 @@ use crate::{
     health::{ErrorCounter, Observer},
     image::{self, ImageError},
     keystore::{Keystore, KeystoreError},
-    root::{self, Kind, Lock, Root, RootError, file},
+    root::{Lock, Root, RootError, file},
     socket::{Question, Socket},
 };
 
@@ -161,6 +173,7 @@ pub struct Device {
     connection: Option<Connection>,
     conversations: u64,
     service: Service,
+    search: Search,
     decommissioners: Vec<report::Decommissioner>,
     outcome: Option<Outcome>,
     news: NewsSender,
@@ -183,6 +196,8 @@ enum Happening {
     OnConnection(u64, Input),
     /// A server of the pinned root showed its issuing CA.
     Met(Box<Certificate>),
+    /// Authorities answered on the local network, or none did.
+    Found(Vec<Candidate>),
     /// The bootloader lock command ended.
     BootloaderLock(Result<(), String>),
 }
@@ -234,6 +249,7 @@ impl Device {
             happenings: mpsc::channel(HAPPENINGS_MAX),
             connection: None,
             conversations: 0,
+            search: Search::default(),
             service: Service::new(&root, &dialler, clock.now())?,
             dialler,
             decommissioners: Vec::new(),
@@ -273,7 +289,12 @@ impl Device {
         if let Some(socket) = self.socket.take() {
             serving.spawn(socket.serve(self.questions.0.clone()));
         }
-        self.live(stop).await
+        let outcome = self.live(stop).await;
+        self.service.say_goodbye().await;
+        serving.shutdown().await;
+        // The lock of ROOT is still ours, so nobody else listens there yet.
+        drop(std::fs::remove_file(self.root.socket()));
+        outcome
     }
 
     async fn live(&mut self, stop: impl Future<Output = ()>) -> Result<Outcome, LifeError> {
@@ -325,6 +346,7 @@ impl Device {
             (None, Some(anchor)) if self.machine.journal().authority.is_none() => {
                 self.machine.handle_command(now, Command::Enrol { anchor, ticket: None });
             }
+            (None, None) if self.machine.journal().authority.is_none() => self.look_around(),
             _ => self.machine.handle_command(now, Command::Resume),
         }
     }
@@ -345,7 +367,8 @@ impl Device {
         if self.ticket.is_some() && journal.active.is_some() {
             return Err(LifeError::EnrolledAlready);
         }
-        let known = journal.authority.is_some() || self.ticket.is_some() || self.anchor_of_config().is_some();
+        let named = journal.authority.is_some() || self.ticket.is_some() || self.anchor_of_config().is_some();
+        let known = named || self.config.discovery.contains(&Discovery::Mdns);
         if known || self.machine.is_ending() { Ok(()) } else { Err(LifeError::NotEnrolled) }
     }
 
@@ -362,6 +385,7 @@ impl Device {
                 }
             }
             Happening::Met(ca) => self.service.meet(&ca),
+            Happening::Found(candidates) => self.found(candidates),
             Happening::BootloaderLock(result) => {
                 let (entry, detail) = match &result {
                     Ok(()) => (Entry::BootloaderLocked, ""),
@@ -431,52 +455,4 @@ fn profile(
         capabilities: config.capabilities.clone(),
         bootloader,
     }
-}
-
-/// Whether the device in `folder` has a certificate, or has ended and wants none.
-///
-/// # Errors
-/// When its configuration is refused, or its journal cannot be read or is damaged.
-pub fn is_enrolled(folder: &Path) -> Result<bool, LifeError> {
-    let config = Config::load(&Root::config_file(folder))?.config;
-    let root = Root::new(folder, &config);
-    let active = remembered(&root)?.is_some_and(|journal| journal.active.is_some());
-    Ok(active || read_record(&root)?.is_some())
-}
-
-/// What the device at `root` remembers of its identity. Takes no lock: what a running daemon replaces is replaced whole.
-///
-/// # Errors
-/// When the journal cannot be read or is damaged.
-pub fn remembered(root: &Root) -> Result<Option<Journal>, RootError> {
-    Ok(read_journal(root)?.map(|(journal, _)| journal))
-}
-
-type JournalFile = (Journal, Vec<u8>);
-
-fn read_journal(root: &Root) -> Result<Option<JournalFile>, RootError> {
-    let path = root.secrets().join(JOURNAL);
-    let Some(bytes) = file::read(&path)? else { return Ok(None) };
-    let content = root::open(Kind::Journal, &path, &bytes)?;
-    let journal = Journal::from_bytes(content);
-    let journal = journal.map_err(|_| RootError::Damaged { path: path.clone() })?;
-    Ok(Some((journal, content.to_vec())))
-}
-
-fn read_record(root: &Root) -> Result<Option<Vec<u8>>, RootError> {
-    let path = root.state().join(RECORD);
-    let Some(bytes) = file::read(&path)? else { return Ok(None) };
-    let whole = bytes.len() <= decommission::SIGNED_BYTES_MAX && Record::peek(&bytes).is_ok();
-    if whole { Ok(Some(bytes.to_vec())) } else { Err(RootError::Damaged { path }) }
-}
-
-fn load(
-    root: &Root,
-    profile: Profile,
-    journal: Option<&[u8]>,
-    record: Option<Vec<u8>>,
-    clock: &Clock,
-) -> Result<Machine, RootError> {
-    Machine::load(profile, journal, record, clock.trust())
-        .map_err(|_| RootError::Damaged { path: root.secrets().join(JOURNAL) })
 }

@@ -24,7 +24,7 @@ use kos_net::{
     tls::{ClientTls, Expectation, Trust},
 };
 use rustls_pki_types::CertificateDer;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{Device, News, SETBACK_PAUSE, deed::Setback};
 use crate::{
@@ -42,7 +42,6 @@ pub(super) struct Service {
     connector: Arc<Connector>,
     state: PathBuf,
     link: Option<Link>,
-    situation: watch::Sender<Situation>,
     standing: Standing,
     revocations: Revocations,
     /// The issuing CA of the authority's server, before a chain of our own says whether it counts.
@@ -60,12 +59,10 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(root: &Root, dialler: &Dialler, now: Timestamp) -> Result<Self, RootError> {
         let standing = Standing::load(&root.state(), now)?;
-        let situation = Situation { channel: Channel::Stable, revocation: Arc::default() };
         Ok(Self {
             connector: Arc::new(Connector::new(dialler.clone())),
             state: root.state(),
             link: None,
-            situation: watch::Sender::new(situation),
             standing,
             revocations: Revocations::default(),
             met: None,
@@ -88,6 +85,13 @@ impl Service {
     pub(super) fn stop(&mut self) {
         self.link = None;
         self.carrier = None;
+    }
+
+    /// Ends the link so that the authority hears of it.
+    pub(super) async fn say_goodbye(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.say_goodbye().await;
+        }
     }
 
     /// Cuts the link for good and forgets what the authority said.
@@ -172,9 +176,8 @@ impl Device {
         self.service.again_at = None;
         match self.terms() {
             Ok(None) => {}
-            Ok(Some((terms, reporter))) => {
-                self.show_situation();
-                let (clock, situation) = (self.clock.clone(), self.service.situation.subscribe());
+            Ok(Some((terms, reporter, situation))) => {
+                let clock = self.clock.clone();
                 let connector = Arc::clone(&self.service.connector);
                 self.service.link = Some(Link::open(connector, terms, reporter, clock, situation));
             }
@@ -187,7 +190,7 @@ impl Device {
     }
 
     /// What the link goes by.
-    fn terms(&self) -> Result<Option<(Terms, Reporter)>, Setback> {
+    fn terms(&self) -> Result<Option<(Terms, Reporter, Situation)>, Setback> {
         let journal = self.machine.journal();
         let (Some((member, held)), Some(anchor)) = (self.serving(), &journal.authority) else {
             return Ok(None);
@@ -226,29 +229,35 @@ impl Device {
         let checks = link::checks(&member.role, &self.config.health_checks, &self.root.state());
         let observer = Observer::new(self.host.clone());
         let errors = Arc::clone(&self.errors);
-        Ok(Some((terms, Reporter::new(observer, self.clock.clone(), errors, self.config_digest, checks))))
+        let reporter = Reporter::new(observer, self.clock.clone(), errors, self.config_digest, checks);
+        Ok(Some((terms, reporter, self.situation(member, held))))
     }
 
-    /// Where the authority is: as the configuration says now, and as it was when the device enrolled.
-    pub(super) fn targets(&self, addresses: &[String]) -> Vec<Target> {
+    /// Where the authority is: at the addresses that are remembered, at those of the configuration, and where it answers
+    /// on the local network.
+    pub(super) fn targets(&self, remembered: &[String]) -> Vec<Target> {
         let fixed = self.config.discovery.contains(&Discovery::Fixed);
-        let configured = self.config.authority.iter().filter(|_| fixed).cloned();
-        let known = addresses.iter().filter_map(|address| address.parse::<Endpoint>().ok());
-        let mut endpoints = Vec::new();
-        for endpoint in configured.chain(known) {
-            if !endpoints.contains(&endpoint) {
-                endpoints.push(endpoint);
+        let configured = self.config.authority.iter().filter(|_| fixed).cloned().map(Target::from);
+        let known = remembered.iter().filter_map(|address| match address.parse::<Endpoint>() {
+            Ok(endpoint) => Some(Target::from(endpoint)),
+            Err(error) => {
+                tracing::warn!(%error, "an address of the authority cannot be read");
+                None
+            }
+        });
+        let mut targets: Vec<Target> = Vec::new();
+        for target in known.chain(configured).chain(self.search.targets.iter().cloned()) {
+            if !targets.contains(&target) {
+                targets.push(target);
             }
         }
-        endpoints.into_iter().map(Target::from).collect()
+        targets
     }
 
-    /// Shows the link what the device follows and knows now.
-    fn show_situation(&self) {
-        let Some((member, held)) = self.serving() else { return };
-        let channel = self.service.channel(member, held);
+    /// What the authority is to see, and the link to go by.
+    fn situation(&self, member: &Membership, held: &Held) -> Situation {
         let revocation = Arc::new(self.service.revocations.view().clone());
-        self.service.situation.send_replace(Situation { channel, revocation });
+        Situation { channel: self.service.channel(member, held), revocation }
     }
 
     /// Takes in what the link tells.
@@ -375,7 +384,9 @@ impl Device {
         let standing = Standing { told: Some(self.clock.now()), ..standing };
         standing.store(&self.service.state).map_err(|error| error.code())?;
         self.service.standing = standing;
-        self.show_situation();
+        if let (Some(link), Some((member, held))) = (&self.service.link, self.serving()) {
+            link.show(self.situation(member, held));
+        }
         Ok(())
     }
 
@@ -387,6 +398,7 @@ impl Device {
             Down::Unreachable => {
                 self.condition.trouble = Some(code::config::UNREACHABLE);
                 self.news.tell(News::Unreachable);
+                self.look_around();
             }
             Down::Untrusted(code) => {
                 tracing::error!(%code, reason = code.title(), "whoever answers as the authority is not used");
@@ -395,6 +407,8 @@ impl Device {
                 }
                 self.errors.count();
                 self.news.tell(News::Untrusted(code));
+                // Somebody else may have its address by now.
+                self.look_around();
             }
             Down::Refused => {
                 tracing::info!("the authority ends the link; it is asked why");

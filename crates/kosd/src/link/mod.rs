@@ -34,8 +34,8 @@ use kos_net::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::AbortHandle,
-    time::{Instant, sleep},
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout},
 };
 
 pub(crate) use self::heartbeat::{Reporter, checks};
@@ -46,6 +46,8 @@ use crate::clock::Clock;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Longest pause. A fleet that lost its authority comes back within this time, and not all at once.
 const PAUSE_MAX: Duration = Duration::from_secs(120);
+/// How long the authority may take to hear that a link ends.
+const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
 /// Most news that wait; a link whose device is busy waits for it.
 const NEWS_MAX: usize = 4;
 
@@ -142,8 +144,9 @@ pub(crate) enum Down {
 pub(crate) struct Link {
     /// Number of the certificate that it shows.
     pub(crate) issue: u32,
+    situation: Option<watch::Sender<Situation>>,
     news: mpsc::Receiver<News>,
-    task: AbortHandle,
+    task: JoinHandle<()>,
 }
 
 impl Drop for Link {
@@ -159,12 +162,28 @@ impl Link {
         terms: Terms,
         reporter: Reporter,
         clock: Clock,
-        situation: watch::Receiver<Situation>,
+        situation: Situation,
     ) -> Self {
         let (sender, news) = mpsc::channel(NEWS_MAX);
+        let (showing, situation) = watch::channel(situation);
         let issue = terms.issue;
         let line = Line { connector, terms, reporter, clock, situation, news: sender };
-        Self { issue, news, task: tokio::spawn(line.hold()).abort_handle() }
+        Self { issue, situation: Some(showing), news, task: tokio::spawn(line.hold()) }
+    }
+
+    /// Shows what the device follows and knows now.
+    pub(crate) fn show(&self, situation: Situation) {
+        if let Some(showing) = &self.situation {
+            showing.send_replace(situation);
+        }
+    }
+
+    /// Ends it so that the authority hears of it, if that goes fast.
+    pub(crate) async fn say_goodbye(mut self) {
+        self.situation = None;
+        self.news.close();
+        // Whoever is not told finds out by himself when the link stays idle.
+        let _ = timeout(GOODBYE_TIME_MAX, &mut self.task).await;
     }
 
     /// What it has to tell next. `None` when its task has failed.
@@ -201,9 +220,22 @@ impl Line {
                 return;
             }
             // A device that reports more rarely than a link lives while it is idle comes back when it is due.
-            let pause = due.filter(|_| down == Down::Cut && self.outlives_links());
-            sleep(pause.map_or_else(|| pause_after(failures), |due| due.duration_since(Instant::now())))
-                .await;
+            let due = due.filter(|_| self.outlives_links());
+            let pause = due.map_or_else(|| pause_after(failures), |due| due.duration_since(Instant::now()));
+            if self.rest(pause).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits, unless nobody wants the link any more. What changes meanwhile is seen by the next one.
+    async fn rest(&mut self, pause: Duration) -> Result<(), Deserted> {
+        let over = Instant::now() + pause;
+        loop {
+            tokio::select! {
+                () = sleep_until(over) => return Ok(()),
+                changed = self.situation.changed() => changed.map_err(|_| Deserted)?,
+            }
         }
     }
 

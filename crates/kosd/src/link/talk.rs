@@ -98,8 +98,14 @@ impl<'a> Talk<'a> {
             Err(ended) => return (ended, None),
         };
         let mut talk = Self { line, session, sender, due: None, waiting: None, channel_told: None };
-        let ended = talk.go_on(&about, &mut receiver).await;
-        (ended.err().unwrap_or(Ended::Closed), talk.due)
+        let ended = talk.go_on(&about, &mut receiver).await.err().unwrap_or(Ended::Closed);
+        let due = talk.due;
+        if matches!(ended, Ended::Deserted)
+            && let Err(error) = talk.sender.close().await
+        {
+            tracing::debug!(%error, "the authority did not hear that the link ends");
+        }
+        (ended, due)
     }
 
     async fn go_on(

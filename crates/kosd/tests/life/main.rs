@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 mod authority;
+mod discovery;
 mod endings;
 mod enrolment;
 mod orders;
@@ -59,7 +60,7 @@ impl Running {
     async fn wait_for<T>(&mut self, wanted: impl Fn(News) -> Option<T>) -> T {
         let waiting = async {
             loop {
-                let n = self.news.recv().await.unwrap(); eprintln!("NEWS {n:?}"); if let Some(found) = wanted(n) {
+                if let Some(found) = wanted(self.news.recv().await.unwrap()) {
                     return found;
                 }
             }

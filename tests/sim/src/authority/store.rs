@@ -116,7 +116,8 @@ impl Store {
     /// The device whose identity key, operational key or unconfirmed operational key this is.
     pub fn by_key(&self, key: KeyId) -> Option<&Device> {
         self.devices.values().find(|device| {
-            device.identity_key.id() == key || device.credentials().any(|credential| credential.key.id() == key)
+            device.identity_key.id() == key
+                || device.credentials().any(|credential| credential.key.id() == key)
         })
     }
 

@@ -67,12 +67,11 @@ impl Content {
     /// A key that the journal names and that is not there, or is another one.
     pub fn missing_key(&self, journal: &Journal) -> Option<&'static str> {
         let signing = |slot, wanted: &PublicKey| self.signing(slot).is_some_and(|key| key.public() == wanted);
-        let agreement = |slot: Slot, wanted: &AgreementKey| {
-            matches!(self.keys.get(&KeySlot::Agreement(slot)), Some(StoredKey::Agreement(key)) if key == wanted)
-        };
+        let agreement = |slot: Slot, wanted: &AgreementKey| matches!(self.keys.get(&KeySlot::Agreement(slot)), Some(StoredKey::Agreement(key)) if key == wanted);
         let identity = journal.identity.as_ref().is_none_or(|key| signing(KeySlot::Identity, key));
         let active = journal.active.as_ref().is_none_or(|held| {
-            signing(KeySlot::Operational(held.slot), &held.operational) && agreement(held.slot, &held.agreement)
+            signing(KeySlot::Operational(held.slot), &held.operational)
+                && agreement(held.slot, &held.agreement)
         });
         let candidate = journal.candidate.as_ref().is_none_or(|candidate| {
             signing(KeySlot::Operational(candidate.slot), &candidate.operational)

@@ -52,7 +52,9 @@ impl Laws {
                 let live = store.tickets.get(id).is_some_and(|ticket| !ticket.revoked);
                 let (uses_max, end) = self.tickets.get(id).copied().unwrap_or_default();
                 self.demand("ticket", live && count <= uses_max && now < end, || {
-                    format!("{device} is number {count} of {uses_max} with {id}, which ends at {end}, at {now}")
+                    format!(
+                        "{device} is number {count} of {uses_max} with {id}, which ends at {end}, at {now}"
+                    )
                 });
             }
             Change::TicketCreated { ticket, uses_max, expires_at, .. } => {
@@ -128,11 +130,14 @@ impl Laws {
             if certified.device != device.id {
                 continue;
             }
-            let reason = store.revocations.get(&(*issuer, serial.clone())).map(|revocation| revocation.reason);
+            let reason =
+                store.revocations.get(&(*issuer, serial.clone())).map(|revocation| revocation.reason);
             let gone = reason.is_some_and(|reason| reason != RevocationReason::Hold);
             let number = certified.issue;
             if !held(serial) {
-                self.demand("superseded", gone, || format!("number {number} of {} is not revoked", device.id));
+                self.demand("superseded", gone, || {
+                    format!("number {number} of {} is not revoked", device.id)
+                });
             }
             let kept = match device.state() {
                 _ if device.banned => gone,
@@ -158,7 +163,9 @@ impl Laws {
             (Ok(FromAuthority::Issued(grant)), _) => {
                 let leaf = grant.chain.first().map(|der| der.as_slice()).unwrap_or_default();
                 let kept = store.certificates.values().any(|certified| certified.der == leaf);
-                self.demand("acknowledged", kept, || format!("number {} left before its commit", grant.issue));
+                self.demand("acknowledged", kept, || {
+                    format!("number {} left before its commit", grant.issue)
+                });
             }
             (Ok(FromAuthority::Recorded), Some(FromDevice::Stored(stored))) => {
                 let key = peer.map(PublicKey::id);

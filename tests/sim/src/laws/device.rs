@@ -52,9 +52,9 @@ impl Laws {
         for slot in slots {
             if let Some(key) = body.disk.now.signing(*slot) {
                 let id = key.public().id();
-                let wanted = store.by_key(id).is_some_and(|device| {
-                    device.credentials().any(|credential| credential.key.id() == id)
-                });
+                let wanted = store
+                    .by_key(id)
+                    .is_some_and(|device| device.credentials().any(|credential| credential.key.id() == id));
                 self.demand("erase", !wanted, || format!("{body} erases {slot:?}, which is in service"));
             }
         }

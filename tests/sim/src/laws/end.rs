@@ -1,5 +1,7 @@
 //! Laws about the end of a world, when everything has worked for weeks.
 
+use std::collections::BTreeSet;
+
 use kos_base::{DeviceId, DeviceState, PublicKey, Timestamp};
 use kos_identity::{
     decommission::Record,
@@ -82,13 +84,14 @@ impl Laws {
     /// Looks at a device of which a copy was made.
     pub fn copy_at_the_end(&mut self, id: &DeviceId, bodies: &[Body], store: &Store) {
         let Some(device) = store.devices.get(id) else { return };
-        let runs = |body: &&Body| {
-            let journal = body.machine.as_ref().filter(|machine| !machine.is_ending()).map(Machine::journal);
-            journal.is_some_and(|journal| {
-                journal.active.is_some() && journal.membership.as_ref().is_some_and(|m| m.device == *id)
-            })
+        let key = |body: &Body| {
+            let machine = body.machine.as_ref().filter(|machine| !machine.is_ending())?;
+            let Journal { active, membership, .. } = machine.journal();
+            membership.as_ref().filter(|membership| membership.device == *id)?;
+            active.as_ref().map(|held| held.operational.id())
         };
-        let two = bodies.iter().filter(runs).count() > 1;
+        // Two that hold the same keys are one to everybody until one of them renews.
+        let two = bodies.iter().filter_map(key).collect::<BTreeSet<_>>().len() > 1;
         let free = device.state() == DeviceState::Active && !device.banned;
         self.demand("copy", !two || !free || self.alerts.contains(id), || {
             format!("nobody noticed that there are two of {id}")

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use anyhow::Result;
 use kos_base::{AgreementKey, Secret};
 use kos_identity::enrolment::{
-    device::{Command, Event as Told, Input, KeySlot, MadeKey, Machine, Output, SignWith},
+    device::{Command, Event as Told, Input, KeySlot, Machine, MadeKey, Output, SignWith},
     message::{FromAuthority, FromDevice},
 };
 

@@ -87,7 +87,8 @@ impl World {
                 self.apply(&record.id, Operation::RaiseRecoveries { count: 1 });
             }
             let one_only = body_is_alone(&self.bodies, id);
-            if record.state() == DeviceState::Suspended && one_only && !record.banned && self.chance.one_in(2) {
+            if record.state() == DeviceState::Suspended && one_only && !record.banned && self.chance.one_in(2)
+            {
                 self.apply(&record.id, Operation::Reinstate { reason: "looked at".to_owned() });
             }
         }

@@ -92,7 +92,12 @@ impl World {
             Output::Commit(commit) => self.take_commit(server, id, commit),
             Output::Send(frame) => {
                 if let Some(link) = self.links.get(&id).filter(|link| link.server == Server::Real) {
-                    self.laws.authority_sends(&frame, link.asked.as_ref(), link.peer.as_ref(), &self.authority.store);
+                    self.laws.authority_sends(
+                        &frame,
+                        link.asked.as_ref(),
+                        link.peer.as_ref(),
+                        &self.authority.store,
+                    );
                 }
                 self.send_to_client(id, frame);
             }
@@ -139,13 +144,7 @@ impl World {
     }
 
     /// The store takes a session's commit. Power may fail between the commit and the answer.
-    pub(super) fn commit_of_session(
-        &mut self,
-        id: LinkId,
-        life: u64,
-        commit: &Commit,
-        answer: Answer,
-    ) {
+    pub(super) fn commit_of_session(&mut self, id: LinkId, life: u64, commit: &Commit, answer: Answer) {
         let server = self.links.get(&id).map_or(Server::Real, |link| link.server);
         if self.server(server).life != life {
             return;

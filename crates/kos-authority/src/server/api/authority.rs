@@ -9,7 +9,7 @@ use axum::{
 };
 use kos_api::{
     audit::Assurance,
-    authority::{Authority, Crl, Listen, LogStatus, Reach, Service, Status},
+    authority::{Authority, Crl, Listen, LogStatus, Reach, Status},
     chain,
     hex::{Digest, Serial},
 };
@@ -44,7 +44,6 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now,
         started_at: shared.started_at,
-        service: Service::Open,
         devices,
         online: shared.presence.count_online(now),
         open_tickets: u64::try_from(open.count()).unwrap_or(u64::MAX),

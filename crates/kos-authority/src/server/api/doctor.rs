@@ -33,7 +33,7 @@ pub(super) async fn examine(State(shared): State<Arc<Shared>>) -> Result<Respons
 
 /// The newest checkpoint is there, is ours, and is not from the future.
 async fn log(shared: &Shared, now: Timestamp) -> Check {
-    let fix = "stop the authority, keep a copy of DATA as it is, and restore a backup";
+    let fix = "stop the authority, keep a copy of DATA as it is, and follow docs/guide/backup.md";
     let read = shared.store.log_state().await;
     let verified = read.map_err(|e: StoreError| e.to_string()).and_then(|state| {
         let text = state.map(|state| state.checkpoint).unwrap_or_default();

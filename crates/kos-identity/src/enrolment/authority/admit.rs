@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// Certificates that a device may be given within its first hour.
+const ISSUES_AT_ONCE: u32 = 16;
+
 /// What surrounds a request.
 pub(super) struct Circumstances<'a> {
     pub(super) now: Timestamp,
@@ -35,7 +38,7 @@ pub(super) struct Circumstances<'a> {
     pub(super) served: Option<u32>,
 }
 
-pub(super) fn decide(with: &Circumstances<'_>, request: &Request, found: Found) -> Decision {
+pub(super) fn decide(with: &Circumstances<'_>, request: &Request, found: &Found) -> Decision {
     if let Some(device) = &found.device {
         if device.banned {
             return Decision::Refuse(code::enrolment::BANNED);
@@ -62,7 +65,7 @@ pub(super) fn decide(with: &Circumstances<'_>, request: &Request, found: Found) 
 fn by_ticket(
     with: &Circumstances<'_>,
     request: &Request,
-    found: Found,
+    found: &Found,
     signature: &[u8],
 ) -> Result<Decision, Code> {
     let ticket = found.ticket.clone().ok_or(TicketError::Unknown.code())?;
@@ -96,11 +99,13 @@ fn by_ticket(
             let spent = match ticket.spend(with.now, &by, id) {
                 Ok(spent) => spent,
                 // A person has let it in, and then the ticket does not matter.
-                Err(_) if known.as_ref().is_some_and(Device::is_approved) => return by_lobby(with, request, found),
+                Err(_) if known.as_ref().is_some_and(Device::is_approved) => {
+                    return by_lobby(with, request, found);
+                }
                 Err(error) => return Err(error.code()),
             };
-            if has_clone(&found) {
-                return lobby(with, request, known, &found);
+            if has_clone(found) {
+                return lobby(with, request, known, found);
             }
             let mut device = known.map_or_else(|| first_contact(with, request), Device::next_version);
             device.lobby = None;
@@ -110,13 +115,13 @@ fn by_ticket(
                 device.name = name.clone();
             }
             device.assign_profile(hello.profile).map_err(|e| e.code())?;
-            device.successor_of = predecessor(&found);
+            device.successor_of = predecessor(found);
             Ok(admit(request, device, Some(spent)))
         }
     }
 }
 
-fn by_lobby(with: &Circumstances<'_>, request: &Request, found: Found) -> Result<Decision, Code> {
+fn by_lobby(with: &Circumstances<'_>, request: &Request, found: &Found) -> Result<Decision, Code> {
     match found.device.clone() {
         Some(device) if device.credentials().next().is_some() => unconfirmed(with, request, device),
         Some(device) => match device.lobby.clone() {
@@ -124,13 +129,13 @@ fn by_lobby(with: &Circumstances<'_>, request: &Request, found: Found) -> Result
                 // The entry stays until the device has confirmed: the code in it may still have to be compared.
                 let mut device = device.next_version();
                 device.assign_profile(entry.profile).map_err(|e| e.code())?;
-                device.successor_of = predecessor(&found);
+                device.successor_of = predecessor(found);
                 Ok(admit(request, device, None))
             }
             Some(entry) => Ok(Decision::Wait(Waiting::Known(entry.since))),
-            None => lobby(with, request, Some(device), &found),
+            None => lobby(with, request, Some(device), found),
         },
-        None => lobby(with, request, None, &found),
+        None => lobby(with, request, None, found),
     }
 }
 
@@ -146,7 +151,7 @@ fn lobby(
     if full {
         return Err(code::enrolment::LOBBY_FULL);
     }
-    let lookalikes: Vec<_> = clones(found).cloned().collect();
+    let lookalikes: Vec<_> = clones(found).take(Lobby::LOOKALIKES_MAX).cloned().collect();
     let mut device = known.map_or_else(|| first_contact(with, request), Device::next_version);
     let root = with.context.root.key_id();
     let comparison = matches!(request.prove.means, Means::Lobby)
@@ -183,7 +188,20 @@ fn unconfirmed(with: &Circumstances<'_>, request: &Request, device: Device) -> R
     if is_held_for(with, request, &device) {
         return Ok(Decision::Again(Box::new(device)));
     }
+    check_budget(with.now, &device)?;
     Ok(Decision::Issue(Box::new(replacing(with, device, false))))
+}
+
+/// A device that asks again and again with other keys would fill log and revocation lists: [`ISSUES_AT_ONCE`]
+/// certificates, and from then on one an hour of its life, unless an operator ordered a new one.
+fn check_budget(now: Timestamp, device: &Device) -> Result<(), Code> {
+    let since = device.enrolled_at.unwrap_or_else(|| device.state_since());
+    let earned = now.since(since).as_secs() / 3600;
+    let allowed = ISSUES_AT_ONCE.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX));
+    if device.issues >= allowed && !device.regenerate {
+        return Err(code::enrolment::RATE_LIMITED);
+    }
+    Ok(())
 }
 
 /// Whether this very request was granted before and its certificate can still be confirmed. After its end it would be
@@ -217,7 +235,7 @@ struct Continuity<'a> {
 fn by_continuity(
     with: &Circumstances<'_>,
     request: &Request,
-    found: Found,
+    found: &Found,
     proof: &Continuity<'_>,
 ) -> Result<Decision, Code> {
     let device = found.device.clone().ok_or(code::enrolment::DEVICE_UNKNOWN)?;
@@ -266,7 +284,10 @@ fn by_continuity(
         RenewalKind::Renewal if expired => Err(code::certificate::CERT_EXPIRED),
         // The identity key alone is not enough while somebody holds a certificate that is valid.
         RenewalKind::Recovery if !expired => Err(code::enrolment::STATE_FORBIDS),
-        RenewalKind::Renewal => Ok(Decision::Issue(Box::new(replacing(with, device, true)))),
+        RenewalKind::Renewal => {
+            check_budget(with.now, &device)?;
+            Ok(Decision::Issue(Box::new(replacing(with, device, true))))
+        }
         RenewalKind::Recovery => {
             let mut plan = replacing(with, device, true);
             let next = &mut plan.device;

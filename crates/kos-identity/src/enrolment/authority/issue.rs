@@ -46,7 +46,7 @@ struct Draft {
 #[derive(Debug)]
 enum Signing {
     Certificate(certificate::Unsigned, IssuerClass, u32),
-    Kid(kid::Unsigned, Credential, Certificate),
+    Kid(Box<(kid::Unsigned, Credential, Certificate)>),
 }
 
 /// What comes next.
@@ -146,7 +146,8 @@ impl Issuing {
                 draft.record(&credential, &certificate);
                 draft.sign_kid(context, now, credential, certificate, random)
             }
-            Signing::Kid(unsigned, credential, certificate) => {
+            Signing::Kid(issued) => {
+                let (unsigned, credential, certificate) = *issued;
                 let grant = draft.grant(context, &credential, &certificate, unsigned.finish(signature));
                 let answer = FromAuthority::Issued(Box::new(grant)).to_bytes();
                 draft.answer(answer)
@@ -195,7 +196,7 @@ impl Draft {
         let unsigned = kid::build(now, claims, random.cti, &context.keys.kid);
         let message = unsigned.to_be_signed();
         let issuing =
-            Box::new(Issuing { draft: self, step: Signing::Kid(unsigned, credential, certificate) });
+            Box::new(Issuing { draft: self, step: Signing::Kid(Box::new((unsigned, credential, certificate))) });
         Step::Sign(issuing, Output::Sign { key: AuthorityKey::Kid, form: SignatureForm::Fixed, message })
     }
 

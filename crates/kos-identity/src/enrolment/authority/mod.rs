@@ -443,7 +443,7 @@ impl Session {
             source: &self.source,
             served: self.served,
         };
-        match admit::decide(&with, &request, found) {
+        match admit::decide(&with, &request, &found) {
             Decision::Issue(plan) => {
                 let step = Issuing::start(&self.context, now, request, *plan, crls, &self.random);
                 self.issuing(step);

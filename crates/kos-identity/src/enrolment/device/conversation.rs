@@ -2,12 +2,14 @@
 //!
 //! Source: `docs/spec/enrolment.md` DEV-9 to DEV-30.
 
+use core::time::Duration;
+
 use kos_base::{AgreementKey, KeyId, PublicKey, Timestamp, code, digest::sha256, key::SignatureForm};
 use minicbor::bytes::{ByteArray, ByteVec};
 
 use super::{
-    COMPARISONS_MAX, Candidate, Comparison, Event, Held, Input, Installation, KeySlot, Machine, MadeKey, Output, Owed,
-    RETRY_MAX, SignWith, Slot, Wish,
+    COMPARISONS_MAX, Candidate, Comparison, Event, Held, Input, Installation, KeySlot, Machine, MadeKey,
+    Output, Owed, RETRY_MAX, SignWith, Slot, Wish,
     verify::{self, VerifiedGrant},
 };
 use crate::{
@@ -26,6 +28,12 @@ pub(super) struct Conversation {
     nonce: [u8; 32],
     jitter: u64,
 }
+
+/// As many codes were made as may be.
+struct TooManyCodes;
+
+/// Shortest pause before a device that waits asks again.
+const WAIT_MIN: Duration = Duration::from_secs(5);
 
 /// Why the device talks to its authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +163,7 @@ impl Machine {
             }
             (Step::Proving(greeted, first), Input::Signed(signature)) => {
                 let means = self.means(&talk, first, signature);
-                self.prove(talk, greeted, means);
+                self.prove(now, talk, greeted, means);
             }
             (Step::AwaitingAnswer(greeted), Input::Received(frame)) => {
                 self.answered(now, talk, &greeted, &frame);
@@ -321,7 +329,7 @@ impl Machine {
         };
         let greeted = Box::new(Greeted { link, welcome, proof: proof.clone() });
         if proof.is_empty() {
-            return self.prove(talk, greeted, Means::Lobby);
+            return self.prove(now, talk, greeted, Means::Lobby);
         }
         talk.step = Step::Proving(greeted, None);
         self.go_on(talk, sign(key, proof));
@@ -340,7 +348,10 @@ impl Machine {
         }
     }
 
-    fn prove(&mut self, mut talk: Conversation, greeted: Box<Greeted>, means: Means) {
+    fn prove(&mut self, now: Timestamp, mut talk: Conversation, greeted: Box<Greeted>, means: Means) {
+        let Ok(code) = self.comparison(&talk, &greeted) else {
+            return self.fail(now, Event::Untrusted(code::enrolment::TOO_MANY_CODES));
+        };
         let Some(candidate) = &self.journal.candidate else { return };
         let prove = Prove {
             token: greeted.welcome.token,
@@ -349,7 +360,6 @@ impl Machine {
             agreement: candidate.agreement,
             means,
         };
-        let code = self.comparison(&talk, &greeted);
         talk.step = Step::AwaitingAnswer(greeted);
         self.go_on(talk, Output::Send(FromDevice::Prove(prove).to_bytes()));
         self.outputs.extend(code.map(Output::ShowCode));
@@ -357,23 +367,23 @@ impl Machine {
 
     /// The code of an authority that is known by nothing else. It belongs to the conversation in which the device was
     /// put into the lobby; later ones carry the same nonce of the authority. It is durable before it can be shown.
-    fn comparison(&mut self, talk: &Conversation, greeted: &Greeted) -> Option<String> {
-        let identity = self.journal.identity.as_ref()?;
+    ///
+    /// Each new code is another chance for whoever stands in the middle, so there are at most [`COMPARISONS_MAX`] of
+    /// them before a person has to begin anew.
+    fn comparison(&mut self, talk: &Conversation, greeted: &Greeted) -> Result<Option<String>, TooManyCodes> {
+        let Some(identity) = &self.journal.identity else { return Ok(None) };
         let known = self.journal.authority.as_ref().is_some_and(|anchor| !anchor.pins.is_empty());
         let (root, nonce) = (greeted.link.root, greeted.welcome.nonce);
         let same = |shown: &&Comparison| shown.root == root && shown.nonce == nonce;
         match self.journal.comparisons.iter().find(same) {
-            _ if known => None,
-            Some(shown) => Some(shown.code.clone()),
+            _ if known => Ok(None),
+            Some(shown) => Ok(Some(shown.code.clone())),
+            None if self.journal.comparisons.len() >= COMPARISONS_MAX => Err(TooManyCodes),
             None => {
                 let code = comparison_code(identity, root, &talk.nonce, &nonce);
-                let shown = &mut self.journal.comparisons;
-                if shown.len() >= COMPARISONS_MAX {
-                    shown.remove(0);
-                }
-                shown.push(Comparison { nonce, root, code: code.clone() });
+                self.journal.comparisons.push(Comparison { nonce, root, code: code.clone() });
                 self.persist();
-                Some(code)
+                Ok(Some(code))
             }
         }
     }
@@ -389,7 +399,7 @@ impl Machine {
                 }
             }
             Ok(FromAuthority::Pending(pending)) => {
-                self.wait(now, core::time::Duration::from_secs(pending.retry_after_s.into()));
+                self.wait(now, Duration::from_secs(pending.retry_after_s.into()));
             }
             Ok(FromAuthority::Refused(refused)) => self.refused(now, &talk, &refused),
             _ => self.fail(now, Event::Untrusted(code::enrolment::PROTOCOL)),
@@ -397,9 +407,10 @@ impl Machine {
     }
 
     /// Ends the conversation until it may go better.
-    fn wait(&mut self, now: Timestamp, pause: core::time::Duration) {
+    fn wait(&mut self, now: Timestamp, pause: Duration) {
         self.failures = 0;
-        self.rest(now, pause.min(RETRY_MAX));
+        // The peer names the pause, and it may be anybody: it cannot make the device hurry.
+        self.rest(now, pause.clamp(WAIT_MIN, RETRY_MAX));
         self.outputs.extend([Output::Close, Output::Event(Event::Waiting)]);
     }
 

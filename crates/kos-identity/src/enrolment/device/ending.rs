@@ -31,7 +31,7 @@ pub(super) enum Ending {
     /// Draws a receipt of its own.
     Drawing,
     /// The record waits for its signature.
-    Signing(Record, kos_base::cose::Unsigned),
+    Signing(Box<(Record, kos_base::cose::Unsigned)>),
     /// Tells the authority before the wipe, once; the record is durable.
     Announcing(Vec<u8>),
     Announced(Vec<u8>),
@@ -94,14 +94,15 @@ impl Machine {
         };
         let unsigned = record.unsigned(&held.operational);
         let output = sign(SignWith::Slot(KeySlot::Operational(held.slot)), unsigned.to_be_signed());
-        self.ending = Some(Ending::Signing(record, unsigned));
+        self.ending = Some(Ending::Signing(Box::new((record, unsigned))));
         self.outputs.push_back(output);
     }
 
     pub(super) fn end(&mut self, now: Timestamp, ending: Ending, input: Input) {
         match (ending, input) {
             (Ending::Drawing, Input::Drawn(random)) => self.write_record(now, None, receipt_from(&random)),
-            (Ending::Signing(record, unsigned), Input::Signed(signature)) => {
+            (Ending::Signing(prepared), Input::Signed(signature)) => {
+                let (record, unsigned) = *prepared;
                 let signed = unsigned.finish(signature);
                 self.outputs.push_back(Output::WriteRecord(signed.clone()));
                 match (record.order, self.newest(), self.journal.authority.clone()) {

@@ -212,7 +212,8 @@ impl Journal {
         match &self.active {
             None => Goal::Enrol,
             Some(held) if now >= held.not_after => Goal::Recover,
-            Some(held) if now >= held.renew_at => Goal::Renew,
+            // What was begun is finished: the authority may have issued what a power cut kept from the journal.
+            Some(held) if now >= held.renew_at || self.candidate.is_some() => Goal::Renew,
             Some(held) => Goal::Rest(held.renew_at),
         }
     }

@@ -36,7 +36,9 @@ use super::{
 };
 use conversation::{Conversation, Purpose};
 use ending::Ending;
-pub use journal::{Anchor, COMPARISONS_MAX, Candidate, Comparison, Goal, Held, JOURNAL_BYTES_MAX, Journal, Membership, Slot};
+pub use journal::{
+    Anchor, COMPARISONS_MAX, Candidate, Comparison, Goal, Held, JOURNAL_BYTES_MAX, Journal, Membership, Slot,
+};
 pub use verify::GrantError;
 
 /// First pause after a failure.

@@ -131,7 +131,7 @@ impl Talk<'_> {
     fn answer(&self, said: Heartbeat) -> HeartbeatAnswer {
         let now = self.inner.clock.now();
         let mut store = self.inner.store.lock().unwrap();
-        let device = &store.devices[&self.device];
+        let device = store.devices.get(&self.device).unwrap();
         let credential = device.credential.as_ref().unwrap();
         let grant = kid_grant(&self.inner.context, device, credential);
         let unsigned = kid::build(now, grant, entropy::array().unwrap(), self.inner.kid.public());

@@ -31,6 +31,7 @@ use kos_klp::body::Heartbeat;
 use kos_net::{
     accept::{Gate, Limits},
     carrier::{Carrier, quic},
+    discovery::{Advertisement, Interfaces},
     entropy,
     keys::{SigningKey, certified},
     tls::{ServerTls, Trust},
@@ -100,8 +101,6 @@ pub(crate) struct Beat {
 
 /// What a test looks at.
 pub(crate) struct View<'a> {
-    pub(crate) devices: Vec<&'a Device>,
-    pub(crate) changes: &'a [Change],
     pub(crate) beats: &'a [Beat],
     pub(crate) answers: &'a [u16],
     pub(crate) links: usize,
@@ -127,8 +126,11 @@ impl Authority {
     }
 
     pub(crate) async fn start_on(network: Network) -> Self {
-        let inner = Inner::new();
-        let address = "127.0.0.1:0".parse().unwrap();
+        Self::start_at(network, "127.0.0.1:0").await
+    }
+
+    pub(crate) async fn start_at(network: Network, address: &str) -> Self {
+        let (inner, address) = (Inner::new(), address.parse().unwrap());
         let mut authority = Self { inner, address, network, serving: JoinSet::new() };
         authority.turn_on().await;
         authority
@@ -141,7 +143,7 @@ impl Authority {
         self.serving.spawn(Arc::clone(&self.inner).serve(tcp));
         if self.network == Network::Open {
             let inner = Arc::clone(&self.inner);
-            let udp = quic::Listener::bind(self.address, Arc::clone(&inner.tls)).unwrap();
+            let udp = self.bind_udp().await;
             self.serving.spawn(udp.serve(Gate::new(Limits::AUTHORITY), move |_, link, _permit| {
                 let inner = Arc::clone(&inner);
                 async move {
@@ -151,6 +153,19 @@ impl Authority {
                 }
             }));
         }
+    }
+
+    /// The socket of an earlier listener closes a little after it.
+    async fn bind_udp(&self) -> quic::Listener {
+        let bound = async {
+            loop {
+                match quic::Listener::bind(self.address, Arc::clone(&self.inner.tls)) {
+                    Ok(listener) => return listener,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
+        timeout(DEADLINE, bound).await.unwrap()
     }
 
     /// Answers nobody, and cuts every link.
@@ -170,6 +185,12 @@ impl Authority {
 
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Shows itself on the local network.
+    pub(crate) fn advertise(&self) -> Advertisement {
+        let name = &self.inner.context.name;
+        Advertisement::start(&Interfaces::AllButLoopback, name, self.pin(), self.address.port()).unwrap()
     }
 
     pub(crate) fn pin(&self) -> kos_base::KeyId {
@@ -239,8 +260,6 @@ impl Authority {
     pub(crate) fn look<T>(&self, wanted: impl Fn(&View<'_>) -> T) -> T {
         let store = self.inner.store.lock().unwrap();
         wanted(&View {
-            devices: store.devices.values().collect(),
-            changes: &store.changes,
             beats: &store.beats,
             answers: &store.answers,
             links: store.links.len(),

@@ -1,0 +1,63 @@
+//! What survives a restart: the journal among the secrets, and the record of the end.
+
+use std::path::Path;
+
+use kos_identity::{
+    decommission::{self, Record},
+    enrolment::device::{Journal, Machine, Profile},
+};
+
+use super::{JOURNAL, LifeError, RECORD};
+use crate::{
+    clock::Clock,
+    config::Config,
+    root::{self, Kind, Root, RootError, file},
+};
+
+/// Whether the device in `folder` has a certificate, or has ended and wants none.
+///
+/// # Errors
+/// When its configuration is refused, or its journal cannot be read or is damaged.
+pub fn is_enrolled(folder: &Path) -> Result<bool, LifeError> {
+    let config = Config::load(&Root::config_file(folder))?.config;
+    let root = Root::new(folder, &config);
+    let active = remembered(&root)?.is_some_and(|journal| journal.active.is_some());
+    Ok(active || read_record(&root)?.is_some())
+}
+
+/// What the device at `root` remembers of its identity. Takes no lock: what a running daemon replaces is replaced whole.
+///
+/// # Errors
+/// When the journal cannot be read or is damaged.
+pub fn remembered(root: &Root) -> Result<Option<Journal>, RootError> {
+    Ok(read_journal(root)?.map(|(journal, _)| journal))
+}
+
+pub(super) type JournalFile = (Journal, Vec<u8>);
+
+pub(super) fn read_journal(root: &Root) -> Result<Option<JournalFile>, RootError> {
+    let path = root.secrets().join(JOURNAL);
+    let Some(bytes) = file::read(&path)? else { return Ok(None) };
+    let content = root::open(Kind::Journal, &path, &bytes)?;
+    let journal = Journal::from_bytes(content);
+    let journal = journal.map_err(|_| RootError::Damaged { path: path.clone() })?;
+    Ok(Some((journal, content.to_vec())))
+}
+
+pub(super) fn read_record(root: &Root) -> Result<Option<Vec<u8>>, RootError> {
+    let path = root.state().join(RECORD);
+    let Some(bytes) = file::read(&path)? else { return Ok(None) };
+    let whole = bytes.len() <= decommission::SIGNED_BYTES_MAX && Record::peek(&bytes).is_ok();
+    if whole { Ok(Some(bytes.to_vec())) } else { Err(RootError::Damaged { path }) }
+}
+
+pub(super) fn load(
+    root: &Root,
+    profile: Profile,
+    journal: Option<&[u8]>,
+    record: Option<Vec<u8>>,
+    clock: &Clock,
+) -> Result<Machine, RootError> {
+    Machine::load(profile, journal, record, clock.trust())
+        .map_err(|_| RootError::Damaged { path: root.secrets().join(JOURNAL) })
+}
