@@ -1,8 +1,11 @@
 //! The doors to the simulator and to the black-box programs.
 //!
-//! `kos-sim` and `kos-e2e` own their arguments' meaning, their output and their exit codes; this module builds what they
-//! need and hands the words through. `kos-e2e` finds the programs under test in the folder that it runs from, so both
-//! are always built with the same profile; the figures of size and memory come from `target/dist/kosd`.
+//! `kos-sim`, `kos-e2e` and `kos-bench` own their arguments' meaning, their output and their exit codes; this module
+//! builds what they need and hands the words through. The latter two find the programs under test in the folder that
+//! they run from, so all are always built with the same profile; the figures of size and memory come from
+//! `target/dist/kosd`.
+
+use std::process::Command;
 
 use clap::Args;
 
@@ -87,15 +90,16 @@ pub(crate) fn crash(crash: &Crash, build: Build, workspace: &Workspace) -> Resul
 
 /// Builds the programs, as they run and as they ship, and measures them.
 pub(crate) fn bench(bench: &Bench, workspace: &Workspace) -> Result<u8> {
+    build_programs(Build::Release, workspace)?;
     if !bench.list {
-        build_programs(Build::Release, workspace)?;
         children::must_succeed(&mut workspace.cargo(["build", "--profile", "dist", "-p", "kosd"]))?;
     }
-    let mut words = vec!["bench".to_owned()];
-    words.extend(bench.names.iter().cloned());
+    // Not by `cargo run`, which would build the one package with features of its own.
+    let mut measure = Command::new(workspace.target.join("release/kos-bench"));
+    measure.args(&bench.names);
     let flags = [(bench.list, "--list"), (bench.quick, "--quick"), (bench.write, "--write")];
-    words.extend(flags.iter().filter(|(given, _)| *given).map(|(_, flag)| (*flag).to_owned()));
-    run("kos-e2e", Build::Release, &words, workspace)
+    measure.args(flags.iter().filter(|(given, _)| *given).map(|(_, flag)| *flag));
+    children::exit_code(&mut measure)
 }
 
 /// Builds every program of the workspace, the ones under test and the ones that test them.

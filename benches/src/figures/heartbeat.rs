@@ -1,15 +1,9 @@
 //! Heartbeats on many links at once, beside a broker that takes the same bytes.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use kos_net::{
-    carrier::{Carrier, Connector},
-    dialler::Dialler,
-};
+use kos_net::carrier::Carrier;
 use tokio::task::JoinSet;
 
 use super::Ground;
@@ -44,43 +38,67 @@ impl Reporting for mqtt::Session {
     }
 }
 
+/// What several runs of one side came to.
+#[derive(Default)]
+struct Runs {
+    /// Reports per second, many under way on each link.
+    many: Vec<f64>,
+    /// The same, each after the acknowledgement of the one before.
+    single: Vec<f64>,
+    usages: Vec<Usage>,
+}
+
+impl Runs {
+    /// Runs once more with these ends.
+    async fn add<T: Reporting>(&mut self, ends: Vec<T>, server: u32, time: Duration) -> Result<f64> {
+        let (many, usage, ends) = flood(ends, WINDOW, server, time).await?;
+        let (single, _, ends) = flood(ends, 1, server, time / 2).await?;
+        drop(ends);
+        self.many.push(many);
+        self.single.push(single);
+        self.usages.push(usage);
+        Ok(many)
+    }
+}
+
 pub(crate) async fn measure(ground: &mut Ground) -> Result<Vec<Measured>> {
     let (runs, time) = ground.scale.pick((3, Duration::from_secs(2)), (5, Duration::from_secs(5)));
     let fleet = ground.fleet().await?;
     let members = fleet.members(LINKS).await?;
-    let connector = Arc::new(Connector::new(Dialler::unrestricted()));
     let pid = fleet.authority.program()?.pid();
     let mut broker = Mosquitto::start().await;
-    let (mut by_carrier, mut usages) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    let (mut tls, mut quic, mut beside) = (Runs::default(), Runs::default(), Runs::default());
     for run in 1..=runs {
-        for (index, carrier) in [Carrier::Tls, Carrier::Quic].into_iter().enumerate() {
-            let links = dial_all(&members, &connector, carrier).await?;
-            let (rate, usage) = flood(links, pid, time).await?;
+        for (carrier, so_far) in [(Carrier::Tls, &mut tls), (Carrier::Quic, &mut quic)] {
+            let rate = so_far.add(dial_all(&members, carrier).await?, pid, time).await?;
             talk::say(&format!("heartbeats over {carrier}, run {run}: {rate:.0}/s"));
-            by_carrier.get_mut(index).into_iter().for_each(|rates| rates.push(rate));
-            usages.get_mut(index).into_iter().for_each(|all| all.push(usage));
         }
         peers::again(&mut broker, async |broker| {
-            let sessions = broker.connect(LINKS).await?;
-            Ok(flood(sessions, broker.program.pid(), time).await?.0)
+            beside.add(broker.connect(LINKS).await?, broker.program.pid(), time).await
         })
         .await;
     }
-    let [tls, quic] = by_carrier.map(|rates| median(&rates));
-    let [over_tls, over_quic] = usages;
-    let (value, slower, of_slower, faster, rate) = if tls < quic {
-        (tls, Carrier::Tls, over_tls, Carrier::Quic, quic)
-    } else {
-        (quic, Carrier::Quic, over_quic, Carrier::Tls, tls)
+    let both = [(Carrier::Tls, &tls), (Carrier::Quic, &quic)].map(|(c, r)| (c, median(&r.many), r));
+    let [(faster, rate, _), (slower, value, of_slower)] = match both {
+        [tls, quic] if tls.1 < quic.1 => [quic, tls],
+        as_they_are => as_they_are,
     };
-    let measured = Measured::new(&HEARTBEAT_PER_S, value, runs, usage::bound(&of_slower, "authority"))
+    let single = [&tls, &quic, &beside].map(|runs| median(&runs.single));
+    let [single_tls, single_quic, single_beside] = single.map(f64::round);
+    let measured = Measured::new(&HEARTBEAT_PER_S, value, runs, usage::bound(&of_slower.usages, "authority"))
         .beside(peers::rival(broker, "TLS with client certificates, QoS 1, the same bytes"))
-        .note(format!("{slower}; over {faster} {rate:.0}/s; {WINDOW} under way on each link"));
+        .note(format!("{slower}; over {faster} {rate:.0}/s; {WINDOW} under way on each link"))
+        .note(format!("one at a time: TLS {single_tls}/s, QUIC {single_quic}/s, peer {single_beside}/s"));
     Ok(vec![measured])
 }
 
-/// Lets every end report without pause for `time`; reports per second.
-async fn flood<T: Reporting>(ends: Vec<T>, server: u32, time: Duration) -> Result<(f64, Usage)> {
+/// Lets every end report without pause for `time`, `window` at once; reports per second, and the ends.
+async fn flood<T: Reporting>(
+    ends: Vec<T>,
+    window: u32,
+    server: u32,
+    time: Duration,
+) -> Result<(f64, Usage, Vec<T>)> {
     let meter = Meter::start(server)?;
     let until = Instant::now() + time;
     let mut reporting = JoinSet::new();
@@ -88,8 +106,8 @@ async fn flood<T: Reporting>(ends: Vec<T>, server: u32, time: Duration) -> Resul
         reporting.spawn(async move {
             let mut count = 0;
             while Instant::now() < until {
-                end.report(WINDOW).await?;
-                count += WINDOW;
+                end.report(window).await?;
+                count += window;
             }
             anyhow::Ok((count, end))
         });
@@ -101,6 +119,5 @@ async fn flood<T: Reporting>(ends: Vec<T>, server: u32, time: Duration) -> Resul
         open.push(end);
     }
     let usage = meter.stop()?;
-    drop(open);
-    Ok((f64::from(total) / usage.wall.as_secs_f64(), usage))
+    Ok((f64::from(total) / usage.wall.as_secs_f64(), usage, open))
 }

@@ -3,13 +3,8 @@
 //! Each server starts anew for each run, so that the memory of the links before does not hide that of the next. Every
 //! link says something once, since a device does.
 
-use std::sync::Arc;
-
 use anyhow::Result;
-use kos_net::{
-    carrier::{Carrier, Connector},
-    dialler::Dialler,
-};
+use kos_net::carrier::Carrier;
 
 use super::Ground;
 use crate::{
@@ -34,9 +29,8 @@ pub(crate) async fn measure(ground: &mut Ground) -> Result<Vec<Measured>> {
     for run in 1..=runs {
         for (index, carrier) in [Carrier::Tls, Carrier::Quic].into_iter().enumerate() {
             fleet.authority.restart().await?;
-            let connector = Arc::new(Connector::new(Dialler::unrestricted()));
             let before = fleet.authority.program()?.settled_bytes().await?;
-            let open = dial_all(&members, &connector, carrier).await?;
+            let open = dial_all(&members, carrier).await?;
             let each = grown(fleet.authority.program()?, before).await? / count(&open);
             talk::say(&format!("idle over {carrier}, run {run}: {each:.0} B a link"));
             by_carrier.get_mut(index).into_iter().for_each(|all| all.push(each));

@@ -1,9 +1,6 @@
 //! How fast a device that is suspended loses its open link, while others are open.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use kos_net::{
@@ -27,9 +24,9 @@ pub(crate) async fn measure(ground: &mut Ground) -> Result<Vec<Measured>> {
     let runs: u32 = ground.scale.pick(10, 100);
     let fleet = ground.fleet().await?;
     let members = fleet.members(OTHERS + runs).await?;
-    let connector = Arc::new(Connector::new(Dialler::unrestricted()));
+    let connector = Connector::new(Dialler::unrestricted());
     let (others, victims) = members.split_at(members.len().min(usize::try_from(OTHERS)?));
-    let open = dial_all(others, &connector, Carrier::Tls).await?;
+    let open = dial_all(others, Carrier::Tls).await?;
     let mut took = Vec::new();
     for (victim, carrier) in victims.iter().zip([Carrier::Tls, Carrier::Quic].into_iter().cycle()) {
         let mut link = victim.dial(&connector, carrier).await?;

@@ -12,7 +12,7 @@ use kos_klp::{
 };
 use kos_net::{
     carrier::{Carrier, Connector},
-    dialler::Target,
+    dialler::{Dialler, Target},
     endpoints::Endpoint,
     keys::{SigningKey, certified},
     tls::{ClientTls, Expectation},
@@ -61,16 +61,13 @@ impl Member {
 }
 
 /// Opens a link for each of `members` and sends one heartbeat on it.
-pub(crate) async fn dial_all(
-    members: &[Arc<Member>],
-    connector: &Arc<Connector>,
-    carrier: Carrier,
-) -> Result<Vec<DeviceLink>> {
+pub(crate) async fn dial_all(members: &[Arc<Member>], carrier: Carrier) -> Result<Vec<DeviceLink>> {
     let mut dialling = JoinSet::new();
     for lane in 0..DIALS {
         let own: Vec<_> = members.iter().skip(lane).step_by(DIALS).cloned().collect();
-        let connector = Arc::clone(connector);
         dialling.spawn(async move {
+            // One UDP socket a lane: fewer than devices have, and enough that no socket is the narrow place.
+            let connector = Connector::new(Dialler::unrestricted());
             let mut open = Vec::with_capacity(own.len());
             for member in own {
                 let dialled = member.dial(&connector, carrier).await;

@@ -30,7 +30,8 @@ pub(crate) async fn run(data: &Path, port_base: u16) -> Result<(), Fault> {
     if !Authority::exists(data) {
         Authority::init(data, None)?;
     }
-    let options = Options { data: data.to_owned(), port_base: Some(port_base), port_choice: PortChoice::NextFree };
+    let options =
+        Options { data: data.to_owned(), port_base: Some(port_base), port_choice: PortChoice::NextFree };
     let authority = Authority::open(options).await?;
     // From here on the lock is ours, so what an interrupted run left may go.
     Ready::clear(data)?;
@@ -155,7 +156,10 @@ fn greet(data: &Path, name: &str, age: Age) {
         Age::Existing => "existing",
     };
     let version = env!("CARGO_PKG_VERSION");
-    say(&format!("kOS {version}  authority \"{name}\"   data {} ({age})   this machine only", data.display()));
+    say(&format!(
+        "kOS {version}  authority \"{name}\"   data {} ({age})   this machine only",
+        data.display()
+    ));
 }
 
 fn seconds(elapsed: Duration) -> String {

@@ -274,9 +274,9 @@ pub fn device_in_service(authority: &Authority, serial: &str) -> Result<(Device,
     ensure!(done.status.success(), "enrolment failed with {}: {}", done.code(), done.stderr);
     let id = device.id()?;
     device.run()?;
-    authority.device_becomes(&id, "lastHeartbeatAt", |at| !at.is_null()).with_context(|| {
-        device.program.as_ref().map(Program::errors).unwrap_or_default()
-    })?;
+    authority
+        .device_becomes(&id, "lastHeartbeatAt", |at| !at.is_null())
+        .with_context(|| device.program.as_ref().map(Program::errors).unwrap_or_default())?;
     Ok((device, id))
 }
 
@@ -295,6 +295,12 @@ pub fn kosctl(socket: &Path, arguments: &[&str]) -> Result<Finished> {
 /// When it fails or prints anything but one document.
 pub fn json(socket: &Path, arguments: &[&str]) -> Result<Value> {
     let done = kosctl(socket, &[arguments, &["-o", "json"]].concat())?;
-    ensure!(done.status.success(), "`kosctl {}` ended with {}: {}", arguments.join(" "), done.code(), done.stderr);
+    ensure!(
+        done.status.success(),
+        "`kosctl {}` ended with {}: {}",
+        arguments.join(" "),
+        done.code(),
+        done.stderr
+    );
     serde_json::from_str(&done.stdout).with_context(|| format!("not one JSON document: {}", done.stdout))
 }

@@ -37,7 +37,10 @@ fn a_first_run_is_ready_and_a_second_one_keeps_the_device() {
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines[0].starts_with("kOS 0.1.0  authority \""), "{said}");
     assert!(lines[0].contains("(new)") && lines[0].contains("this machine only"), "{said}");
-    assert!(lines[1].trim_start().starts_with("ok  keys made, store opened, audit log started (entry 1)"), "{said}");
+    assert!(
+        lines[1].trim_start().starts_with("ok  keys made, store opened, audit log started (entry 1)"),
+        "{said}"
+    );
     assert!(lines[2].contains(" enrolled as compute, SEC-2, first heartbeat"), "{said}");
     assert!(lines[3].trim_start().starts_with("next  cargo kosctl list"), "{said}");
     assert_eq!(lines.last(), Some(&"ready"), "{said}");

@@ -3,8 +3,7 @@
 
 use kos_e2e::{
     fleet::{self, Authority, Device},
-    program,
-    wait,
+    program, wait,
 };
 use serde_json::Value;
 
@@ -44,7 +43,8 @@ fn tickets_that_are_not_good_let_nobody_in() {
     let short = ticket(&["--expires", "1s"]);
     wait::until("the ticket to expire", || {
         let all = authority.json(&["ticket", "list"])?;
-        let states: Vec<_> = all["items"].as_array().into_iter().flatten().map(|t| t["state"].clone()).collect();
+        let states: Vec<_> =
+            all["items"].as_array().into_iter().flatten().map(|t| t["state"].clone()).collect();
         Ok(states.contains(&Value::from("expired")).then_some(()))
     })
     .unwrap();
@@ -58,15 +58,13 @@ fn the_same_hardware_under_another_key_waits_in_the_lobby_with_an_alert() {
     assert!(first.enrol(&authority.ticket(&["--role", "sensor"]).unwrap()).unwrap().status.success());
     let mut second = Device::new("twin", "").unwrap();
     let ticket = authority.ticket(&["--role", "sensor"]).unwrap();
-    let waiting = program::Program::start(
-        "kosd",
-        &["enroll", "--root", &second.root().to_string_lossy()],
-        &ticket,
-    )
-    .unwrap();
+    let waiting =
+        program::Program::start("kosd", &["enroll", "--root", &second.root().to_string_lossy()], &ticket)
+            .unwrap();
     let pending = wait::until("the twin to wait", || {
         let list = authority.json(&["list"])?;
-        let pending = list["items"].as_array().into_iter().flatten().find(|d| d["state"] == "pending").cloned();
+        let pending =
+            list["items"].as_array().into_iter().flatten().find(|d| d["state"] == "pending").cloned();
         Ok(pending)
     })
     .unwrap();

@@ -27,8 +27,9 @@ fn no_secret_is_in_a_log_a_listing_or_a_process_title() {
         heard += &done.stdout;
         heard += &done.stderr;
     }
-    heard += &judge::agrees("curl", &["-s", &format!("http://127.0.0.1:{}/metrics", authority.ports().web)], "")
-        .unwrap();
+    heard +=
+        &judge::agrees("curl", &["-s", &format!("http://127.0.0.1:{}/metrics", authority.ports().web)], "")
+            .unwrap();
     let secret = &ticket["kos1.".len() + 80..ticket.len() - 20];
     assert!(!heard.contains(secret), "the ticket's text was heard");
     for (path, bytes) in files(&authority.data().join("authority/keys")).unwrap() {
@@ -80,7 +81,9 @@ fn nothing_listens_beyond_loopback_before_anybody_says_so() {
 fn the_tls_port_speaks_nothing_below_tls_1_3() {
     let authority = Authority::start().unwrap();
     let address = format!("127.0.0.1:{}", authority.ports().tls);
-    let old = judge::run("openssl", &["s_client", "-connect", &address, "-tls1_2", "-alpn", "kos-enrol/1"], "").unwrap();
+    let old =
+        judge::run("openssl", &["s_client", "-connect", &address, "-tls1_2", "-alpn", "kos-enrol/1"], "")
+            .unwrap();
     assert_ne!(old.code(), 0, "{}", old.stdout);
     let new = judge::run(
         "openssl",
@@ -89,7 +92,8 @@ fn the_tls_port_speaks_nothing_below_tls_1_3() {
     )
     .unwrap();
     assert!(new.stdout.contains("TLSv1.3"), "{}{}", new.stdout, new.stderr);
-    let api = judge::run("curl", &["-sk", "-m", "5", &format!("https://{address}/api/v1/status")], "").unwrap();
+    let api =
+        judge::run("curl", &["-sk", "-m", "5", &format!("https://{address}/api/v1/status")], "").unwrap();
     assert_ne!(api.code(), 0, "the API wants a client certificate");
     let missing = program::run("kosctl", &["--server", &format!("https://{address}"), "list"], "").unwrap();
     assert!([2, 4].contains(&missing.code()), "{}", missing.stderr);

@@ -7,7 +7,7 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("kos-base", &[]),
     ("kos-identity", &["kos-base"]),
     ("kos-klp", &["kos-base"]),
@@ -21,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("kos-sim", &CORE),
     ("kos-e2e", &["kosctl", "kos-api", "kos-base"]),
     ("kos-fuzz", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kosd"]),
+    ("kos-bench", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-api", "kos-net", "kosctl"]),
     ("xtask", &[]),
 ];
 

@@ -113,6 +113,13 @@ impl Links {
     }
 }
 
+impl Registration {
+    /// Whether no newer link of the device has taken its place.
+    pub(crate) fn is_current(&self) -> bool {
+        self.links.open().get(&self.device).is_none_or(|handle| handle.number == self.number)
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut open = self.links.open();
@@ -136,6 +143,7 @@ mod tests {
         let mut first = links.enter(fixtures::device_id(1), fixtures::key(1).id());
         let mut second = links.enter(fixtures::device_id(1), fixtures::key(1).id());
         assert_eq!(first.cut.try_recv(), Err(TryRecvError::Closed));
+        assert!(!first.is_current() && second.is_current());
         drop(first);
         assert_eq!(links.len(), 1);
         assert_eq!(second.cut.try_recv(), Err(TryRecvError::Empty));
@@ -154,5 +162,6 @@ mod tests {
         device.enter(Timestamp::from_unix_s(6), DeviceState::Suspended, "test").unwrap();
         links.device_changed(&device);
         assert_eq!(link.cut.try_recv(), Err(TryRecvError::Closed));
+        assert!(link.is_current(), "no other link speaks for the device");
     }
 }

@@ -3,11 +3,12 @@
 //! Source: `docs/spec/klp.md` KLP-45 to KLP-50.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use kos_base::{Channel, DeviceId, EntryId, Timestamp, digest::sha256_parts, key::SignatureForm};
+use kos_base::{Channel, DeviceId, EntryId, KeyId, Timestamp, digest::sha256_parts, key::SignatureForm};
 use kos_identity::{
     certificate::PeerIdentity,
     crl::{RevocationView, VerifiedCrl},
@@ -29,7 +30,7 @@ use kos_net::{
     entropy,
     keys::SigningKey,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use super::links::Push;
 use crate::{
@@ -63,6 +64,8 @@ enum Ended {
     NotInService,
     #[error("the device was cut off")]
     Cut,
+    #[error("the device's certificate has run out")]
+    Expired,
     #[error(transparent)]
     Link(#[from] kos_net::carrier::LinkError),
     #[error(transparent)]
@@ -95,6 +98,8 @@ struct Talk<'a> {
     sender: LinkSender,
     id: DeviceId,
     device: Arc<Device>,
+    /// When the certificate of the link runs out, and the link with it.
+    not_after: Timestamp,
     kid_sent_at: Option<Timestamp>,
     told: Told,
 }
@@ -121,13 +126,12 @@ impl Switchboard {
             return Err(Ended::NotInService);
         };
         let key = about.peer.key_id();
-        // Entered before the record is read: a change in between reaches the link or is in the record.
+        let not_after = about.peer.not_after();
+        // Before it enters, since entering cuts the link that the device has.
+        self.in_service(&id, key).await?;
         let mut registration = self.shared.links.enter(id.clone(), key);
-        let device = self.shared.store.device(&id).await?.ok_or(Ended::NotInService)?;
-        let serves = device.credential.as_ref().is_some_and(|c| c.key.id() == key);
-        if !serves || !device.is_admitted() {
-            return Err(Ended::NotInService);
-        }
+        // And afterwards again: a change from now on reaches the link, and one before is in this record.
+        let device = self.in_service(&id, key).await?;
         let own = Arc::clone(&self.own.borrow());
         let session = Session::new(
             LinkRole::Listener,
@@ -138,16 +142,30 @@ impl Switchboard {
             clock::now().unix_ms(),
         )?;
         let device = Arc::new(device);
-        let mut talk =
-            Talk { board: self, own, session, sender, id, device, kid_sent_at: None, told: Told::default() };
+        let mut talk = Talk {
+            board: self,
+            own,
+            session,
+            sender,
+            id,
+            device,
+            not_after,
+            kid_sent_at: None,
+            told: Told::default(),
+        };
         talk.push(Push::Record(Arc::clone(&talk.device))).await?;
+        let mut expiry = pin!(sleep(remaining(not_after, clock::now())?));
         loop {
             tokio::select! {
                 biased;
                 _ = &mut registration.cut => {
-                    self.shared.presence.gone(&talk.id);
+                    // A newer link may have reported already.
+                    if registration.is_current() {
+                        self.shared.presence.gone(&talk.id);
+                    }
                     return Err(Ended::Cut);
                 }
+                () = expiry.as_mut() => return Err(Ended::Expired),
                 push = registration.pushes.recv() => match push {
                     Some(push) => talk.push(push).await?,
                     None => return Err(Ended::Cut),
@@ -159,6 +177,18 @@ impl Switchboard {
             }
         }
     }
+
+    /// The record of a device that may have a link with this key.
+    async fn in_service(&self, id: &DeviceId, key: KeyId) -> Result<Device, Ended> {
+        let device = self.shared.store.device(id).await?.ok_or(Ended::NotInService)?;
+        let serves = device.credential.as_ref().is_some_and(|c| c.key.id() == key);
+        if serves && device.is_admitted() { Ok(device) } else { Err(Ended::NotInService) }
+    }
+}
+
+/// How long a link may last whose certificate runs out at `not_after`.
+fn remaining(not_after: Timestamp, now: Timestamp) -> Result<Duration, Ended> {
+    if now < not_after { Ok(not_after.since(now)) } else { Err(Ended::Expired) }
 }
 
 impl Talk<'_> {
@@ -188,6 +218,8 @@ impl Talk<'_> {
     }
 
     async fn heartbeat(&mut self, now: Timestamp, message: MessageId, said: &[u8]) -> Result<(), Ended> {
+        // The timer does not see it when the clock of the system is put forward.
+        remaining(self.not_after, now)?;
         let heartbeat: Heartbeat = body::read(said)?;
         if self.board.shared.presence.heard(now, &self.id, said) == Arrival::First {
             let change = Change::from(SystemChange::DeviceOnline { device: self.id.clone() });
@@ -280,4 +312,19 @@ fn head(view: &RevocationView) -> RevocationHead {
     let number = view.lists().map(VerifiedCrl::number).max().unwrap_or(0);
     let lists = view.lists().map(VerifiedCrl::der);
     RevocationHead { number, hash: sha256_parts("kos revocation head v1", lists) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_lasts_as_long_as_the_certificate_and_not_longer() {
+        let not_after = Timestamp::from_unix_s(1_000);
+        let left = remaining(not_after, Timestamp::from_unix_s(940));
+        assert!(matches!(left, Ok(left) if left == Duration::from_secs(60)));
+        for late in [not_after, not_after.plus(Duration::from_secs(1))] {
+            assert!(matches!(remaining(not_after, late), Err(Ended::Expired)));
+        }
+    }
 }

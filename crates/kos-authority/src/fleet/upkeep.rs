@@ -55,7 +55,18 @@ async fn record_silence(shared: &Shared, now: Timestamp) -> Result<(), StoreErro
 }
 
 async fn record_misuse(shared: &Shared, misuse: &MisuseBook, now: Timestamp) -> Result<(), StoreError> {
-    record(shared, now, misuse.turn_page(now)).await
+    let mut due = misuse.turn_page(now);
+    while !due.is_empty() {
+        let rest = due.split_off(due.len().min(CHANGES_MAX));
+        let changes = due.iter().map(Change::from).collect();
+        if let Err(error) = shared.writer.commit(Transaction::own(now, changes, Vec::new())).await {
+            due.extend(rest);
+            misuse.put_back(due);
+            return Err(error);
+        }
+        due = rest;
+    }
+    Ok(())
 }
 
 async fn record(shared: &Shared, now: Timestamp, mut changes: Vec<Change>) -> Result<(), StoreError> {

@@ -7,11 +7,13 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use kos_base::{Code, PublicKey, code};
+use kos_base::{Code, KeyId, PublicKey, code};
 use kos_identity::enrolment::authority::{
     AuthorityKey, CommitFailed, Context, Found, Input, Output, Query, RANDOM_BYTES, Session,
 };
+use kos_identity::enrolment::message::{FromAuthority, Refused};
 use kos_net::{
+    accept::source_of,
     entropy,
     frame::{self, FrameReader, Patience},
     tls::{Exporter, Facts},
@@ -22,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::MisuseBook;
+use super::misuse::{Greeting, MisuseBook, Standing};
 use crate::{authority::Shared, clock, store::StoreError, writer::Transaction};
 
 /// Longest time that one session may take; an honest one takes three round trips.
@@ -60,7 +62,7 @@ impl Desk {
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let source = source.to_canonical().to_string();
+        let source = source_of(source).to_string();
         match timeout(SESSION_MAX, self.converse(stream, facts, peer, &source)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%source, %error, "enrolment session broken off"),
@@ -82,6 +84,8 @@ impl Desk {
         let mut frames = FrameReader::new(read, PATIENCE);
         let context = Arc::clone(&self.context.borrow());
         let mut session = Session::new(context);
+        let own = peer.as_ref().map(PublicKey::id);
+        let mut greeting = None;
         let mut next = Some(Input::Opened {
             peer,
             enrolment: *facts.exporter(Exporter::Enrolment).expose(),
@@ -92,7 +96,12 @@ impl Desk {
             let input = match next.take() {
                 Some(input) => input,
                 None => match frames.read().await? {
-                    Some(bytes) if self.misuse.is_served(clock::now(), source) => Input::Frame(bytes),
+                    Some(bytes) if self.serves(source, own).await? => {
+                        if let Some(greeting) = &mut greeting {
+                            Greeting::answered(greeting);
+                        }
+                        Input::Frame(bytes)
+                    }
                     Some(_) => {
                         let refused = refusal(code::enrolment::RATE_LIMITED);
                         return Ok(frame::write(&mut write, &refused, SEND_DEADLINE).await?);
@@ -116,8 +125,16 @@ impl Desk {
                         let done = self.shared.writer.commit(Transaction::of(clock::now(), commit)).await;
                         next = Some(Input::Committed(done.map(drop).map_err(|error| failed(&error))));
                     }
-                    Output::Send(bytes) => frame::write(&mut write, &bytes, SEND_DEADLINE).await?,
-                    Output::Misuse(code) => self.misuse.count(clock::now(), source, code),
+                    Output::Send(bytes) => {
+                        if matches!(FromAuthority::from_bytes(&bytes), Ok(FromAuthority::Welcome(_))) {
+                            greeting = Some(self.misuse.greet(source));
+                        }
+                        frame::write(&mut write, &bytes, SEND_DEADLINE).await?;
+                    }
+                    Output::Misuse(code) => match greeting.take() {
+                        Some(greeted) => greeted.abort(clock::now(), code),
+                        None => self.misuse.count(clock::now(), source, code),
+                    },
                     Output::Close => {
                         // A peer that is gone already has its answer or will ask again.
                         let _ = timeout(SEND_DEADLINE, write.shutdown()).await;
@@ -125,6 +142,15 @@ impl Desk {
                     }
                 }
             }
+        }
+    }
+
+    /// Whether this source is served, or at least this key. It is asked for when strangers are not.
+    async fn serves(&self, source: &str, key: Option<KeyId>) -> Result<bool, StoreError> {
+        match (self.misuse.standing(clock::now(), source), key) {
+            (Standing::Served, _) => Ok(true),
+            (Standing::KnownOnly, Some(key)) => Ok(self.shared.store.device_by_key(key).await?.is_some()),
+            (Standing::KnownOnly, None) | (Standing::Refused, _) => Ok(false),
         }
     }
 
@@ -138,13 +164,7 @@ impl Desk {
             Some(id) => self.shared.store.ticket(id).await?,
             None => None,
         };
-        let alike = self.shared.store.lookalikes(&query.macs, &query.serials).await?;
-        let own = query.key;
-        let lookalikes = alike
-            .into_iter()
-            .filter(|other| Some(other.identity_key.id()) != own)
-            .map(|other| (other.id.clone(), other.state()))
-            .collect();
+        let lookalikes = self.shared.store.lookalikes(&query.macs, &query.serials, query.key).await?;
         let lobby = self.shared.store.lobby_count(&query.source).await?;
         // All three: of the root, of the CA that signs the device, and of the CA that signed the certificate of this
         // port, by which the device knows us.
@@ -157,6 +177,7 @@ impl Desk {
 fn failed(error: &StoreError) -> CommitFailed {
     match error {
         StoreError::Conflict { .. } => CommitFailed::Conflict,
+        StoreError::LobbyFull => CommitFailed::Store(error.code()),
         other => {
             tracing::error!(error = %other, "an enrolment could not be recorded");
             CommitFailed::Store(other.code())
@@ -165,6 +186,5 @@ fn failed(error: &StoreError) -> CommitFailed {
 }
 
 fn refusal(code: Code) -> Vec<u8> {
-    use kos_identity::enrolment::message::{FromAuthority, Refused};
     FromAuthority::Refused(Refused { code: code.number(), retry_after_s: Some(60) }).to_bytes()
 }

@@ -65,17 +65,22 @@ impl Publisher {
     }
 
     /// Publishes every list that says something else than the records, or is old.
+    ///
+    /// # Errors
+    /// The first one that occurred. The lists of the other CAs are published all the same.
     pub(crate) async fn publish_due(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
         for issuer in &self.issuers {
             let key = issuer.certificate.key_id();
             let held = self.board.view().list(key).map(|list| (list.number(), list.this_update()));
             let (entries, staleness) = self.board.next_list(key, now);
             let is_old = held.is_none_or(|(_, made)| now >= made.plus(crl::VALIDITY / 7));
             if is_old || staleness == Staleness::Stale {
-                self.publish(issuer, key, held.map(|(number, _)| number), entries, now).await?;
+                let last = held.map(|(number, _)| number);
+                outcome = outcome.and(self.publish(issuer, key, last, entries, now).await);
             }
         }
-        Ok(())
+        outcome
     }
 
     async fn publish(
@@ -99,5 +104,34 @@ impl Publisher {
         self.writer.commit(transaction).await?;
         self.board.install(key, list, now);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::{Authority, Options, PortChoice};
+
+    #[tokio::test]
+    async fn a_ca_that_cannot_sign_does_not_keep_the_others_from_publishing() {
+        let folder = tempfile::tempdir().unwrap();
+        Authority::init(folder.path(), Some("attic".parse().unwrap())).unwrap();
+        let options =
+            Options { data: folder.path().to_owned(), port_base: Some(0), port_choice: PortChoice::Exact };
+        let authority = Authority::open(options).await.unwrap();
+        let shared = authority.shared();
+        let mut publisher = Publisher::new(Arc::clone(&shared.board), shared.writer.clone(), &shared.keys);
+        let numbers = |publisher: &Publisher| -> Vec<u64> {
+            let view = shared.board.view();
+            let keys = publisher.issuers.iter().map(|issuer| issuer.certificate.key_id());
+            keys.map(|key| view.list(key).unwrap().number()).collect()
+        };
+        let before = numbers(&publisher);
+        publisher.issuers[0].signer = Arc::clone(&publisher.issuers[1].signer);
+        let later = clock::now().plus(crl::VALIDITY / 7);
+        assert!(publisher.publish_due(later).await.is_err());
+        let after = numbers(&publisher);
+        assert_eq!(after[0], before[0]);
+        assert!(after[1] > before[1] && after[2] > before[2], "{before:?} {after:?}");
     }
 }

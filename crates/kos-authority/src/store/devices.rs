@@ -25,10 +25,18 @@ const DEVICES: Table = Table {
         Kind::Bytes,
     ],
 };
+const STATE: usize = 3;
 const BODY: usize = 8;
+
+/// Most lookalikes that are looked up: one more than a record names. Stops a popular serial from making every
+/// enrolment read the whole registry.
+const LOOKALIKES_MAX: usize = Lobby::LOOKALIKES_MAX + 1;
 
 /// `mac 00:11:..`, `serial ..`, `key ..`, and the device that shows it.
 const FACTS: Table = Table { name: "facts", columns: &[Kind::Text, Kind::Text] };
+
+const LOBBY_COUNT: &str =
+    "SELECT count(*), coalesce(sum(lobby_source = $1), 0) FROM devices WHERE lobby_source IS NOT NULL";
 
 /// Which devices a list holds. Everything given must fit.
 #[derive(Clone, Debug, Default)]
@@ -132,25 +140,47 @@ impl Store {
         rows.iter().map(|row| Ok((parsed(row, "devices")?, count(row, 1)?))).collect()
     }
 
-    /// Devices that show one of these hardware addresses or serials, by id.
-    pub async fn lookalikes(&self, macs: &[Mac], serials: &[String]) -> Result<Vec<Device>, StoreError> {
+    /// Devices that show one of these hardware addresses or serials, by id; at most [`LOOKALIKES_MAX`].
+    ///
+    /// Left out is who has the identity key `own`, and who was never let in: a stranger may claim any hardware.
+    pub async fn lookalikes(
+        &self,
+        macs: &[Mac],
+        serials: &[String],
+        own: Option<KeyId>,
+    ) -> Result<Vec<(DeviceId, DeviceState)>, StoreError> {
+        let sql = "SELECT fact, device, mac FROM facts WHERE fact = $1 AND NOT EXISTS ( \
+                   SELECT 1 FROM devices WHERE id = facts.device AND (identity_key = $2 \
+                   OR (state = $3 AND lobby_source IS NOT NULL))) ORDER BY device LIMIT $4";
+        let own = own.map(|key| key.to_string()).unwrap_or_default();
+        let limit = i64::try_from(LOOKALIKES_MAX).unwrap_or(i64::MAX);
         let mut ids = BTreeSet::new();
         for fact in hardware(macs, serials) {
-            ids.extend(self.devices_showing(&fact).await?);
+            let query = sqlx::query(sql).bind(fact).bind(own.as_str()).bind(DeviceState::Pending.as_str());
+            for row in query.bind(limit).fetch_all(&self.reads).await? {
+                ids.insert(self.sealer.read(&FACTS, &row)?.parsed(1)?);
+            }
         }
-        let mut found = Vec::with_capacity(ids.len());
-        for id in ids {
-            found.push(
-                self.device(&id).await?.ok_or_else(|| StoreError::damaged(FACTS.name, id.to_string()))?,
-            );
+        let mut found = Vec::new();
+        for id in ids.into_iter().take(LOOKALIKES_MAX) {
+            let state = self.device_state(&id).await?;
+            found.push((id, state));
         }
         Ok(found)
     }
 
+    /// The state of a device that a fact names. The row is verified, and the record in it not decoded.
+    async fn device_state(&self, id: &DeviceId) -> Result<DeviceState, StoreError> {
+        let sql = "SELECT id, version, identity_key, state, role, group_path, channel, lobby_source, \
+                   body, mac FROM devices WHERE id = $1";
+        let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(&self.reads).await?;
+        let row = row.ok_or_else(|| StoreError::damaged(FACTS.name, id.to_string()))?;
+        self.sealer.read(&DEVICES, &row)?.parsed(STATE)
+    }
+
     /// How many devices wait in the lobby, in all and from `source`.
     pub async fn lobby_count(&self, source: &str) -> Result<LobbyCount, StoreError> {
-        let sql = "SELECT count(*), coalesce(sum(lobby_source = $1), 0) FROM devices WHERE lobby_source IS NOT NULL";
-        let row = sqlx::query(sql).bind(source).fetch_one(&self.reads).await?;
+        let row = sqlx::query(LOBBY_COUNT).bind(source).fetch_one(&self.reads).await?;
         Ok(LobbyCount { total: count(&row, 0)?, from_source: count(&row, 1)? })
     }
 
@@ -172,6 +202,7 @@ impl WriteHalf {
         let conflict = || StoreError::conflict(DEVICES.name, &device.id);
         let wanted = facts(device);
         if device.version == 1 {
+            self.check_lobby(device).await?;
             let sql = "INSERT INTO devices (id, version, identity_key, state, role, group_path, channel, \
                        lobby_source, body, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
                        ON CONFLICT DO NOTHING";
@@ -184,6 +215,9 @@ impl WriteHalf {
         let held = self.held_device(&device.id).await?.ok_or_else(conflict)?;
         if held.version.checked_add(1) != Some(device.version) {
             return Err(conflict());
+        }
+        if held.lobby.is_none() {
+            self.check_lobby(device).await?;
         }
         let sql = "UPDATE devices SET version = $2, identity_key = $3, state = $4, role = $5, group_path = $6, \
                    channel = $7, lobby_source = $8, body = $9, mac = $10 WHERE id = $1";
@@ -204,6 +238,15 @@ impl WriteHalf {
             .await?;
         let facts = held.as_ref().map(facts).unwrap_or_default();
         self.drop_facts(id, facts.iter()).await
+    }
+
+    /// Whether there is room for a device that enters the lobby. Asked within the transaction that lets it in: many
+    /// that come at once were all told by the reading half that there is room.
+    async fn check_lobby(&mut self, device: &Device) -> Result<(), StoreError> {
+        let Some(lobby) = &device.lobby else { return Ok(()) };
+        let row = sqlx::query(LOBBY_COUNT).bind(&lobby.source).fetch_one(&mut self.connection).await?;
+        let is_full = count(&row, 0)? >= Lobby::COUNT_MAX || count(&row, 1)? >= Lobby::PER_SOURCE_MAX;
+        if is_full { Err(StoreError::LobbyFull) } else { Ok(()) }
     }
 
     async fn held_device(&mut self, id: &DeviceId) -> Result<Option<Device>, StoreError> {

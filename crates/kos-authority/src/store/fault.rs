@@ -46,6 +46,9 @@ pub enum StoreError {
         /// Which record.
         row: String,
     },
+    /// As many devices wait in the lobby, in all or from one source, as may wait.
+    #[error("the lobby is full")]
+    LobbyFull,
     /// The log in the store is not the one that was signed.
     #[error("the log differs from its signed state: {0}")]
     LogDiffers(String),
@@ -67,6 +70,7 @@ impl StoreError {
             Self::Full => code::store::STORE_FULL,
             Self::Newer { .. } => code::store::STORE_NEWER,
             Self::Conflict { .. } => code::store::STORE_CONFLICT,
+            Self::LobbyFull => code::enrolment::LOBBY_FULL,
             Self::LogDiffers(_) => code::audit::LOG_DIFFERS,
             Self::Entry(_) => code::audit::LOG_ENTRY_TOO_LARGE,
             Self::Failed(_) => code::store::STORE_FAILED,
@@ -75,7 +79,7 @@ impl StoreError {
 
     /// Whether the requester alone is at fault, so that others in the same group go on.
     pub(crate) const fn concerns_one_request(&self) -> bool {
-        matches!(self, Self::Conflict { .. } | Self::Entry(_) | Self::Damaged { .. })
+        matches!(self, Self::Conflict { .. } | Self::LobbyFull | Self::Entry(_) | Self::Damaged { .. })
     }
 
     pub(super) fn damaged(table: &'static str, row: impl Into<String>) -> Self {

@@ -160,7 +160,7 @@ impl WriteHalf {
     /// Writes one record of the registry, if it succeeds the one that is there.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when it does not.
+    /// [`StoreError::Conflict`] when it does not, [`StoreError::LobbyFull`] when it would wait where there is no room.
     pub(crate) async fn write(&mut self, write: &Write) -> Result<(), StoreError> {
         match write {
             Write::Device(device) => self.put_device(device).await,

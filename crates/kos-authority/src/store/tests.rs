@@ -6,7 +6,7 @@ use kos_identity::registry::{Lobby, RevocationReason};
 use tempfile::TempDir;
 
 use super::*;
-use crate::fixtures::{NOW, device, device_id, id, key, revocation, ticket};
+use crate::fixtures::{NOW, device, device_id, id, key, member, revocation, ticket};
 
 struct Folder {
     folder: TempDir,
@@ -121,7 +121,7 @@ async fn answers(store: &Store) -> Result<Vec<String>, StoreError> {
     for n in 1..=9 {
         said.push(format!("{:?}", store.device(&device_id(n)).await?));
         said.push(format!("{:?}", store.device_by_key(key(n).id()).await?));
-        said.push(format!("{:?}", store.lookalikes(&[], &[format!("S{n}")]).await?));
+        said.push(format!("{:?}", store.lookalikes(&[], &[format!("S{n}")], None).await?));
         said.push(format!("{:?}", store.ticket(id(n)).await?));
         said.push(format!("{:?}", store.certificate(key(200).id(), &[n]).await?));
         said.push(format!("{:?}", store.certificate_of(&device_id(n), 1).await?));
@@ -208,7 +208,7 @@ async fn a_row_that_was_changed_by_another_program_is_an_error_with_its_name() {
             "devices" => store.device(&device_id(1)).await.unwrap_err(),
             "tickets" => store.ticket(id(1)).await.unwrap_err(),
             "settings" => store.setting(Setting::Authority).await.unwrap_err(),
-            _ => store.lookalikes(&[], &["S2".to_owned()]).await.unwrap_err(),
+            _ => store.lookalikes(&[], &["S2".to_owned()], None).await.unwrap_err(),
         };
         assert!(matches!(&found, StoreError::Damaged { table: named, .. } if *named == table), "{found}");
         assert_eq!(found.code(), kos_base::code::store::STORE_DAMAGED);
@@ -338,7 +338,47 @@ async fn devices_are_listed_by_what_was_asked_and_found_by_what_they_show() {
     assert!(store.devices_with_prefix("000", 2).await.unwrap().is_empty());
     assert!(store.devices_with_prefix("%", 2).await.unwrap().is_empty());
     let mac = "00:11:22:33:44:02".parse().unwrap();
-    assert_eq!(store.lookalikes(&[mac], &[]).await.unwrap().len(), 1);
+    assert_eq!(store.lookalikes(&[mac], &[], None).await.unwrap(), [(device_id(2), DeviceState::Pending)]);
+    assert!(store.lookalikes(&[mac], &[], Some(key(2).id())).await.unwrap().is_empty());
+    let waits = "00:11:22:33:44:04".parse().unwrap();
+    assert!(store.lookalikes(&[waits], &[], None).await.unwrap().is_empty(), "it was never let in");
+    close(store, writer).await;
+}
+
+#[tokio::test]
+async fn a_serial_that_everybody_shows_does_not_bring_the_whole_registry() {
+    let folder = Folder::new();
+    let (store, mut writer) = folder.open().await.unwrap();
+    for n in 1..=40 {
+        let mut device = member(n);
+        device.serials = vec!["To be filled".to_owned()];
+        writer.write(&Write::Device(Box::new(device))).await.unwrap();
+    }
+    let found = store.lookalikes(&[], &["To be filled".to_owned()], None).await.unwrap();
+    assert_eq!(found.len(), Lobby::LOOKALIKES_MAX + 1);
+    assert!(found.iter().all(|(_, state)| *state == DeviceState::Active));
+    close(store, writer).await;
+}
+
+#[tokio::test]
+async fn the_lobby_has_room_for_so_many_of_a_source_whatever_was_looked_up_before() {
+    let folder = Folder::new();
+    let (store, mut writer) = folder.open().await.unwrap();
+    let waits = |n, version, source| {
+        let mut device = device(n);
+        device.version = version;
+        device.lobby = Some(lobby(source));
+        Write::Device(Box::new(device))
+    };
+    for n in 1..=16 {
+        writer.write(&waits(n, 1, "10.0.0.7")).await.unwrap();
+    }
+    let refused = writer.write(&waits(17, 1, "10.0.0.7")).await.unwrap_err();
+    assert_eq!((&refused, refused.code()), (&StoreError::LobbyFull, kos_base::code::enrolment::LOBBY_FULL));
+    writer.write(&waits(17, 1, "10.0.0.8")).await.unwrap();
+    writer.write(&waits(1, 2, "10.0.0.7")).await.unwrap();
+    writer.write(&Write::Device(Box::new(device(18)))).await.unwrap();
+    assert_eq!(writer.write(&waits(18, 2, "10.0.0.7")).await, Err(StoreError::LobbyFull));
     close(store, writer).await;
 }
 

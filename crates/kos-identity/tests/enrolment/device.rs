@@ -10,10 +10,12 @@ use kos_base::{
 use kos_identity::{
     decommission,
     enrolment::{
-        device::{BootloaderLock, Command, Event, Goal, Input, Journal, KeySlot, Machine, Output, Slot},
+        device::{
+            BootloaderLock, CODES_MAX, Command, Event, Goal, Input, Journal, KeySlot, Machine, Output, Slot,
+        },
         message::{Bootloader, FromAuthority, Grant, SignedOrder},
     },
-    registry::Operation,
+    registry::{Operation, Order},
 };
 
 use crate::office::{NOW, Office};
@@ -156,6 +158,29 @@ fn without_a_pin_a_person_decides_which_root_is_pinned() {
     hand.command(&mut office, Command::CodeConfirmed(code));
     assert_eq!(hand.machine.journal().authority.as_ref().unwrap().pins, [office.context.root.key_id()]);
     assert_eq!(hand.active(), Some(1));
+}
+
+#[test]
+fn codes_are_bounded_until_a_person_begins_anew() {
+    let mut office = Office::new();
+    let mut hand = Hand::without_pin(&office);
+    hand.start(&mut office);
+    for other in 1..=4 {
+        hand.root = kos_base::KeyId::from_bytes([other; 32]);
+        hand.pass(&mut Office::new(), Duration::from_secs(5));
+    }
+    assert_eq!(hand.told.last(), Some(&Event::Untrusted(codes::TOO_MANY_CODES)));
+    assert_eq!(hand.codes.len(), usize::try_from(CODES_MAX).unwrap());
+
+    // The code that the authority keeps is still the one that is shown, before and after a person begins anew.
+    hand.root = office.context.root.key_id();
+    hand.pass(&mut office, Duration::from_secs(5));
+    hand.start(&mut office);
+    let [first, .., last_but_one, last] = hand.codes.as_slice() else { panic!("{:?}", hand.codes) };
+    assert_eq!((first, first), (last_but_one, last));
+    hand.root = kos_base::KeyId::from_bytes([9; 32]);
+    hand.pass(&mut Office::new(), Duration::from_secs(5));
+    assert_ne!(hand.codes.first(), hand.codes.last());
 }
 
 #[test]
@@ -323,6 +348,36 @@ fn the_files_follow_although_power_failed_before_they_were_written() {
     hand.command(&mut office, Command::Resume);
     assert_eq!(hand.active(), Some(1));
     assert_eq!(hand.installed.as_ref().map(Vec::len), Some(3));
+}
+
+#[test]
+fn an_order_reaches_a_device_whose_certificate_nobody_knows_any_more() {
+    let mut office = Office::new();
+    let mut hand = Hand::with_ticket(&mut office);
+    hand.loses = Some(|answer| matches!(answer, FromAuthority::Recorded));
+    hand.start(&mut office);
+    assert_eq!((hand.active(), office.only().state()), (None, DeviceState::Active));
+    hand.loses = None;
+    office.operate(Operation::Quarantine { reason: "because".to_owned() });
+    let receipt = [1; 32];
+    let order = decommission::Order {
+        id: kos_base::EntryId::from_parts(NOW, [4; 10]),
+        device: office.only().id.clone(),
+        authority: office.context.name.clone(),
+        at: NOW,
+        receipt: minicbor::bytes::ByteArray::from(receipt),
+    };
+    let unsigned = order.unsigned(office.orders.public());
+    let signature = office.orders.sign(&unsigned.to_be_signed());
+    let signed = unsigned.finish(signature);
+    let receipt_hash = decommission::receipt_hash(&receipt).to_vec();
+    let order = Order { signed, receipt_hash, at: NOW };
+    office.operate(Operation::Decommission { reason: "because".to_owned(), order });
+    for _ in 0..3 {
+        hand.pass(&mut office, Duration::from_secs(60));
+    }
+    assert_eq!(office.only().state(), DeviceState::Decommissioned);
+    assert!(hand.record.is_some() && hand.keys().is_empty());
 }
 
 #[test]

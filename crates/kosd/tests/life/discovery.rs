@@ -54,8 +54,9 @@ fn an_authority_that_is_found_without_a_pin_is_used_after_a_person_compared_the_
             _ => None,
         });
         let code = code.await;
-        let waiting = authority.until("a device in the lobby", |_| authority.devices().pop()).await;
-        assert_eq!(waiting.lobby.unwrap().comparison.as_deref(), Some(code.as_str()));
+        let shown = authority
+            .until("a code in the lobby", |seen| seen.devices.first()?.lobby.as_ref()?.comparison.clone());
+        assert_eq!(shown.await, code);
         authority.operate(Operation::Approve { profile: SecurityProfile::Sec1 });
 
         // It asks again every minute, and at once after a restart, which changes neither device nor code.

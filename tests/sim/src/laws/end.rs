@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kos_base::{DeviceId, DeviceState, PublicKey, Timestamp};
 use kos_identity::{
     decommission::Record,
-    enrolment::device::{Journal, KeySlot, Machine},
+    enrolment::device::{Journal, KeySlot},
     registry::Device,
 };
 

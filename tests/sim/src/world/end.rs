@@ -7,7 +7,7 @@ use anyhow::Result;
 use kos_base::{DeviceId, DeviceState, SecurityProfile, code};
 use kos_identity::{
     enrolment::device::{Event as Told, Machine},
-    registry::{Device, Operation},
+    registry::{Device, Lobby, Operation},
 };
 
 use super::{BodyId, Event, Weather, World};
@@ -38,6 +38,10 @@ impl World {
         let waiting: Vec<_> = self.authority.store.devices.keys().cloned().collect();
         for id in waiting {
             self.approve(&id);
+            let lobby = self.authority.store.devices.get(&id).and_then(|device| device.lobby.as_ref());
+            if lobby.is_some_and(|lobby| self.now.since(lobby.since) > Lobby::WAIT) {
+                self.forget(&id);
+            }
         }
         self.rounds_left = self.rounds_left.saturating_sub(1);
         if self.rounds_left > 0 {

@@ -90,7 +90,7 @@ impl World {
     }
 
     /// Who has waited too long is forgotten.
-    fn forget(&mut self, id: &DeviceId) -> bool {
+    pub(super) fn forget(&mut self, id: &DeviceId) -> bool {
         let Some(device) = self.authority.store.devices.get(id) else { return false };
         if device.state() != DeviceState::Pending || device.lobby.is_none() || device.issues > 0 {
             return false;

@@ -195,8 +195,10 @@ impl Draft {
         let claims = kid_grant(context, &self.plan.device, &credential);
         let unsigned = kid::build(now, claims, random.cti, &context.keys.kid);
         let message = unsigned.to_be_signed();
-        let issuing =
-            Box::new(Issuing { draft: self, step: Signing::Kid(Box::new((unsigned, credential, certificate))) });
+        let issuing = Box::new(Issuing {
+            draft: self,
+            step: Signing::Kid(Box::new((unsigned, credential, certificate))),
+        });
         Step::Sign(issuing, Output::Sign { key: AuthorityKey::Kid, form: SignatureForm::Fixed, message })
     }
 

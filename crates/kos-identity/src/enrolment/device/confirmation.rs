@@ -83,9 +83,6 @@ impl Machine {
         let code = Code::find(&refused.code.to_string()).unwrap_or(code::enrolment::PROTOCOL);
         let unknown = code == code::enrolment::DEVICE_UNKNOWN;
         if talk.purpose == Purpose::Confirm && unknown && self.journal.candidate.take().is_some() {
-            if self.journal.active.is_none() {
-                self.journal.membership = None;
-            }
             self.persist();
         }
         self.wish = match talk.purpose {

@@ -8,8 +8,8 @@ use kos_base::{AgreementKey, KeyId, PublicKey, Timestamp, code, digest::sha256, 
 use minicbor::bytes::{ByteArray, ByteVec};
 
 use super::{
-    COMPARISONS_MAX, Candidate, Comparison, Event, Held, Input, Installation, KeySlot, Machine, MadeKey,
-    Output, Owed, RETRY_MAX, SignWith, Slot, Wish,
+    CODES_MAX, COMPARISONS_MAX, Candidate, Comparison, Event, Held, Input, Installation, KeySlot, Machine,
+    MadeKey, Output, Owed, RETRY_MAX, SignWith, Slot, Wish,
     verify::{self, VerifiedGrant},
 };
 use crate::{
@@ -368,8 +368,8 @@ impl Machine {
     /// The code of an authority that is known by nothing else. It belongs to the conversation in which the device was
     /// put into the lobby; later ones carry the same nonce of the authority. It is durable before it can be shown.
     ///
-    /// Each new code is another chance for whoever stands in the middle, so there are at most [`COMPARISONS_MAX`] of
-    /// them before a person has to begin anew.
+    /// Each new code is another chance for whoever stands in the middle, so there are at most [`CODES_MAX`] of them
+    /// before a person has to begin anew.
     fn comparison(&mut self, talk: &Conversation, greeted: &Greeted) -> Result<Option<String>, TooManyCodes> {
         let Some(identity) = &self.journal.identity else { return Ok(None) };
         let known = self.journal.authority.as_ref().is_some_and(|anchor| !anchor.pins.is_empty());
@@ -378,10 +378,13 @@ impl Machine {
         match self.journal.comparisons.iter().find(same) {
             _ if known => Ok(None),
             Some(shown) => Ok(Some(shown.code.clone())),
-            None if self.journal.comparisons.len() >= COMPARISONS_MAX => Err(TooManyCodes),
+            None if self.journal.codes >= CODES_MAX => Err(TooManyCodes),
             None => {
                 let code = comparison_code(identity, root, &talk.nonce, &nonce);
-                self.journal.comparisons.push(Comparison { nonce, root, code: code.clone() });
+                self.journal.codes += 1;
+                let kept = &mut self.journal.comparisons;
+                kept.truncate(COMPARISONS_MAX - 1);
+                kept.insert(0, Comparison { nonce, root, code: code.clone() });
                 self.persist();
                 Ok(Some(code))
             }
@@ -443,7 +446,7 @@ impl Machine {
             uuid: greeted.welcome.uuid,
             facts: self.facts(),
             identity: identity.id(),
-            known: self.journal.membership.as_ref(),
+            known: self.journal.active.as_ref().and(self.journal.membership.as_ref()),
             newest: self.journal.active.as_ref().map(|held| held.issue),
             candidate,
         };

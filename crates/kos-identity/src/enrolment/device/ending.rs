@@ -7,7 +7,7 @@
 
 use core::time::Duration;
 
-use kos_base::{Code, EntryId, Secret, Timestamp, code};
+use kos_base::{Code, EntryId, PublicKey, Secret, Timestamp, code};
 use minicbor::bytes::{ByteArray, ByteVec};
 
 use super::{
@@ -78,11 +78,18 @@ impl Machine {
         candidate.or(self.journal.active.as_ref())
     }
 
-    /// Prepares the record and asks for its signature. A device that was never let in has nothing to sign with and
-    /// nobody to tell. No record leads it on through its wipe, so its journal goes first, lest it name keys that are gone.
+    /// Who signs the record: the newest certificate's key, or the identity key of a device whose certificate nobody knows
+    /// any more. A device that was never let in has nobody to tell.
+    fn signer(&self) -> Option<(KeySlot, &PublicKey)> {
+        let operational = self.newest().map(|held| (KeySlot::Operational(held.slot), &held.operational));
+        operational.or_else(|| Some((KeySlot::Identity, self.journal.identity.as_ref()?)))
+    }
+
+    /// Prepares the record and asks for its signature. Where there is none to write, none leads on through the wipe either,
+    /// so the journal goes first, lest it name keys that are gone.
     fn write_record(&mut self, now: Timestamp, order: Option<EntryId>, receipt: [u8; 32]) {
-        let (Some(held), Some(membership), Some(anchor)) =
-            (self.newest(), &self.journal.membership, &self.journal.authority)
+        let (Some((slot, key)), Some(membership), Some(anchor)) =
+            (self.signer(), &self.journal.membership, &self.journal.authority)
         else {
             self.journal = Journal::default();
             self.persist();
@@ -92,8 +99,8 @@ impl Machine {
         let Some(record) = record else {
             return self.fail(now, Event::Untrusted(code::config::INTERNAL));
         };
-        let unsigned = record.unsigned(&held.operational);
-        let output = sign(SignWith::Slot(KeySlot::Operational(held.slot)), unsigned.to_be_signed());
+        let unsigned = record.unsigned(key);
+        let output = sign(SignWith::Slot(slot), unsigned.to_be_signed());
         self.ending = Some(Ending::Signing(Box::new((record, unsigned))));
         self.outputs.push_back(output);
     }

@@ -16,8 +16,11 @@ use crate::enrolment::message::{AuthorityKeys, Bootloader, Bytes, Bytes32, Facts
 /// Longest journal in bytes: two chains, two kIDs and the rest.
 pub const JOURNAL_BYTES_MAX: usize = 32_768;
 
-/// Most codes that are remembered; more only help somebody who answers in the authority's place.
-pub const COMPARISONS_MAX: usize = 4;
+/// Most codes that are computed before a person has to begin anew: each is another chance for whoever stands in the
+/// middle.
+pub const CODES_MAX: u32 = 4;
+/// Most codes that are remembered, those of earlier attempts included: the authority keeps to the one of its record.
+pub const COMPARISONS_MAX: usize = 16;
 
 /// Everything that survives a power cut, besides the keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -48,10 +51,13 @@ pub struct Journal {
     /// device waits to be let in, whatever is plugged in or out.
     #[n(7)]
     pub facts: Option<Facts>,
-    /// Codes that a person may compare, newest last, while the authority is known by nothing else. More than one when
+    /// Codes that a person may compare, newest first, while the authority is known by nothing else. More than one when
     /// somebody else answered in its place.
     #[n(8)]
     pub comparisons: Vec<Comparison>,
+    /// How many of them were computed since a person named the authority.
+    #[n(9)]
+    pub codes: u32,
 }
 
 /// A code to be compared, and the conversation that it belongs to.

@@ -37,7 +37,8 @@ use super::{
 use conversation::{Conversation, Purpose};
 use ending::Ending;
 pub use journal::{
-    Anchor, COMPARISONS_MAX, Candidate, Comparison, Goal, Held, JOURNAL_BYTES_MAX, Journal, Membership, Slot,
+    Anchor, CODES_MAX, COMPARISONS_MAX, Candidate, Comparison, Goal, Held, JOURNAL_BYTES_MAX, Journal,
+    Membership, Slot,
 };
 pub use verify::GrantError;
 
@@ -406,6 +407,7 @@ impl Machine {
             self.journal = Journal { identity, time_floor, bootloader, ..Journal::default() };
         }
         self.journal.authority = Some(anchor);
+        self.journal.codes = 0;
         self.persist();
     }
 

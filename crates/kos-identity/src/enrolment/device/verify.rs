@@ -28,6 +28,7 @@ pub(super) struct Asked<'a> {
     pub(super) uuid: EntryId,
     pub(super) facts: &'a Facts,
     pub(super) identity: KeyId,
+    /// Who the device is, while it has a certificate in service.
     pub(super) known: Option<&'a Membership>,
     /// Number of the certificate in service.
     pub(super) newest: Option<u32>,
@@ -75,9 +76,8 @@ impl GrantError {
 
 /// Judges what was issued. `jitter` places the renewal between 50 and 70 % of the certificate's life.
 pub(super) fn grant(asked: &Asked<'_>, grant: Grant, jitter: u64) -> Result<VerifiedGrant, GrantError> {
-    let uuid = asked.known.map_or(asked.uuid, |m| m.uuid);
     let device = DeviceId::derive(&DeviceIdInputs {
-        uuid: uuid.uuid(),
+        uuid: asked.uuid.uuid(),
         macs: &asked.facts.macs,
         serials: &asked.facts.serials,
         identity_key: asked.identity,
@@ -103,6 +103,9 @@ pub(super) fn grant(asked: &Asked<'_>, grant: Grant, jitter: u64) -> Result<Veri
         return Err(GrantError::Contradiction("number"));
     }
     if let Some(known) = asked.known {
+        if grant.device != known.device {
+            return Err(GrantError::Contradiction("device id"));
+        }
         if grant.role.profile < known.role.profile {
             return Err(GrantError::Contradiction("security profile"));
         }
@@ -127,7 +130,7 @@ pub(super) fn grant(asked: &Asked<'_>, grant: Grant, jitter: u64) -> Result<Veri
     };
     let membership = Membership {
         device,
-        uuid,
+        uuid: asked.uuid,
         facts: asked.facts.clone(),
         name: grant.name,
         group: grant.group,

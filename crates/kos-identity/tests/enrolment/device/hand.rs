@@ -36,6 +36,8 @@ pub(super) struct Hand {
     pub(super) link: Option<Line>,
     pub(super) offline: bool,
     pub(super) bend: Option<Bend>,
+    /// Answers that get lost on their way.
+    pub(super) loses: Option<fn(&FromAuthority) -> bool>,
     pub(super) loses_power_at: Option<fn(&Output) -> bool>,
     pub(super) told: Vec<Event>,
     pub(super) codes: Vec<String>,
@@ -81,6 +83,7 @@ impl Hand {
             link: None,
             offline: false,
             bend: None,
+            loses: None,
             loses_power_at: None,
             told: Vec::new(),
             codes: Vec::new(),
@@ -261,6 +264,9 @@ impl Hand {
         let [mut answer] = <[FromAuthority; 1]>::try_from(office.tell(line, frame)).expect("one answer");
         if let Some(bend) = &self.bend {
             bend(&mut answer);
+        }
+        if self.loses.is_some_and(|loses| loses(&answer)) {
+            return Some(Input::Disconnected(None));
         }
         if let FromAuthority::Issued(grant) = &answer {
             self.grants.push((**grant).clone());

@@ -101,6 +101,7 @@ pub(crate) struct Beat {
 
 /// What a test looks at.
 pub(crate) struct View<'a> {
+    pub(crate) devices: Vec<&'a Device>,
     pub(crate) beats: &'a [Beat],
     pub(crate) answers: &'a [u16],
     pub(crate) links: usize,
@@ -260,6 +261,7 @@ impl Authority {
     pub(crate) fn look<T>(&self, wanted: impl Fn(&View<'_>) -> T) -> T {
         let store = self.inner.store.lock().unwrap();
         wanted(&View {
+            devices: store.devices.values().collect(),
             beats: &store.beats,
             answers: &store.answers,
             links: store.links.len(),
