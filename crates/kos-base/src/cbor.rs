@@ -157,14 +157,14 @@ mod tests {
 
     use super::*;
 
-    fn check(hex: &str, want: Result<(), CborError>) {
-        assert_eq!(scan(&HEXLOWER.decode(hex.as_bytes()).unwrap()), want, "{hex}");
+    fn check(hex: &str, want: &Result<(), CborError>) {
+        assert_eq!(&scan(&HEXLOWER.decode(hex.as_bytes()).unwrap()), want, "{hex}");
     }
 
     #[test]
     fn deterministic_items_pass() {
         for hex in ["00", "1818", "20", "43010203", "626869", "83010203", "a2010203f6", "f5", "d203", "a0"] {
-            check(hex, Ok(()));
+            check(hex, &Ok(()));
         }
     }
 
@@ -191,7 +191,7 @@ mod tests {
             ("5bffffffffffffffff", Truncated),
             ("81818181818181818100", TooDeep),
         ] {
-            check(hex, Err(why));
+            check(hex, &Err(why));
         }
     }
 

@@ -113,8 +113,7 @@ impl AuthorityKit {
         let (two, two_certificate) = issuing(IssuerClass::Two)?;
         let key = |n: u8| ModelKey::new(&[seed.wrapping_add(n); 32]);
         let (kid, orders, log) = (key(10)?, key(11)?, key(12)?);
-        let keys =
-            AuthorityKeys { kid: kid.public.clone(), orders: orders.public.clone(), log: log.public.clone() };
+        let keys = AuthorityKeys { kid: kid.public.clone(), orders: orders.public.clone(), log: log.public };
         let context = Context {
             name,
             root: root_certificate,

@@ -80,7 +80,8 @@ struct Counts(HashMap<String, Vec<(Code, u32)>>);
 
 impl Counts {
     fn add(&mut self, source: &str, code: Code, count: u32) {
-        let known = self.0.contains_key(source) || self.0.len() < SOURCES_MAX;
+        let apart = self.0.len() - usize::from(self.0.contains_key(OTHERS));
+        let known = self.0.contains_key(source) || apart < SOURCES_MAX;
         let codes = self.0.entry(if known { source } else { OTHERS }.to_owned()).or_default();
         match codes.iter_mut().find(|(counted, _)| *counted == code) {
             Some((_, n)) => *n = n.saturating_add(count),

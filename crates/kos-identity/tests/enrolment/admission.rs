@@ -92,7 +92,8 @@ fn a_ticket_that_does_not_fit_is_refused_and_nothing_changes() {
 
 #[test]
 fn a_proof_speaks_of_one_identity_request_role_and_profile() {
-    let changes: [(&str, fn(&mut Applicant)); 4] = [
+    type Change = fn(&mut Applicant);
+    let changes: [(&str, Change); 4] = [
         ("identity", |other| other.identity = Applicant::new(60).identity),
         ("request", |other| other.operational = Applicant::new(60).operational),
         ("role", |other| other.role = kos_base::Role::Gateway),

@@ -77,7 +77,8 @@ fn without_a_key_only_an_end_can_be_told() {
 #[test]
 fn a_proof_counts_only_with_the_token_and_nonce_of_its_conversation() {
     let applicant = Applicant::new(20);
-    let changes: [(&str, fn(&mut Prove)); 2] =
+    type Change = fn(&mut Prove);
+    let changes: [(&str, Change); 2] =
         [("token", |prove| prove.token[0] ^= 1), ("nonce", |prove| prove.nonce[31] ^= 1)];
     for (what, change) in changes {
         let mut office = Office::new();

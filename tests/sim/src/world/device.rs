@@ -84,7 +84,13 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn from_network(&mut self, id: BodyId, life: u64, link: LinkId, input: Input) -> Result<()> {
+    pub(super) fn hear_from_network(
+        &mut self,
+        id: BodyId,
+        life: u64,
+        link: LinkId,
+        input: Input,
+    ) -> Result<()> {
         let Some(body) = self.bodies.get_mut(id.0).filter(|body| body.link == Some(link)) else {
             return Ok(());
         };

@@ -195,7 +195,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_server(&mut self, id: LinkId, frame: Vec<u8>) -> Result<()> {
+    pub(super) fn reach_server(&mut self, id: LinkId, frame: Vec<u8>) -> Result<()> {
         let Some(link) = self.links.get_mut(&id).filter(|link| link.server_open) else { return Ok(()) };
         if let Some(inbox) = &mut link.inbox {
             inbox.push_back(frame);
@@ -207,7 +207,7 @@ impl World {
 
     /// A session has the answer that it asked for, and looks at what came meanwhile.
     pub(super) fn read(&mut self, id: LinkId, waiting: VecDeque<Vec<u8>>) -> Result<()> {
-        waiting.into_iter().try_for_each(|frame| self.to_server(id, frame))
+        waiting.into_iter().try_for_each(|frame| self.reach_server(id, frame))
     }
 
     /// A session asks something.
@@ -217,7 +217,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_client(&mut self, id: LinkId, frame: Vec<u8>) -> Result<()> {
+    pub(super) fn reach_client(&mut self, id: LinkId, frame: Vec<u8>) -> Result<()> {
         let Some(link) = self.links.get_mut(&id).filter(|link| link.client_open) else { return Ok(()) };
         link.heard += 1;
         self.tell_client(id, device::Input::Received(frame))
@@ -268,7 +268,7 @@ impl World {
 
     fn tell_client(&mut self, id: LinkId, input: device::Input) -> Result<()> {
         match self.links.get(&id).map(|link| link.opener) {
-            Some(Opener::Device(body, life)) => self.from_network(body, life, id, input),
+            Some(Opener::Device(body, life)) => self.hear_from_network(body, life, id, input),
             _ => Ok(()),
         }
     }

@@ -297,7 +297,7 @@ impl Session {
             (Phase::Idle, Input::Frame(bytes)) => self.first_message(&bytes),
             (Phase::Greeting(hello), Input::Found(found)) => self.greet(now, hello, *found),
             (Phase::Greeted(hello, uuid), Input::Frame(bytes)) => self.prove(hello, uuid, &bytes),
-            (Phase::Proving(request), Input::Found(found)) => self.decide(now, request, *found),
+            (Phase::Proving(request), Input::Found(found)) => self.decide(now, request, &found),
             (Phase::Issuing(issuing), Input::Signed(signature)) => self.signed(now, *issuing, signature),
             (Phase::Committing(request, answer), Input::Committed(result)) => {
                 self.committed(request, answer, result);
@@ -428,7 +428,7 @@ impl Session {
         self.ask(Phase::Proving(request), Output::Lookup(query));
     }
 
-    fn decide(&mut self, now: Timestamp, request: Box<Request>, found: Found) {
+    fn decide(&mut self, now: Timestamp, request: Box<Request>, found: &Found) {
         let lobby = found.device.as_ref().and_then(|device| device.lobby.as_ref());
         if self.nonce == Nonce::Repeated && lobby.is_none_or(|lobby| *lobby.nonce != self.random.nonce) {
             // The entry is gone since `Hello`. A new one would belong to a nonce that the device has seen before.
@@ -443,7 +443,7 @@ impl Session {
             source: &self.source,
             served: self.served,
         };
-        match admit::decide(&with, &request, &found) {
+        match admit::decide(&with, &request, found) {
             Decision::Issue(plan) => {
                 let step = Issuing::start(&self.context, now, request, *plan, crls, &self.random);
                 self.issuing(step);
