@@ -6,7 +6,7 @@
 //! order, and the record proves what it did. A device that ends itself draws the receipt, and gives notice before it
 //! wipes if the authority can be reached.
 //!
-//! Source: `docs/spec/enrolment.md` END-1 to END-9.
+//! Source: `docs/spec/enrolment.md` END-1 to END-4; vectors in `tests/vectors/enrolment`.
 
 use kos_base::{
     AuthorityName, DeviceId, EntryId, KeyId, PublicKey, Timestamp, cbor,

@@ -6,7 +6,7 @@
 //!
 //! Who sends what, in which order, is the business of the machines.
 //!
-//! Source: `docs/spec/enrolment.md` ENR-1 to ENR-20; vectors in `tests/vectors/enrolment`; fuzz target
+//! Source: `docs/spec/enrolment.md` ENR-3, ENR-6 to ENR-9; vectors in `tests/vectors/enrolment`; fuzz target
 //! `enrolment_message`.
 
 use kos_base::{

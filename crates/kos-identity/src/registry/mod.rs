@@ -4,7 +4,7 @@
 //! each) and the records as they are to be. The store writes all of it in one transaction or nothing, and refuses a
 //! record whose version is not the successor of the one it holds. So every rule stands here, and the store has none.
 //!
-//! Source: `docs/spec/enrolment.md` REG-1 to REG-12.
+//! Source: `docs/spec/enrolment.md` REG-1 to REG-9.
 
 mod change;
 mod device;

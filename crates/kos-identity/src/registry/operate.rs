@@ -2,7 +2,7 @@
 //!
 //! `dry-run` is the same call whose commit is thrown away, so a plan can never differ from the deed.
 //!
-//! Source: `docs/spec/enrolment.md` REG-7 to REG-12.
+//! Source: `docs/spec/enrolment.md` REG-4, REG-5, REG-7 to REG-9.
 
 use kos_base::{Capability, Channel, Code, DeviceState, Name, Role, SecurityProfile, Timestamp, code};
 

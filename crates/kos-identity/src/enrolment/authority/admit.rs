@@ -3,7 +3,7 @@
 //! This is the one place where a device is let in. It returns what is to be issued and what is to be recorded; it
 //! issues nothing itself.
 //!
-//! Source: `docs/spec/enrolment.md` ENR-21 to ENR-44.
+//! Source: `docs/spec/enrolment.md` ENR-13 to ENR-25.
 
 use kos_base::{
     Code, DeviceId, DeviceState, EvidenceTier, SecurityProfile, Timestamp, code, id::DeviceIdInputs,

@@ -1,6 +1,6 @@
 //! What becomes of `Stored`, `Notice` and `Receipt`: pure decisions on one record.
 //!
-//! Source: `docs/spec/enrolment.md` ENR-45 to ENR-52, END-4 to END-9.
+//! Source: `docs/spec/enrolment.md` ENR-29, ENR-30, END-8, END-9.
 
 use kos_base::{Code, DeviceId, DeviceState, PublicKey, Timestamp, code};
 use subtle::ConstantTimeEq as _;

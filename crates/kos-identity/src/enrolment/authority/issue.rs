@@ -1,6 +1,6 @@
 //! From a decision to an answer: sign the certificate, sign the kID, commit, send.
 //!
-//! Source: `docs/spec/enrolment.md` ENR-36 to ENR-44.
+//! Source: `docs/spec/enrolment.md` ENR-9, ENR-18, ENR-26 to ENR-28.
 
 use kos_base::{Code, KidSubject, Role, SecurityProfile, Timestamp, code, key::SignatureForm};
 use minicbor::bytes::ByteVec;

@@ -14,7 +14,7 @@
 //! Invariants: no certificate leaves before the commit that records it. A ticket is spent in the commit that creates
 //! the device. Whatever a stranger did is reported once by [`Output::Misuse`], and the connection ends.
 //!
-//! Source: `docs/spec/enrolment.md` ENR, PRF, REG, END.
+//! Source: `docs/spec/enrolment.md` ENR-4, ENR-10 to ENR-12, ENR-25, ENR-31, PRF-7.
 
 mod admit;
 mod confirm;

@@ -1,7 +1,7 @@
 //! The end of a conversation that brought a certificate: lock the bootloader, confirm over a new connection with the new
 //! key, and only then let the old keys go. And what follows from a refusal.
 //!
-//! Source: `docs/spec/enrolment.md` DEV-31 to DEV-40.
+//! Source: `docs/spec/enrolment.md` DEV-11 to DEV-14.
 
 use kos_base::{Code, Timestamp, code};
 

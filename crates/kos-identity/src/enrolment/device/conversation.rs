@@ -1,6 +1,6 @@
 //! One conversation of a device with its authority, step by step.
 //!
-//! Source: `docs/spec/enrolment.md` DEV-9 to DEV-30.
+//! Source: `docs/spec/enrolment.md` DEV-3 to DEV-8, DEV-14, DEV-15, PRF-2 to PRF-9.
 
 use core::time::Duration;
 

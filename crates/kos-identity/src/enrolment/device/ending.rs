@@ -3,7 +3,7 @@
 //! Once the record is durable there is no way back: every start goes on with the wipe until it is done, and every start
 //! after that tells the authority until it has recorded it.
 //!
-//! Source: `docs/spec/enrolment.md` END-1 to END-9.
+//! Source: `docs/spec/enrolment.md` END-3 to END-7.
 
 use core::time::Duration;
 

@@ -3,7 +3,7 @@
 //! It holds no secret: keys are named by their slot. Which conversation is due follows from it and the time alone
 //! ([`Journal::goal`]), so a device that lost power goes on where the journal says, and never where it merely was.
 //!
-//! Source: `docs/spec/enrolment.md` DEV-1 to DEV-8.
+//! Source: `docs/spec/enrolment.md` DEV-1, DEV-2, PRF-8.
 
 use kos_base::{
     AgreementKey, AuthorityName, DeviceId, EntryId, GroupPath, KeyId, Name, PublicKey, Timestamp,

@@ -13,7 +13,7 @@
 //! after it was checked against the pins, the identity and the key, and is durable. The old keys are erased only after
 //! the authority has recorded the new ones. Nothing is wiped before the signed record is durable.
 //!
-//! Source: `docs/spec/enrolment.md` DEV, ENR, END.
+//! Source: `docs/spec/enrolment.md` DEV-1 to DEV-16.
 
 mod confirmation;
 mod conversation;

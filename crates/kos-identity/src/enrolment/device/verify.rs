@@ -6,7 +6,7 @@
 //! can lie about it to a pinned connection can sign any certificate as well, and the device's clock may stand in 1970 or
 //! in 2100. [`grant`] is the only way to a [`VerifiedGrant`].
 //!
-//! Source: `docs/spec/enrolment.md` DEV-20 to DEV-27.
+//! Source: `docs/spec/enrolment.md` DEV-5, DEV-7, DEV-9, DEV-10.
 
 use kos_base::{AuthorityName, Code, DeviceId, EntryId, KeyId, Timestamp, code, id::DeviceIdInputs};
 
