@@ -19,7 +19,10 @@ use kos_net::keys::SigningKey;
 use kosctl::{Change, Client, Outcome, Server};
 use tempfile::TempDir;
 
-use crate::process::{self, Program};
+use crate::{
+    process::{self, Program},
+    wait,
+};
 
 /// Ports behind the first one that the authority takes.
 const MORE_PORTS: u16 = 3;
@@ -69,18 +72,18 @@ impl Authority {
     /// ready and answered a first question.
     pub(crate) async fn restart(&mut self) -> Result<Duration> {
         if let Some(program) = self.program.take() {
-            program.stop()?;
+            program.stop().await?;
         }
         let mut command = process::ours("kos-authority")?;
         command.args(["serve", "--port-base", &self.port.to_string(), "--data"]).arg(self.data());
         command.env("KOS_LOG", "warn");
         let begun = Instant::now();
         let (mut program, _) = Program::start_until_ready(&mut command, self.folder.path())?;
-        while self.admin.show_any(&routes::STATUS).await.is_err() {
+        wait::until("an answer of the authority", PAUSE, START_TIME_MAX, async || {
             program.must_run()?;
-            ensure!(begun.elapsed() < START_TIME_MAX, "the authority does not answer");
-            tokio::time::sleep(PAUSE).await;
-        }
+            Ok(self.admin.show_any(&routes::STATUS).await.ok())
+        })
+        .await?;
         self.program = Some(program);
         Ok(begun.elapsed())
     }

@@ -18,6 +18,7 @@ mod statistics;
 mod table;
 mod talk;
 mod usage;
+mod wait;
 
 use std::{path::Path, process::ExitCode};
 

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
-use crate::talk;
+use crate::{talk, wait};
 
 /// How long a program may take to come up or to end.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -92,7 +92,7 @@ impl Program {
         let begun = Instant::now();
         let mut before = self.resident_bytes()?;
         loop {
-            tokio::time::sleep(SETTLING).await;
+            wait::pass(SETTLING).await;
             let now = self.resident_bytes()?;
             if now.abs_diff(before) < now / 200 || begun.elapsed() > DEADLINE {
                 return Ok(now);
@@ -110,17 +110,11 @@ impl Program {
     }
 
     /// Asks it to stop and waits until it has.
-    pub(crate) fn stop(mut self) -> Result<()> {
+    pub(crate) async fn stop(mut self) -> Result<()> {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("no process id")?;
         kill_process(pid, Signal::TERM)?;
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait()? {
-                break status;
-            }
-            ensure!(begun.elapsed() < DEADLINE, "`{}` does not stop", self.name);
-            std::thread::sleep(PAUSE);
-        };
+        let what = format!("the end of `{}`", self.name);
+        let status = wait::until(&what, PAUSE, DEADLINE, async || Ok(self.child.try_wait()?)).await?;
         if !status.success() {
             talk::say(&format!("`{}` stopped with {status}", self.name));
         }

@@ -7,10 +7,7 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{
-    process,
-    statistics::{count, median},
-};
+use crate::{process, statistics::median};
 
 /// Below this share of idle processors a run is bound by them.
 const CPU_BOUND_IDLE: f64 = 0.15;
@@ -27,6 +24,8 @@ pub(crate) struct Meter {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) wall: Duration,
+    /// Processor time of the server.
+    pub(crate) server_time: Duration,
     server: f64,
     own: f64,
     others: f64,
@@ -44,12 +43,12 @@ impl Meter {
         let after = used(self.server)?;
         let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let whole = wall.as_secs_f64() * f64::from(u32::try_from(processors)?);
-        let share = |index: usize| {
-            let at = |times: &[Duration; 3]| times.get(index).copied().unwrap_or_default();
-            at(&after).saturating_sub(at(&self.before)).as_secs_f64() / whole
-        };
-        let (server, own) = (share(0), share(1));
-        Ok(Usage { wall, server, own, others: (share(2) - server - own).max(0.0) })
+        let [server_time, own, busy] = [0, 1, 2].map(|at| {
+            after.get(at).zip(self.before.get(at)).map_or(Duration::ZERO, |(a, b)| a.saturating_sub(*b))
+        });
+        let share = |time: Duration| time.as_secs_f64() / whole;
+        let (server, own) = (share(server_time), share(own));
+        Ok(Usage { wall, server_time, server, own, others: (share(busy) - server - own).max(0.0) })
     }
 }
 
@@ -74,8 +73,8 @@ pub(crate) fn bound(runs: &[Usage], server: &str) -> String {
     )
 }
 
-/// How many operations a second the server's processor time would allow if it had all processors for itself.
-pub(crate) fn without_generator(rates: &[f64], runs: &[Usage]) -> f64 {
-    let alone: Vec<f64> = rates.iter().zip(runs).map(|(rate, usage)| rate / usage.server.max(0.01)).collect();
-    if count(&alone) > 0.0 { median(&alone) } else { 0.0 }
+/// Processor time of the server for each of `count` operations, in microseconds: unlike the rate, hardly moved by what
+/// else the machine does.
+pub(crate) fn each_us(usage: &Usage, count: u32) -> f64 {
+    usage.server_time.as_secs_f64() * 1e6 / f64::from(count.max(1))
 }

@@ -5,7 +5,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,7 +17,7 @@ use crate::{
     peers::{self, mender},
     process::{Program, own_folder},
     statistics::{median, ms, number},
-    talk,
+    talk, wait,
 };
 
 /// How long the first heartbeat may take.
@@ -39,13 +39,12 @@ pub(crate) async fn measure(ground: &mut Ground) -> Result<Vec<Measured>> {
         command.args(["run", "--root"]).arg(&root).env("KOS_LOG", "warn");
         let before = authority.device(&device).await?.last_heartbeat_at;
         let (program, took) = Program::start_until_ready(&mut command, &root)?;
-        let begun = Instant::now();
-        while authority.device(&device).await?.last_heartbeat_at == before {
-            ensure!(begun.elapsed() < HEARTBEAT_TIME_MAX, "the device sends no heartbeat");
-            tokio::time::sleep(PAUSE).await;
-        }
+        wait::until("a heartbeat", PAUSE, HEARTBEAT_TIME_MAX, async || {
+            Ok(authority.device(&device).await?.last_heartbeat_at.filter(|at| Some(*at) != before))
+        })
+        .await?;
         let bytes = number(program.settled_bytes().await?);
-        program.stop()?;
+        program.stop().await?;
         talk::say(&format!("kosd, run {run}: ready in {:.0} ms, {bytes:.0} B", ms(took)));
         ready.push(ms(took));
         resident.push(bytes);

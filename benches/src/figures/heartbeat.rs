@@ -11,7 +11,7 @@ use crate::{
     figure::{HEARTBEAT_PER_S, Measured},
     fleet::{DeviceLink, dial_all},
     peers::{self, mosquitto::Mosquitto, mqtt},
-    statistics::median,
+    statistics::{median, rounded},
     talk,
     usage::{self, Meter, Usage},
 };
@@ -45,19 +45,22 @@ struct Runs {
     many: Vec<f64>,
     /// The same, each after the acknowledgement of the one before.
     single: Vec<f64>,
+    /// Processor time of the server for each of the many, in microseconds.
+    costs: Vec<f64>,
     usages: Vec<Usage>,
 }
 
 impl Runs {
     /// Runs once more with these ends.
     async fn add<T: Reporting>(&mut self, ends: Vec<T>, server: u32, time: Duration) -> Result<f64> {
-        let (many, usage, ends) = flood(ends, WINDOW, server, time).await?;
-        let (single, _, ends) = flood(ends, 1, server, time / 2).await?;
-        drop(ends);
-        self.many.push(many);
-        self.single.push(single);
+        let (count, usage, ends) = flood(ends, WINDOW, server, time).await?;
+        let rate = per_second(count, &usage);
+        self.many.push(rate);
+        self.costs.push(usage::each_us(&usage, count));
         self.usages.push(usage);
-        Ok(many)
+        let (count, usage, _) = flood(ends, 1, server, time / 2).await?;
+        self.single.push(per_second(count, &usage));
+        Ok(rate)
     }
 }
 
@@ -83,22 +86,30 @@ pub(crate) async fn measure(ground: &mut Ground) -> Result<Vec<Measured>> {
         [tls, quic] if tls.1 < quic.1 => [quic, tls],
         as_they_are => as_they_are,
     };
-    let single = [&tls, &quic, &beside].map(|runs| median(&runs.single));
-    let [single_tls, single_quic, single_beside] = single.map(f64::round);
+    let all = [&tls, &quic, &beside];
+    let [single_tls, single_quic, single_beside] = all.map(|runs| median(&runs.single).round());
+    let [cost_tls, cost_quic, cost_beside] = all.map(|runs| rounded(median(&runs.costs)));
     let measured = Measured::new(&HEARTBEAT_PER_S, value, runs, usage::bound(&of_slower.usages, "authority"))
         .beside(peers::rival(broker, "TLS with client certificates, QoS 1, the same bytes"))
         .note(format!("{slower}; over {faster} {rate:.0}/s; {WINDOW} under way on each link"))
-        .note(format!("one at a time: TLS {single_tls}/s, QUIC {single_quic}/s, peer {single_beside}/s"));
+        .note(format!("one at a time: TLS {single_tls}/s, QUIC {single_quic}/s, peer {single_beside}/s"))
+        .note(format!(
+            "processor time for each: TLS {cost_tls} us, QUIC {cost_quic} us, peer {cost_beside} us"
+        ));
     Ok(vec![measured])
 }
 
-/// Lets every end report without pause for `time`, `window` at once; reports per second, and the ends.
+fn per_second(count: u32, usage: &Usage) -> f64 {
+    f64::from(count) / usage.wall.as_secs_f64()
+}
+
+/// Lets every end report without pause for `time`, `window` at once; the reports, and the ends.
 async fn flood<T: Reporting>(
     ends: Vec<T>,
     window: u32,
     server: u32,
     time: Duration,
-) -> Result<(f64, Usage, Vec<T>)> {
+) -> Result<(u32, Usage, Vec<T>)> {
     let meter = Meter::start(server)?;
     let until = Instant::now() + time;
     let mut reporting = JoinSet::new();
@@ -119,5 +130,5 @@ async fn flood<T: Reporting>(
         open.push(end);
     }
     let usage = meter.stop()?;
-    Ok((f64::from(total) / usage.wall.as_secs_f64(), usage, open))
+    Ok((total, usage, open))
 }

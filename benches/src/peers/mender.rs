@@ -3,7 +3,7 @@
 use std::{
     fs,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -13,6 +13,7 @@ use super::{Contest, enter};
 use crate::{
     process::{self, Program},
     statistics::number,
+    wait,
 };
 
 const PROGRAM: &str = "/usr/bin/mender";
@@ -55,13 +56,10 @@ impl Mender {
         command.arg("--config").arg(place.join("mender.conf")).args(["--fallback-config", "/nonexistent"]);
         command.arg("--data").arg(place).arg("daemon").stderr(Stdio::null());
         let mut program = Program::start(&mut command)?;
-        let begun = Instant::now();
-        while begun.elapsed() < START {
-            program.must_run()?;
-            tokio::time::sleep(START / 10).await;
-        }
+        wait::pass(START).await;
+        program.must_run()?;
         let bytes = program.settled_bytes().await?;
-        program.stop()?;
+        program.stop().await?;
         Ok(number(bytes))
     }
 }

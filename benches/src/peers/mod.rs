@@ -9,11 +9,11 @@ pub(crate) mod mqtt;
 pub(crate) mod nats;
 pub(crate) mod openssl;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
-use crate::{figure::Rival, statistics::median, talk};
+use crate::{figure::Rival, statistics::median, talk, wait};
 
 /// How long a server may take to come up.
 const START_TIME_MAX: Duration = Duration::from_secs(20);
@@ -58,10 +58,8 @@ pub(crate) fn rival<T>(contest: Contest<T>, how: &str) -> Result<Rival, String> 
 
 /// Waits until something listens on a port of this machine.
 pub(crate) async fn until_answering(port: u16) -> Result<()> {
-    let begun = Instant::now();
-    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-        ensure!(begun.elapsed() < START_TIME_MAX, "nothing listens on port {port}");
-        tokio::time::sleep(PAUSE).await;
-    }
-    Ok(())
+    wait::until("a listener", PAUSE, START_TIME_MAX, async || {
+        Ok(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok().map(drop))
+    })
+    .await
 }

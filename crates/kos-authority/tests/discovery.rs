@@ -38,14 +38,16 @@ fn an_authority_is_found_while_it_listens_beyond_this_machine_and_not_before_or_
         &format!("ip route add 224.0.0.0/4 dev {WIRE}"),
         "exec \"$0\" --exact \"$1\" --nocapture",
     ];
-    let status = Command::new("unshare")
+    // Its summary is not ours: what it did not run, we did.
+    let inside = Command::new("unshare")
         .args(["--map-root-user", "--net", "sh", "-ec", &commands.join("\n")])
         .arg(std::env::current_exe().unwrap())
         .arg(std::thread::current().name().unwrap())
         .env(INSIDE, "1")
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success(), "needs the right to make network namespaces");
+    let said = [inside.stdout, inside.stderr].concat();
+    assert!(inside.status.success(), "in a network namespace: {}", String::from_utf8_lossy(&said));
 }
 
 async fn inside() {

@@ -90,8 +90,12 @@ impl Server {
 
     /// Serves `client` one handshake, an answer that fits every protocol, and an end.
     async fn meet(&self, client: Command) -> (Result<Facts, HandshakeError>, String) {
-        let client = tokio::spawn(run(client));
-        let accepted = self.tls.accept(self.listener.accept().await.unwrap().0).await;
+        let mut client = tokio::spawn(run(client));
+        let stream = tokio::select! {
+            met = self.listener.accept() => met.unwrap().0,
+            left = &mut client => unreachable!("the judge did not come: {}", said(&left.unwrap())),
+        };
+        let accepted = self.tls.accept(stream).await;
         let facts = accepted.map(|accepted| match accepted {
             Accepted::Enrolment { stream, facts, .. }
             | Accepted::Klp { stream, facts, .. }

@@ -72,6 +72,17 @@ impl Clock {
         })
     }
 
+    /// For connections that bring the authority's word: until it has come, only what is known to be past is judged. A
+    /// machine whose clock is months off could reach nobody otherwise.
+    pub fn source_of_first_word(&self) -> ClockSource {
+        let clock = self.clone();
+        Arc::new(move || match (clock.read(), clock.keeper().floor) {
+            ((now, Source::Authority), _) => chain::Clock::Trusted(now),
+            (_, Some(floor)) => chain::Clock::Floor(floor),
+            (_, None) => chain::Clock::Untrusted,
+        })
+    }
+
     fn read(&self) -> (Timestamp, Source) {
         self.keeper().read(system_time(), since_boot())
     }
@@ -104,6 +115,8 @@ enum Source {
 /// The rules, without a clock.
 #[derive(Clone, Copy, Debug)]
 struct Timekeeper {
+    /// The latest time that was known to be past at the start.
+    floor: Option<Timestamp>,
     /// The time at a moment since boot.
     base: (Timestamp, Duration),
     source: Source,
@@ -112,7 +125,7 @@ struct Timekeeper {
 impl Timekeeper {
     fn new(floor: Option<Timestamp>, boot: Duration) -> Self {
         let source = if floor.is_some() { Source::Floor } else { Source::Nothing };
-        Self { base: (floor.unwrap_or(EARLIEST), boot), source }
+        Self { floor, base: (floor.unwrap_or(EARLIEST), boot), source }
     }
 
     fn read(&mut self, system: Timestamp, boot: Duration) -> (Timestamp, Source) {
@@ -126,12 +139,13 @@ impl Timekeeper {
         if !reachable || system < run_on || !(EARLIEST..LATEST).contains(&system) {
             return (run_on, self.source);
         }
-        *self = Self { base: (system, boot), source: Source::System };
+        (self.base, self.source) = ((system, boot), Source::System);
         (system, Source::System)
     }
 
     const fn learn(&mut self, told: Timestamp, boot: Duration) {
-        *self = Self { base: (told, boot), source: Source::Authority };
+        self.base = (told, boot);
+        self.source = Source::Authority;
     }
 }
 
@@ -189,6 +203,15 @@ mod tests {
         assert!(clock.drift().unwrap().abs_diff(drift) < s(60));
         assert!(clock.now().since(KNOWN) < s(60));
         assert_eq!(clock.trust(), ClockTrust::Trusted);
-        assert!(matches!(clock.source()(), chain::Clock::Trusted(now) if now >= KNOWN));
+        for source in [clock.source(), clock.source_of_first_word()] {
+            assert!(matches!(source(), chain::Clock::Trusted(now) if now >= KNOWN));
+        }
+    }
+
+    #[test]
+    fn the_first_word_is_judged_by_what_is_known_to_be_past_and_by_nothing_else() {
+        assert_eq!(Clock::start(None).source_of_first_word()(), chain::Clock::Untrusted);
+        let past = EARLIEST.plus(s(60));
+        assert_eq!(Clock::start(Some(past)).source_of_first_word()(), chain::Clock::Floor(past));
     }
 }

@@ -1,6 +1,6 @@
 //! The device's own log of what happened to it: one JSON object a line, in its state folder.
 //!
-//! Shape: `{"at":..,"event":..,"detail":..}`; at most [`BYTES_MAX`] bytes, then the older half goes. Durable when
+//! Shape: `{"at":..,"event":..,"detail":..}`; at most `BYTES_MAX` bytes, then the older half goes. Durable when
 //! [`Diary::write`] returns. For people: nothing reads it back, and the authority keeps the log that proves anything.
 
 use std::{

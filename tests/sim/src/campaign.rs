@@ -85,3 +85,35 @@ impl Findings {
         self.first_breach = both.min_by_key(|(seed, _)| *seed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_makes_the_same_world_twice() {
+        for seed in 1..6 {
+            let lives = [(); 2].map(|()| World::live(seed, None, Tracing::On).unwrap());
+            let [first, second] = &lives;
+            assert_eq!((first.steps, first.certificates), (second.steps, second.certificates), "{seed}");
+            assert_eq!(first.trace, second.trace, "{seed}");
+            assert!(first.steps > 100, "{seed}");
+        }
+    }
+
+    #[test]
+    fn worlds_without_planted_bugs_break_no_law() {
+        let findings = run(Seeds { first: 1_000_000, count: 20 }, None).unwrap();
+        assert_eq!(findings.first_breach, None);
+        assert_eq!(findings.worlds, 20);
+    }
+
+    #[test]
+    fn every_planted_bug_breaks_a_law() {
+        for plant in Plant::ALL {
+            let findings = run(Seeds { first: 1, count: 100 }, Some(*plant)).unwrap();
+            assert!(findings.first_breach.is_some(), "{plant}");
+            assert_eq!(plant.as_str().parse(), Ok(*plant));
+        }
+    }
+}

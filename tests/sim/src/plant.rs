@@ -53,7 +53,7 @@ plants! {
     CrlNumberReused = "crl-number-reused",
     /// Superseded certificates do not reach the revocation list.
     RevocationForgotten = "revocation-forgotten",
-    /// Clone alerts are dropped.
+    /// The alert that a copy of a device is about is dropped.
     AlertSwallowed = "alert-swallowed",
 }
 

@@ -121,13 +121,15 @@ fn apt_get(words: &[&str]) {
 fn install_judges(workspace: &Workspace) -> Result<()> {
     let list = workspace.root.join("xtask/python-packages.txt");
     let wanted = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
-    let judges = workspace.target.join("judges");
+    // Where the tests look, wherever cargo builds.
+    let judges = workspace.root.join("target/judges");
     let python = judges.join("bin/python");
     let record = judges.join("installed.txt");
     let is_current = fs::read_to_string(&record).is_ok_and(|installed| installed == wanted);
     if is_current && runs(&python) {
         return Ok(());
     }
+    fs::create_dir_all(&judges).with_context(|| format!("cannot make {}", judges.display()))?;
     children::must_succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&judges))?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
     children::must_succeed(Command::new(&python).args(pip).arg(&list))?;

@@ -1,8 +1,8 @@
 //! The audit log of this authority: how it grows, how it is published, and how its entries are proven.
 //!
-//! The rows of the store are the log. [`tail`] is the right edge of its tree, which the writer advances in the same
+//! The rows of the store are the log. `tail` is the right edge of its tree, which the writer advances in the same
 //! transaction as the entries themselves; so every entry has its place, and a checkpoint covers it, by the time anybody
-//! hears of it. [`publish`] copies what is committed into files that others can fetch.
+//! hears of it. `publish` copies what is committed into files that others can fetch.
 
 mod proof;
 mod publish;

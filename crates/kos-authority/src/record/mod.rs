@@ -1,6 +1,6 @@
 //! What is recorded when something changes: the registry's changes, and those of the authority itself.
 //!
-//! [`event_of`] turns each change into exactly one entry of the audit log. It has no wildcard arm, so a new change
+//! `event_of` turns each change into exactly one entry of the audit log. It has no wildcard arm, so a new change
 //! does not compile until somebody has decided what the log says about it.
 
 mod event;

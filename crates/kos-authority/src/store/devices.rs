@@ -140,7 +140,7 @@ impl Store {
         rows.iter().map(|row| Ok((parsed(row, "devices")?, count(row, 1)?))).collect()
     }
 
-    /// Devices that show one of these hardware addresses or serials, by id; at most [`LOOKALIKES_MAX`].
+    /// Devices that show one of these hardware addresses or serials, by id; at most `LOOKALIKES_MAX`.
     ///
     /// Left out is who has the identity key `own`, and who was never let in: a stranger may claim any hardware.
     pub async fn lookalikes(

@@ -71,7 +71,7 @@ const STATEMENTS_MAX: usize = 256;
 /// How long a reader waits for a checkpoint of the write-ahead log to end.
 const BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Opens the store in `path`, making or migrating it when needed. The caller holds the [`StoreLock`].
+/// Opens the store in `path`, making or migrating it when needed. The caller holds the `StoreLock`.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] when the file is not sound, [`StoreError::Newer`] when a later program wrote it,

@@ -2,35 +2,105 @@
 //!
 //! One table makes the shape that the file is read into and the page that documents it, so they cannot differ.
 
-use core::str::FromStr;
+use core::{fmt::Display, str::FromStr};
 use std::collections::BTreeMap;
 
 use kos_base::{Capability, KeyId, Mac, Name, Role, SecurityProfile};
 use kos_net::endpoints::{Endpoint, Pattern};
-use serde::{Deserialize, Deserializer, de};
-use serde_saphyr::Spanned;
 
-use super::field::{
-    CommandWord, DeviceIdPrefix, Discovery, Encryption, ExpectedKid, Fallback, HeartbeatInterval,
-    ImageSigner, ManifestPolicy, Protocol, RootedPath, Serial,
+use super::{
+    field::{
+        CommandWord, DeviceIdPrefix, Discovery, Encryption, ExpectedKid, Fallback, HeartbeatInterval,
+        ImageSigner, ManifestPolicy, Protocol, RootedPath, Serial,
+    },
+    tree::{Entry, Fault, Lined, Node},
 };
 use crate::health::HealthCheck;
 
 /// A value with the line that it stands on.
-pub(super) type One<T> = Option<Spanned<Parsed<T>>>;
+pub(super) type One<T> = Option<Lined<T>>;
 /// A list of such values.
-pub(super) type Many<T> = Option<Vec<Spanned<Parsed<T>>>>;
+pub(super) type Many<T> = Option<Vec<Lined<T>>>;
 /// Values under names that the owner of the file chooses.
-pub(super) type Named<K, T> = Option<BTreeMap<Parsed<K>, Spanned<Parsed<T>>>>;
+pub(super) type Named<K, T> = Option<BTreeMap<K, Lined<T>>>;
 
-/// A value that is read from its text. YAML's own idea of numbers and truth does not matter here: `7` and `"7"` are
-/// the same text.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Parsed<T>(pub(super) T);
+/// Why the shape of the file is not read.
+pub(super) enum Misshapen {
+    /// A key that there is not, and those that there are.
+    Unknown(Lined<String>, &'static [&'static str]),
+    /// A value that its key does not take.
+    Value(Fault),
+}
 
-impl<'de, T: FromStr<Err: core::fmt::Display>> Deserialize<'de> for Parsed<T> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map(Self).map_err(de::Error::custom)
+/// What a key can hold.
+trait Read: Sized {
+    fn read(node: Lined<Node>) -> Result<Self, Fault>;
+}
+
+impl<T: FromStr<Err: Display>> Read for One<T> {
+    fn read(node: Lined<Node>) -> Result<Self, Fault> {
+        let line = node.line;
+        let Some(text) = text(node)? else { return Ok(None) };
+        let value = text.parse().map_err(|error: T::Err| Lined { line, value: error.to_string() })?;
+        Ok(Some(Lined { line, value }))
+    }
+}
+
+impl<T: FromStr<Err: Display>> Read for Many<T> {
+    fn read(node: Lined<Node>) -> Result<Self, Fault> {
+        let list = match node.value {
+            Node::Nothing => return Ok(None),
+            Node::List(list) => list,
+            Node::Text(_) | Node::Map(_) => return Err(fault(node.line, "a list is expected here")),
+        };
+        let item = |node: Lined<Node>| {
+            let line = node.line;
+            One::read(node)?.ok_or_else(|| fault(line, "nothing, where a value is expected"))
+        };
+        list.into_iter().map(item).collect::<Result<_, _>>().map(Some)
+    }
+}
+
+impl<K: FromStr<Err: Display> + Ord, T: FromStr<Err: Display>> Read for Named<K, T> {
+    fn read(node: Lined<Node>) -> Result<Self, Fault> {
+        let map = match node.value {
+            Node::Nothing => return Ok(None),
+            Node::Map(map) => map,
+            Node::Text(_) | Node::List(_) => {
+                return Err(fault(node.line, "names with values are expected here"));
+            }
+        };
+        let mut read = BTreeMap::new();
+        for Entry { key, value } in map {
+            let (line, at) = (key.line, value.line);
+            let name = key.value.parse().map_err(|error: K::Err| Lined { line, value: error.to_string() })?;
+            let value = One::read(value)?.ok_or_else(|| fault(at, "nothing, where a value is expected"))?;
+            read.insert(name, value);
+        }
+        Ok(Some(read))
+    }
+}
+
+fn text(node: Lined<Node>) -> Result<Option<String>, Fault> {
+    match node.value {
+        Node::Nothing => Ok(None),
+        Node::Text(text) => Ok(Some(text)),
+        Node::List(_) | Node::Map(_) => Err(fault(node.line, "one value is expected here")),
+    }
+}
+
+fn fault(line: u64, reason: &str) -> Fault {
+    Lined { line, value: reason.to_owned() }
+}
+
+/// The keys of a section or of the file, with their values.
+fn entries(node: Lined<Node>) -> Result<Vec<Entry>, Misshapen> {
+    match node.value {
+        Node::Nothing => Ok(Vec::new()),
+        Node::Map(map) => Ok(map),
+        Node::Text(_) | Node::List(_) => {
+            Err(Misshapen::Value(fault(node.line, "keys with values are expected here")))
+        }
     }
 }
 
@@ -60,14 +130,41 @@ macro_rules! sections {
         $($(#[doc = $does:literal])+ $key:ident: $type:ty, like $example:literal, else $how:ident $default:literal;)+
     })+) => {
         /// The file as it is written.
-        #[derive(Clone, Debug, Default, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
+        #[derive(Debug, Default)]
         pub(super) struct File { $(pub(super) $section: $shape,)+ }
 
+        impl File {
+            /// Reads the sections that are there.
+            pub(super) fn read(node: Lined<Node>) -> Result<Self, Misshapen> {
+                let mut file = Self::default();
+                for Entry { key, value } in entries(node)? {
+                    match key.value.as_str() {
+                        $(stringify!($section) => file.$section = $shape::read(value)?,)+
+                        _ => return Err(Misshapen::Unknown(key, &[$(stringify!($section),)+])),
+                    }
+                }
+                Ok(file)
+            }
+        }
+
         $(
-            #[derive(Clone, Debug, Default, Deserialize)]
-            #[serde(default, deny_unknown_fields)]
+            #[derive(Debug, Default)]
             pub(super) struct $shape { $($(#[doc = $does])+ pub(super) $key: $type,)+ }
+
+            impl $shape {
+                fn read(node: Lined<Node>) -> Result<Self, Misshapen> {
+                    let mut section = Self::default();
+                    for Entry { key, value } in entries(node)? {
+                        match key.value.as_str() {
+                            $(stringify!($key) => {
+                                section.$key = Read::read(value).map_err(Misshapen::Value)?;
+                            })+
+                            _ => return Err(Misshapen::Unknown(key, &[$(stringify!($key),)+])),
+                        }
+                    }
+                    Ok(section)
+                }
+            }
         )+
 
         /// Every key, in the order of the reference page.

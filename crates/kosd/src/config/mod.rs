@@ -16,6 +16,7 @@ mod fault;
 pub mod field;
 mod keys;
 mod reference;
+mod tree;
 
 use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
 
@@ -25,10 +26,6 @@ use kos_base::{
 };
 use kos_identity::enrolment::message::{Carrier, MACS_MAX, SERIALS_MAX};
 use kos_net::endpoints::{Endpoint, Pattern};
-use serde_saphyr::{
-    Spanned,
-    options::{DuplicateKeyPolicy, MergeKeyPolicy},
-};
 
 pub use self::{
     fault::{ConfigError, Matter, Notice, Place},
@@ -37,7 +34,8 @@ pub use self::{
 };
 use self::{
     field::{Encryption, Fallback},
-    keys::{File, Many, One, Parsed},
+    keys::{File, Many, Misshapen, One},
+    tree::Lined,
 };
 use crate::health::HealthCheck;
 
@@ -138,8 +136,15 @@ impl Config {
             let lines = before.iter().filter(|b| **b == b'\n').count();
             invalid(u64::try_from(lines).unwrap_or(u64::MAX).saturating_add(1), "not UTF-8")
         })?;
-        let shape = serde_saphyr::from_str_with_options::<Option<File>>(text, yaml_options());
-        let shape = shape.map_err(|error| named(file, &error))?.unwrap_or_default();
+        let tree = tree::read(text).map_err(|fault| invalid(fault.line, &fault.value))?;
+        let shape = File::read(tree).map_err(|misshapen| match misshapen {
+            Misshapen::Value(fault) => invalid(fault.line, &fault.value),
+            Misshapen::Unknown(key, known) => ConfigError::UnknownKey {
+                place: Place { file: file.to_owned(), line: key.line },
+                nearest: nearest(&key.value, known),
+                key: kos_base::text::printable(&key.value, 64),
+            },
+        })?;
         Reading { file, notices: Vec::new(), digest: sha256(bytes) }.finish(shape)
     }
 }
@@ -158,7 +163,7 @@ impl Reading<'_> {
         let discovery = self.discovery(network.discovery_method, &authority)?;
         let carriers = self.carriers(network.fallback)?;
         if let Some(encryption) = secrets.encryption
-            && encryption.value.0 == Encryption::Aes256Gcm
+            && encryption.value == Encryption::Aes256Gcm
         {
             self.note(&encryption, Matter::VaultAbsent);
         }
@@ -166,7 +171,7 @@ impl Reading<'_> {
         if let (Some(lock), Some(words)) = (&lock, &bootloader.lock_command)
             && !lock.first().is_some_and(|program| program.0.starts_with('/'))
         {
-            let at = words.first().map_or(1, |word| word.referenced.line());
+            let at = words.first().map_or(1, |word| word.line);
             return Err(self.invalid(at, "the command begins with an absolute path"));
         }
         let config = Config {
@@ -202,13 +207,13 @@ impl Reading<'_> {
         authority: &[Endpoint],
     ) -> Result<Vec<Discovery>, ConfigError> {
         let Some(method) = method else { return Ok(vec![Discovery::Ticket]) };
-        match method.value.0 {
+        match method.value {
             Discovery::Kdns => {
                 self.note(&method, Matter::KdnsAbsent);
                 Ok(vec![Discovery::Fixed, Discovery::Ticket, Discovery::Mdns])
             }
             Discovery::Fixed if authority.is_empty() => {
-                Err(self.invalid(method.referenced.line(), "`fixed` needs an address in `network.authority`"))
+                Err(self.invalid(method.line, "`fixed` needs an address in `network.authority`"))
             }
             other => Ok(vec![other]),
         }
@@ -221,7 +226,7 @@ impl Reading<'_> {
             return Ok(carriers);
         };
         for entry in &fallback {
-            match entry.value.0 {
+            match entry.value {
                 Fallback::Carrier(carrier) if !carriers.contains(&carrier) => carriers.push(carrier),
                 Fallback::Carrier(_) => {}
                 Fallback::Mqtt => self.note(entry, Matter::MqttAbsent),
@@ -233,29 +238,27 @@ impl Reading<'_> {
 
     fn checks(
         &self,
-        checks: BTreeMap<Parsed<Capability>, Spanned<Parsed<HealthCheck>>>,
+        checks: BTreeMap<Capability, Lined<HealthCheck>>,
     ) -> Result<BTreeMap<Capability, HealthCheck>, ConfigError> {
         match checks.values().nth(CHECKS_MAX) {
-            Some(over) => {
-                Err(self.invalid(over.referenced.line(), &format!("at most {CHECKS_MAX} are allowed")))
-            }
-            None => Ok(checks.into_iter().map(|(name, check)| (name.0, check.value.0)).collect()),
+            Some(over) => Err(self.invalid(over.line, &format!("at most {CHECKS_MAX} are allowed"))),
+            None => Ok(checks.into_iter().map(|(name, check)| (name, check.value)).collect()),
         }
     }
 
     fn list<T>(&self, list: Many<T>, count_max: usize) -> Result<Option<Vec<T>>, ConfigError> {
         if let Some(over) = list.as_ref().and_then(|list| list.get(count_max)) {
-            return Err(self.invalid(over.referenced.line(), &format!("at most {count_max} are allowed")));
+            return Err(self.invalid(over.line, &format!("at most {count_max} are allowed")));
         }
-        Ok(list.map(|list| list.into_iter().map(|item| item.value.0).collect()))
+        Ok(list.map(|list| list.into_iter().map(|item| item.value).collect()))
     }
 
     fn invalid(&self, line: u64, reason: &str) -> ConfigError {
         ConfigError::Invalid { place: self.place(line), reason: reason.to_owned() }
     }
 
-    fn note<T>(&mut self, at: &Spanned<T>, matter: Matter) {
-        let place = self.place(at.referenced.line());
+    fn note<T>(&mut self, at: &Lined<T>, matter: Matter) {
+        let place = self.place(at.line);
         self.notices.push(Notice { place, matter });
     }
 
@@ -265,41 +268,7 @@ impl Reading<'_> {
 }
 
 fn one<T>(value: One<T>) -> Option<T> {
-    value.map(|value| value.value.0)
-}
-
-fn yaml_options() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_aliases: 0,
-            max_anchors: 0,
-            max_depth: 8,
-            max_documents: 1,
-            max_nodes: 2_000,
-        },
-        duplicate_keys: DuplicateKeyPolicy::Error,
-        merge_keys: MergeKeyPolicy::Error,
-        with_snippet: false,
-    }
-}
-
-/// The parser's refusal in our words, with the line that it names.
-fn named(file: &str, error: &serde_saphyr::Error) -> ConfigError {
-    let line = error.location().map_or(1, |at| at.line().max(1));
-    let place = Place { file: file.to_owned(), line };
-    match error.without_snippet() {
-        serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => ConfigError::UnknownKey {
-            place,
-            key: kos_base::text::printable(field, 64),
-            nearest: nearest(field, expected),
-        },
-        serde_saphyr::Error::Message { msg, .. } => ConfigError::Invalid { place, reason: msg.clone() },
-        other => {
-            let text = other.render();
-            let reason = text.lines().next().unwrap_or("not YAML");
-            ConfigError::Invalid { place, reason: kos_base::text::printable(reason, 200) }
-        }
-    }
+    value.map(|value| value.value)
 }
 
 /// The known key that looks most like `key`, if any looks like it at all.

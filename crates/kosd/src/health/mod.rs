@@ -1,6 +1,6 @@
 //! What a device tells about its health: load of the processor, memory, uptime, errors, and named checks.
 //!
-//! The readers are thin; what they read is judged by pure functions over text in [`procfs`].
+//! The readers are thin; what they read is judged by pure functions over text in `procfs`.
 
 mod check;
 mod procfs;

@@ -153,7 +153,7 @@ impl Device {
         };
         let given = self.machine.journal().membership.as_ref().map(|member| member.role.profile);
         let tls = ClientTls {
-            clock: self.clock.source(),
+            clock: self.clock.source_of_first_word(),
             certified: shown,
             expectation,
             profile: given.unwrap_or(self.profile.profile),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kos_identity::{
     decommission::{self, Record},
-    enrolment::device::{Journal, Machine, Profile},
+    enrolment::device::{ClockTrust, Journal, Machine, Profile},
 };
 
 use super::{JOURNAL, LifeError, RECORD};
@@ -51,6 +51,8 @@ pub(super) fn read_record(root: &Root) -> Result<Option<Vec<u8>>, RootError> {
     if whole { Ok(Some(bytes.to_vec())) } else { Err(RootError::Damaged { path }) }
 }
 
+/// The machine as it was left. A clock that says that the certificate is due may be wrong by months, so the authority is
+/// asked for the time before anything else.
 pub(super) fn load(
     root: &Root,
     profile: Profile,
@@ -58,6 +60,10 @@ pub(super) fn load(
     record: Option<Vec<u8>>,
     clock: &Clock,
 ) -> Result<Machine, RootError> {
-    Machine::load(profile, journal, record, clock.trust())
-        .map_err(|_| RootError::Damaged { path: root.secrets().join(JOURNAL) })
+    let damaged = |_| RootError::Damaged { path: root.secrets().join(JOURNAL) };
+    let active =
+        journal.map(Journal::from_bytes).transpose().map_err(damaged)?.and_then(|journal| journal.active);
+    let due = active.is_some_and(|held| clock.now() >= held.renew_at);
+    let trust = if due { ClockTrust::Untrusted } else { clock.trust() };
+    Machine::load(profile, journal, record, trust).map_err(damaged)
 }

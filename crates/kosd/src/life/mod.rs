@@ -68,6 +68,7 @@ use crate::{
     keystore::{Keystore, KeystoreError},
     root::{Lock, Root, RootError, file},
     socket::{Question, Socket},
+    standing::Standing,
 };
 
 /// Name of the journal in the folder of secrets: it names the UUIDv7, which nothing outside of that folder does.
@@ -224,7 +225,8 @@ impl Device {
         let diary = Diary::new(&root.state());
         let journal = read_journal(&root)?;
         let floor = journal.as_ref().and_then(|(journal, _)| journal.time_floor);
-        let clock = Clock::start(floor);
+        let standing = Standing::load(&root.state(), Clock::start(floor).now())?;
+        let clock = Clock::start(floor.max(standing.told));
         let image = image::check(&root, &config).inspect_err(|error| {
             if error.code() == code::enrolment::IMAGE_ALTERED {
                 note(&diary, &clock, Entry::ImageAltered, &error.to_string());
@@ -250,7 +252,7 @@ impl Device {
             connection: None,
             conversations: 0,
             search: Search::default(),
-            service: Service::new(&root, &dialler, clock.now())?,
+            service: Service::new(&root, &dialler, standing),
             dialler,
             decommissioners: Vec::new(),
             outcome: None,

@@ -4,7 +4,10 @@
 
 use std::{future::pending, path::PathBuf, sync::Arc};
 
-use kos_base::{Channel, Code, KidSubject, Timestamp, code};
+use kos_base::{
+    Channel, Code, KidSubject, Timestamp,
+    code::{self, certificate},
+};
 use kos_identity::{
     certificate::{Certificate, PeerIdentity},
     chain::Anchors,
@@ -57,9 +60,8 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(root: &Root, dialler: &Dialler, now: Timestamp) -> Result<Self, RootError> {
-        let standing = Standing::load(&root.state(), now)?;
-        Ok(Self {
+    pub(super) fn new(root: &Root, dialler: &Dialler, standing: Standing) -> Self {
+        Self {
             connector: Arc::new(Connector::new(dialler.clone())),
             state: root.state(),
             link: None,
@@ -70,7 +72,7 @@ impl Service {
             carrier: None,
             last_heartbeat_at: None,
             failed_checks: Vec::new(),
-        })
+        }
     }
 
     /// What the link has to tell next. `None`: it has failed.
@@ -233,8 +235,8 @@ impl Device {
         Ok(Some((terms, reporter, self.situation(member, held))))
     }
 
-    /// Where the authority is: at the addresses that are remembered, at those of the configuration, and where it answers
-    /// on the local network.
+    /// Where the authority is: where it answers on the local network, at the addresses that are remembered, and at those
+    /// of the configuration.
     pub(super) fn targets(&self, remembered: &[String]) -> Vec<Target> {
         let fixed = self.config.discovery.contains(&Discovery::Fixed);
         let configured = self.config.authority.iter().filter(|_| fixed).cloned().map(Target::from);
@@ -245,8 +247,10 @@ impl Device {
                 None
             }
         });
+        // It was looked for because nobody answered elsewhere.
+        let found = self.search.targets.iter().cloned();
         let mut targets: Vec<Target> = Vec::new();
-        for target in known.chain(configured).chain(self.search.targets.iter().cloned()) {
+        for target in found.chain(known).chain(configured) {
             if !targets.contains(&target) {
                 targets.push(target);
             }
@@ -340,7 +344,7 @@ impl Device {
         let verified = kid::verify(now, bytes, &expected).map_err(|error| error.code())?;
         let own =
             KidSubject { authority: authority.clone(), device: member.device.clone(), issue: held.issue };
-        if verified.claims().subject == own { Ok(()) } else { Err(code::certificate::KID_INVALID) }
+        if verified.claims().subject == own { Ok(()) } else { Err(certificate::KID_INVALID) }
     }
 
     /// Does what a signed message asks for; its effect is durable when this returns.
@@ -407,6 +411,10 @@ impl Device {
                 }
                 self.errors.count();
                 self.news.tell(News::Untrusted(code));
+                if [certificate::CERT_EXPIRED, certificate::CERT_NOT_YET_VALID].contains(&code) {
+                    // Or it is our clock that is wrong.
+                    self.unless_busy(Command::CheckIn);
+                }
                 // Somebody else may have its address by now.
                 self.look_around();
             }

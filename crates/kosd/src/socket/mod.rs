@@ -1,7 +1,7 @@
 //! `ROOT/run/kos/kosd.sock`: the device's word to programs on the same machine.
 //!
-//! Shape: HTTP/1.1 with the bodies of `kos-api`; the routes are those of [`routes::LOCAL`]. A connection lives at most
-//! [`CONNECTION_TIME_MAX`], a body has at most [`BODY_BYTES_MAX`] bytes, and [`CONNECTIONS_MAX`] are served at a time.
+//! Shape: HTTP/1.1 with the bodies of `kos-api`; the routes are those of `routes::LOCAL`. A connection lives at most
+//! `CONNECTION_TIME_MAX`, a body has at most `BODY_BYTES_MAX` bytes, and `CONNECTIONS_MAX` are served at a time.
 //!
 //! Invariants: only root, the daemon's own user and members of the group `kos` are answered; the kernel tells who
 //! asks. Questions reach the device one after the other and are answered from one state.

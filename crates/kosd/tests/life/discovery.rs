@@ -4,8 +4,10 @@ use std::process::Command;
 
 use kos_base::SecurityProfile;
 use kos_identity::registry::Operation;
+use kos_net::discovery::{Browser, Interfaces};
+use tokio::time::Instant;
 
-use super::{authority::Network, *};
+use super::*;
 
 const INSIDE: &str = "KOS_TEST_INSIDE_NAMESPACE";
 const WIRE: &str = "kos0";
@@ -26,25 +28,27 @@ fn on_a_network(test: &str, inside: impl Future<Output = ()>) {
         &format!("ip route add 224.0.0.0/4 dev {WIRE}"),
         "exec \"$0\" --exact \"$1\" --nocapture",
     ];
-    let status = Command::new("unshare")
+    // Its summary is not ours: what it did not run, we did.
+    let inside = Command::new("unshare")
         .args(["--map-root-user", "--net", "sh", "-ec", &commands.join("\n")])
         .arg(std::env::current_exe().unwrap())
         .arg(test)
         .env(INSIDE, "1")
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success(), "needs the right to make network namespaces");
+    let said = [inside.stdout, inside.stderr].concat();
+    assert!(inside.status.success(), "in a network namespace: {}", String::from_utf8_lossy(&said));
 }
 
-async fn authority() -> Authority {
-    Authority::start_at(Network::Open, &format!("{ADDRESS}:0")).await
+async fn authority(name: &str) -> Authority {
+    Authority::start_at(&format!("{ADDRESS}:0"), name).await
 }
 
 #[test]
 fn an_authority_that_is_found_without_a_pin_is_used_after_a_person_compared_the_code() {
     let test = "discovery::an_authority_that_is_found_without_a_pin_is_used_after_a_person_compared_the_code";
     on_a_network(test, async {
-        let authority = authority().await;
+        let authority = authority("attic").await;
         let _shown = authority.advertise();
         let root = root_with("network: {discovery_method: mdns}\n");
         let mut device = Running::start(root.path(), None);
@@ -81,8 +85,7 @@ fn an_authority_that_is_found_without_a_pin_is_used_after_a_person_compared_the_
 #[test]
 fn an_authority_that_has_moved_is_found_again_by_its_pin() {
     on_a_network("discovery::an_authority_that_has_moved_is_found_again_by_its_pin", async {
-        let (stranger, authority) =
-            (Authority::start_at(Network::Open, "192.0.2.1:0").await, authority().await);
+        let (stranger, authority) = (authority("cellar").await, authority("attic").await);
         let _shown = (stranger.advertise(), authority.advertise());
         let mut ticket = authority.ticket(Role::Sensor);
         ticket.addresses = vec![format!("{ADDRESS}:9")];
@@ -101,8 +104,14 @@ fn an_authority_that_has_moved_is_found_again_by_its_pin() {
 #[test]
 fn among_several_authorities_only_a_pin_chooses() {
     on_a_network("discovery::among_several_authorities_only_a_pin_chooses", async {
-        let (one, other) = (authority().await, authority().await);
+        let (one, other) = (authority("attic").await, authority("cellar").await);
         let _shown = (one.advertise(), other.advertise());
+        // The network hears of them within seconds.
+        let mut browser = Browser::start(&Interfaces::AllButLoopback).unwrap();
+        for _ in [&one, &other] {
+            assert!(browser.next(Instant::now() + DEADLINE).await.is_some());
+        }
+        drop(browser);
         let root = root_with("network: {discovery_method: kDNS}\n");
         let mut device = Running::start(root.path(), None);
         device.wait_for(|news| (news == News::Unreachable).then_some(())).await;

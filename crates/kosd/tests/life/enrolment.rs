@@ -115,3 +115,33 @@ async fn the_bootloader_is_locked_once_and_what_came_of_it_is_told() {
         assert_eq!(authority.count(told), 1);
     }
 }
+
+#[tokio::test]
+async fn what_the_configuration_says_of_the_device_is_where_it_belongs() {
+    let authority = Authority::start().await;
+    let root =
+        root_with("services: {capabilities: [telemetry, voice-assistant]}\nsecrets: {vault: /opt/vault}\n");
+    let config = root.path().join("etc/kos/config.yaml");
+    let text = fs::read_to_string(&config).unwrap();
+    let text =
+        text.replace("role: sensor", "role: sensor, device_id: kdev-0000, cert_path: /opt/identity.cert");
+    fs::write(&config, text).unwrap();
+    let mut device = Running::start(root.path(), Some(authority.ticket(Role::Sensor)));
+    device.heartbeat().await;
+
+    let known = authority.devices().remove(0);
+    assert_eq!(
+        known.capabilities.iter().map(AsRef::as_ref).collect::<Vec<&str>>(),
+        ["telemetry", "voice-assistant"]
+    );
+    let secrets = names(root.path().join("opt/vault"));
+    assert_eq!(secrets, set(&["agreement-a.key", "identity.key", "journal", "operational-a.key"]));
+    assert!(root.path().join("opt/identity.cert").is_file());
+    assert_eq!(names(root.path().join("etc/kos")), set(&["config.yaml"]));
+    let status = device.ask(Question::Status).await;
+    assert!(
+        status.warnings.iter().any(|warning| warning.contains("identity.device_id")),
+        "{:?}",
+        status.warnings
+    );
+}

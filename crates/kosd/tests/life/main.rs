@@ -9,6 +9,7 @@ mod enrolment;
 mod orders;
 mod renewal;
 mod reports;
+mod wait;
 
 use std::{
     collections::BTreeSet,

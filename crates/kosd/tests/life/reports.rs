@@ -125,3 +125,14 @@ async fn a_device_whose_clock_is_wrong_learns_the_time_and_reports() {
     let clock = beat.said.checks.iter().find(|check| check.name.as_str() == "clock").unwrap();
     assert!(!clock.passed, "{clock:?}");
 }
+
+#[tokio::test]
+async fn a_device_whose_clock_is_months_ahead_enrols_and_reports_and_does_so_again() {
+    // By the device's clock the authority's certificate of 90 days has run out.
+    let authority = Authority::start_behind(Duration::from_secs(100 * 24 * 3600)).await;
+    let (device, root) = reporting(&authority, "").await;
+    device.stop().await;
+    let mut device = Running::start(root.path(), None);
+    device.heartbeat().await;
+    assert_eq!(authority.count(|change| matches!(change, Change::CertificateIssued { .. })), 1);
+}

@@ -85,10 +85,11 @@ impl Laws {
     pub fn copy_at_the_end(&mut self, id: &DeviceId, bodies: &[Body], store: &Store) {
         let Some(device) = store.devices.get(id) else { return };
         let key = |body: &Body| {
-            let machine = body.machine.as_ref().filter(|machine| !machine.is_ending())?;
-            let Journal { active, membership, .. } = machine.journal();
-            membership.as_ref().filter(|membership| membership.device == *id)?;
-            active.as_ref().map(|held| held.operational.id())
+            let durable = &body.disk.durable;
+            let Journal { active, membership, .. } =
+                durable.read_journal().filter(|_| durable.record.is_none() && body.life > 0)?;
+            membership.filter(|membership| membership.device == *id)?;
+            active.map(|held| held.operational.id())
         };
         // Two that hold the same keys are one to everybody until one of them renews.
         let two = bodies.iter().filter_map(key).collect::<BTreeSet<_>>().len() > 1;

@@ -130,7 +130,9 @@ impl World {
 
     fn take_commit(&mut self, server: Server, id: LinkId, commit: Commit) {
         let life = self.server(server).life;
-        let alert = commit.changes.iter().any(|change| matches!(change, Change::CloneSuspected { .. }));
+        let any = |is: fn(&Change) -> bool| commit.changes.iter().any(is);
+        let alert = any(|change| matches!(change, Change::CloneSuspected { .. }))
+            && !any(|change| matches!(change, Change::DeviceWaiting { .. }));
         if self.plant == Some(Plant::AlertSwallowed) && alert {
             self.answer_later(server, id, Input::Committed(Ok(())));
         } else if self.plant == Some(Plant::CommitAfterAnswer) && server == Server::Real {

@@ -185,7 +185,7 @@ impl World {
             let at = within(&mut self.chance);
             self.later(at, Event::Attack);
         }
-        for (one_in, event) in [(4, Event::Copy), (4, Event::Disturb)] {
+        for (one_in, event) in [(3, Event::Copy), (4, Event::Disturb)] {
             if self.chance.one_in(one_in) {
                 let at = within(&mut self.chance);
                 self.later(at, event);

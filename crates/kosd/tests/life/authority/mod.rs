@@ -40,7 +40,7 @@ use kosd::clock::Clock;
 use rustls_pki_types::CertificateDer;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
-use crate::DEADLINE;
+use crate::{DEADLINE, wait};
 pub(crate) use links::Push;
 
 /// Which carriers the port offers.
@@ -127,11 +127,20 @@ impl Authority {
     }
 
     pub(crate) async fn start_on(network: Network) -> Self {
-        Self::start_at(network, "127.0.0.1:0").await
+        Self::start_with(Inner::new("attic", Duration::ZERO), network, "127.0.0.1:0").await
     }
 
-    pub(crate) async fn start_at(network: Network, address: &str) -> Self {
-        let (inner, address) = (Inner::new(), address.parse().unwrap());
+    pub(crate) async fn start_at(address: &str, name: &str) -> Self {
+        Self::start_with(Inner::new(name, Duration::ZERO), Network::Open, address).await
+    }
+
+    /// An authority whose clock is right and behind those of all devices.
+    pub(crate) async fn start_behind(time: Duration) -> Self {
+        Self::start_with(Inner::new("attic", time), Network::Open, "127.0.0.1:0").await
+    }
+
+    async fn start_with(inner: Arc<Inner>, network: Network, address: &str) -> Self {
+        let address = address.parse().unwrap();
         let mut authority = Self { inner, address, network, serving: JoinSet::new() };
         authority.turn_on().await;
         authority
@@ -158,15 +167,7 @@ impl Authority {
 
     /// The socket of an earlier listener closes a little after it.
     async fn bind_udp(&self) -> quic::Listener {
-        let bound = async {
-            loop {
-                match quic::Listener::bind(self.address, Arc::clone(&self.inner.tls)) {
-                    Ok(listener) => return listener,
-                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                }
-            }
-        };
-        timeout(DEADLINE, bound).await.unwrap()
+        wait::until(|| quic::Listener::bind(self.address, Arc::clone(&self.inner.tls)).ok()).await
     }
 
     /// Answers nobody, and cuts every link.
@@ -328,9 +329,10 @@ impl Authority {
 }
 
 impl Inner {
-    fn new() -> Arc<Self> {
-        let name: AuthorityName = "attic".parse().unwrap();
+    fn new(name: &str, behind: Duration) -> Arc<Self> {
+        let name: AuthorityName = name.parse().unwrap();
         let clock = Clock::start(None);
+        clock.learn(clock.now().minus(behind));
         let now = clock.now();
         let root_key = make(KeyAlgorithm::P384);
         let root = finish(root(&name, root_key.public(), serial(), now).unwrap(), &root_key);
