@@ -7,20 +7,24 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("kos-base", &[]),
     ("kos-identity", &["kos-base"]),
     ("kos-klp", &["kos-base"]),
     ("kos-audit", &["kos-base"]),
     ("kos-api", &["kos-base"]),
+    ("kos-backup", &["kos-base"]),
     ("kos-net", &["kos-base", "kos-identity", "kos-klp"]),
     ("kosd", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-net", "kos-api"]),
-    ("kos-authority", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-net", "kos-api"]),
-    ("kosctl", &["kos-api", "kos-base", "kos-identity", "kos-audit"]),
+    (
+        "kos-authority",
+        &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-net", "kos-api", "kos-backup"],
+    ),
+    ("kosctl", &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup"]),
     ("quickstart", &["kosd", "kos-authority", "kosctl"]),
     ("kos-sim", &CORE),
     ("kos-e2e", &["kosctl", "kos-api", "kos-base"]),
-    ("kos-fuzz", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kosd"]),
+    ("kos-fuzz", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-backup", "kosd"]),
     ("kos-bench", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-api", "kos-net", "kosctl"]),
     ("xtask", &[]),
 ];
