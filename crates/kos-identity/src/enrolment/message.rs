@@ -153,6 +153,9 @@ pub struct Welcome {
     /// How many certificates the device has had.
     #[n(5)]
     pub issues: u32,
+    /// Number of the certificate in service, if there is one.
+    #[n(6)]
+    pub in_service: Option<u32>,
 }
 
 /// The request for a certificate.

@@ -369,10 +369,15 @@ impl Device {
         if !allowed {
             return Err(StateError::Transition { from: self.state, to });
         }
-        self.state = to;
+        self.put_back(now, to, reason);
+        Ok(())
+    }
+
+    /// Is in another state from now on, whatever the way: a record from a backup takes over what became of it since.
+    pub(super) fn put_back(&mut self, now: Timestamp, state: DeviceState, reason: &str) {
+        self.state = state;
         self.state_reason = kos_base::text::printable(reason, 200);
         self.state_since = now;
-        Ok(())
     }
 
     /// Gives it a security profile that is not lower than the one it has held in service.

@@ -9,6 +9,7 @@
 mod change;
 mod device;
 mod operate;
+mod restore;
 mod ticket;
 
 pub use change::{Actor, Change, Commit, Revocation, RevocationReason, Write};
@@ -16,5 +17,6 @@ pub(crate) use device::FirstContact;
 pub use device::{Credential, Device, Issued, Lobby, Order, StateError};
 pub(crate) use operate::revoke_all;
 pub use operate::{AllowDev, OperateError, Operation};
+pub use restore::{Certified, Missed};
 pub(crate) use ticket::TicketUse;
 pub use ticket::{Ticket, TicketError};

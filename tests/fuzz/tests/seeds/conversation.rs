@@ -117,6 +117,7 @@ fn record() -> Vec<u8> {
 
 fn welcome() -> FromAuthority {
     FromAuthority::Welcome(Welcome {
+        in_service: None,
         token: [1; 32].into(),
         nonce: [2; 32].into(),
         uuid: uuid(),

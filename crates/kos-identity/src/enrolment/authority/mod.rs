@@ -390,6 +390,7 @@ impl Session {
             time: now,
             authority: self.context.name.clone(),
             issues,
+            in_service: self.served,
         }));
         self.phase = Phase::Greeted(hello, uuid);
     }

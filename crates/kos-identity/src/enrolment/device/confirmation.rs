@@ -85,6 +85,9 @@ impl Machine {
         if talk.purpose == Purpose::Confirm && unknown && self.journal.candidate.take().is_some() {
             self.persist();
         }
+        if talk.purpose == Purpose::Recover && unknown {
+            self.begin_anew();
+        }
         self.wish = match talk.purpose {
             Purpose::CheckIn | Purpose::Recover | Purpose::Enrol => None,
             // Somebody else may have renewed: show the number that we know.

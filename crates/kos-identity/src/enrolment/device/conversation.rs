@@ -275,7 +275,10 @@ impl Machine {
         if talk.purpose == Purpose::CheckIn {
             // It takes us after all. If it has issued something that we do not hold, somebody else may hold it.
             let known = self.journal.active.as_ref().map_or(0, |held| held.issue);
-            self.wish = (welcome.issues != known).then_some(Wish::Regenerate);
+            self.wish = match welcome.in_service {
+                None => Some(Wish::Recover),
+                Some(_) => (welcome.issues != known).then_some(Wish::Regenerate),
+            };
         }
         if self.due(time) == Some(talk.purpose) {
             return self.entitle(now, talk, link, welcome);

@@ -411,6 +411,15 @@ impl Machine {
         self.persist();
     }
 
+    /// The authority that the device belongs to has no record of it, as after a restore from an older backup: it asks
+    /// to be let in again, by the same identity key.
+    fn begin_anew(&mut self) {
+        let Journal { identity, authority, time_floor, bootloader, .. } = core::mem::take(&mut self.journal);
+        self.journal = Journal { identity, authority, time_floor, bootloader, ..Journal::default() };
+        self.persist();
+        self.outputs.push_back(Output::Erase([keys_in(Slot::A), keys_in(Slot::B)].concat()));
+    }
+
     /// Brings files and keys into the state that the journal speaks of.
     fn tidy(&mut self) {
         let (Some(held), None) = (&self.journal.active, &self.ending) else { return };

@@ -1,0 +1,360 @@
+//! What becomes of a record that was put back from a backup: it takes over what a newer log says, or, where no newer log
+//! is left, everybody is let in anew.
+//!
+//! A log names certificates and states but holds no keys, so a device whose certificate is newer than its record cannot
+//! simply go on. It is sent through the lobby, where it shows its identity key: with its approval in hand when the log
+//! says that it was in service, and before a person otherwise.
+//!
+//! Invariants: nothing here takes a revocation back, raises a profile, or lets in a device that was stopped, ended or banned
+//! after the backup. Whatever a record holds that is not known to be in service is revoked.
+//!
+//! Source: `docs/spec/enrolment.md` RST-1 to RST-6.
+
+use kos_base::{Capability, Channel, DeviceId, DeviceState, KeyId, Name, Role, Timestamp};
+use minicbor::bytes::ByteArray;
+
+use super::{
+    Actor, Change, Commit, Device, Lobby, Revocation, RevocationReason, Write, operate::revoke_all,
+};
+
+/// What a log says about one device after the moment of its record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// Certificates that were issued to it, in order.
+    pub certificates: Vec<Certified>,
+    /// The state that it went to last, and why.
+    pub became: Option<(DeviceState, String)>,
+    /// Whether it was banned.
+    pub banned: bool,
+    /// The channel that it was moved to.
+    pub channel: Option<Channel>,
+    /// The role that it was given.
+    pub role: Option<Role>,
+    /// The name that it was given.
+    pub name: Option<Name>,
+    /// The labels that it was given.
+    pub tags: Option<Vec<Capability>>,
+    /// How many recoveries were left.
+    pub recoveries_left: Option<u32>,
+}
+
+/// A certificate as the log names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certified {
+    /// Its number among the device's.
+    pub issue: u32,
+    /// Its serial number.
+    pub serial: Vec<u8>,
+    /// Key id of the CA that signed it.
+    pub issuer: KeyId,
+    /// Key id of the certified key.
+    pub key: KeyId,
+    /// When it runs out.
+    pub not_after: Timestamp,
+}
+
+impl Certified {
+    /// The entry that revokes it.
+    pub fn revocation(&self, now: Timestamp, device: &DeviceId, reason: RevocationReason) -> Revocation {
+        Revocation {
+            issuer: self.issuer,
+            serial: self.serial.clone(),
+            key: self.key,
+            at: now,
+            not_after: self.not_after,
+            reason,
+            subject: device.to_string(),
+        }
+    }
+}
+
+/// How a device comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Return {
+    /// By its identity key alone.
+    Approved,
+    /// And after a person has looked at it.
+    Waiting,
+}
+
+impl Device {
+    /// Takes over what a newer log says. `nonce` is fresh randomness for the lobby.
+    #[must_use]
+    pub fn catch_up(self, now: Timestamp, missed: &Missed, nonce: [u8; 32]) -> Commit {
+        use DeviceState::{Active, Decommissioned, Decommissioning, Pending, Quarantined, Suspended};
+        let before = self.state();
+        let mut next = self.next_version();
+        let mut writes = Vec::new();
+        next.take_over(missed);
+        let renewed = !missed.certificates.is_empty();
+        let (state, reason) = match &missed.became {
+            Some((state, reason)) => (*state, reason.as_str()),
+            None => (before, "put back from a backup"),
+        };
+        let mut changes = match state {
+            // The order is not in the log: whoever gave it gives it again.
+            Decommissioning => {
+                let reason = "its end was ordered after the backup: order it again";
+                next.stop(now, Quarantined, reason, RevocationReason::KeyCompromise, &mut writes)
+            }
+            Decommissioned => {
+                next.stop(now, state, reason, RevocationReason::CessationOfOperation, &mut writes)
+            }
+            Quarantined => next.stop(now, state, reason, RevocationReason::KeyCompromise, &mut writes),
+            Suspended if !renewed => next.stop(now, state, reason, RevocationReason::Hold, &mut writes),
+            Active if before == Suspended && !renewed => {
+                next.put_back(now, Active, reason);
+                next.credentials()
+                    .map(|held| {
+                        let (issuer, serial) = (held.issuer, held.serial.clone());
+                        writes.push(Write::Release { issuer, serial: serial.clone() });
+                        Change::HoldReleased { device: next.id.clone(), serial }
+                    })
+                    .collect()
+            }
+            Active if renewed => next.send_to_lobby(now, Return::Approved, nonce, &mut writes),
+            Suspended | Pending if renewed => next.send_to_lobby(now, Return::Waiting, nonce, &mut writes),
+            _ => Vec::new(),
+        };
+        if next.banned {
+            changes.extend(next.revoke_rest(now, RevocationReason::PrivilegeWithdrawn, &mut writes));
+        }
+        for certified in &missed.certificates {
+            let reason = match state {
+                Quarantined | Decommissioning => RevocationReason::KeyCompromise,
+                _ => RevocationReason::Superseded,
+            };
+            writes.push(Write::Revoke(certified.revocation(now, &next.id, reason)));
+            let (device, serial) = (next.id.clone(), certified.serial.clone());
+            changes.push(Change::CertificateRevoked { device, serial, reason });
+        }
+        writes.insert(0, Write::Device(Box::new(next)));
+        Commit { actor: Actor::Authority, changes, writes }
+    }
+
+    /// Nobody knows what happened after the backup: whoever was in service or suspended waits before a person.
+    /// `None`: the device had no way back in anyhow.
+    #[must_use]
+    pub fn after_loss(self, now: Timestamp) -> Option<Commit> {
+        let in_service = matches!(self.state(), DeviceState::Active | DeviceState::Suspended);
+        // One that waits and holds a certificate may have confirmed it since.
+        let unconfirmed = self.state() == DeviceState::Pending && self.credentials().next().is_some();
+        let let_in = self.lobby.as_ref().is_some_and(|lobby| lobby.approved);
+        if !(in_service || unconfirmed || let_in) {
+            return None;
+        }
+        let mut next = self.next_version();
+        let mut writes = Vec::new();
+        next.lobby = None;
+        next.put_back(now, DeviceState::Pending, "the state after the backup is lost");
+        let mut changes =
+            vec![Change::DeviceWaiting { device: next.id.clone(), identity_key: next.identity_key.id() }];
+        changes.extend(next.revoke_rest(now, RevocationReason::Superseded, &mut writes));
+        writes.insert(0, Write::Device(Box::new(next)));
+        Some(Commit { actor: Actor::Authority, changes, writes })
+    }
+
+    fn take_over(&mut self, missed: &Missed) {
+        self.issues = missed.certificates.iter().map(|c| c.issue).fold(self.issues, u32::max);
+        self.banned |= missed.banned;
+        self.channel = missed.channel.unwrap_or(self.channel);
+        self.role = missed.role.unwrap_or(self.role);
+        self.recoveries_left = missed.recoveries_left.unwrap_or(self.recoveries_left);
+        if let Some(name) = &missed.name {
+            self.name = name.clone();
+        }
+        if let Some(tags) = &missed.tags {
+            self.tags.clone_from(tags);
+        }
+    }
+
+    /// Puts it where the log says that it is, and revokes what it holds.
+    fn stop(
+        &mut self,
+        now: Timestamp,
+        state: DeviceState,
+        reason: &str,
+        why: RevocationReason,
+        writes: &mut Vec<Write>,
+    ) -> Vec<Change> {
+        self.put_back(now, state, reason);
+        self.lobby = None;
+        self.order = None;
+        revoke_all(now, self, why, writes)
+    }
+
+    fn send_to_lobby(
+        &mut self,
+        now: Timestamp,
+        how: Return,
+        nonce: [u8; 32],
+        writes: &mut Vec<Write>,
+    ) -> Vec<Change> {
+        self.put_back(now, DeviceState::Pending, "its certificate is newer than the backup");
+        self.lobby = Some(Lobby {
+            comparison: None,
+            source: "restore".to_owned(),
+            since: now,
+            lookalikes: Vec::new(),
+            approved: how == Return::Approved,
+            profile: self.profile(),
+            nonce: ByteArray::from(nonce),
+        });
+        let mut changes =
+            vec![Change::DeviceWaiting { device: self.id.clone(), identity_key: self.identity_key.id() }];
+        changes.extend(self.revoke_rest(now, RevocationReason::Superseded, writes));
+        changes
+    }
+
+    /// Revokes what it holds for good, and forgets it: from now on only the identity key counts.
+    fn revoke_rest(
+        &mut self,
+        now: Timestamp,
+        reason: RevocationReason,
+        writes: &mut Vec<Write>,
+    ) -> Vec<Change> {
+        let changes = revoke_all(now, self, reason, writes);
+        self.credential = None;
+        self.pending = None;
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kos_base::{AgreementKey, KeyAlgorithm, PublicKey, SecurityProfile};
+
+    use super::{
+        super::{Credential, device::tests::device},
+        *,
+    };
+
+    const NOW: Timestamp = Timestamp::from_unix_s(5_000);
+
+    fn in_service(state: DeviceState) -> Device {
+        let mut device = device();
+        let key = PublicKey::from_raw(KeyAlgorithm::Ed25519, &[9; 32]).unwrap();
+        device.put_back(NOW, state, "test");
+        device.enrolled_at = Some(NOW);
+        device.issues = 1;
+        device.credential = Some(Credential {
+            issue: 1,
+            serial: vec![1; 16],
+            issuer: KeyId::from_bytes([1; 32]),
+            key,
+            agreement: AgreementKey([0; 32]),
+            not_before: Timestamp::from_unix_s(0),
+            not_after: Timestamp::from_unix_s(10_000),
+        });
+        device
+    }
+
+    fn second() -> Certified {
+        Certified {
+            issue: 2,
+            serial: vec![2; 16],
+            issuer: KeyId::from_bytes([1; 32]),
+            key: KeyId::from_bytes([7; 32]),
+            not_after: Timestamp::from_unix_s(20_000),
+        }
+    }
+
+    fn written(commit: &Commit) -> (&Device, Vec<(u8, RevocationReason)>) {
+        let Some(Write::Device(device)) = commit.writes.first() else { unreachable!("no record") };
+        let revoked = commit.writes.iter().filter_map(|write| match write {
+            Write::Revoke(revocation) => Some((revocation.serial[0], revocation.reason)),
+            _ => None,
+        });
+        (device, revoked.collect())
+    }
+
+    fn check(before: DeviceState, missed: &Missed) -> (Device, Vec<(u8, RevocationReason)>) {
+        let commit = in_service(before).catch_up(NOW, missed, [5; 32]);
+        let (device, revoked) = written(&commit);
+        assert_eq!(device.version, 2);
+        (device.clone(), revoked)
+    }
+
+    fn became(state: DeviceState) -> Missed {
+        Missed { became: Some((state, "because".to_owned())), ..Missed::default() }
+    }
+
+    #[test]
+    fn a_device_that_was_stopped_after_the_backup_is_stopped() {
+        use DeviceState::{Active, Decommissioned, Decommissioning, Quarantined, Suspended};
+        use RevocationReason::{CessationOfOperation, Hold, KeyCompromise};
+        for (log, state, reason) in [
+            (Suspended, Suspended, Hold),
+            (Quarantined, Quarantined, KeyCompromise),
+            (Decommissioning, Quarantined, KeyCompromise),
+            (Decommissioned, Decommissioned, CessationOfOperation),
+        ] {
+            let (device, revoked) = check(Active, &became(log));
+            assert_eq!(device.state(), state, "{log}");
+            assert_eq!(revoked, [(1, reason)], "{log}");
+            assert!(device.lobby.is_none() && !device.is_admitted());
+        }
+    }
+
+    #[test]
+    fn a_device_that_renewed_after_the_backup_comes_back_by_its_identity_key() {
+        let missed = Missed { certificates: vec![second()], ..Missed::default() };
+        let (device, revoked) = check(DeviceState::Active, &missed);
+        assert_eq!(device.state(), DeviceState::Pending);
+        assert_eq!(device.issues, 2);
+        assert!(device.is_approved() && device.credentials().next().is_none());
+        assert_eq!(device.lobby.map(|lobby| lobby.profile), Some(SecurityProfile::Sec2));
+        assert_eq!(revoked, [(1, RevocationReason::Superseded), (2, RevocationReason::Superseded)]);
+    }
+
+    #[test]
+    fn a_device_that_renewed_and_was_stopped_waits_before_a_person() {
+        let missed = Missed { certificates: vec![second()], ..became(DeviceState::Suspended) };
+        let (device, revoked) = check(DeviceState::Active, &missed);
+        assert_eq!(device.state(), DeviceState::Pending);
+        assert!(!device.is_approved());
+        assert_eq!(revoked.len(), 2);
+        let missed = Missed { banned: true, certificates: vec![second()], ..Missed::default() };
+        let (device, revoked) = check(DeviceState::Active, &missed);
+        assert!(device.banned && device.credentials().next().is_none());
+        assert_eq!(revoked.len(), 2);
+    }
+
+    #[test]
+    fn a_hold_that_was_lifted_after_the_backup_is_lifted() {
+        let commit = in_service(DeviceState::Suspended).catch_up(NOW, &became(DeviceState::Active), [5; 32]);
+        assert_eq!(written(&commit).0.state(), DeviceState::Active);
+        assert!(commit.writes.iter().any(|write| matches!(write, Write::Release { .. })));
+    }
+
+    #[test]
+    fn what_was_changed_after_the_backup_is_changed() {
+        let missed = Missed {
+            channel: Some(Channel::Beta),
+            role: Some(Role::Relay),
+            name: Some("cellar".parse().unwrap()),
+            recoveries_left: Some(1),
+            ..Missed::default()
+        };
+        let (device, revoked) = check(DeviceState::Active, &missed);
+        assert_eq!((device.channel, device.role, device.recoveries_left), (Channel::Beta, Role::Relay, 1));
+        assert_eq!((device.name.as_ref(), device.state()), ("cellar", DeviceState::Active));
+        assert_eq!(revoked, []);
+    }
+
+    #[test]
+    fn after_a_loss_everybody_in_service_waits_and_nobody_else_moves() {
+        use DeviceState::{Active, Decommissioned, Decommissioning, Quarantined, Suspended};
+        for state in [Active, Suspended] {
+            let commit = in_service(state).after_loss(NOW).unwrap();
+            let (device, revoked) = written(&commit);
+            assert_eq!(device.state(), DeviceState::Pending, "{state}");
+            assert!(device.lobby.is_none() && device.credentials().next().is_none());
+            assert_eq!(revoked, [(1, RevocationReason::Superseded)]);
+        }
+        for state in [Quarantined, Decommissioning, Decommissioned] {
+            assert_eq!(in_service(state).after_loss(NOW), None, "{state}");
+        }
+        assert_eq!(device().after_loss(NOW), None);
+    }
+}
