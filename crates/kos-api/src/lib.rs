@@ -13,6 +13,7 @@
 
 pub mod audit;
 pub mod authority;
+pub mod backup;
 pub mod chain;
 pub mod device;
 pub mod doctor;

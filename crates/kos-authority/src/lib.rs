@@ -15,6 +15,7 @@
 //! machines of `kos_identity` and recorded in the same transaction.
 
 mod authority;
+mod backup;
 pub mod clock;
 mod files;
 mod fleet;
@@ -24,6 +25,7 @@ pub mod metrics;
 pub mod presence;
 mod reception;
 pub mod record;
+pub mod restore;
 pub mod revocation;
 mod server;
 pub mod settings;

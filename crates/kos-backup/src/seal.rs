@@ -93,9 +93,7 @@ impl Opening {
                 identity.set_max_work_factor(WORK_FACTOR_MAX);
                 decryptor.decrypt(core::iter::once::<&dyn Identity>(&identity)).map_err(refused)
             }
-            Self::Identities(keys) => {
-                decryptor.decrypt(keys.iter().map(|key| key as &dyn Identity)).map_err(refused)
-            }
+            Self::Identities(keys) => decryptor.decrypt(keys.iter().map(identity)).map_err(refused),
         }
     }
 }
@@ -110,21 +108,29 @@ impl Sealing {
     pub(crate) fn seal<W: Write>(self, file: W) -> Result<StreamWriter<W>, BackupError> {
         let encryptor = match self {
             Self::Passphrase(passphrase) => Ok(Encryptor::with_user_passphrase(passphrase.0)),
-            Self::Recipients(recipients) => {
-                Encryptor::with_recipients(recipients.iter().map(|one| &one.0 as &dyn age::Recipient))
-            }
+            Self::Recipients(recipients) => Encryptor::with_recipients(recipients.iter().map(recipient)),
         };
         let encryptor = encryptor.map_err(|e| BackupError::Io(std::io::Error::other(e.to_string())))?;
         encryptor.wrap_output(file).map_err(BackupError::Io)
     }
 }
 
+fn identity(key: &x25519::Identity) -> &dyn Identity {
+    key
+}
+
+fn recipient(one: &Recipient) -> &dyn age::Recipient {
+    &one.0
+}
+
 fn refused(error: DecryptError) -> BackupError {
     match error {
-        DecryptError::NoMatchingKeys
-        | DecryptError::DecryptionFailed
-        | DecryptError::KeyDecryptionFailed => BackupError::WrongKey,
-        DecryptError::Io(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => BackupError::Io(error),
+        DecryptError::NoMatchingKeys | DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed => {
+            BackupError::WrongKey
+        }
+        DecryptError::Io(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
+            BackupError::Io(error)
+        }
         DecryptError::ExcessiveWork { .. } => BackupError::damaged("its passphrase asks for too much work"),
         other => BackupError::damaged(other.to_string()),
     }

@@ -28,7 +28,7 @@ impl Readers {
 }
 
 /// A file that appears under its name only when it is complete.
-struct Draft {
+pub(crate) struct Draft {
     file: File,
     draft: PathBuf,
     path: PathBuf,
@@ -36,7 +36,7 @@ struct Draft {
 
 impl Draft {
     /// Starts a file that will be called `path`.
-    fn start(path: &Path, readers: Readers) -> Result<Self, Fault> {
+    pub(crate) fn start(path: &Path, readers: Readers) -> Result<Self, Fault> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.part", std::process::id()));
         let draft = path.with_file_name(name);
@@ -46,12 +46,12 @@ impl Draft {
     }
 
     /// Adds bytes at its end.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.file.write_all(bytes).map_err(|source| Fault::Unwritable { path: self.path.clone(), source })
     }
 
     /// Makes it durable under its name, in place of what was there.
-    fn finish(self) -> Result<(), Fault> {
+    pub(crate) fn finish(self) -> Result<(), Fault> {
         let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         self.file
             .sync_all()

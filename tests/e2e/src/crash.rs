@@ -53,7 +53,8 @@ struct Acknowledged {
 /// # Errors
 /// When a program does not come up again or the log does not verify. What is lost is in the report.
 pub fn run(runs: u32) -> Result<Report> {
-    let mut authority = Authority::start()?;
+    // Often enough that a device notices within seconds that its authority was killed.
+    let mut authority = Authority::start_with("heartbeat_seconds: 5\n")?;
     let (mut device, id) = fleet::device_in_service(&authority, "crash-0")?;
     let known = Arc::new(Mutex::new(Acknowledged::default()));
     let mut report = Report { kind: "crash", ..Report::default() };

@@ -63,13 +63,53 @@ impl Authority {
     /// # Errors
     /// When it does not come up.
     pub fn start() -> Result<Self> {
+        Self::start_with("")
+    }
+
+    /// The same with settings of its own.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_with(settings: &str) -> Result<Self> {
         let folder = TempDir::with_prefix("kos-e2e-")?;
+        fs::create_dir(folder.path().join("authority"))?;
+        fs::write(folder.path().join("authority/authority.yaml"), settings)?;
         let data = folder.path().to_string_lossy().into_owned();
         let done = program::run("kos-authority", &["init", "--data", &data], "")?;
         ensure!(done.status.success(), "init failed: {}", done.stderr);
         let mut authority = Self { folder, program: None, ports: Ports::free()? };
         authority.serve()?;
         Ok(authority)
+    }
+
+    /// Puts a backup in place, in a folder of its own and at the ports of `lost`, which must not run. It does not run yet.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn put_back(lost: &Self, backup: &Path, passphrase: &str) -> Result<Self> {
+        let folder = TempDir::with_prefix("kos-e2e-restored-")?;
+        let (data, file) =
+            (folder.path().to_string_lossy().into_owned(), backup.to_string_lossy().into_owned());
+        let done = program::run("kos-authority", &["restore", &file, "--data", &data], passphrase)?;
+        ensure!(done.status.success(), "restore ended with {}: {}", done.code(), done.stderr);
+        Ok(Self { folder, program: None, ports: lost.ports })
+    }
+
+    /// Starts one that was put back, and waits until it says that it is closed.
+    ///
+    /// # Errors
+    /// When it does not come up, or is not closed.
+    pub fn serve_closed(&mut self) -> Result<()> {
+        let data = self.data().to_string_lossy().into_owned();
+        let base = self.ports.web.to_string();
+        let arguments = ["serve", "--data", &data, "--port-base", &base];
+        let mut program = Program::start("kos-authority", &arguments, "")?;
+        wait::until("the authority to say that it is closed", || {
+            ensure!(program.is_running()?, "the authority ended:\n{}", program.errors());
+            Ok(self.kosctl(&["status", "-o", "json"])?.stderr.contains("KOS-E0110").then_some(()))
+        })?;
+        self.program = Some(program);
+        Ok(())
     }
 
     /// Starts it again after [`Authority::kill`] or [`Authority::stop`].

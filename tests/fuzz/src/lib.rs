@@ -8,6 +8,7 @@
 //! What it does not do: find bytes. `fuzz/fuzz_targets` holds a fuzzer for each target, `fuzz/corpus` where it starts.
 
 pub mod audit;
+pub mod backup;
 pub mod cbor;
 pub mod certificate;
 pub mod config;
@@ -29,8 +30,9 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "audit", run: audit::run },
+    Target { name: "backup", run: backup::run },
     Target { name: "cbor", run: cbor::run },
     Target { name: "certificate", run: certificate::run },
     Target { name: "config", run: config::run },

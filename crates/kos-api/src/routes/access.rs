@@ -15,6 +15,8 @@ pub enum Access {
     OperatorWrite,
     /// Who may decide on the authority.
     Admin,
+    /// Who may do so on its own machine: what goes through here is worth as much as the keys of the root.
+    Local,
 }
 
 /// Who calls, after authentication.
@@ -48,6 +50,7 @@ impl Access {
             (Self::DeviceSelf, Caller::Device(object)) => object == Object::Own,
             (Self::DeviceSelf, Caller::Operator(_)) => false,
             (Self::OperatorRead | Self::OperatorWrite | Self::Admin, Caller::Device(_)) => false,
+            (Self::Local, Caller::Device(_) | Caller::Operator(_)) => false,
             (Self::OperatorRead, Caller::Operator(_)) => true,
             (Self::OperatorWrite, Caller::Operator(role)) => role >= OperatorRole::Operator,
             (Self::Admin, Caller::Operator(role)) => role == OperatorRole::Admin,
@@ -62,6 +65,7 @@ impl Access {
             Self::OperatorRead => "operator-read",
             Self::OperatorWrite => "operator-write",
             Self::Admin => "admin",
+            Self::Local => "local",
         }
     }
 }
@@ -72,16 +76,16 @@ mod tests {
 
     #[test]
     fn the_table_of_ways_and_callers_is_as_declared() {
-        use Access::{Admin, Anyone, DeviceSelf, OperatorRead, OperatorWrite};
-        let ways = [Anyone, DeviceSelf, OperatorRead, OperatorWrite, Admin];
+        use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
+        let ways = [Anyone, DeviceSelf, OperatorRead, OperatorWrite, Admin, Local];
         for (caller, admitted) in [
-            (Caller::Anonymous, [true, false, false, false, false]),
-            (Caller::Device(Object::Own), [true, true, false, false, false]),
-            (Caller::Device(Object::Other), [true, false, false, false, false]),
-            (Caller::Operator(OperatorRole::Viewer), [true, false, true, false, false]),
-            (Caller::Operator(OperatorRole::Operator), [true, false, true, true, false]),
-            (Caller::Operator(OperatorRole::Admin), [true, false, true, true, true]),
-            (Caller::LocalAdmin, [true, true, true, true, true]),
+            (Caller::Anonymous, [true, false, false, false, false, false]),
+            (Caller::Device(Object::Own), [true, true, false, false, false, false]),
+            (Caller::Device(Object::Other), [true, false, false, false, false, false]),
+            (Caller::Operator(OperatorRole::Viewer), [true, false, true, false, false, false]),
+            (Caller::Operator(OperatorRole::Operator), [true, false, true, true, false, false]),
+            (Caller::Operator(OperatorRole::Admin), [true, false, true, true, true, false]),
+            (Caller::LocalAdmin, [true, true, true, true, true, true]),
         ] {
             assert_eq!(ways.map(|way| way.admits(caller)), admitted, "{caller:?}");
         }

@@ -22,8 +22,10 @@ mod shape;
 pub use access::{Access, Caller, Object};
 pub use shape::{Media, Named, Schemas, Shape};
 
-use crate::{audit, authority, chain, device, doctor, lifecycle, local, operator, plan::ChangeQuery, ticket};
-use Access::{Admin, Anyone, DeviceSelf, OperatorRead, OperatorWrite};
+use crate::{
+    audit, authority, backup, chain, device, doctor, lifecycle, local, operator, plan::ChangeQuery, ticket,
+};
+use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
 use Method::{Delete, Get, Post, Put};
 
@@ -237,6 +239,13 @@ routes! {
         (NONE, NONE) -> Shape::list::<operator::Operator>(), "Lists operators.";
     OPERATOR_REMOVE = "operator-remove", Delete "/api/v1/operators/{operator}", [Admin], Changes,
         (CHANGE, NONE) -> Shape::document::<operator::Operator>(), "Revokes an operator certificate.";
+
+    BACKUP_CREATE = "backup-create", Post "/api/v1/backups", [Local], Changes,
+        (CHANGE, Shape::plain::<backup::CreateBackup>()) -> Shape::raw(Media::Bytes),
+        "Returns a backup of everything, keys included, as an age file around a tar archive.";
+    RESTORE_OPEN = "restore-open", Post "/api/v1/restore", [Local], Changes,
+        (CHANGE, Shape::plain::<backup::OpenRestored>()) -> Shape::document::<backup::Restored>(),
+        "Opens an authority that was put back from a backup and is closed since.";
 }
 
 routes! {

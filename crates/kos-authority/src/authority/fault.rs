@@ -1,6 +1,6 @@
 //! Why an authority does not start.
 
-use kos_base::{Code, code};
+use kos_base::{Code, Timestamp, code};
 
 use crate::{keys::KeysError, settings::SettingsError, store::StoreError};
 
@@ -27,6 +27,9 @@ pub enum StartError {
         /// What the root certificate says.
         keys: String,
     },
+    /// It was put back from a backup and may not serve before it was opened.
+    #[error("the authority was restored from a backup of {0} and is closed")]
+    Closed(Timestamp),
     /// A port is in use.
     #[error("port {port} cannot be used: {why}")]
     Port {
@@ -56,6 +59,7 @@ impl StartError {
             Self::Keys(e) => e.code(),
             Self::Store(e) => e.code(),
             Self::AlreadyInitialised(_) => code::config::ALREADY_INITIALISED,
+            Self::Closed(_) => code::store::RESTORED_CLOSED,
             Self::Mixed { .. } => code::config::FILE_DAMAGED,
             Self::Port { .. } => code::config::PORT_TAKEN,
             Self::File { .. } => code::config::FILE_UNWRITABLE,

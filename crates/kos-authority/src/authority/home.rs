@@ -33,6 +33,21 @@ impl Home {
         self.folder.join("log")
     }
 
+    /// Where a backup is put together. What is there when nobody makes one is left over.
+    pub(crate) fn backup(&self) -> PathBuf {
+        self.folder.join("backup.partial")
+    }
+
+    /// Where a backup is taken apart. What is there when nobody does is left over.
+    pub(crate) fn restore(&self) -> PathBuf {
+        self.folder.join("restore.partial")
+    }
+
+    /// There as long as the authority is closed after a restore.
+    pub(crate) fn restored(&self) -> PathBuf {
+        self.folder.join("restored.json")
+    }
+
     pub(crate) fn run(&self) -> PathBuf {
         self.folder.join("run")
     }

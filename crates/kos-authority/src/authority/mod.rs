@@ -20,7 +20,11 @@ use kos_net::entropy;
 use tokio::sync::watch;
 
 pub use self::{fault::StartError, ports::PortChoice};
-pub(crate) use self::{home::Home, place::Place, ports::Listeners};
+pub(crate) use self::{
+    home::Home,
+    place::Place,
+    ports::{Listeners, listen},
+};
 use crate::{
     clock,
     fleet::Links,
@@ -28,6 +32,7 @@ use crate::{
     log::{LogFiles, LogSigner},
     presence::Presence,
     record::SystemChange,
+    restore::Restoration,
     revocation::{Board, Publisher},
     server::{self, Doors, Moves},
     settings::{PORT_BASE, Settings},
@@ -132,6 +137,9 @@ impl Authority {
         let home = Home::below(&options.data);
         if !home.keys().exists() {
             return Err(KeysError::Missing(home.keys().display().to_string()).into());
+        }
+        if let Some(restoration) = Restoration::of(&home)? {
+            return Err(StartError::Closed(restoration.backup_at));
         }
         let settings = Settings::read(&home.settings())?;
         make_folders(&home)?;
@@ -274,7 +282,7 @@ async fn begin(
     Ok(age)
 }
 
-fn log_signer(name: &AuthorityName, keys: &Keys, now: Timestamp) -> Result<LogSigner, StartError> {
+pub(crate) fn log_signer(name: &AuthorityName, keys: &Keys, now: Timestamp) -> Result<LogSigner, StartError> {
     let internal = |e: &dyn std::fmt::Display| StartError::Internal(e.to_string());
     let key = LogKey::new(name, keys.log.public().clone()).map_err(|e| internal(&e))?;
     let boot = EntryId::from_parts(now, entropy::array().map_err(|e| internal(&e))?);
@@ -282,7 +290,7 @@ fn log_signer(name: &AuthorityName, keys: &Keys, now: Timestamp) -> Result<LogSi
 }
 
 /// The folder itself may be entered by group `kos`, for the socket; the keys have a folder of their own.
-fn make_folders(home: &Home) -> Result<(), StartError> {
+pub(crate) fn make_folders(home: &Home) -> Result<(), StartError> {
     for folder in [home.folder().to_path_buf(), home.run()] {
         let made = DirBuilder::new().recursive(true).mode(0o755).create(&folder);
         made.map_err(|e| StartError::file(&folder, &e))?;

@@ -4,10 +4,7 @@
 //! seen. Files are written before the checkpoint that covers them, each through a rename, so that a reader never
 //! finds a checkpoint whose tiles are missing.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::PathBuf};
 
 use kos_audit::tree::{Bundle, TILE_WIDTH, Tile};
 
@@ -102,7 +99,7 @@ impl LogFiles {
             files::replace(&path, &bytes, files::Mode::Readable)
         };
         let written = tokio::task::spawn_blocking(write).await;
-        written.map_err(|e| StoreError::Failed(e.to_string()))?.map_err(|e| failed(&at, &e))
+        written.map_err(|e| StoreError::Failed(e.to_string()))?.map_err(|e| StoreError::from_io(&at, &e))
     }
 
     /// Removes the narrower forms of a tile that is full now; the format lets them go.
@@ -122,11 +119,4 @@ fn changed_tiles(from: u64, to: u64) -> impl Iterator<Item = Tile> {
         let end = (tile.index() * width + u64::from(tile.width())).saturating_mul(span);
         end > from
     })
-}
-
-fn failed(path: &Path, error: &io::Error) -> StoreError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
-        _ => StoreError::Failed(format!("`{}`: {error}", path.display())),
-    }
 }

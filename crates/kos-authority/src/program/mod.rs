@@ -4,6 +4,7 @@
 //! or SIGTERM.
 
 mod log;
+mod restore;
 
 use std::{
     io::{self, Write as _},
@@ -12,7 +13,10 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use kos_authority::{Age, Authority, Options, PortChoice, StartError, metrics};
+use kos_authority::{
+    Age, Authority, Options, PortChoice, StartError, metrics,
+    restore::{Ended, Restoration},
+};
 use kos_base::{AuthorityName, Code, code};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,6 +45,8 @@ enum Command {
     },
     /// Serves until SIGINT or SIGTERM.
     Serve,
+    /// Puts a backup in place, where no authority is. It stays closed until `kosctl backup restore` opens it.
+    Restore(restore::Restore),
     /// Prints a page of the reference.
     #[command(hide = true)]
     Reference {
@@ -99,6 +105,7 @@ async fn perform(Arguments { command, data, port_base }: Arguments) -> Result<()
             let name = Authority::init(&data, name)?;
             print(&format!("{name}\n"))
         }
+        Command::Restore(restore) => restore.run(&data).await,
         Command::Serve => serve(Options { data, port_base, port_choice: PortChoice::Exact }).await,
         Command::Reference { page: Page::Metrics } => print(&metrics::reference()),
     }
@@ -106,7 +113,10 @@ async fn perform(Arguments { command, data, port_base }: Arguments) -> Result<()
 
 async fn serve(options: Options) -> Result<(), Failure> {
     // Heard from here on, so that a signal during a long start is not lost.
-    let stop = stop_signal()?;
+    let mut stop = Box::pin(stop_signal()?);
+    if wait_until_open(&options, &mut stop).await? == Ended::Stopped {
+        return Ok(());
+    }
     let authority = Authority::open(options).await?;
     let ports = authority.ports();
     let age = match authority.age() {
@@ -131,6 +141,22 @@ async fn serve(options: Options) -> Result<(), Failure> {
         })
         .await?;
     Ok(())
+}
+
+/// After a restore the authority waits for an administrator, who decides by what it is opened.
+async fn wait_until_open(
+    options: &Options,
+    stop: &mut (impl Future<Output = ()> + Unpin),
+) -> Result<Ended, Failure> {
+    if Restoration::in_data(&options.data)?.is_none() {
+        return Ok(Ended::Opened);
+    }
+    let ready = |restored: &Restoration| {
+        let (name, backup_at) = (&restored.authority, restored.backup_at);
+        tracing::warn!(%name, %backup_at, "restored and closed: kosctl backup restore");
+        drop(sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("restored and closed")]));
+    };
+    Ok(kos_authority::restore::wait(options, stop, ready).await?)
 }
 
 /// Prints to stdout. A reader that went away is no failure of ours.

@@ -197,6 +197,18 @@ fn system_event(change: &SystemChange) -> Draft {
             About::Authority,
             json!({"address": address, "advertise": advertise}),
         ),
+        C::BackupCreated { sealed_to } => {
+            draft(EventType::BackupCreated, About::Authority, json!({"sealedTo": sealed_to}))
+        }
+        C::Restored { backup_at, backup_size } => draft(
+            EventType::AuthorityRestored,
+            About::Authority,
+            json!({"backupAt": backup_at, "backupSize": backup_size}),
+        ),
+        C::DeviceRestored { device } => about(EventType::ConfigChanged, device, json!({"restored": true})),
+        C::RestoreOpened { merged, loss } => {
+            draft(EventType::RestoreOpened, About::Authority, json!({"mergedEntries": merged, "loss": loss}))
+        }
         C::CrlPublished { issuer, number, entries } => draft(
             EventType::CrlPublished,
             About::Issuer(*issuer),

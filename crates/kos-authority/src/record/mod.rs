@@ -49,6 +49,14 @@ pub enum SystemChange {
     Stopped,
     /// It listens elsewhere.
     ListenChanged { address: String, advertise: Option<String> },
+    /// A backup left.
+    BackupCreated { sealed_to: &'static str },
+    /// A backup was put in its place; the log went on from there.
+    Restored { backup_at: Timestamp, backup_size: u64 },
+    /// The record of a device took over what a newer log says.
+    DeviceRestored { device: DeviceId },
+    /// It serves again.
+    RestoreOpened { merged: u64, loss: bool },
     /// A revocation list was signed.
     CrlPublished { issuer: KeyId, number: u64, entries: u64 },
     /// An operator got a certificate.

@@ -32,7 +32,7 @@ const GROUP: &str = "kos";
 
 /// The socket, listening. The file goes when it is dropped.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     listener: UnixListener,
     path: std::path::PathBuf,
 }
@@ -40,7 +40,7 @@ pub(super) struct Socket {
 impl Socket {
     /// Makes the socket, in place of one that an interrupted run left. Paths of any length work: the address that the
     /// kernel gets goes through the open folder.
-    pub(super) fn bind(home: &Home) -> Result<Self, StartError> {
+    pub(crate) fn bind(home: &Home) -> Result<Self, StartError> {
         let path = home.socket();
         let failed = |e: io::Error| StartError::file(&path, &e);
         match fs::remove_file(&path) {
@@ -68,7 +68,7 @@ impl Drop for Socket {
 }
 
 /// Accepts until the program stops.
-pub(super) async fn serve(socket: Socket, router: Router, stopping: Stopping) {
+pub(crate) async fn serve(socket: Socket, router: Router, stopping: Stopping) {
     let mut connections = JoinSet::new();
     let mut stop = stopping.clone();
     loop {

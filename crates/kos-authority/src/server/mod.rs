@@ -2,9 +2,10 @@
 //!
 //! [`serve`] runs all of it until it is told to stop, then lets open requests finish.
 
-mod admin;
+pub(crate) mod admin;
 mod announce;
 mod api;
+pub(crate) mod closed;
 mod doors;
 mod front;
 mod http;

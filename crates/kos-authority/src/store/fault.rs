@@ -82,6 +82,14 @@ impl StoreError {
         matches!(self, Self::Conflict { .. } | Self::LobbyFull | Self::Entry(_) | Self::Damaged { .. })
     }
 
+    /// What a file that belongs to the store or the log could not do.
+    pub(crate) fn from_io(path: &std::path::Path, error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Failed(format!("`{}`: {error}", path.display())),
+        }
+    }
+
     pub(super) fn damaged(table: &'static str, row: impl Into<String>) -> Self {
         Self::Damaged { table, row: kos_base::text::printable(&row.into(), 100) }
     }

@@ -119,6 +119,19 @@ fn opening(path: &Path, error: sqlx::Error) -> StoreError {
 }
 
 impl Store {
+    /// Writes the store of this moment into a new file at `path`, without keeping anybody from writing.
+    ///
+    /// # Errors
+    /// When there is a file, or the disk fails.
+    pub(crate) async fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        // Made here so that nobody else can read it from the first byte on.
+        let made = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
+        made.map_err(|e| StoreError::from_io(path, &e))?;
+        let name = path.to_str().ok_or_else(|| StoreError::Failed("a path that is not UTF-8".to_owned()))?;
+        sqlx::query("VACUUM INTO $1").bind(name).execute(&self.reads).await?;
+        Ok(())
+    }
+
     /// Lets go of the reading connections.
     pub async fn close(&self) {
         self.reads.close().await;

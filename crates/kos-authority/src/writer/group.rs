@@ -1,5 +1,8 @@
 //! One transaction over many requests.
 
+use kos_audit::VerifiedEntry;
+use kos_base::Timestamp;
+
 use super::{Receipt, SystemWrite, Transaction, scribe::Scribe};
 use crate::store::{Heartbeat, LogState, StoreError, WriteHalf};
 
@@ -43,16 +46,36 @@ pub(super) async fn commit(
         half.roll_back().await;
         return Ok(done);
     };
-    let grown = scribe.finish_group(last.at)?;
+    grow(half, scribe, last.at).await?;
+    half.commit().await?;
+    Ok(done)
+}
+
+/// Writes what was recorded into the log, and its new head.
+async fn grow(half: &mut WriteHalf, scribe: &mut Scribe, at: Timestamp) -> Result<(), StoreError> {
+    let grown = scribe.finish_group(at)?;
     for entry in &grown.entries {
         half.add_entry(entry).await?;
     }
     for tile in &grown.tiles {
         half.put_tile(tile).await?;
     }
-    half.put_log_state(&LogState { size: scribe.size(), checkpoint: grown.checkpoint }).await?;
-    half.commit().await?;
-    Ok(done)
+    half.put_log_state(&LogState { size: scribe.size(), checkpoint: grown.checkpoint }).await
+}
+
+/// Appends entries that were signed before, in a transaction of their own.
+pub(super) async fn adopt(
+    half: &mut WriteHalf,
+    scribe: &mut Scribe,
+    entries: Vec<VerifiedEntry>,
+) -> Result<(), StoreError> {
+    let Some(last) = entries.last() else { return Ok(()) };
+    half.begin().await?;
+    for entry in &entries {
+        scribe.adopt(entry)?;
+    }
+    grow(half, scribe, last.entry().timestamp).await?;
+    half.commit().await
 }
 
 async fn apply(

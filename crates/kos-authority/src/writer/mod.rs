@@ -15,6 +15,7 @@ mod scribe;
 
 use std::fmt;
 
+use kos_audit::VerifiedEntry;
 use kos_base::{AuthorityName, Timestamp};
 use kos_identity::registry::{self, Actor, Revocation, Write};
 use tokio::{
@@ -114,6 +115,7 @@ pub struct Progress {
 enum Request {
     Commit(Transaction, oneshot::Sender<Result<Receipt, StoreError>>),
     Measured(Vec<Heartbeat>, oneshot::Sender<Result<(), StoreError>>),
+    Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// The way to the writer. Cheap to clone; the writer ends when the last one is gone.
@@ -179,6 +181,15 @@ impl Writer {
         self.ask(|reply| Request::Measured(heartbeats, reply)).await
     }
 
+    /// Appends entries that this log's key signed before, in their order, as they are: the log goes on from a newer copy of
+    /// itself.
+    ///
+    /// # Errors
+    /// When the first of them is not the next entry of the log, or the store cannot write now; nothing was changed.
+    pub(crate) async fn adopt(&self, entries: Vec<VerifiedEntry>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Adopt(entries, reply)).await
+    }
+
     /// Tells how far the log is, and changes whenever it grows.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
@@ -220,6 +231,16 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                     Request::Measured(heartbeats, reply) => {
                         // Whoever no longer waits has lost nothing: these are measurements.
                         drop(reply.send(group::keep_heartbeats(&mut self.half, &heartbeats).await));
+                    }
+                    Request::Adopt(entries, reply) => {
+                        let before = self.scribe.tail();
+                        let adopted = group::adopt(&mut self.half, &mut self.scribe, entries).await;
+                        if adopted.is_err() {
+                            self.half.roll_back().await;
+                            self.scribe.return_to(before);
+                        }
+                        // As above: whoever asks again begins where the log is.
+                        drop(reply.send(adopted));
                     }
                 }
             }

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use kos_audit::{
     Actor as EntryActor, Details, Entry, Personal, Place, SealedEntry, Sequence, SubjectKey, Target,
+    VerifiedEntry,
 };
 use kos_base::{AuthorityName, EntryId, Secret, Timestamp};
 use kos_identity::registry::Actor;
@@ -126,16 +127,19 @@ impl Scribe {
             timestamp: at,
         };
         let sealed = self.signer.seal(&entry)?;
-        let row = StoredEntry {
-            position: index,
-            id,
-            at,
-            event: event.to_string(),
-            actor: actor_id(&entry.actor),
-            target: entry.target.as_ref().map(target_id),
-            leaf: sealed.as_bytes().to_vec(),
-        };
-        self.pending.push((row, sealed));
+        self.pending.push((row(&entry, index, &sealed), sealed));
+        Ok(())
+    }
+
+    /// Takes an entry over that was signed before, if it is the next one.
+    pub(super) fn adopt(&mut self, entry: &VerifiedEntry) -> Result<(), StoreError> {
+        let index = self.next_index();
+        let sequence = Sequence::at_index(index).map_err(|e| StoreError::Entry(e.to_string()))?;
+        if entry.entry().sequence != sequence {
+            return Err(StoreError::Entry(format!("entry {index} does not follow")));
+        }
+        let leaf = entry.leaf().clone();
+        self.pending.push((row(entry.entry(), index, &leaf), leaf));
         Ok(())
     }
 
@@ -180,6 +184,18 @@ impl Scribe {
         let key = Arc::new(key);
         self.keys.insert(name, Arc::clone(&key));
         Ok(key)
+    }
+}
+
+fn row(entry: &Entry, position: u64, sealed: &SealedEntry) -> StoredEntry {
+    StoredEntry {
+        position,
+        id: entry.id,
+        at: entry.timestamp,
+        event: entry.event_type.to_string(),
+        actor: actor_id(&entry.actor),
+        target: entry.target.as_ref().map(target_id),
+        leaf: sealed.as_bytes().to_vec(),
     }
 }
 

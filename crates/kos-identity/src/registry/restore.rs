@@ -13,9 +13,7 @@
 use kos_base::{Capability, Channel, DeviceId, DeviceState, KeyId, Name, Role, Timestamp};
 use minicbor::bytes::ByteArray;
 
-use super::{
-    Actor, Change, Commit, Device, Lobby, Revocation, RevocationReason, Write, operate::revoke_all,
-};
+use super::{Actor, Change, Commit, Device, Lobby, Revocation, RevocationReason, Write, operate::revoke_all};
 
 /// What a log says about one device after the moment of its record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +99,12 @@ impl Device {
                 next.stop(now, state, reason, RevocationReason::CessationOfOperation, &mut writes)
             }
             Quarantined => next.stop(now, state, reason, RevocationReason::KeyCompromise, &mut writes),
-            Suspended if !renewed => next.stop(now, state, reason, RevocationReason::Hold, &mut writes),
+            Suspended if !renewed => {
+                // What a ban revoked is revoked for good.
+                let why =
+                    if next.banned { RevocationReason::PrivilegeWithdrawn } else { RevocationReason::Hold };
+                next.stop(now, state, reason, why, &mut writes)
+            }
             Active if before == Suspended && !renewed => {
                 next.put_back(now, Active, reason);
                 next.credentials()

@@ -2,6 +2,7 @@
 
 mod audit;
 mod authority;
+mod backup;
 mod context;
 mod decommission;
 mod device;
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// People and programs that may use the authority over the network.
     #[command(subcommand)]
     Operator(operator::Operator),
+    /// Backups of an authority.
+    #[command(subcommand)]
+    Backup(backup::Backup),
     /// The audit log.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -89,6 +93,7 @@ impl Command {
             Self::Decommission(decommission) => decommission.run(session).await,
             Self::Authority(authority) => authority.run(session).await,
             Self::Operator(operator) => operator.run(session).await,
+            Self::Backup(backup) => backup.run(session).await,
             Self::Audit(audit) => audit.run(session).await,
             Self::Completions(completions) => completions.run(),
             Self::Man(man) => man.run(),

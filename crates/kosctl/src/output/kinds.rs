@@ -3,6 +3,7 @@
 use kos_api::{
     audit::{AuditEntry, AuditVerdict, Checkpoint},
     authority::{Authority, Crl, Status},
+    backup::{Backup, BackupVerdict, Restored},
     chain::IdentityChain,
     device::Device,
     doctor::Doctor,
@@ -264,6 +265,44 @@ impl Shown for Decommission {
         column("list", "crlNumber"),
         column("wipe", "wipe"),
         column("log entry", "auditIndex"),
+    ];
+}
+
+impl Shown for Backup {
+    const NAME: &'static str = "file";
+    const PLURAL: &'static str = "backups";
+    const COLUMNS: &'static [Column<'static>] =
+        &[column("backup", "file"), column("size", "bytes").looks(Form::Bytes), column("sha256", "sha256")];
+}
+
+impl Shown for BackupVerdict {
+    const NAME: &'static str = "file";
+    const PLURAL: &'static str = "verdicts";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("ok", "ok").looks(Form::Good),
+        column("authority", "authority"),
+        column("made", "createdAt").looks(Form::Moment),
+        column("by version", "program"),
+        column("log entries", "logSize"),
+        column("entries checked", "entriesChecked"),
+        column("failures", "failures"),
+    ];
+}
+
+impl Shown for Restored {
+    const NAME: &'static str = "authority";
+    const PLURAL: &'static str = "restores";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("authority", "authority"),
+        column("backup of", "backupAt").looks(Form::Moment),
+        column("log entries", "backupSize").wide(),
+        column("merged", "mergedEntries"),
+        column("loss", "loss"),
+        column("returning", "returning"),
+        column("waiting", "waiting"),
+        column("stopped", "stopped"),
+        column("unknown", "unknown"),
+        column("revoked", "revoked"),
     ];
 }
 

@@ -34,6 +34,9 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a call may take when nothing else was said.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long the first byte of a download may take: the server may have to read everything that it has.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(900);
+
 /// A server and how to talk to it.
 pub struct Client {
     server: Server,
@@ -197,6 +200,33 @@ impl Client {
     /// What the server said, or why it did not say anything.
     pub async fn read(&self, route: &Route, values: &[&str], bytes_max: usize) -> Result<Bytes, Fault> {
         Ok(self.get(route, &route.fill(values), bytes_max).await?.body)
+    }
+
+    /// The bytes that a request with a body is answered with, of any length, handed on as they come. It is asked for once;
+    /// the answer may be long in coming and then has to keep coming.
+    ///
+    /// # Errors
+    /// What the server said, or that the answer is not whole; what `take` got is worth nothing then.
+    pub(crate) async fn download<B: Serialize>(
+        &self,
+        route: &Route,
+        body: &B,
+        mut take: impl FnMut(&[u8]) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let (headers, body) = body::json(body)?;
+        let path = route.fill(&[]);
+        let sending = self.send(route, &path, headers, body);
+        let patience = self.timeout.max(DOWNLOAD_TIMEOUT);
+        let late = |_| Fault::TimedOut { server: self.server.to_string(), after: patience };
+        let response = tokio::time::timeout(patience, sending).await.map_err(late)??;
+        let mut body = response.into_body();
+        loop {
+            let frame = self.in_time(async { Ok(body.frame().await) }).await?;
+            match frame.transpose().map_err(|e| failed(&self.server, &e))? {
+                Some(frame) => frame.data_ref().map_or(Ok(()), |piece| take(piece))?,
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Reads; once more when the connection breaks, which a server may do to one that was idle.

@@ -16,14 +16,14 @@ use crate::store::StoreError;
 
 /// A request that is refused, with everything that its problem document says.
 #[derive(Debug)]
-pub(in crate::server) struct Refusal(Box<Problem>);
+pub(crate) struct Refusal(Box<Problem>);
 
 impl Refusal {
-    pub(in crate::server) fn new(code: Code) -> Self {
+    pub(crate) fn new(code: Code) -> Self {
         Self(Box::new(Problem::new(code)))
     }
 
-    pub(in crate::server) fn saying(self, detail: &str) -> Self {
+    pub(crate) fn saying(self, detail: &str) -> Self {
         Self(Box::new(self.0.with_detail(detail)))
     }
 
@@ -31,11 +31,11 @@ impl Refusal {
         Self(Box::new(self.0.about(Party::new(kind, id))))
     }
 
-    pub(in crate::server) fn with_status(self, status: u16) -> Self {
+    pub(crate) fn with_status(self, status: u16) -> Self {
         Self(Box::new(self.0.with_status(status)))
     }
 
-    pub(super) fn under(self, id: RequestId) -> Self {
+    pub(crate) fn under(self, id: RequestId) -> Self {
         if self.0.request_id.is_some() {
             return self;
         }
@@ -63,7 +63,7 @@ impl IntoResponse for Refusal {
 }
 
 /// One item in its envelope.
-pub(super) fn document<T: Kind>(item: T) -> Response {
+pub(crate) fn document<T: Kind>(item: T) -> Response {
     json(StatusCode::OK, serde_json::to_vec(&Document::new(item)).unwrap_or_default())
 }
 

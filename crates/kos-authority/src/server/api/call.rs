@@ -74,7 +74,7 @@ impl Who {
     }
 
     /// The actor of what this caller does.
-    pub(super) fn actor(&self) -> Actor {
+    pub(crate) fn actor(&self) -> Actor {
         match self {
             Self::Nobody => Actor::Unknown(String::new()),
             Self::LocalAdmin(user) => Actor::LocalUser(user.clone()),
@@ -106,31 +106,31 @@ impl Who {
 
 /// The id of a request: in its answer, its problem and the server's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RequestId(pub(super) EntryId);
+pub(crate) struct RequestId(pub(crate) EntryId);
 
 /// A request that changes something: its body, and how it is to be carried out.
 #[derive(Debug)]
-pub(super) struct Call<T> {
-    pub(super) who: Who,
-    pub(super) route: &'static Route,
-    pub(super) id: RequestId,
-    pub(super) mode: Mode,
+pub(crate) struct Call<T> {
+    pub(crate) who: Who,
+    pub(crate) route: &'static Route,
+    pub(crate) id: RequestId,
+    pub(crate) mode: Mode,
     /// The version that the caller has seen.
-    pub(super) if_match: Option<String>,
-    pub(super) repeatable: Option<Repeatable>,
-    pub(super) body: T,
+    pub(crate) if_match: Option<String>,
+    pub(crate) repeatable: Option<Repeatable>,
+    pub(crate) body: T,
 }
 
 /// Whether a change is made or only planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     Do,
     Plan,
 }
 
 /// A request that came with an `Idempotency-Key`.
 #[derive(Clone, Debug)]
-pub(super) struct Repeatable {
+pub(crate) struct Repeatable {
     /// Under which the answer is kept.
     pub(super) request: Digest,
     /// What the key was used for.
@@ -194,9 +194,9 @@ fn repeatable(context: &Context, key: &str, asked: &str, body: &[u8]) -> Result<
 /// Who calls what, for requests that only read.
 #[derive(Clone, Debug)]
 pub(super) struct Context {
-    pub(super) who: Who,
-    pub(super) route: &'static Route,
-    pub(super) id: RequestId,
+    pub(crate) who: Who,
+    pub(crate) route: &'static Route,
+    pub(crate) id: RequestId,
 }
 
 impl Context {

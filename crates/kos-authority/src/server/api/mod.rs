@@ -7,6 +7,7 @@
 mod answer;
 mod audit;
 mod authority;
+mod backup;
 mod call;
 mod chain;
 mod change;
@@ -31,15 +32,19 @@ use axum::{
 };
 use kos_api::routes::{self, Method, Route};
 
-pub(super) use self::answer::Refusal;
-pub(crate) use self::call::Origin;
 use self::gate::{Gate, Load};
+pub(crate) use self::{
+    answer::{Refusal, document},
+    call::{Call, Mode, Origin, RequestId, Who},
+};
 use crate::authority::Shared;
 
 /// Longest body of a request, in bytes. Stops a caller from filling the memory.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a backup may take before its first byte: the store is copied and looked at.
+const BACKUP_TIMEOUT: Duration = Duration::from_secs(900);
 /// Requests that are worked on at a time; beyond that the caller is told to come back, instead of waiting in line.
 const REQUESTS_MAX: usize = 256;
 
@@ -53,7 +58,17 @@ struct Api {
 
 impl Api {
     /// Answers `route` with `handler`, for those whom the route admits.
-    fn on<H, T>(mut self, route: &'static Route, handler: H) -> Self
+    fn on<H, T>(self, route: &'static Route, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Shared>>,
+        T: 'static,
+    {
+        let load = self.load.clone();
+        self.under(load, route, handler)
+    }
+
+    /// The same with limits of its own.
+    fn under<H, T>(mut self, load: Load, route: &'static Route, handler: H) -> Self
     where
         H: Handler<T, Arc<Shared>>,
         T: 'static,
@@ -64,7 +79,7 @@ impl Api {
             Method::Put => MethodFilter::PUT,
             Method::Delete => MethodFilter::DELETE,
         };
-        let gate = Gate { shared: Arc::clone(&self.shared), load: self.load.clone(), route };
+        let gate = Gate { shared: Arc::clone(&self.shared), load, route };
         let passing = axum::middleware::from_fn_with_state(gate, gate::pass);
         self.router = self.router.route(route.path, on(method, handler).layer(passing));
         self.mounted.push(route.name);
@@ -120,6 +135,8 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::OPERATOR_CREATE, operators::create)
         .on(&routes::OPERATOR_LIST, operators::list)
         .on(&routes::OPERATOR_REMOVE, operators::remove)
+        .under(Load::new(1, BACKUP_TIMEOUT), &routes::BACKUP_CREATE, backup::create)
+        .on(&routes::RESTORE_OPEN, backup::open)
 }
 
 #[cfg(test)]

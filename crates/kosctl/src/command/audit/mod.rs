@@ -4,6 +4,8 @@ mod prove;
 mod source;
 mod verify;
 
+pub(super) use self::{source::Source, verify::judge};
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -25,7 +27,7 @@ use prove::Prove;
 use verify::Verify;
 
 /// Longest verifier key or checkpoint that is read, in bytes.
-const NOTE_BYTES_MAX: u64 = 64 * 1024;
+pub(super) const NOTE_BYTES_MAX: u64 = 64 * 1024;
 
 /// What to do with the log.
 #[derive(Debug, Subcommand)]

@@ -15,7 +15,7 @@ use crate::{Client, Fault, files};
 const FILE_BYTES_MAX: usize = 256 * 65_538;
 
 /// The files of a log.
-pub(super) enum Source<'a> {
+pub(crate) enum Source<'a> {
     Folder(&'a Path),
     Server(&'a Client),
 }

@@ -62,7 +62,7 @@ impl Verify {
 }
 
 /// Takes a log apart, leaf by leaf.
-async fn judge(source: &Source<'_>, key: &LogKey, held: Option<&str>) -> Result<Verdict, Fault> {
+pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, held: Option<&str>) -> Result<Verdict, Fault> {
     let mut check = LogCheck::new(key, &[], &source.checkpoint().await?, held);
     for bundle in Bundle::all(check.size()) {
         let stored = check.tile(bundle.tile(), source.tile(bundle.tile()).await?.as_deref());

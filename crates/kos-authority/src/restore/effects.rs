@@ -1,0 +1,136 @@
+//! What the entries of a newer log mean for the records of an older backup.
+//!
+//! Everything that takes rights away is applied. What gives rights, and needs more than a log can hold (keys, tickets,
+//! operators), has to be given again.
+//!
+//! Shape: [`Effects::see`] takes the entries in order, each of which this log's key signed; what is left is applied record
+//! by record. An entry whose details are not ours to read changes nothing but what its type alone says.
+
+use std::collections::BTreeMap;
+
+use kos_audit::{Entry, EventType, Target};
+use kos_base::{Capability, DeviceId, DeviceState, EntryId, KeyId, SecurityProfile, Timestamp};
+use kos_identity::{
+    certificate::IssuerClass,
+    enrolment::authority::issuer_class,
+    registry::{Certified, Missed, RevocationReason},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// What happened after the backup.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// To each device.
+    pub(super) devices: BTreeMap<DeviceId, Story>,
+    /// Certificates that were revoked and not released again, by serial number.
+    pub(super) revoked: BTreeMap<Vec<u8>, Revoked>,
+    /// Operators that were removed.
+    pub(super) operators_removed: Vec<EntryId>,
+}
+
+/// What happened to one device.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    /// What its record, if there is one, has to take over.
+    pub(super) missed: Missed,
+    /// The profile that it was let in with after the backup.
+    profile: Option<SecurityProfile>,
+}
+
+/// A revocation that the log tells of.
+#[derive(Clone, Debug)]
+pub(super) struct Revoked {
+    pub(super) device: DeviceId,
+    pub(super) at: Timestamp,
+    pub(super) reason: RevocationReason,
+}
+
+impl Effects {
+    /// Takes the next entry. `profile_of` tells the profile of a device that the backup knows; `issuer` the key id of an
+    /// issuing CA.
+    pub(super) fn see(
+        &mut self,
+        entry: &Entry,
+        profile_of: impl Fn(&DeviceId) -> Option<SecurityProfile>,
+        issuer: impl Fn(IssuerClass) -> KeyId,
+    ) {
+        let details = Read(entry.details.members());
+        if entry.event_type == EventType::OperatorRemoved {
+            self.operators_removed.extend(details.get::<EntryId>("operatorId"));
+        }
+        let Some(Target::Device(device)) = &entry.target else { return };
+        let story = self.devices.entry(device.clone()).or_default();
+        let became =
+            |state| Some((state, details.get("reason").unwrap_or_else(|| entry.event_type.to_string())));
+        match entry.event_type {
+            EventType::DeviceEnrolled => story.profile = details.get("profile"),
+            EventType::CertificateIssued => {
+                let profile = story.profile.or_else(|| profile_of(device)).unwrap_or(SecurityProfile::Sec2);
+                let issuer = issuer(issuer_class(profile));
+                story.missed.certificates.extend(details.certified(issuer));
+            }
+            EventType::CertificateRevoked => {
+                if let (Some(serial), Some(reason)) = (details.serial(), details.reason()) {
+                    let revoked = Revoked { device: device.clone(), at: entry.timestamp, reason };
+                    self.revoked.insert(serial, revoked);
+                }
+            }
+            EventType::CertificateHoldReleased => {
+                if let Some(serial) = details.serial() {
+                    self.revoked.remove(&serial);
+                }
+            }
+            EventType::DeviceActive | EventType::CertificateRenewed => {
+                story.missed.became = became(DeviceState::Active);
+            }
+            EventType::DeviceReinstated => {
+                story.missed.became = became(details.get("to").unwrap_or(DeviceState::Pending));
+            }
+            EventType::DeviceSuspended => story.missed.became = became(DeviceState::Suspended),
+            EventType::DeviceQuarantined => story.missed.became = became(DeviceState::Quarantined),
+            EventType::DecommissionOrdered => story.missed.became = became(DeviceState::Decommissioning),
+            EventType::DeviceRejected | EventType::DeviceDecommissioned => {
+                story.missed.became = became(DeviceState::Decommissioned);
+            }
+            EventType::DeviceBanned => story.missed.banned = true,
+            EventType::ChannelChanged => story.missed.channel = details.get("to"),
+            EventType::RoleChanged => story.missed.role = details.get("to"),
+            EventType::DeviceRenamed => story.missed.name = details.get("to"),
+            EventType::DeviceTagged => story.missed.tags = details.get::<Vec<Capability>>("tags"),
+            EventType::RecoveriesRaised => story.missed.recoveries_left = details.get("to"),
+            EventType::IdentityRecovered => story.missed.recoveries_left = details.get("recoveriesLeft"),
+            _ => {}
+        }
+    }
+}
+
+/// The details of an entry.
+struct Read<'a>(&'a Map<String, Value>);
+
+impl Read<'_> {
+    fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        T::deserialize(self.0.get(key)?).ok()
+    }
+
+    fn serial(&self) -> Option<Vec<u8>> {
+        data_encoding::HEXLOWER.decode(self.0.get("serial")?.as_str()?.as_bytes()).ok()
+    }
+
+    fn reason(&self) -> Option<RevocationReason> {
+        use RevocationReason::{CessationOfOperation, Hold, KeyCompromise, PrivilegeWithdrawn, Superseded};
+        let word = self.0.get("reason")?.as_str()?;
+        let known = [KeyCompromise, Superseded, CessationOfOperation, Hold, PrivilegeWithdrawn];
+        known.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    fn certified(&self, issuer: KeyId) -> Option<Certified> {
+        Some(Certified {
+            issue: self.get("issue")?,
+            serial: self.serial()?,
+            issuer,
+            key: self.get("operationalKeyId")?,
+            not_after: self.get("notAfter")?,
+        })
+    }
+}

@@ -1,0 +1,328 @@
+//! Opening: what was missed is applied, record by record, and the log says so.
+//!
+//! Every step may be cut off and done again: what is applied already changes nothing the second time, and the authority
+//! is closed until the last one.
+
+use std::path::Path;
+
+use kos_api::backup::Restored;
+use kos_audit::VerifiedEntry;
+use kos_base::{AuthorityName, DeviceId, DeviceState, SecurityProfile, Timestamp};
+use kos_identity::{
+    certificate::IssuerClass,
+    registry::{Actor, Change, Commit, Device, Missed, Revocation, RevocationReason, Write},
+};
+use kos_net::entropy;
+
+use super::{Restoration, RestoreError, effects::Effects, merge};
+use crate::{
+    keys::Keys,
+    log::LogSigner,
+    record::SystemChange,
+    store::{DeviceQuery, Operator, Store, StoreError},
+    writer::{SystemWrite, Transaction, Writer},
+};
+
+/// Records that are read at a time.
+const PAGE: u32 = 200;
+
+/// What opening needs of an authority.
+pub(super) struct Opening<'a> {
+    pub(super) name: &'a AuthorityName,
+    pub(super) store: &'a Store,
+    pub(super) writer: &'a Writer,
+    pub(super) keys: &'a Keys,
+    pub(super) log: &'a LogSigner,
+    pub(super) restoration: &'a Restoration,
+    pub(super) now: Timestamp,
+    /// Who opens it.
+    pub(super) actor: Actor,
+}
+
+/// What is known of the time after the backup.
+pub(super) enum Knowledge {
+    /// A newer copy of the log.
+    Copy(merge::Copy),
+    /// Nothing, and nobody will ever know.
+    Lost,
+}
+
+impl Opening<'_> {
+    /// Checks a copy of the log before anything is changed.
+    pub(super) async fn check(&self, folder: &Path, held: Option<String>) -> Result<Knowledge, RestoreError> {
+        let (folder, key) = (folder.to_owned(), self.log.key().clone());
+        let own = self.restoration.checkpoint.clone();
+        let checking =
+            tokio::task::spawn_blocking(move || merge::Copy::check(&folder, &key, &own, held.as_deref()));
+        let copy = checking.await.map_err(|e| StoreError::Failed(e.to_string()))??;
+        Ok(Knowledge::Copy(copy))
+    }
+
+    /// What opening would do, in sentences.
+    pub(super) fn effects(&self, knowledge: &Knowledge) -> Vec<String> {
+        let first = match knowledge {
+            Knowledge::Copy(copy) => {
+                let newer = copy.size() - self.restoration.backup_size;
+                format!("{newer} entries of the newer log are taken over, and what they revoked is revoked")
+            }
+            Knowledge::Lost => {
+                "every device waits before a person, every operator and ticket is void".to_owned()
+            }
+        };
+        vec![first, "log: restore_opened".to_owned(), "the authority serves".to_owned()]
+    }
+
+    /// Applies what is known, and opens.
+    pub(super) async fn open(&self, knowledge: Knowledge) -> Result<Restored, RestoreError> {
+        let mut outcome = self.nothing_yet(matches!(knowledge, Knowledge::Lost));
+        match &knowledge {
+            Knowledge::Copy(copy) => {
+                let effects = self.adopt(copy, &mut outcome).await?;
+                self.apply(&effects, &mut outcome).await?;
+            }
+            Knowledge::Lost => self.start_anew(&mut outcome).await?,
+        }
+        self.withdraw_tickets().await?;
+        let Restoration { backup_at, backup_size, .. } = *self.restoration;
+        let opened = SystemChange::RestoreOpened { merged: outcome.merged_entries, loss: outcome.loss };
+        let restored = SystemChange::Restored { backup_at, backup_size };
+        let changes = vec![restored.into(), opened.into()];
+        let transaction = Transaction::own(self.now, changes, Vec::new());
+        self.writer.commit(Transaction { actor: self.actor.clone(), ..transaction }).await?;
+        Ok(outcome)
+    }
+
+    fn nothing_yet(&self, loss: bool) -> Restored {
+        Restored {
+            authority: self.name.clone(),
+            backup_at: self.restoration.backup_at,
+            backup_size: self.restoration.backup_size,
+            merged_entries: 0,
+            loss,
+            returning: 0,
+            waiting: 0,
+            stopped: 0,
+            unknown: 0,
+            revoked: 0,
+        }
+    }
+
+    /// Takes over the entries that the log does not have yet, and reads all that are newer than the backup.
+    async fn adopt(&self, copy: &merge::Copy, outcome: &mut Restored) -> Result<Effects, RestoreError> {
+        let [one, two] = &self.keys.issuing_certificates;
+        let issuer = |class| if class == IssuerClass::One { one.key_id() } else { two.key_id() };
+        let mut effects = Effects::default();
+        let mut index = self.restoration.backup_size;
+        for row in copy.rows(index, self.log.key()) {
+            let row = row?;
+            for verified in &row {
+                let known = self.profile_of(verified).await?;
+                effects.see(verified.entry(), |_| known, issuer);
+            }
+            let mut new = Vec::new();
+            for verified in row {
+                match self.store.entry(index).await? {
+                    None => new.push(verified),
+                    Some(held) if held.leaf == verified.leaf().as_bytes() => {}
+                    Some(_) => return Err(parted(index)),
+                }
+                index += 1;
+            }
+            self.writer.adopt(new).await?;
+        }
+        outcome.merged_entries = copy.size() - self.restoration.backup_size;
+        Ok(effects)
+    }
+
+    async fn profile_of(&self, verified: &VerifiedEntry) -> Result<Option<SecurityProfile>, StoreError> {
+        match &verified.entry().target {
+            Some(kos_audit::Target::Device(device)) => {
+                Ok(self.store.device(device).await?.map(|device| device.profile()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn apply(&self, effects: &Effects, outcome: &mut Restored) -> Result<(), RestoreError> {
+        for (serial, revoked) in &effects.revoked {
+            if let Some(revocation) = self.revocation(serial, revoked, effects).await? {
+                outcome.revoked += 1;
+                self.revoke(revocation, &revoked.device).await?;
+            }
+        }
+        for (id, story) in &effects.devices {
+            match self.store.device(id).await? {
+                Some(_) if story.missed == Missed::default() => {}
+                Some(device) => {
+                    let nonce = entropy::array().map_err(|e| StoreError::Failed(e.to_string()))?;
+                    let commit = device.catch_up(self.now, &story.missed, nonce);
+                    count(&commit, outcome);
+                    self.catch_up(id, commit).await?;
+                }
+                None => {
+                    outcome.unknown += 1;
+                    for certified in &story.missed.certificates {
+                        outcome.revoked += 1;
+                        let reason = RevocationReason::Superseded;
+                        self.revoke(certified.revocation(self.now, id, reason), id).await?;
+                    }
+                }
+            }
+        }
+        for id in &effects.operators_removed {
+            if let Some(operator) = self.store.operator(*id).await?.filter(|operator| !operator.removed) {
+                outcome.revoked += 1;
+                self.remove(operator).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The list entry of a certificate that the log says was revoked, if somebody knows the certificate and has not
+    /// revoked it for good.
+    async fn revocation(
+        &self,
+        serial: &[u8],
+        revoked: &super::effects::Revoked,
+        effects: &Effects,
+    ) -> Result<Option<Revocation>, RestoreError> {
+        let (at, reason) = (revoked.at, revoked.reason);
+        let newer = effects
+            .devices
+            .get(&revoked.device)
+            .and_then(|story| story.missed.certificates.iter().find(|certified| certified.serial == serial));
+        if let Some(certified) = newer {
+            return Ok(Some(certified.revocation(at, &revoked.device, reason)));
+        }
+        for issuer in &self.keys.issuing_certificates {
+            let Some(stored) = self.store.certificate(issuer.key_id(), serial).await? else { continue };
+            let damaged = |_| StoreError::Damaged { table: "certificates", row: revoked.device.to_string() };
+            let certificate = kos_identity::certificate::Certificate::parse(&stored.der).map_err(damaged)?;
+            return Ok(Some(Revocation {
+                issuer: issuer.key_id(),
+                serial: serial.to_vec(),
+                key: certificate.key_id(),
+                at,
+                not_after: certificate.not_after(),
+                reason,
+                subject: revoked.device.to_string(),
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Everybody who was in service waits before a person, and operators are made anew.
+    async fn start_anew(&self, outcome: &mut Restored) -> Result<(), RestoreError> {
+        let mut after: Option<DeviceId> = None;
+        loop {
+            let query = DeviceQuery { after: after.clone(), ..DeviceQuery::default() };
+            let page = self.store.devices(&query, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id.clone());
+            for commit in page.into_iter().filter_map(|device: Device| device.after_loss(self.now)) {
+                outcome.waiting += 1;
+                outcome.revoked += revocations(&commit);
+                self.writer.commit(Transaction::of(self.now, commit)).await?;
+            }
+        }
+        let mut after = None;
+        loop {
+            let page = self.store.operators(after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id);
+            for operator in page.into_iter().filter(|operator| !operator.removed) {
+                outcome.revoked += 1;
+                self.remove(operator).await?;
+            }
+        }
+    }
+
+    /// A ticket of the backup may have been spent since.
+    async fn withdraw_tickets(&self) -> Result<(), RestoreError> {
+        let mut before = None;
+        loop {
+            let page = self.store.tickets(before, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            before = Some(last.id);
+            for mut ticket in page {
+                if ticket.revoked || ticket.uses >= ticket.uses_max || ticket.expires_at <= self.now {
+                    continue;
+                }
+                ticket.revoked = true;
+                ticket.version += 1;
+                let changes = vec![Change::TicketRevoked { ticket: ticket.id }];
+                let writes = vec![Write::Ticket(Box::new(ticket))];
+                self.commit(changes, writes).await?;
+            }
+        }
+    }
+
+    async fn remove(&self, operator: Operator) -> Result<(), RestoreError> {
+        let revocation = Revocation {
+            issuer: operator.issuer,
+            serial: operator.serial.clone(),
+            key: operator.key,
+            at: self.now,
+            not_after: operator.not_after,
+            reason: RevocationReason::PrivilegeWithdrawn,
+            subject: format!("operator {}", operator.name),
+        };
+        let (id, name, key) = (operator.id, operator.name.clone(), operator.key);
+        let change = SystemChange::OperatorRemoved { operator: id, name, key };
+        let record = Operator { removed: true, version: operator.version + 1, ..operator };
+        let system = vec![SystemWrite::Operator(Box::new(record)), SystemWrite::Revoke(revocation)];
+        self.writer.commit(Transaction::own(self.now, vec![change.into()], system)).await?;
+        Ok(())
+    }
+
+    /// The log tells of it already; here the record follows, and the log says so again.
+    async fn revoke(&self, revocation: Revocation, device: &DeviceId) -> Result<(), RestoreError> {
+        let (device, serial, reason) = (device.clone(), revocation.serial.clone(), revocation.reason);
+        let changes = vec![Change::CertificateRevoked { device, serial, reason }];
+        match self.commit(changes, vec![Write::Revoke(revocation)]).await {
+            // What is revoked for good stays so.
+            Ok(()) | Err(StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn commit(&self, changes: Vec<Change>, writes: Vec<Write>) -> Result<(), StoreError> {
+        let commit = Commit { actor: Actor::Authority, changes, writes };
+        self.writer.commit(Transaction::of(self.now, commit)).await.map(drop)
+    }
+
+    /// Brings a record up to date. What the machine has no word for has one of ours.
+    async fn catch_up(&self, id: &DeviceId, commit: Commit) -> Result<(), StoreError> {
+        let mut transaction = Transaction::of(self.now, commit);
+        if transaction.changes.is_empty() {
+            transaction.changes.push(SystemChange::DeviceRestored { device: id.clone() }.into());
+        }
+        self.writer.commit(transaction).await.map(drop)
+    }
+}
+
+/// An earlier attempt took over another copy.
+fn parted(index: u64) -> RestoreError {
+    let why = "it is not the one that was taken over before".to_owned();
+    RestoreError::Log { folder: format!("entry {index}"), why }
+}
+
+fn revocations(commit: &Commit) -> u64 {
+    let revoked = commit.writes.iter().filter(|write| matches!(write, Write::Revoke(_)));
+    u64::try_from(revoked.count()).unwrap_or(u64::MAX)
+}
+
+/// Where a device that caught up has ended.
+fn count(commit: &Commit, outcome: &mut Restored) {
+    let Some(Write::Device(device)) = commit.writes.first() else { return };
+    let approved = device.lobby.as_ref().is_some_and(|lobby| lobby.approved);
+    match device.state() {
+        DeviceState::Pending if approved => outcome.returning += 1,
+        DeviceState::Pending => outcome.waiting += 1,
+        DeviceState::Suspended
+        | DeviceState::Quarantined
+        | DeviceState::Decommissioning
+        | DeviceState::Decommissioned => outcome.stopped += 1,
+        _ => {}
+    }
+}

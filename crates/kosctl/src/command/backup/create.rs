@@ -1,0 +1,75 @@
+//! Writing a backup: it streams from the authority into a file that appears when it is whole.
+
+use std::{io, io::IsTerminal as _, path::PathBuf};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use clap::Args;
+use kos_api::{
+    backup::{Backup as Item, CreateBackup},
+    routes,
+    text::SecretText,
+};
+use kos_base::text::printable;
+
+use crate::{
+    Change, Fault, Outcome,
+    files::{Draft, Readers},
+    session::{Ending, Session},
+    terminal::{Answers, read_secret},
+};
+
+/// `backup create`
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// Where the backup is written.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// A public key of `age-keygen`, who can open it; may stand there several times.
+    #[arg(long = "recipient", value_name = "age1..", conflicts_with = "passphrase_file")]
+    recipients: Vec<String>,
+    /// The file with the passphrase; without it and without recipients, it is asked for or read from stdin.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// Shows what would change, changes nothing, and exits 10 if something would.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Create {
+    pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let client = session.client()?;
+        let passphrase = if self.recipients.is_empty() { Some(self.passphrase(session)?) } else { None };
+        let body = CreateBackup { passphrase, recipients: self.recipients };
+        let route = &routes::BACKUP_CREATE;
+        if self.dry_run {
+            let how = Change { dry_run: true, if_match: None };
+            let outcome: Outcome<Item> = client.change(route, &[], &body, &how).await?;
+            return session.outcome(&outcome);
+        }
+        let mut draft = Draft::start(&self.out, Readers::Owner)?;
+        let (mut digest, mut bytes) = (Context::new(&SHA256), 0);
+        client
+            .download(route, &body, |piece| {
+                digest.update(piece);
+                bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+                draft.write(piece)
+            })
+            .await?;
+        draft.finish()?;
+        let sha256 = data_encoding::HEXLOWER.encode(digest.finish().as_ref());
+        let file = printable(&self.out.display().to_string(), 4096);
+        session.printer.row(&Item { file, bytes, sha256 }).map(|()| Ending::Done)
+    }
+
+    /// A person types it twice: a backup with a slip of the finger in it is lost.
+    fn passphrase(&self, session: &Session) -> Result<SecretText, Fault> {
+        let file = self.passphrase_file.as_deref();
+        let first = read_secret("passphrase", file)?;
+        let typed =
+            file.is_none() && io::stdin().is_terminal() && session.terminal.answers == Answers::Person;
+        if typed && *read_secret("again", None)? != *first {
+            return Err(Fault::usage("these are two passphrases", "type the same one twice"));
+        }
+        Ok(SecretText::new(first.to_string()))
+    }
+}
