@@ -391,5 +391,6 @@ fn lobby(source: &str) -> Lobby {
         approved: false,
         profile: kos_base::SecurityProfile::Sec0,
         nonce: [0; 32].into(),
+        requested: None,
     }
 }

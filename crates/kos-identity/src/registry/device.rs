@@ -181,6 +181,9 @@ pub struct Lobby {
     /// device waits, so that both sides keep to one code.
     #[n(6)]
     pub nonce: Bytes32,
+    /// The profile that it asked for.
+    #[n(7)]
+    pub requested: Option<SecurityProfile>,
 }
 
 impl Lobby {

@@ -346,6 +346,8 @@ fn nothing_entitles_a_device_that_only_waits() {
     let prove = Prove { means: Means::Lobby, ..applicant.request(&welcome) };
     waits(&applicant.prove(&mut office, &mut line, prove));
     assert_eq!(office.only().profile(), SecurityProfile::Sec0);
+    let entry = office.only().lobby.as_ref().unwrap();
+    assert_eq!((entry.requested, entry.profile), (Some(SecurityProfile::Sec2), SecurityProfile::Sec0));
     assert!(office.certificates.is_empty());
     assert_eq!(refusal(&applicant.confirm(&mut office, 1)), codes::DEVICE_UNKNOWN);
 }

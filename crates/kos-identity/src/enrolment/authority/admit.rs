@@ -164,6 +164,7 @@ fn lobby(
         approved: false,
         profile: device.profile(),
         nonce: ByteArray::from(*with.nonce),
+        requested: Some(request.hello.profile),
     });
     let id = device.id.clone();
     let mut changes =
