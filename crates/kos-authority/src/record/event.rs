@@ -2,7 +2,10 @@
 
 use kos_audit::EventType;
 use kos_base::{DeviceId, DeviceState, EntryId, KeyId, Name, code};
-use kos_identity::registry::{self, Actor};
+use kos_identity::{
+    enrolment::authority::RuleName,
+    registry::{self, Actor},
+};
 use serde_json::{Map, Value, json};
 
 use super::{Change, SystemChange};
@@ -26,6 +29,7 @@ pub(crate) enum About {
     Ticket(EntryId),
     Issuer(KeyId),
     Operator(Name),
+    Rule(RuleName),
 }
 
 /// Somebody whom the log names only under seal.
@@ -103,8 +107,8 @@ fn registry_event(change: &registry::Change) -> Draft {
         C::CloneSuspected { device, others, detail } => {
             about(EventType::CloneAlert, device, json!({"others": others, "detail": detail}))
         }
-        C::DeviceApproved { device, profile } => {
-            about(EventType::DeviceApproved, device, json!({"profile": profile}))
+        C::DeviceApproved { device, profile, rule } => {
+            about(EventType::DeviceApproved, device, json!({"profile": profile, "rule": rule}))
         }
         C::DeviceRejected { device, reason } => {
             about(EventType::DeviceRejected, device, json!({"reason": reason}))
@@ -192,6 +196,16 @@ fn system_event(change: &SystemChange) -> Draft {
             draft(EventType::AuthorityStarted, About::Authority, json!({"version": version}))
         }
         C::Stopped => draft(EventType::AuthorityStopped, About::Authority, json!({})),
+        C::RuleAdded { rule, serials, macs, keys, roles, profile } => draft(
+            EventType::ApprovalRuleAdded,
+            About::Rule(rule.clone()),
+            json!({
+                "serials": serials, "macs": macs, "keyIds": keys, "roles": roles, "profile": profile
+            }),
+        ),
+        C::RuleRemoved { rule } => {
+            draft(EventType::ApprovalRuleRemoved, About::Rule(rule.clone()), json!({}))
+        }
         C::ListenChanged { address, advertise } => draft(
             EventType::ListenChanged,
             About::Authority,

@@ -240,6 +240,7 @@ pub(super) fn context(shared: &Shared) -> Context {
         keys: shared.keys.public(),
         publication: shared.publication(),
         heartbeat_s: u32::try_from(shared.settings.heartbeat().as_secs()).unwrap_or(60),
+        rules: shared.settings.approve.clone(),
     }
 }
 

@@ -392,5 +392,6 @@ fn lobby(source: &str) -> Lobby {
         profile: kos_base::SecurityProfile::Sec0,
         nonce: [0; 32].into(),
         requested: None,
+        rule: None,
     }
 }

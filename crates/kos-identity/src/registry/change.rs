@@ -1,7 +1,7 @@
 //! What happened, to be recorded, together with what it writes.
 
 use kos_base::{
-    Channel, Code, DeviceId, DeviceState, EntryId, KeyId, Name, Role, SecurityProfile, Timestamp,
+    Capability, Channel, Code, DeviceId, DeviceState, EntryId, KeyId, Name, Role, SecurityProfile, Timestamp,
 };
 use minicbor::{Decode, Encode};
 
@@ -57,7 +57,7 @@ pub enum Change {
     /// Two devices claim the same hardware or the same identity.
     CloneSuspected { device: DeviceId, others: Vec<DeviceId>, detail: String },
     /// A person or rule let a waiting device in.
-    DeviceApproved { device: DeviceId, profile: SecurityProfile },
+    DeviceApproved { device: DeviceId, profile: SecurityProfile, rule: Option<Capability> },
     /// A person turned a waiting device away.
     DeviceRejected { device: DeviceId, reason: String },
     /// A device was let in.

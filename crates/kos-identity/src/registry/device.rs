@@ -184,6 +184,9 @@ pub struct Lobby {
     /// The profile that it asked for.
     #[n(7)]
     pub requested: Option<SecurityProfile>,
+    /// The rule that let it in, when it was no person.
+    #[n(8)]
+    pub rule: Option<Capability>,
 }
 
 impl Lobby {

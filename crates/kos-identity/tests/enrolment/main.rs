@@ -11,6 +11,7 @@ mod endings;
 mod office;
 mod operators;
 mod protocol;
+mod rules;
 #[path = "../../src/test_keys.rs"]
 mod test_keys;
 mod vectors;

@@ -409,6 +409,7 @@ async fn an_operator_sees_what_a_waiting_device_asks_for() {
         profile: SecurityProfile::Sec0,
         nonce: [0; 32].into(),
         requested: Some(SecurityProfile::Sec3),
+        rule: None,
     });
     bench.add(waits).await;
     let shown = bench.get("/api/v1/devices/kdev-0000000000000001").await.body["item"]["lobby"].clone();

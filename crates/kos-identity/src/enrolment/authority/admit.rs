@@ -11,7 +11,7 @@ use kos_base::{
 };
 use minicbor::bytes::ByteArray;
 
-use super::{Context, Decision, Found, Request, Waiting, issue::Plan};
+use super::{ApprovalRule, Context, Decision, Found, Request, Waiting, issue::Plan, rule::Shown};
 use crate::{
     enrolment::{
         message::{Image, Means},
@@ -125,6 +125,10 @@ fn by_lobby(with: &Circumstances<'_>, request: &Request, found: &Found) -> Resul
     match found.device.clone() {
         Some(device) if device.credentials().next().is_some() => unconfirmed(with, request, device),
         Some(device) => match device.lobby.clone() {
+            // A rule speaks of hardware that nobody else shows, and by now somebody does.
+            Some(entry) if entry.rule.is_some() && has_clone(found) => {
+                lobby(with, request, Some(device), found)
+            }
             Some(entry) if entry.approved => {
                 // The entry stays until the device has confirmed: the code in it may still have to be compared.
                 let mut device = device.next_version();
@@ -132,7 +136,10 @@ fn by_lobby(with: &Circumstances<'_>, request: &Request, found: &Found) -> Resul
                 device.successor_of = predecessor(found);
                 Ok(admit(request, device, None))
             }
-            Some(entry) => Ok(Decision::Wait(Waiting::Known(entry.since))),
+            Some(entry) => Ok(Decision::Wait(match rule_for(with, request, &device, found) {
+                Some(rule) => approved_later(rule, request, device),
+                None => Waiting::Known(entry.since),
+            })),
             None => lobby(with, request, Some(device), found),
         },
         None => lobby(with, request, None, found),
@@ -153,6 +160,7 @@ fn lobby(
     }
     let lookalikes: Vec<_> = clones(found).take(Lobby::LOOKALIKES_MAX).cloned().collect();
     let mut device = known.map_or_else(|| first_contact(with, request), Device::next_version);
+    let rule = rule_for(with, request, &device, found);
     let root = with.context.root.key_id();
     let comparison = matches!(request.prove.means, Means::Lobby)
         .then(|| comparison_code(&request.peer, root, &request.prove.nonce, with.nonce));
@@ -165,6 +173,7 @@ fn lobby(
         profile: device.profile(),
         nonce: ByteArray::from(*with.nonce),
         requested: Some(request.hello.profile),
+        rule: None,
     });
     let id = device.id.clone();
     let mut changes =
@@ -173,8 +182,55 @@ fn lobby(
         let detail = "same hardware address or serial under another identity key".to_owned();
         changes.push(Change::CloneSuspected { device: id.clone(), others: lookalikes, detail });
     }
+    let mut actor = Actor::Device(id);
+    if let Some(rule) = rule {
+        changes.extend(approve(&mut device, rule, request));
+        actor = Actor::Authority;
+    }
     let writes = vec![Write::Device(Box::new(device))];
-    Ok(Decision::Wait(Waiting::New(Commit { actor: Actor::Device(id), changes, writes })))
+    Ok(Decision::Wait(Waiting::New(Commit { actor, changes, writes })))
+}
+
+/// The rule that lets a device in, if one may: none settles an alert, or lets back in who was stopped. What the record
+/// holds and what the device says now must both fit, since either is what the device said of itself.
+fn rule_for<'a>(
+    with: &Circumstances<'a>,
+    request: &Request,
+    device: &Device,
+    found: &Found,
+) -> Option<&'a ApprovalRule> {
+    let alert = has_clone(found) || device.lobby.as_ref().is_some_and(Lobby::is_alert);
+    if alert || device.banned || device.issues > 0 {
+        return None;
+    }
+    let facts = &request.hello.facts;
+    let (key, role) = (request.peer.id(), request.hello.role);
+    let said = Shown { macs: &facts.macs, serials: &facts.serials, key, role };
+    let recorded = Shown {
+        macs: &device.macs,
+        serials: &device.serials,
+        key: device.identity_key.id(),
+        role: device.role,
+    };
+    with.context.rules.iter().find(|rule| rule.fits(&said) && rule.fits(&recorded))
+}
+
+/// Approves a device that waits, with what it asks for and at most what the rule gives.
+fn approve(device: &mut Device, rule: &ApprovalRule, request: &Request) -> Option<Change> {
+    let profile = rule.profile().min(request.hello.profile);
+    let entry = device.lobby.as_mut()?;
+    entry.approved = true;
+    entry.profile = profile;
+    entry.rule = Some(rule.name().clone());
+    Some(Change::DeviceApproved { device: device.id.clone(), profile, rule: entry.rule.clone() })
+}
+
+/// The rule is newer than the entry in the lobby.
+fn approved_later(rule: &ApprovalRule, request: &Request, device: Device) -> Waiting {
+    let mut device = device.next_version();
+    let changes = approve(&mut device, rule, request).into_iter().collect();
+    let writes = vec![Write::Device(Box::new(device))];
+    Waiting::New(Commit { actor: Actor::Authority, changes, writes })
 }
 
 /// Until `Stored`: the same CSR key gets the same bytes again, another one revokes what was issued first.

@@ -19,6 +19,7 @@
 mod admit;
 mod confirm;
 mod issue;
+mod rule;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -42,6 +43,7 @@ use crate::{
 };
 use issue::Issuing;
 pub use issue::{issuer_class, kid_grant, role_profile};
+pub use rule::{ApprovalRule, Asks, RuleError, RuleName};
 
 /// How often a commit that met a conflict is decided again.
 pub const CONFLICTS_MAX: u32 = 4;
@@ -66,6 +68,8 @@ pub struct Context {
     pub publication: Option<Publication>,
     /// Time between heartbeats in seconds.
     pub heartbeat_s: u32,
+    /// Whom the operator lets in without a person; the first rule that fits decides.
+    pub rules: Vec<ApprovalRule>,
 }
 
 /// What happened.
