@@ -161,7 +161,9 @@ fn registry_event(change: &registry::Change) -> Draft {
             let event = if *locked { EventType::BootloaderLocked } else { EventType::BootloaderLockFailed };
             about(event, device, json!({"detail": detail}))
         }
-        C::ImageAltered { device } => about(EventType::ImageAltered, device, json!({})),
+        C::ImageAltered { device, from, to } => {
+            about(EventType::ImageAltered, device, json!({"from": hex(from), "to": to.as_deref().map(hex)}))
+        }
     }
 }
 

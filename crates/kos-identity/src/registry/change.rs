@@ -100,8 +100,8 @@ pub enum Change {
     DeviceDecommissioned { device: DeviceId, wipe: String },
     /// The device reported what came of its bootloader lock command.
     BootloaderReported { device: DeviceId, locked: bool, detail: String },
-    /// The device reported an image whose manifest does not fit it.
-    ImageAltered { device: DeviceId },
+    /// A device whose image was verified came with another manifest, or with none; both by digest.
+    ImageAltered { device: DeviceId, from: Vec<u8>, to: Option<Vec<u8>> },
 }
 
 /// A record to be written. A record with version 1 must not exist yet; one with version n needs n - 1 in the store.

@@ -12,7 +12,7 @@ use kos_base::{
 };
 use minicbor::{Decode, Encode};
 
-use crate::enrolment::message::Bytes32;
+use crate::enrolment::message::{Bootloader, Bytes32};
 
 /// Everything the authority keeps about a device.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -109,6 +109,9 @@ pub struct Device {
     #[n(29)]
     #[cbor(with = "minicbor::bytes")]
     pub image: Option<Vec<u8>>,
+    /// What came of the command that locks its bootloader, if it has one.
+    #[n(30)]
+    pub bootloader: Option<Bootloader>,
 }
 
 /// A certificate and the keys that go with it.
@@ -305,6 +308,7 @@ impl Device {
             order: None,
             regenerate: false,
             image: None,
+            bootloader: None,
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod admission;
 mod applicant;
+mod boot;
 mod continuity;
 mod device;
 mod endings;

@@ -3,7 +3,7 @@
 //! This is the one place where a device is let in. It returns what is to be issued and what is to be recorded; it
 //! issues nothing itself.
 //!
-//! Source: `docs/spec/enrolment.md` ENR-13 to ENR-25.
+//! Source: `docs/spec/enrolment.md` ENR-13 to ENR-25, ENR-32, RUL-3.
 
 use kos_base::{
     Code, DeviceId, DeviceState, EvidenceTier, SecurityProfile, Timestamp, code, id::DeviceIdInputs,
@@ -11,7 +11,11 @@ use kos_base::{
 };
 use minicbor::bytes::ByteArray;
 
-use super::{ApprovalRule, Context, Decision, Found, Request, Waiting, issue::Plan, rule::Shown};
+use super::{
+    ApprovalRule, Context, Decision, Found, Request, Waiting,
+    issue::{Plan, covers},
+    rule::Shown,
+};
 use crate::{
     enrolment::{
         message::{Image, Means},
@@ -246,7 +250,7 @@ fn unconfirmed(with: &Circumstances<'_>, request: &Request, device: Device) -> R
         return Ok(Decision::Again(Box::new(device)));
     }
     check_budget(with.now, &device)?;
-    Ok(Decision::Issue(Box::new(replacing(with, device, false))))
+    Ok(Decision::Issue(Box::new(replacing(with, request, device, false))))
 }
 
 /// A device that asks again and again with other keys would fill log and revocation lists: [`ISSUES_AT_ONCE`]
@@ -270,9 +274,10 @@ fn is_held_for(with: &Circumstances<'_>, request: &Request, device: &Device) -> 
 }
 
 /// A plan for the next certificate, which revokes the one that was never confirmed.
-fn replacing(with: &Circumstances<'_>, device: Device, renews: bool) -> Plan {
+fn replacing(with: &Circumstances<'_>, request: &Request, device: Device, renews: bool) -> Plan {
     let mut next = device.next_version();
-    let (mut changes, mut writes) = (Vec::new(), Vec::new());
+    let mut writes = Vec::new();
+    let mut changes: Vec<_> = see_image(&mut next, &request.hello.image).into_iter().collect();
     if let Some(issued) = next.pending.take() {
         let (serial, reason) = (issued.credential.serial.clone(), RevocationReason::Superseded);
         writes.push(Write::Revoke(next.revocation(with.now, &issued.credential, reason)));
@@ -337,16 +342,20 @@ fn by_continuity(
         return Ok(Decision::Again(Box::new(device)));
     }
     let expired = with.now >= in_service.not_after;
+    let in_time = expired == (proof.kind == RenewalKind::Recovery);
+    if let (true, Some((commit, code))) = (in_time, forfeit(request, &device)) {
+        return Ok(Decision::RefuseAfter(commit, code));
+    }
     match proof.kind {
         RenewalKind::Renewal if expired => Err(code::certificate::CERT_EXPIRED),
         // The identity key alone is not enough while somebody holds a certificate that is valid.
         RenewalKind::Recovery if !expired => Err(code::enrolment::STATE_FORBIDS),
         RenewalKind::Renewal => {
             check_budget(with.now, &device)?;
-            Ok(Decision::Issue(Box::new(replacing(with, device, true))))
+            Ok(Decision::Issue(Box::new(replacing(with, request, device, true))))
         }
         RenewalKind::Recovery => {
-            let mut plan = replacing(with, device, true);
+            let mut plan = replacing(with, request, device, true);
             let next = &mut plan.device;
             next.recoveries_left =
                 next.recoveries_left.checked_sub(1).ok_or(code::enrolment::RECOVERY_EXHAUSTED)?;
@@ -370,16 +379,17 @@ fn clone_alert(now: Timestamp, device: Device, issue: u32) -> Result<Decision, C
 }
 
 /// Lets a device in: its record, and the ticket that it spends.
-fn admit(request: &Request, device: Device, ticket: Option<Ticket>) -> Decision {
-    let change = Change::DeviceEnrolled {
+fn admit(request: &Request, mut device: Device, ticket: Option<Ticket>) -> Decision {
+    let mut changes: Vec<_> = see_image(&mut device, &request.hello.image).into_iter().collect();
+    changes.push(Change::DeviceEnrolled {
         device: device.id.clone(),
         identity_key: request.peer.id(),
         role: device.role,
         profile: device.profile(),
         ticket: ticket.as_ref().map(|t| t.id),
-    };
+    });
     let writes = ticket.into_iter().map(|t| Write::Ticket(Box::new(t))).collect();
-    Decision::Issue(Box::new(Plan { device, changes: vec![change], writes, renews: false }))
+    Decision::Issue(Box::new(Plan { device, changes, writes, renews: false }))
 }
 
 fn clones(found: &Found) -> impl Iterator<Item = &DeviceId> {
@@ -422,8 +432,26 @@ fn first_contact(with: &Circumstances<'_>, request: &Request) -> Device {
             id,
         },
     );
-    if let Image::Verified(digest) = &hello.image {
-        device.image = Some(digest.to_vec());
-    }
+    see_image(&mut device, &hello.image);
     device
+}
+
+/// Takes over what the boot found out about the image, and tells when the manifest that was there is another or gone.
+fn see_image(device: &mut Device, said: &Image) -> Option<Change> {
+    let now = match said {
+        Image::Verified(digest) => Some(digest.to_vec()),
+        Image::Unverified => None,
+    };
+    let from =
+        core::mem::replace(&mut device.image, now).filter(|from| device.image.as_ref() != Some(from))?;
+    Some(Change::ImageAltered { device: device.id.clone(), from, to: device.image.clone() })
+}
+
+/// What is recorded, and answered, when the image that a device in service comes with costs it its profile.
+fn forfeit(request: &Request, device: &Device) -> Option<(Commit, Code)> {
+    let mut next = device.clone().next_version();
+    let change = see_image(&mut next, &request.hello.image)?;
+    let code = covers(&next).err()?;
+    let actor = Actor::Device(next.id.clone());
+    Some((Commit { actor, changes: vec![change], writes: vec![Write::Device(Box::new(next))] }, code))
 }
