@@ -74,6 +74,8 @@ events! {
     ConfigChanged = "config_changed", Critical;
     /// An issuing CA got a certificate.
     IssuerCertified = "issuer_certified", Critical;
+    /// The authority got a certificate for its own TLS port.
+    AuthorityCertified = "authority_certified", Critical;
     /// A revocation list was signed.
     CrlPublished = "crl_published", Ordinary;
     /// An operator got a certificate.

@@ -194,6 +194,11 @@ fn system_event(change: &SystemChange) -> Draft {
             About::Issuer(*issuer),
             json!({"serial": hex(serial), "notAfter": not_after}),
         ),
+        C::OwnCertified { serial, key, not_after } => draft(
+            EventType::AuthorityCertified,
+            About::Authority,
+            json!({"serial": hex(serial), "keyId": key, "notAfter": not_after}),
+        ),
         C::Started { version } => {
             draft(EventType::AuthorityStarted, About::Authority, json!({"version": version}))
         }

@@ -45,6 +45,8 @@ pub enum SystemChange {
     Created { root: KeyId, kid: KeyId, orders: KeyId },
     /// An issuing CA got its certificate.
     IssuerCertified { issuer: KeyId, serial: Vec<u8>, not_after: Timestamp },
+    /// It got a certificate for its TLS port.
+    OwnCertified { serial: Vec<u8>, key: KeyId, not_after: Timestamp },
     /// It began to serve.
     Started { version: &'static str },
     /// It ended in order.
