@@ -20,7 +20,7 @@ super::codes! {
     PENDING = 217, "the device waits for approval", Refused, "kosctl device approve DEVICE";
     DOWNGRADE = 218, "a security profile never goes down", Refused, "decommission the device and enrol it anew";
     BANNED = 219, "the device is banned", Refused, "kosctl device show DEVICE tells why";
-    RECOVERY_EXHAUSTED = 220, "the device has no recoveries left", Refused, "raise the counter, or decommission the device and enrol it anew";
+    RECOVERY_EXHAUSTED = 220, "the device has no recoveries left", Refused, "kosctl device reinstate DEVICE --recoveries 1, or decommission it and enrol it anew";
     DEVICE_UNKNOWN = 221, "no such device", NotFound, "kosctl list";
     CHANNEL_FORBIDDEN = 222, "the device is not marked for channel dev", Refused, "mark it: kosctl device set-channel DEVICE dev --allow-dev";
     ENROLLED_ALREADY = 223, "this device is enrolled already", Conflict, "kosd status shows where; decommission it first";

@@ -368,6 +368,26 @@ async fn a_suspension_revokes_and_its_end_releases() {
 }
 
 #[tokio::test]
+async fn recoveries_are_raised_to_a_number_without_touching_the_state() {
+    let bench = Bench::new().await;
+    let mut device = member(1);
+    device.recoveries_left = 0;
+    bench.add(device).await;
+    let path = "/api/v1/devices/kdev-0000000000000001/reinstate";
+    for _ in 0..2 {
+        let raised = bench.post(path, json!({"recoveries": 2})).await;
+        assert_eq!(raised.status, StatusCode::OK, "{}", raised.body);
+    }
+    let shown = bench.get("/api/v1/devices/kdev-0000000000000001").await;
+    assert_eq!(
+        (&shown.body["item"]["recoveriesLeft"], &shown.body["item"]["state"]),
+        (&json!(2), &json!("active"))
+    );
+    let events = bench.events().await;
+    assert_eq!(events.iter().filter(|event| *event == "recoveries_raised").count(), 1);
+}
+
+#[tokio::test]
 async fn a_decommissioning_is_ordered_once_and_can_be_followed() {
     let bench = Bench::new().await;
     let mut device = member(1);
