@@ -10,8 +10,8 @@ use kos_identity::{
     certificate::{self, Certificate, IssuerClass, IssuerContext, Serial},
     enrolment::{
         authority::{
-            ApprovalRule, AuthorityKey, CommitFailed, Context, Found, Input, Output, Query, RANDOM_BYTES,
-            Session,
+            ApprovalRule, AuthorityKey, CommitFailed, Context, Found, Input, Lookalike, Output, Query,
+            RANDOM_BYTES, Session,
         },
         message::{AuthorityKeys, FromAuthority},
     },
@@ -227,7 +227,7 @@ impl Office {
         Found {
             device: device.cloned(),
             ticket: self.tickets.iter().find(|ticket| Some(ticket.id) == query.ticket).cloned(),
-            lookalikes: self.devices.iter().filter(alike).map(|d| (d.id.clone(), d.state())).collect(),
+            lookalikes: self.devices.iter().filter(alike).map(lookalike).collect(),
             waiting,
             waiting_from_source,
             crls: self.crls.clone(),
@@ -291,6 +291,10 @@ impl Office {
         let (devices, tickets) = (self.devices.clone(), self.tickets.clone());
         (devices, tickets, self.certificates.len(), self.revocations.len())
     }
+}
+
+fn lookalike(device: &Device) -> Lookalike {
+    Lookalike { id: device.id.clone(), state: device.state(), banned: device.banned }
 }
 
 /// The code of a refusal that was the only answer.

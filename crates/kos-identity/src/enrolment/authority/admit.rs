@@ -12,7 +12,7 @@ use kos_base::{
 use minicbor::bytes::ByteArray;
 
 use super::{
-    ApprovalRule, Context, Decision, Found, Request, Waiting,
+    ApprovalRule, Context, Decision, Found, Lookalike, Request, Waiting,
     issue::{Plan, covers},
     rule::Shown,
 };
@@ -162,7 +162,8 @@ fn lobby(
     if full {
         return Err(code::enrolment::LOBBY_FULL);
     }
-    let lookalikes: Vec<_> = clones(found).take(Lobby::LOOKALIKES_MAX).cloned().collect();
+    let others = clones(found).take(Lobby::LOOKALIKES_MAX);
+    let lookalikes: Vec<_> = others.map(|other| other.id.clone()).collect();
     let mut device = known.map_or_else(|| first_contact(with, request), Device::next_version);
     let rule = rule_for(with, request, &device, found);
     let root = with.context.root.key_id();
@@ -183,7 +184,10 @@ fn lobby(
     let mut changes =
         vec![Change::DeviceWaiting { device: id.clone(), identity_key: device.identity_key.id() }];
     if !lookalikes.is_empty() {
-        let detail = "same hardware address or serial under another identity key".to_owned();
+        let mut detail = "same hardware address or serial under another identity key".to_owned();
+        if clones(found).any(|other| other.banned) {
+            detail.push_str(", and a device that was banned had it");
+        }
         changes.push(Change::CloneSuspected { device: id.clone(), others: lookalikes, detail });
     }
     let mut actor = Actor::Device(id);
@@ -392,9 +396,9 @@ fn admit(request: &Request, mut device: Device, ticket: Option<Ticket>) -> Decis
     Decision::Issue(Box::new(Plan { device, changes, writes, renews: false }))
 }
 
-fn clones(found: &Found) -> impl Iterator<Item = &DeviceId> {
-    let live = |s: &DeviceState| *s != DeviceState::Decommissioned;
-    found.lookalikes.iter().filter(move |(_, state)| live(state)).map(|(id, _)| id)
+/// Who stands in the way of a newcomer with the same hardware: a device that has not ended, or one that was banned.
+fn clones(found: &Found) -> impl Iterator<Item = &Lookalike> {
+    found.lookalikes.iter().filter(|other| other.banned || other.state != DeviceState::Decommissioned)
 }
 
 fn has_clone(found: &Found) -> bool {
@@ -402,7 +406,8 @@ fn has_clone(found: &Found) -> bool {
 }
 
 fn predecessor(found: &Found) -> Option<DeviceId> {
-    found.lookalikes.iter().find(|(_, s)| *s == DeviceState::Decommissioned).map(|(id, _)| id.clone())
+    let ended = found.lookalikes.iter().find(|other| other.state == DeviceState::Decommissioned);
+    ended.map(|other| other.id.clone())
 }
 
 fn device_id(request: &Request) -> DeviceId {
