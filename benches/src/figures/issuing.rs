@@ -112,8 +112,15 @@ impl Ca {
             log: log.public().clone(),
         };
         let log_key = LogKey::new(&name, log.public().clone())?;
-        let context =
-            Context { name, root, issuers: [first, second], keys, publication: None, heartbeat_s: 60 };
+        let context = Context {
+            name,
+            root,
+            issuers: [first, second],
+            keys,
+            publication: None,
+            heartbeat_s: 60,
+            rules: Vec::new(),
+        };
         let boot = BootId::new(EntryId::from_parts(now, entropy::array()?));
         Ok(Self { context: Arc::new(context), issuing: [one, two], kid, log, log_key, boot, entries: 0 })
     }

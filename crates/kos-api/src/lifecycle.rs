@@ -39,7 +39,7 @@ pub struct Reject {
     /// Why.
     #[schema(value_type = Option<schema::Reason>)]
     pub reason: Option<Reason>,
-    /// Whether its keys and hardware may never come back.
+    /// Whether its key may never come back, and its hardware only when a person approves it in spite of the alert.
     #[serde(default)]
     pub ban: bool,
 }
@@ -115,7 +115,7 @@ pub struct DecommissionOrder {
     /// Why.
     #[schema(value_type = Option<schema::Reason>)]
     pub reason: Option<Reason>,
-    /// Whether its hardware may never come back.
+    /// Whether its hardware may come back only when a person approves it in spite of the alert.
     #[serde(default)]
     pub ban: bool,
 }

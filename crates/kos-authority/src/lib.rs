@@ -14,6 +14,7 @@
 //! Invariants: no change without an entry; no answer before both are on the disk; every certificate is issued by the
 //! machines of `kos_identity` and recorded in the same transaction.
 
+mod approval;
 mod authority;
 mod backup;
 pub mod clock;

@@ -6,10 +6,11 @@
 use std::{path::Path, time::Duration};
 
 use kos_base::{AuthorityName, Code, code};
+use kos_identity::enrolment::authority::ApprovalRule;
 use serde::Deserialize;
 use serde_saphyr::Location;
 
-use crate::files;
+use crate::{approval, files};
 
 /// Longest settings file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -27,11 +28,14 @@ pub struct Settings {
     /// Time between heartbeats, 5 to 3600 seconds.
     #[serde(deserialize_with = "heartbeat")]
     pub heartbeat_seconds: u32,
+    /// Whom it lets in without a person.
+    #[serde(deserialize_with = "approval::read")]
+    pub approve: Vec<ApprovalRule>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { name: None, port_base: None, heartbeat_seconds: 60 }
+        Self { name: None, port_base: None, heartbeat_seconds: 60, approve: Vec::new() }
     }
 }
 
@@ -144,6 +148,8 @@ fn heartbeat<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
 
 #[cfg(test)]
 mod tests {
+    use kos_base::SecurityProfile;
+
     use super::*;
 
     #[test]
@@ -153,6 +159,23 @@ mod tests {
         assert_eq!((settings.port_base, settings.heartbeat_seconds), (Some(9000), 60));
         assert_eq!(Settings::read(Path::new("/nonexistent/authority.yaml")), Ok(Settings::default()));
         assert_eq!(Settings::parse("a", "# nothing\n"), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn approval_rules_are_read_as_they_are_written() {
+        let key = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let text = format!(
+            "approve:\n- name: line-2\n  serials: [PF3XYZ12, 0042]\n  macs: [00:1a:2b:00:00:01]\n  roles: [sensor]\n\
+             - name: gateways\n  key_ids: [{key}]\n  profile: SEC-2\n"
+        );
+        let settings = Settings::parse("authority.yaml", &text).unwrap();
+        let [first, second] = settings.approve.as_slice() else { panic!("{:?}", settings.approve) };
+        assert_eq!((first.name().as_ref(), first.profile()), ("line-2", SecurityProfile::Sec0));
+        assert!(first.asks().serials.contains("0042") && first.asks().serials.contains("PF3XYZ12"));
+        assert_eq!((first.asks().macs.len(), first.asks().roles.len()), (1, 1));
+        assert!(second.asks().keys.contains(&key.parse().unwrap()));
+        assert_eq!(second.profile(), SecurityProfile::Sec2);
+        assert_eq!(Settings::parse("a", "approve: []\n"), Ok(Settings::default()));
     }
 
     #[test]
@@ -167,6 +190,23 @@ mod tests {
             ("name: Attic!\n", "line 1"),
             ("name: [\n", "line"),
             ("port_base: 70000\n", "line 1"),
+            (
+                "approve:\n  - name: a\n    serial: [S1]\n",
+                "`a.yaml`, line 3: unknown key `serial`, did you mean `serials`?",
+            ),
+            ("approve:\n  - serials: [S1]\n", "name"),
+            ("approve:\n  - name: a\n", "line 2: rule `a`: a rule names serials, hardware addresses or keys"),
+            (
+                "approve:\n  - {name: a, serials: [S1], profile: SEC-2}\n",
+                "line 2: rule `a`: a rule that names no keys gives at most SEC-1, not SEC-2",
+            ),
+            ("approve:\n  - {name: a, macs: [\"02:00:00:00:00:01\"]}\n", "not a hardware address"),
+            ("approve:\n  - {name: a, serials: [\"\"]}\n", "not a serial"),
+            (
+                "approve:\n  - {name: a, serials: [S1]}\n  - {name: a, serials: [S2]}\n",
+                "two rules are called `a`",
+            ),
+            ("approve:\n  - {name: a b, serials: [S1]}\n", "line 2"),
         ] {
             let error = Settings::parse("a.yaml", text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

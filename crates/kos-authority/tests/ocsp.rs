@@ -1,4 +1,4 @@
-//! OCSP as openssl asks and judges it: good, revoked, unknown, by POST and by GET.
+//! OCSP as openssl asks and judges it: good, revoked, unknown, by POST and by GET, also of the authority itself.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
@@ -45,6 +45,13 @@ impl Bench {
         let answer: Value = serde_json::from_slice(&answer).unwrap();
         assert_eq!(answer["apiVersion"], "kos.v1", "{answer}");
         answer["item"].clone()
+    }
+
+    /// Asks the API for a list; the items of the answer.
+    async fn items(&self, path: &str) -> Vec<Value> {
+        let stream = UnixStream::connect(&self.socket).await.unwrap();
+        let answer: Value = serde_json::from_slice(&http(stream, "GET", path, "").await).unwrap();
+        answer["items"].as_array().unwrap().clone()
     }
 
     async fn fetch(&self, path: &str) -> Vec<u8> {
@@ -107,6 +114,7 @@ async fn open(data: &Path) -> Authority {
 async fn openssl_is_told_good_revoked_and_unknown_by_post_and_get() {
     let folder = tempfile::tempdir().unwrap();
     let authority = open(folder.path()).await;
+    let tls = authority.ports().tls;
     let bench = Bench { folder, socket: authority.socket(), pki: authority.ports().pki };
     let (stop, stopped) = oneshot::channel::<()>();
     let served = tokio::spawn(authority.serve(async { drop(stopped.await) }));
@@ -132,6 +140,23 @@ async fn openssl_is_told_good_revoked_and_unknown_by_post_and_get() {
     let said = bench.judge(&own, &["-url", &url]);
     assert!(said.contains("own.pem: revoked"), "{said}");
     assert!(said.contains("Revocation Time"), "{said}");
+
+    // The certificate that the authority itself shows on its TLS port is recorded like any other.
+    let shown = bench.openssl(&["s_client", "-connect", &format!("127.0.0.1:{tls}"), "-alpn", "kos-enrol/1"]);
+    let (from, end) = (shown.find("-----BEGIN").unwrap(), "-----END CERTIFICATE-----\n");
+    let to = shown.find(end).unwrap() + end.len();
+    fs::write(bench.at("port.pem"), &shown[from..to]).unwrap();
+    let said = bench.judge(&["-cert", "port.pem"], &["-url", &url]);
+    assert!(said.contains("port.pem: good"), "{said}");
+    let serial = bench.openssl(&["x509", "-in", "port.pem", "-noout", "-serial"]);
+    let serial = serial.trim().trim_start_matches("serial=").to_lowercase();
+    let recorded = bench.items("/api/v1/audit/entries?eventType=authority_certified").await;
+    assert_eq!(recorded.len(), 1);
+    assert_eq!(
+        recorded[0]["details"]["serial"].as_str().unwrap().trim_start_matches('0'),
+        serial.trim_start_matches('0')
+    );
+    assert_eq!(recorded[0]["target"], json!({"type": "authority", "id": "attic"}));
 
     // The certificates of the CAs themselves are answered for by the root.
     let ca = ["-issuer", "root.pem", "-cert", "issuer.pem", "-CAfile", "root.pem", "-url", &url];

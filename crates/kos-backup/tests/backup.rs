@@ -23,6 +23,10 @@ const FILES: [(&str, &[u8]); 4] = [
     ("log/tile/0/000.p/3", &[1; 96]),
 ];
 
+fn length(content: &[u8]) -> u64 {
+    content.len().try_into().unwrap()
+}
+
 fn manifest(files: Vec<Content>) -> Manifest {
     Manifest {
         version: Manifest::VERSION,
@@ -38,7 +42,7 @@ fn manifest(files: Vec<Content>) -> Manifest {
 fn packed(sealing: Sealing) -> Vec<u8> {
     let mut packer = Packer::begin(Vec::new(), sealing, Timestamp::from_unix_s(1_700_000_000)).unwrap();
     for (name, content) in FILES {
-        packer.add(name.parse().unwrap(), content.len() as u64, content).unwrap();
+        packer.add(name.parse().unwrap(), length(content), content).unwrap();
     }
     let (file, written) = packer.finish(manifest(Vec::new())).unwrap();
     assert_eq!(written.files.len(), FILES.len());
@@ -73,7 +77,7 @@ fn what_was_put_in_comes_out() {
     let put_in: Vec<_> = FILES.map(|(name, content)| (name.to_owned(), content.to_vec())).to_vec();
     assert_eq!(files, put_in);
     let listed: Vec<_> = manifest.files.iter().map(|file| (file.name.to_string(), file.bytes)).collect();
-    assert_eq!(listed, FILES.map(|(name, content)| (name.to_owned(), content.len() as u64)));
+    assert_eq!(listed, FILES.map(|(name, content)| (name.to_owned(), length(content))));
 }
 
 #[test]
@@ -113,7 +117,7 @@ impl Forger {
     fn put(mut self, name: &str, kind: EntryType, content: &[u8]) -> Self {
         let mut header = Header::new_ustar();
         header.set_entry_type(kind);
-        header.set_size(content.len() as u64);
+        header.set_size(length(content));
         // The library refuses some names that a forger would not.
         header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
         if kind == EntryType::Symlink {
@@ -146,7 +150,7 @@ impl Forger {
 fn listed(name: &str, content: &[u8]) -> Content {
     Content {
         name: name.parse().unwrap(),
-        bytes: content.len() as u64,
+        bytes: length(content),
         sha256: data_encoding::HEXLOWER.encode(&sha256(content)),
     }
 }

@@ -1,7 +1,5 @@
 //! Any bytes as the archive inside a backup: refused, or exactly the files of its manifest.
 
-use std::io::Read as _;
-
 use kos_backup::{Member, unpack_archive};
 
 use crate::Verdict;

@@ -119,6 +119,7 @@ fn context() -> Context {
         keys: AuthorityKeys { kid: key.clone(), orders: key.clone(), log: key },
         publication: None,
         heartbeat_s: 60,
+        rules: Vec::new(),
     }
 }
 

@@ -121,6 +121,7 @@ impl AuthorityKit {
             keys,
             publication: None,
             heartbeat_s: 60,
+            rules: Vec::new(),
         };
         Ok(Self { context: Arc::new(context), issuing: [one, two], kid, orders })
     }

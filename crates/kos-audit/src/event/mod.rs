@@ -74,6 +74,8 @@ events! {
     ConfigChanged = "config_changed", Critical;
     /// An issuing CA got a certificate.
     IssuerCertified = "issuer_certified", Critical;
+    /// The authority got a certificate for its own TLS port.
+    AuthorityCertified = "authority_certified", Critical;
     /// A revocation list was signed.
     CrlPublished = "crl_published", Ordinary;
     /// An operator got a certificate.
@@ -114,9 +116,9 @@ events! {
     DeviceActive = "device_active", Ordinary;
     /// The command that locks the bootloader succeeded.
     BootloaderLocked = "bootloader_locked", Ordinary;
-    /// It failed: no profile above SEC-2.
+    /// It failed: no further certificate above SEC-2.
     BootloaderLockFailed = "bootloader_lock_failed", Ordinary;
-    /// A device's image does not fit its manifest.
+    /// A device whose image was verified came with another manifest, or with none.
     ImageAltered = "image_altered", Critical;
     /// Two devices claim the same hardware or identity.
     CloneAlert = "clone_alert", Critical;

@@ -26,7 +26,7 @@ pub(crate) use self::{
     ports::{Listeners, listen},
 };
 use crate::{
-    clock,
+    approval, clock,
     fleet::Links,
     keys::{Keys, KeysError},
     log::{LogFiles, LogSigner},
@@ -166,6 +166,7 @@ impl Authority {
             Writer::start(half, &store, name.clone(), log.clone(), published.as_deref(), on_commit).await?;
 
         let age = begin(&store, &writer, &name, &keys, started_at).await?;
+        approval::record(&store, &writer, &settings.approve, started_at).await?;
         let created_at = store.setting(Setting::CreatedAt).await?.and_then(|at| at.parse().ok());
         Publisher::new(Arc::clone(&board), writer.clone(), &keys).publish_due(started_at).await?;
         let presence = Presence::new(settings.heartbeat(), store.heartbeats().await?);

@@ -82,8 +82,8 @@ async fn record(shared: &Shared, now: Timestamp, mut changes: Vec<Change>) -> Re
 async fn empty_lobby(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
     for device in shared.store.lobby().await? {
         let waited = device.lobby.as_ref().is_some_and(|l| now.since(l.since) > Lobby::WAIT);
-        // Who has had a certificate is no stranger, and the records of what was issued need theirs.
-        if !waited || device.issues > 0 {
+        // Who has had a certificate is no stranger, and the records of what was issued need theirs. A ban is to last.
+        if !waited || device.issues > 0 || device.banned {
             continue;
         }
         let change = SystemChange::DeviceForgotten { device: device.id.clone() };

@@ -2,7 +2,10 @@
 
 use kos_audit::EventType;
 use kos_base::{DeviceId, DeviceState, EntryId, KeyId, Name, code};
-use kos_identity::registry::{self, Actor};
+use kos_identity::{
+    enrolment::authority::RuleName,
+    registry::{self, Actor},
+};
 use serde_json::{Map, Value, json};
 
 use super::{Change, SystemChange};
@@ -26,6 +29,7 @@ pub(crate) enum About {
     Ticket(EntryId),
     Issuer(KeyId),
     Operator(Name),
+    Rule(RuleName),
 }
 
 /// Somebody whom the log names only under seal.
@@ -103,8 +107,8 @@ fn registry_event(change: &registry::Change) -> Draft {
         C::CloneSuspected { device, others, detail } => {
             about(EventType::CloneAlert, device, json!({"others": others, "detail": detail}))
         }
-        C::DeviceApproved { device, profile } => {
-            about(EventType::DeviceApproved, device, json!({"profile": profile}))
+        C::DeviceApproved { device, profile, rule } => {
+            about(EventType::DeviceApproved, device, json!({"profile": profile, "rule": rule}))
         }
         C::DeviceRejected { device, reason } => {
             about(EventType::DeviceRejected, device, json!({"reason": reason}))
@@ -157,7 +161,9 @@ fn registry_event(change: &registry::Change) -> Draft {
             let event = if *locked { EventType::BootloaderLocked } else { EventType::BootloaderLockFailed };
             about(event, device, json!({"detail": detail}))
         }
-        C::ImageAltered { device } => about(EventType::ImageAltered, device, json!({})),
+        C::ImageAltered { device, from, to } => {
+            about(EventType::ImageAltered, device, json!({"from": hex(from), "to": to.as_deref().map(hex)}))
+        }
     }
 }
 
@@ -188,10 +194,25 @@ fn system_event(change: &SystemChange) -> Draft {
             About::Issuer(*issuer),
             json!({"serial": hex(serial), "notAfter": not_after}),
         ),
+        C::OwnCertified { serial, key, not_after } => draft(
+            EventType::AuthorityCertified,
+            About::Authority,
+            json!({"serial": hex(serial), "keyId": key, "notAfter": not_after}),
+        ),
         C::Started { version } => {
             draft(EventType::AuthorityStarted, About::Authority, json!({"version": version}))
         }
         C::Stopped => draft(EventType::AuthorityStopped, About::Authority, json!({})),
+        C::RuleAdded { rule, serials, macs, keys, roles, profile } => draft(
+            EventType::ApprovalRuleAdded,
+            About::Rule(rule.clone()),
+            json!({
+                "serials": serials, "macs": macs, "keyIds": keys, "roles": roles, "profile": profile
+            }),
+        ),
+        C::RuleRemoved { rule } => {
+            draft(EventType::ApprovalRuleRemoved, About::Rule(rule.clone()), json!({}))
+        }
         C::ListenChanged { address, advertise } => draft(
             EventType::ListenChanged,
             About::Authority,

@@ -5,9 +5,11 @@
 
 mod event;
 
+use std::collections::BTreeSet;
+
 use kos_api::operator::OperatorRole;
-use kos_base::{DeviceId, EntryId, GroupPath, KeyId, Name, Timestamp};
-use kos_identity::registry;
+use kos_base::{DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp};
+use kos_identity::{enrolment::authority::RuleName, registry};
 
 pub(crate) use self::event::{About, Draft, Person, event_of};
 
@@ -43,10 +45,23 @@ pub enum SystemChange {
     Created { root: KeyId, kid: KeyId, orders: KeyId },
     /// An issuing CA got its certificate.
     IssuerCertified { issuer: KeyId, serial: Vec<u8>, not_after: Timestamp },
+    /// It got a certificate for its TLS port.
+    OwnCertified { serial: Vec<u8>, key: KeyId, not_after: Timestamp },
     /// It began to serve.
     Started { version: &'static str },
     /// It ended in order.
     Stopped,
+    /// It lets in by a rule that it did not have when it ran before.
+    RuleAdded {
+        rule: RuleName,
+        serials: BTreeSet<String>,
+        macs: BTreeSet<Mac>,
+        keys: BTreeSet<KeyId>,
+        roles: BTreeSet<Role>,
+        profile: SecurityProfile,
+    },
+    /// It lets in by this rule no more.
+    RuleRemoved { rule: RuleName },
     /// It listens elsewhere.
     ListenChanged { address: String, advertise: Option<String> },
     /// A backup left.

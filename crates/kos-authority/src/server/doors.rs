@@ -187,7 +187,7 @@ impl Doorkeeper {
             return if moved { Some(self.bind_again(from).await) } else { None };
         };
         self.shared.place.send_replace(to);
-        self.front.renew(crate::clock::now());
+        self.front.renew(crate::clock::now()).await;
         // As above.
         let _ = opened.send(());
         fresh

@@ -48,6 +48,8 @@ use crate::{
     clock, files,
     fleet::Switchboard,
     reception::{Desk, MisuseBook},
+    record::SystemChange,
+    writer::{SystemWrite, Transaction},
 };
 
 /// How long before the end of its certificate the port gets a new one.
@@ -73,14 +75,14 @@ impl Front {
     /// Makes the port's key and certificate.
     ///
     /// # Errors
-    /// When there is no randomness or the epoch cannot be made durable.
-    pub(crate) fn new(shared: &Arc<Shared>, misuse: Arc<MisuseBook>) -> Result<Self, StartError> {
+    /// When there is no randomness, or certificate or epoch cannot be made durable.
+    pub(crate) async fn new(shared: &Arc<Shared>, misuse: Arc<MisuseBook>) -> Result<Self, StartError> {
         let internal = |e: &dyn std::fmt::Display| StartError::Internal(e.to_string());
         let now = clock::now();
         let anchors = Anchors::roots(vec![shared.keys.root_certificate.clone()]);
         let anchors = Arc::new(anchors.map_err(|e| internal(&e))?);
         let trust = Trust { anchors, revocation: shared.board.view() };
-        let (key, chain, expires_at) = certify(shared, now)?;
+        let (key, chain, expires_at) = certify(shared, now).await?;
         let certified = keys::certified(chain, Arc::clone(&key));
         let time = Arc::new(|| Clock::Trusted(clock::now()));
         let tls = ServerTls::new(time, certified, trust).map_err(|e| internal(&e))?;
@@ -138,16 +140,16 @@ impl Front {
             let now = clock::now();
             let expires_at = *self.expires_at.lock().unwrap_or_else(PoisonError::into_inner);
             if now.plus(RENEW_BEFORE) >= expires_at {
-                self.renew(now);
+                self.renew(now).await;
             }
         }
     }
 
     /// Shows a new certificate from the next handshake on, with the names that the authority has now, and publishes
     /// by them what is issued from now on.
-    pub(crate) fn renew(&self, now: Timestamp) {
+    pub(crate) async fn renew(&self, now: Timestamp) {
         self.context.send_replace(Arc::new(context(&self.shared)));
-        match certify(&self.shared, now) {
+        match certify(&self.shared, now).await {
             Ok((key, chain, expires_at)) => {
                 self.tls.set_certificate(keys::certified(chain, Arc::clone(&key)));
                 self.own.send_replace(key);
@@ -213,8 +215,10 @@ impl Front {
 
 type Certified = (Arc<SigningKey>, Vec<CertificateDer<'static>>, Timestamp);
 
-/// Makes a key and has issuing CA 2 certify it as the authority's own.
-fn certify(shared: &Shared, now: Timestamp) -> Result<Certified, StartError> {
+/// Makes a key and has issuing CA 2 certify it as the authority's own. It is recorded before anybody sees it.
+///
+/// Source: `docs/spec/identity.md` ID-55.
+async fn certify(shared: &Shared, now: Timestamp) -> Result<Certified, StartError> {
     let internal = |e: &dyn std::fmt::Display| StartError::Internal(e.to_string());
     let key = SigningKey::generate(KeyAlgorithm::P256).map_err(|e| internal(&e))?;
     let issuer = shared.keys.issuing_certificate(IssuerClass::Two);
@@ -227,6 +231,17 @@ fn certify(shared: &Shared, now: Timestamp) -> Result<Certified, StartError> {
     let signing = shared.keys.issuing(IssuerClass::Two);
     let signature = signing.sign(SignatureForm::Der, unsigned.to_be_signed()).map_err(|e| internal(&e))?;
     let certificate = unsigned.finish(&signature).map_err(|e| internal(&e))?;
+    let change = SystemChange::OwnCertified {
+        serial: serial.to_bytes().to_vec(),
+        key: key.public().id(),
+        not_after: certificate.not_after(),
+    };
+    let write = SystemWrite::OwnCertificate {
+        issuer: issuer.key_id(),
+        serial: serial.to_bytes().to_vec(),
+        der: certificate.der().to_vec(),
+    };
+    shared.writer.commit(Transaction::own(now, vec![change.into()], vec![write])).await?;
     let chain = [&certificate, issuer, &shared.keys.root_certificate];
     let chain = chain.map(|c| CertificateDer::from(c.der().to_vec())).to_vec();
     Ok((Arc::new(key), chain, certificate.not_after()))
@@ -240,6 +255,7 @@ pub(super) fn context(shared: &Shared) -> Context {
         keys: shared.keys.public(),
         publication: shared.publication(),
         heartbeat_s: u32::try_from(shared.settings.heartbeat().as_secs()).unwrap_or(60),
+        rules: shared.settings.approve.clone(),
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) async fn serve(
     let socket = admin::Socket::bind(&shared.home)?;
     let router = api::router(Arc::clone(shared));
     let misuse = Arc::new(MisuseBook::default());
-    let front = Arc::new(Front::new(shared, Arc::clone(&misuse))?);
+    let front = Arc::new(Front::new(shared, Arc::clone(&misuse)).await?);
     let sockets = Sockets::with(listeners.tls, listeners.pki, &front)?;
     let doorkeeper = Doorkeeper {
         front: Arc::clone(&front),

@@ -16,14 +16,17 @@ const CERTIFICATES: Table = Table {
 const REVOCATIONS: Table = Table { name: "revocations", columns: &[Kind::Text, Kind::Text, Kind::Bytes] };
 const CRLS: Table = Table { name: "crls", columns: &[Kind::Text, Kind::Integer, Kind::Integer, Kind::Bytes] };
 
-/// A certificate that was issued to a device.
+/// What stands for a device in the rows of the authority's own certificates. No id of a device reads so.
+const OWN: &str = "authority";
+
+/// A certificate that was issued to a device, or to the authority itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCertificate {
     /// Key id of the CA that signed it.
     pub issuer: KeyId,
-    /// Whose it is.
-    pub device: DeviceId,
-    /// Its number among the device's.
+    /// Whose it is; nobody's when it is the authority's own.
+    pub device: Option<DeviceId>,
+    /// Its number among the device's; 0 when it is the authority's own.
     pub issue: u32,
     /// The certificate.
     pub der: Vec<u8>,
@@ -86,11 +89,12 @@ impl Store {
 }
 
 impl WriteHalf {
-    pub(super) async fn add_certificate(
+    /// Without a device it is one of the authority's own.
+    pub(crate) async fn add_certificate(
         &mut self,
         issuer: KeyId,
         serial: &[u8],
-        device: &DeviceId,
+        device: Option<&DeviceId>,
         issue: u32,
         der: &[u8],
     ) -> Result<(), StoreError> {
@@ -99,7 +103,7 @@ impl WriteHalf {
         let cells = vec![
             text(&issuer),
             text(&hex(serial)),
-            text(device),
+            device.map_or_else(|| text(&OWN), text),
             integer(u64::from(issue)),
             Cell::Bytes(der.to_vec()),
         ];
@@ -179,7 +183,7 @@ fn certificate(sealer: &Sealer, row: &SqliteRow) -> Result<StoredCertificate, St
     let cells = sealer.read(&CERTIFICATES, row)?;
     Ok(StoredCertificate {
         issuer: cells.parsed(0)?,
-        device: cells.parsed(2)?,
+        device: if cells.text(2)? == OWN { None } else { Some(cells.parsed(2)?) },
         issue: u32::try_from(cells.integer(3)?).map_err(|_| cells.odd())?,
         der: cells.bytes(4)?.to_vec(),
     })

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use kos_base::{Channel, DeviceId, DeviceState, GroupPath, KeyId, Mac, Role};
-use kos_identity::registry::{Device, Lobby};
+use kos_identity::{
+    enrolment::authority::Lookalike,
+    registry::{Device, Lobby},
+};
 use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
 
 use super::{
@@ -32,7 +35,8 @@ const BODY: usize = 8;
 /// enrolment read the whole registry.
 const LOOKALIKES_MAX: usize = Lobby::LOOKALIKES_MAX + 1;
 
-/// `mac 00:11:..`, `serial ..`, `key ..`, and the device that shows it.
+/// `mac 00:11:..`, `serial ..`, `key ..`, and the device that shows it; the first two again behind `banned` when it was
+/// banned.
 const FACTS: Table = Table { name: "facts", columns: &[Kind::Text, Kind::Text] };
 
 const LOBBY_COUNT: &str =
@@ -140,7 +144,8 @@ impl Store {
         rows.iter().map(|row| Ok((parsed(row, "devices")?, count(row, 1)?))).collect()
     }
 
-    /// Devices that show one of these hardware addresses or serials, by id; at most `LOOKALIKES_MAX`.
+    /// Devices that show one of these hardware addresses or serials, those that were banned first, then by id; at most
+    /// `LOOKALIKES_MAX`.
     ///
     /// Left out is who has the identity key `own`, and who was never let in: a stranger may claim any hardware.
     pub async fn lookalikes(
@@ -148,25 +153,31 @@ impl Store {
         macs: &[Mac],
         serials: &[String],
         own: Option<KeyId>,
-    ) -> Result<Vec<(DeviceId, DeviceState)>, StoreError> {
+    ) -> Result<Vec<Lookalike>, StoreError> {
+        let own = own.map(|key| key.to_string()).unwrap_or_default();
+        let (mut banned, mut others) = (BTreeSet::new(), BTreeSet::new());
+        for fact in hardware(macs, serials) {
+            banned.extend(self.others_showing(&banned_fact(&fact), &own).await?);
+            others.extend(self.others_showing(&fact, &own).await?);
+        }
+        let rest = others.difference(&banned).map(|id| (id, false));
+        let all = banned.iter().map(|id| (id, true)).chain(rest);
+        let mut found = Vec::new();
+        for (id, banned) in all.take(LOOKALIKES_MAX) {
+            let state = self.device_state(id).await?;
+            found.push(Lookalike { id: id.clone(), state, banned });
+        }
+        Ok(found)
+    }
+
+    async fn others_showing(&self, fact: &str, own: &str) -> Result<Vec<DeviceId>, StoreError> {
         let sql = "SELECT fact, device, mac FROM facts WHERE fact = $1 AND NOT EXISTS ( \
                    SELECT 1 FROM devices WHERE id = facts.device AND (identity_key = $2 \
                    OR (state = $3 AND lobby_source IS NOT NULL))) ORDER BY device LIMIT $4";
-        let own = own.map(|key| key.to_string()).unwrap_or_default();
         let limit = i64::try_from(LOOKALIKES_MAX).unwrap_or(i64::MAX);
-        let mut ids = BTreeSet::new();
-        for fact in hardware(macs, serials) {
-            let query = sqlx::query(sql).bind(fact).bind(own.as_str()).bind(DeviceState::Pending.as_str());
-            for row in query.bind(limit).fetch_all(&self.reads).await? {
-                ids.insert(self.sealer.read(&FACTS, &row)?.parsed(1)?);
-            }
-        }
-        let mut found = Vec::new();
-        for id in ids.into_iter().take(LOOKALIKES_MAX) {
-            let state = self.device_state(&id).await?;
-            found.push((id, state));
-        }
-        Ok(found)
+        let query = sqlx::query(sql).bind(fact).bind(own).bind(DeviceState::Pending.as_str()).bind(limit);
+        let rows = query.fetch_all(&self.reads).await?;
+        rows.iter().map(|row| self.sealer.read(&FACTS, row)?.parsed(1)).collect()
     }
 
     /// The state of a device that a fact names. The row is verified, and the record in it not decoded.
@@ -290,7 +301,14 @@ fn facts(device: &Device) -> BTreeSet<String> {
     let unconfirmed = device.pending.as_ref().map(|issued| issued.credential.key.id());
     let keys = [Some(device.identity_key.id()), service, unconfirmed];
     let keys = keys.into_iter().flatten().map(|key| format!("key {key}"));
-    keys.chain(hardware(&device.macs, &device.serials)).collect()
+    let hardware: Vec<_> = hardware(&device.macs, &device.serials).collect();
+    let banned: Vec<_> = hardware.iter().filter(|_| device.banned).map(|fact| banned_fact(fact)).collect();
+    keys.chain(hardware).chain(banned).collect()
+}
+
+/// By which a device that was banned is found among however many that show the same.
+fn banned_fact(fact: &str) -> String {
+    format!("banned {fact}")
 }
 
 /// What two devices may not have in common: universally administered addresses, and serials.

@@ -180,7 +180,7 @@ impl WriteHalf {
             Write::ForgetDevice { id, version } => self.forget_device(id, *version).await,
             Write::Ticket(ticket) => self.put_ticket(ticket).await,
             Write::Certificate { serial, issuer, device, issue, der } => {
-                self.add_certificate(*issuer, serial, device, *issue, der).await
+                self.add_certificate(*issuer, serial, Some(device), *issue, der).await
             }
             Write::Revoke(revocation) => self.put_revocation(revocation).await,
             Write::Release { issuer, serial } => self.release(*issuer, serial).await,

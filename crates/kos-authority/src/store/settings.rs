@@ -18,6 +18,8 @@ pub enum Setting {
     ListenAddress,
     /// The name or address by which devices reach it.
     Advertise,
+    /// The approval rules that were in force when it ran last.
+    ApprovalRules,
 }
 
 impl Setting {
@@ -27,6 +29,7 @@ impl Setting {
             Self::CreatedAt => "created_at",
             Self::ListenAddress => "listen_address",
             Self::Advertise => "advertise",
+            Self::ApprovalRules => "approval_rules",
         }
     }
 }

@@ -2,7 +2,10 @@ use std::path::PathBuf;
 
 use kos_api::operator::OperatorRole;
 use kos_base::{DeviceState, Role, Timestamp};
-use kos_identity::registry::{Lobby, RevocationReason};
+use kos_identity::{
+    enrolment::authority::Lookalike,
+    registry::{Device, Lobby, RevocationReason},
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -338,7 +341,8 @@ async fn devices_are_listed_by_what_was_asked_and_found_by_what_they_show() {
     assert!(store.devices_with_prefix("000", 2).await.unwrap().is_empty());
     assert!(store.devices_with_prefix("%", 2).await.unwrap().is_empty());
     let mac = "00:11:22:33:44:02".parse().unwrap();
-    assert_eq!(store.lookalikes(&[mac], &[], None).await.unwrap(), [(device_id(2), DeviceState::Pending)]);
+    let second = Lookalike { id: device_id(2), state: DeviceState::Pending, banned: false };
+    assert_eq!(store.lookalikes(&[mac], &[], None).await.unwrap(), [second]);
     assert!(store.lookalikes(&[mac], &[], Some(key(2).id())).await.unwrap().is_empty());
     let waits = "00:11:22:33:44:04".parse().unwrap();
     assert!(store.lookalikes(&[waits], &[], None).await.unwrap().is_empty(), "it was never let in");
@@ -356,8 +360,23 @@ async fn a_serial_that_everybody_shows_does_not_bring_the_whole_registry() {
     }
     let found = store.lookalikes(&[], &["To be filled".to_owned()], None).await.unwrap();
     assert_eq!(found.len(), Lobby::LOOKALIKES_MAX + 1);
-    assert!(found.iter().all(|(_, state)| *state == DeviceState::Active));
+    assert!(found.iter().all(|other| other.state == DeviceState::Active && !other.banned));
+
+    // Whoever was banned is not hidden by the others.
+    let mut last = found_by(&store, 40).await;
+    last.enter(NOW, DeviceState::Decommissioned, "sold").unwrap();
+    last.banned = true;
+    last.version += 1;
+    writer.write(&Write::Device(Box::new(last))).await.unwrap();
+    let found = store.lookalikes(&[], &["To be filled".to_owned()], None).await.unwrap();
+    assert_eq!(found.len(), Lobby::LOOKALIKES_MAX + 1);
+    let banned = Lookalike { id: device_id(40), state: DeviceState::Decommissioned, banned: true };
+    assert_eq!((&found[0], found.iter().filter(|other| other.banned).count()), (&banned, 1));
     close(store, writer).await;
+}
+
+async fn found_by(store: &Store, n: u8) -> Device {
+    store.device(&device_id(n)).await.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -391,5 +410,7 @@ fn lobby(source: &str) -> Lobby {
         approved: false,
         profile: kos_base::SecurityProfile::Sec0,
         nonce: [0; 32].into(),
+        requested: None,
+        rule: None,
     }
 }

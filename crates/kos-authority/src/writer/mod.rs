@@ -16,7 +16,7 @@ mod scribe;
 use std::fmt;
 
 use kos_audit::VerifiedEntry;
-use kos_base::{AuthorityName, Timestamp};
+use kos_base::{AuthorityName, KeyId, Timestamp};
 use kos_identity::registry::{self, Actor, Revocation, Write};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -94,6 +94,9 @@ pub enum SystemWrite {
     Setting(Setting, Option<String>),
     /// Revokes a certificate that is no device's.
     Revoke(Revocation),
+    /// A certificate of the authority's TLS port, kept for ever.
+    #[expect(missing_docs, reason = "the fields are named after the columns")]
+    OwnCertificate { issuer: KeyId, serial: Vec<u8>, der: Vec<u8> },
 }
 
 /// A transaction that is on the disk.

@@ -105,6 +105,10 @@ impl Scribe {
             About::Device(device) => Some(Target::Device(device)),
             About::Ticket(ticket) => Some(Target::Ticket(ticket)),
             About::Issuer(key) => Some(Target::Issuer(key)),
+            About::Rule(name) => {
+                let label = name.as_ref().parse().map_err(|_| StoreError::Entry(name.to_string()))?;
+                Some(Target::Rule(label))
+            }
             About::Operator(name) => {
                 let person = Person::Operator(name);
                 Some(Target::Operator(self.seal(half, &person, id, Place::Target).await?))

@@ -20,7 +20,7 @@ super::codes! {
     PENDING = 217, "the device waits for approval", Refused, "kosctl device approve DEVICE";
     DOWNGRADE = 218, "a security profile never goes down", Refused, "decommission the device and enrol it anew";
     BANNED = 219, "the device is banned", Refused, "kosctl device show DEVICE tells why";
-    RECOVERY_EXHAUSTED = 220, "the device has no recoveries left", Refused, "raise the counter, or decommission the device and enrol it anew";
+    RECOVERY_EXHAUSTED = 220, "the device has no recoveries left", Refused, "kosctl device reinstate DEVICE --recoveries 1, or decommission it and enrol it anew";
     DEVICE_UNKNOWN = 221, "no such device", NotFound, "kosctl list";
     CHANNEL_FORBIDDEN = 222, "the device is not marked for channel dev", Refused, "mark it: kosctl device set-channel DEVICE dev --allow-dev";
     ENROLLED_ALREADY = 223, "this device is enrolled already", Conflict, "kosd status shows where; decommission it first";
@@ -29,4 +29,6 @@ super::codes! {
     TICKET_TOO_LONG_LIVED = 226, "a ticket lives at most 10 minutes unless a reason is given", Usage, "use --expires with at most 10m, or add --reason";
     RENEWAL_PROOF = 227, "the proof of the device's keys is wrong", Refused, "make sure that no copy of the device runs; kosctl device show DEVICE";
     TOO_MANY_CODES = 228, "too many authorities want this device", Trust, "use a ticket, or begin anew where only the right authority answers";
+    IMAGE_UNVERIFIED = 229, "the device's image is not verified", Refused, "install a signed image with its manifest; SEC-3 and SEC-4 need one";
+    BOOTLOADER_UNLOCKED = 230, "the device's bootloader could not be locked", Refused, "mend the lock command, decommission the device and enrol it anew; SEC-3 and SEC-4 need it";
 }

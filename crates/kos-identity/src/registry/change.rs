@@ -1,7 +1,7 @@
 //! What happened, to be recorded, together with what it writes.
 
 use kos_base::{
-    Channel, Code, DeviceId, DeviceState, EntryId, KeyId, Name, Role, SecurityProfile, Timestamp,
+    Capability, Channel, Code, DeviceId, DeviceState, EntryId, KeyId, Name, Role, SecurityProfile, Timestamp,
 };
 use minicbor::{Decode, Encode};
 
@@ -57,7 +57,7 @@ pub enum Change {
     /// Two devices claim the same hardware or the same identity.
     CloneSuspected { device: DeviceId, others: Vec<DeviceId>, detail: String },
     /// A person or rule let a waiting device in.
-    DeviceApproved { device: DeviceId, profile: SecurityProfile },
+    DeviceApproved { device: DeviceId, profile: SecurityProfile, rule: Option<Capability> },
     /// A person turned a waiting device away.
     DeviceRejected { device: DeviceId, reason: String },
     /// A device was let in.
@@ -100,8 +100,8 @@ pub enum Change {
     DeviceDecommissioned { device: DeviceId, wipe: String },
     /// The device reported what came of its bootloader lock command.
     BootloaderReported { device: DeviceId, locked: bool, detail: String },
-    /// The device reported an image whose manifest does not fit it.
-    ImageAltered { device: DeviceId },
+    /// A device whose image was verified came with another manifest, or with none; both by digest.
+    ImageAltered { device: DeviceId, from: Vec<u8>, to: Option<Vec<u8>> },
 }
 
 /// A record to be written. A record with version 1 must not exist yet; one with version n needs n - 1 in the store.

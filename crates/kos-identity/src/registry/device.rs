@@ -12,7 +12,7 @@ use kos_base::{
 };
 use minicbor::{Decode, Encode};
 
-use crate::enrolment::message::Bytes32;
+use crate::enrolment::message::{Bootloader, Bytes32};
 
 /// Everything the authority keeps about a device.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -109,6 +109,9 @@ pub struct Device {
     #[n(29)]
     #[cbor(with = "minicbor::bytes")]
     pub image: Option<Vec<u8>>,
+    /// What came of the command that locks its bootloader, if it has one.
+    #[n(30)]
+    pub bootloader: Option<Bootloader>,
 }
 
 /// A certificate and the keys that go with it.
@@ -181,6 +184,12 @@ pub struct Lobby {
     /// device waits, so that both sides keep to one code.
     #[n(6)]
     pub nonce: Bytes32,
+    /// The profile that it asked for.
+    #[n(7)]
+    pub requested: Option<SecurityProfile>,
+    /// The rule that let it in, when it was no person.
+    #[n(8)]
+    pub rule: Option<Capability>,
 }
 
 impl Lobby {
@@ -263,8 +272,15 @@ pub(crate) struct FirstContact {
 }
 
 impl Device {
-    /// How often a device may recover before an operator must raise the counter.
-    pub const RECOVERIES: u32 = 3;
+    /// How often a device of this profile may recover before an operator must raise the counter. The more its certificate
+    /// is worth, the shorter it lives, and the more a person should know of a device that was silent for longer.
+    pub const fn recoveries(profile: SecurityProfile) -> u32 {
+        match profile {
+            SecurityProfile::Sec0 | SecurityProfile::Sec1 | SecurityProfile::Sec2 => 3,
+            SecurityProfile::Sec3 => 1,
+            SecurityProfile::Sec4 => 0,
+        }
+    }
 
     /// A device that nobody has let in yet.
     pub(crate) fn first_contact(now: Timestamp, first: FirstContact) -> Self {
@@ -292,13 +308,14 @@ impl Device {
             issues: 0,
             credential: None,
             pending: None,
-            recoveries_left: Self::RECOVERIES,
+            recoveries_left: Self::recoveries(first.profile),
             enrolled_at: None,
             successor_of: None,
             lobby: None,
             order: None,
             regenerate: false,
             image: None,
+            bootloader: None,
         }
     }
 
@@ -380,12 +397,18 @@ impl Device {
         self.state_since = now;
     }
 
-    /// Gives it a security profile that is not lower than the one it has held in service.
+    /// Gives it a security profile that is not lower than the one it has held in service, and the recoveries of that.
     ///
     /// # Errors
     /// When it would go down.
     pub fn assign_profile(&mut self, to: SecurityProfile) -> Result<(), StateError> {
         self.check_profile(to)?;
+        if self.profile != to {
+            let most = Self::recoveries(to);
+            // What was used up in service stays used up.
+            self.recoveries_left =
+                if self.enrolled_at.is_some() { self.recoveries_left.min(most) } else { most };
+        }
         self.profile = to;
         Ok(())
     }
@@ -471,6 +494,25 @@ pub(crate) mod tests {
         device.enrolled_at = Some(Timestamp::from_unix_s(1));
         assert!(device.assign_profile(SecurityProfile::Sec3).is_ok());
         assert!(device.assign_profile(SecurityProfile::Sec2).is_err());
+    }
+
+    #[test]
+    fn recoveries_follow_the_profile_until_the_device_is_in_service() {
+        let mut device = device();
+        for (to, left) in [(SecurityProfile::Sec4, 0), (SecurityProfile::Sec1, 3), (SecurityProfile::Sec2, 3)]
+        {
+            device.assign_profile(to).unwrap();
+            assert_eq!(device.recoveries_left, left, "{to}");
+        }
+        device.enrolled_at = Some(Timestamp::from_unix_s(1));
+        device.recoveries_left = 2;
+        device.assign_profile(SecurityProfile::Sec2).unwrap();
+        assert_eq!(device.recoveries_left, 2);
+        device.assign_profile(SecurityProfile::Sec3).unwrap();
+        assert_eq!(device.recoveries_left, 1);
+        device.recoveries_left = 0;
+        device.assign_profile(SecurityProfile::Sec3).unwrap();
+        assert_eq!(device.recoveries_left, 0);
     }
 
     #[test]

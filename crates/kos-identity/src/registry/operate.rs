@@ -100,13 +100,14 @@ impl Operation {
             Self::Approve { profile } => {
                 let lobby =
                     next.lobby.as_mut().ok_or(OperateError::Forbidden { state: before, verb: "approved" })?;
-                if lobby.approved && lobby.profile == profile {
+                if lobby.approved && lobby.profile == profile && lobby.rule.is_none() {
                     return Err(OperateError::AlreadySo);
                 }
                 lobby.approved = true;
                 lobby.profile = profile;
+                lobby.rule = None;
                 next.check_profile(profile)?;
-                vec![Change::DeviceApproved { device: id, profile }]
+                vec![Change::DeviceApproved { device: id, profile, rule: None }]
             }
             Self::Reject { reason } => {
                 if before != DeviceState::Pending {

@@ -202,6 +202,8 @@ impl Device {
             approved: how == Return::Approved,
             profile: self.profile(),
             nonce: ByteArray::from(nonce),
+            requested: None,
+            rule: None,
         });
         let mut changes =
             vec![Change::DeviceWaiting { device: self.id.clone(), identity_key: self.identity_key.id() }];

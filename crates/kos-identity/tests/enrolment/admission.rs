@@ -189,6 +189,32 @@ fn hardware_of_a_device_that_has_ended_comes_back_as_its_successor() {
 }
 
 #[test]
+fn hardware_of_a_device_that_was_banned_comes_back_only_through_a_person() {
+    let mut office = Office::new();
+    let old = Applicant::in_service(&mut office, 20);
+    office.operate(Operation::Ban { reason: "stolen".to_owned() });
+    let mut ended = office.devices.pop().unwrap();
+    ended.enter(office.now, DeviceState::Decommissioned, "given up").unwrap();
+    let banned = ended.id.clone();
+    office.devices.push(ended);
+
+    let mut newcomer = Applicant::new(30);
+    newcomer.facts = old.facts;
+    let ticket = office.ticket(41);
+    for _ in 0..2 {
+        waits(&newcomer.enrol(&mut office, ticket, 41));
+        waits(&newcomer.wait_in_lobby(&mut office));
+    }
+    assert_eq!(office.tickets.iter().find(|t| t.id == ticket).unwrap().uses, 0, "the ticket is not spent");
+    let alert = office.log.iter().find_map(|change| match change {
+        Change::CloneSuspected { others, detail, .. } => Some((others.clone(), detail.contains("banned"))),
+        _ => None,
+    });
+    assert_eq!(alert, Some((vec![banned], true)));
+    assert_eq!(office.certificates.len(), 1);
+}
+
+#[test]
 fn an_identity_key_that_is_in_service_does_not_enrol_again() {
     let mut office = Office::new();
     let applicant = Applicant::in_service(&mut office, 20);
@@ -346,6 +372,8 @@ fn nothing_entitles_a_device_that_only_waits() {
     let prove = Prove { means: Means::Lobby, ..applicant.request(&welcome) };
     waits(&applicant.prove(&mut office, &mut line, prove));
     assert_eq!(office.only().profile(), SecurityProfile::Sec0);
+    let entry = office.only().lobby.as_ref().unwrap();
+    assert_eq!((entry.requested, entry.profile), (Some(SecurityProfile::Sec2), SecurityProfile::Sec0));
     assert!(office.certificates.is_empty());
     assert_eq!(refusal(&applicant.confirm(&mut office, 1)), codes::DEVICE_UNKNOWN);
 }

@@ -6,7 +6,9 @@ use kos_base::{AgreementKey, EntryId, KeyAlgorithm, Role, SecurityProfile, diges
 use kos_identity::{
     csr,
     enrolment::{
-        message::{Facts, FromAuthority, FromDevice, Hello, Image, Means, Prove, Stored, Welcome},
+        message::{
+            Bootloader, Facts, FromAuthority, FromDevice, Hello, Image, Means, Prove, Stored, Welcome,
+        },
         proof::{RenewalKind, RenewalProof, TicketProof, commitment},
     },
 };
@@ -25,6 +27,7 @@ pub(crate) struct Applicant {
     pub(crate) facts: Facts,
     pub(crate) role: Role,
     pub(crate) profile: SecurityProfile,
+    pub(crate) image: Image,
     pub(crate) nonce: [u8; 32],
     /// Made once: an ECDSA signature is another one each time.
     pub(crate) csr: OnceCell<Vec<u8>>,
@@ -47,6 +50,7 @@ impl Applicant {
             },
             role: Role::Sensor,
             profile: SecurityProfile::Sec2,
+            image: Image::Unverified,
             nonce: [seed; 32],
             csr: OnceCell::new(),
         }
@@ -56,7 +60,7 @@ impl Applicant {
         let hello = Hello {
             commitment: ByteArray::from(commitment(&self.nonce)),
             facts: self.facts.clone(),
-            image: Image::Unverified,
+            image: self.image.clone(),
             role: self.role,
             profile: self.profile,
             name: None,
@@ -165,8 +169,18 @@ impl Applicant {
 
     /// Confirms a certificate over a connection with its key.
     pub(crate) fn confirm(&self, office: &mut Office, issue: u32) -> Vec<FromAuthority> {
+        self.confirm_and_tell(office, issue, None)
+    }
+
+    /// The same, and what came of the bootloader lock.
+    pub(crate) fn confirm_and_tell(
+        &self,
+        office: &mut Office,
+        issue: u32,
+        bootloader: Option<Bootloader>,
+    ) -> Vec<FromAuthority> {
         let mut line = office.call(Some(self.operational.public()));
-        office.tell(&mut line, &FromDevice::Stored(Stored { issue, bootloader: None }).to_bytes())
+        office.tell(&mut line, &FromDevice::Stored(Stored { issue, bootloader }).to_bytes())
     }
 
     /// A device in service, let in by a ticket.

@@ -2,11 +2,13 @@
 
 use core::time::Duration;
 
-use kos_base::{Code, DeviceState, KeyAlgorithm, Role, SecurityProfile, code, code::enrolment as codes};
+use kos_base::{
+    Code, DeviceState, EvidenceTier, KeyAlgorithm, Role, SecurityProfile, code, code::enrolment as codes,
+};
 use kos_identity::{
     certificate::Certificate,
     enrolment::{
-        message::{FromAuthority, Means, Prove},
+        message::{FromAuthority, Image, Means, Prove},
         proof::RenewalKind::{self, Recovery, Renewal},
     },
     registry::{Change, Device, Operation, RevocationReason},
@@ -18,6 +20,8 @@ use crate::{
     test_keys::TestKey,
 };
 
+/// Of a device of SEC-2.
+const RECOVERIES: u32 = Device::recoveries(SecurityProfile::Sec2);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn key(seed: u8) -> TestKey {
@@ -120,7 +124,7 @@ fn a_proof_of_renewal_is_none_of_recovery_nor_of_another_connection() {
 fn recovery_is_for_who_slept_past_the_end_and_is_counted_once_for_each_certificate() {
     let mut office = Office::new();
     let mut held = Applicant::in_service(&mut office, 20);
-    for round in 0..Device::RECOVERIES {
+    for round in 0..RECOVERIES {
         office.pass(15 * DAY);
         let next = held.with_next_key(70 + u8::try_from(round).unwrap());
         let renewal = next.go_on(&mut office, (Renewal, round + 1, &held.operational));
@@ -128,17 +132,44 @@ fn recovery_is_for_who_slept_past_the_end_and_is_counted_once_for_each_certifica
         let certificate = issued(&next.go_on(&mut office, (Recovery, round + 1, &next.identity)));
         // The answer was lost; asking again costs nothing.
         assert_eq!(issued(&next.go_on(&mut office, (Recovery, round + 1, &next.identity))), certificate);
-        assert_eq!(office.only().recoveries_left, Device::RECOVERIES - round - 1);
+        assert_eq!(office.only().recoveries_left, RECOVERIES - round - 1);
         assert_eq!(next.confirm(&mut office, round + 2), [FromAuthority::Recorded]);
         held = next;
     }
     office.pass(15 * DAY);
     let next = held.with_next_key(90);
-    let known = Device::RECOVERIES + 1;
+    let known = RECOVERIES + 1;
     let answers = next.go_on(&mut office, (Recovery, known, &next.identity));
     assert_eq!(refusal(&answers), codes::RECOVERY_EXHAUSTED);
     office.operate(Operation::RaiseRecoveries { count: 1 });
     issued(&next.go_on(&mut office, (Recovery, known, &next.identity)));
+}
+
+#[test]
+fn the_higher_the_profile_the_sooner_a_person_is_asked_who_slept_too_long() {
+    for (profile, most) in [(SecurityProfile::Sec3, 1), (SecurityProfile::Sec4, 0)] {
+        let mut office = Office::new();
+        let mut held = Applicant { image: Image::Verified([1; 32].into()), ..Applicant::new(20) };
+        held.wait_in_lobby(&mut office);
+        office.devices[0].evidence = EvidenceTier::QuoteVerified;
+        office.operate(Operation::Approve { profile });
+        issued(&held.wait_in_lobby(&mut office));
+        assert_eq!(held.confirm(&mut office, 1), [FromAuthority::Recorded]);
+        for round in 0..=most {
+            office.pass(15 * DAY);
+            let next = held.with_next_key(70 + u8::try_from(round).unwrap());
+            let next = Applicant { image: held.image.clone(), ..next };
+            let ask = |office: &mut Office| next.go_on(office, (Recovery, round + 1, &next.identity));
+            if round == most {
+                assert_eq!(refusal(&ask(&mut office)), codes::RECOVERY_EXHAUSTED, "{profile}");
+                office.operate(Operation::RaiseRecoveries { count: 1 });
+            }
+            issued(&ask(&mut office));
+            assert_eq!(next.confirm(&mut office, round + 2), [FromAuthority::Recorded]);
+            held = next;
+        }
+        assert_eq!(office.only().recoveries_left, 0, "{profile}");
+    }
 }
 
 #[test]

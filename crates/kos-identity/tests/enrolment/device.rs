@@ -21,6 +21,8 @@ use kos_identity::{
 use crate::office::{NOW, Office};
 use hand::Hand;
 
+/// Of a device of SEC-2.
+const RECOVERIES: u32 = kos_identity::registry::Device::recoveries(SecurityProfile::Sec2);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[test]
@@ -216,7 +218,7 @@ fn a_clock_that_was_wrong_makes_no_recovery() {
     hand.now = Timestamp::from_unix_s(4_102_444_800);
     hand.command(&mut office, Command::Resume);
     assert_eq!(hand.now, office.now);
-    assert_eq!(office.only().recoveries_left, kos_identity::registry::Device::RECOVERIES);
+    assert_eq!(office.only().recoveries_left, RECOVERIES);
     assert!(!hand.told.iter().any(|event| matches!(event, Event::Refused(_))), "{:?}", hand.told);
 }
 
@@ -229,7 +231,7 @@ fn a_device_that_does_not_know_the_time_asks_and_recovers_if_it_slept_too_long()
     hand.cut_power_and_clock();
     hand.command(&mut office, Command::Resume);
     assert_eq!(hand.active(), Some(2));
-    assert_eq!(office.only().recoveries_left, kos_identity::registry::Device::RECOVERIES - 1);
+    assert_eq!(office.only().recoveries_left, RECOVERIES - 1);
 }
 
 #[test]

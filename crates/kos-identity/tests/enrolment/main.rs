@@ -5,12 +5,14 @@
 
 mod admission;
 mod applicant;
+mod boot;
 mod continuity;
 mod device;
 mod endings;
 mod office;
 mod operators;
 mod protocol;
+mod rules;
 #[path = "../../src/test_keys.rs"]
 mod test_keys;
 mod vectors;

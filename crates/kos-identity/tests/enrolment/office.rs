@@ -10,7 +10,8 @@ use kos_identity::{
     certificate::{self, Certificate, IssuerClass, IssuerContext, Serial},
     enrolment::{
         authority::{
-            AuthorityKey, CommitFailed, Context, Found, Input, Output, Query, RANDOM_BYTES, Session,
+            ApprovalRule, AuthorityKey, CommitFailed, Context, Found, Input, Lookalike, Output, Query,
+            RANDOM_BYTES, Session,
         },
         message::{AuthorityKeys, FromAuthority},
     },
@@ -36,6 +37,8 @@ pub(crate) struct Office {
     pub(crate) revocations: Vec<Revocation>,
     pub(crate) certificates: Vec<Vec<u8>>,
     pub(crate) log: Vec<Change>,
+    /// Who did what the log says.
+    pub(crate) actors: Vec<Actor>,
     pub(crate) misuse: Vec<Code>,
     /// What the store answers to the next commits instead of committing.
     pub(crate) failures: VecDeque<CommitFailed>,
@@ -76,8 +79,15 @@ impl Office {
             orders: orders.public().clone(),
             log: log.public().clone(),
         };
-        let context =
-            Context { name, root: root_certificate, issuers, keys, publication: None, heartbeat_s: 60 };
+        let context = Context {
+            name,
+            root: root_certificate,
+            issuers,
+            keys,
+            publication: None,
+            heartbeat_s: 60,
+            rules: Vec::new(),
+        };
         Self {
             context: Arc::new(context),
             issuing,
@@ -89,6 +99,7 @@ impl Office {
             revocations: Vec::new(),
             certificates: Vec::new(),
             log: Vec::new(),
+            actors: Vec::new(),
             misuse: Vec::new(),
             failures: VecDeque::new(),
             waiting: (0, 0),
@@ -119,6 +130,20 @@ impl Office {
             last_device: None,
         });
         id
+    }
+
+    /// Lets in by these rules from the next connection on.
+    pub(crate) fn rules(&mut self, rules: Vec<ApprovalRule>) {
+        let held = &self.context;
+        self.context = Arc::new(Context {
+            name: held.name.clone(),
+            root: held.root.clone(),
+            issuers: held.issuers.clone(),
+            keys: held.keys.clone(),
+            publication: None,
+            heartbeat_s: held.heartbeat_s,
+            rules,
+        });
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {
@@ -202,7 +227,7 @@ impl Office {
         Found {
             device: device.cloned(),
             ticket: self.tickets.iter().find(|ticket| Some(ticket.id) == query.ticket).cloned(),
-            lookalikes: self.devices.iter().filter(alike).map(|d| (d.id.clone(), d.state())).collect(),
+            lookalikes: self.devices.iter().filter(alike).map(lookalike).collect(),
             waiting,
             waiting_from_source,
             crls: self.crls.clone(),
@@ -244,6 +269,7 @@ impl Office {
                 Write::ForgetDevice { id, .. } => self.devices.retain(|device| device.id != id),
             }
         }
+        self.actors.extend(commit.changes.iter().map(|_| commit.actor.clone()));
         self.log.extend(commit.changes);
         Ok(())
     }
@@ -265,6 +291,10 @@ impl Office {
         let (devices, tickets) = (self.devices.clone(), self.tickets.clone());
         (devices, tickets, self.certificates.len(), self.revocations.len())
     }
+}
+
+fn lookalike(device: &Device) -> Lookalike {
+    Lookalike { id: device.id.clone(), state: device.state(), banned: device.banned }
 }
 
 /// The code of a refusal that was the only answer.

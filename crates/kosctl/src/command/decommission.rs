@@ -34,7 +34,7 @@ pub(crate) struct Order {
     /// Why; goes into the audit log.
     #[arg(long)]
     reason: Option<Reason>,
-    /// Never lets its hardware come back.
+    /// Lets its hardware come back only through a person, who is shown an alert.
     #[arg(long)]
     ban: bool,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kos_audit::{Frontier, tree::leaf_hash};
 use kos_base::{DeviceId, DeviceState, EntryId, KeyId, Timestamp};
 use kos_identity::{
-    enrolment::authority::{CommitFailed, Found, Query},
+    enrolment::authority::{CommitFailed, Found, Lookalike, Query},
     registry::{Commit, Device, Revocation, RevocationReason, Ticket, Write},
 };
 
@@ -104,7 +104,7 @@ impl Store {
         let waiting = || self.devices.values().filter_map(|device| device.lobby.as_ref());
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         Found {
-            lookalikes: self.devices.values().filter(shares).map(|d| (d.id.clone(), d.state())).collect(),
+            lookalikes: self.devices.values().filter(shares).map(lookalike).collect(),
             waiting: count(waiting().count()),
             waiting_from_source: count(waiting().filter(|lobby| lobby.source == query.source).count()),
             crls: self.lists.values().map(|list| list.der.clone()).collect(),
@@ -165,4 +165,8 @@ impl Store {
             }
         }
     }
+}
+
+fn lookalike(device: &Device) -> Lookalike {
+    Lookalike { id: device.id.clone(), state: device.state(), banned: device.banned }
 }

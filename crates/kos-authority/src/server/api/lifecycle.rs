@@ -189,7 +189,9 @@ pub(super) async fn reinstate(
             }
         }
         // A device that is in service may only need its recoveries raised.
-        if steps.is_empty() || matches!(record.state(), DeviceState::Suspended | DeviceState::Quarantined) {
+        if call.body.recoveries.is_none()
+            || matches!(record.state(), DeviceState::Suspended | DeviceState::Quarantined)
+        {
             steps.push(Step::Operation(Operation::Reinstate { reason: reason.clone() }));
         }
         Ok(steps)

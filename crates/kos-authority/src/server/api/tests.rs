@@ -8,11 +8,11 @@ use kos_api::{
     operator::OperatorRole,
     routes::{ALL, Caller, Effect, Object, Route},
 };
-use kos_base::{KeyAlgorithm, key::SignatureForm};
+use kos_base::{KeyAlgorithm, SecurityProfile, key::SignatureForm};
 use kos_identity::{
     certificate::{IssuerClass, Serial},
     csr,
-    registry::{Actor, Change, Device, Write},
+    registry::{Actor, Change, Device, Lobby, Write},
 };
 use kos_net::keys::SigningKey;
 use serde_json::{Value, json};
@@ -368,6 +368,26 @@ async fn a_suspension_revokes_and_its_end_releases() {
 }
 
 #[tokio::test]
+async fn recoveries_are_raised_to_a_number_without_touching_the_state() {
+    let bench = Bench::new().await;
+    let mut device = member(1);
+    device.recoveries_left = 0;
+    bench.add(device).await;
+    let path = "/api/v1/devices/kdev-0000000000000001/reinstate";
+    for _ in 0..2 {
+        let raised = bench.post(path, json!({"recoveries": 2})).await;
+        assert_eq!(raised.status, StatusCode::OK, "{}", raised.body);
+    }
+    let shown = bench.get("/api/v1/devices/kdev-0000000000000001").await;
+    assert_eq!(
+        (&shown.body["item"]["recoveriesLeft"], &shown.body["item"]["state"]),
+        (&json!(2), &json!("active"))
+    );
+    let events = bench.events().await;
+    assert_eq!(events.iter().filter(|event| *event == "recoveries_raised").count(), 1);
+}
+
+#[tokio::test]
 async fn a_decommissioning_is_ordered_once_and_can_be_followed() {
     let bench = Bench::new().await;
     let mut device = member(1);
@@ -394,6 +414,26 @@ async fn a_decommissioning_is_ordered_once_and_can_be_followed() {
     assert_eq!(again.body["item"], ordered.body["item"]);
     assert_eq!(bench.get(path).await.body["item"], ordered.body["item"]);
     publishing.abort();
+}
+
+#[tokio::test]
+async fn an_operator_sees_what_a_waiting_device_asks_for() {
+    let bench = Bench::new().await;
+    let mut waits = device(1);
+    waits.lobby = Some(Lobby {
+        comparison: Some("042137".to_owned()),
+        source: "192.0.2.7".to_owned(),
+        since: NOW,
+        lookalikes: Vec::new(),
+        approved: false,
+        profile: SecurityProfile::Sec0,
+        nonce: [0; 32].into(),
+        requested: Some(SecurityProfile::Sec3),
+        rule: None,
+    });
+    bench.add(waits).await;
+    let shown = bench.get("/api/v1/devices/kdev-0000000000000001").await.body["item"]["lobby"].clone();
+    assert_eq!((&shown["requestedRole"], &shown["requestedProfile"]), (&json!("sensor"), &json!("SEC-3")));
 }
 
 #[tokio::test]

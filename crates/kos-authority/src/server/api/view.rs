@@ -91,7 +91,7 @@ fn waiting(record: &registry::Device, lobby: &registry::Lobby) -> Lobby {
     Lobby {
         comparison_code: lobby.comparison.clone().unwrap_or_default(),
         requested_role: Some(record.role),
-        requested_profile: None,
+        requested_profile: lobby.requested,
         source: lobby.source.clone(),
         since: lobby.since,
         until: lobby.since.plus(registry::Lobby::WAIT),

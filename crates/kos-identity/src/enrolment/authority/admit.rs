@@ -3,7 +3,7 @@
 //! This is the one place where a device is let in. It returns what is to be issued and what is to be recorded; it
 //! issues nothing itself.
 //!
-//! Source: `docs/spec/enrolment.md` ENR-13 to ENR-25.
+//! Source: `docs/spec/enrolment.md` ENR-13 to ENR-25, ENR-32, RUL-3.
 
 use kos_base::{
     Code, DeviceId, DeviceState, EvidenceTier, SecurityProfile, Timestamp, code, id::DeviceIdInputs,
@@ -11,7 +11,11 @@ use kos_base::{
 };
 use minicbor::bytes::ByteArray;
 
-use super::{Context, Decision, Found, Request, Waiting, issue::Plan};
+use super::{
+    ApprovalRule, Context, Decision, Found, Lookalike, Request, Waiting,
+    issue::{Plan, covers},
+    rule::Shown,
+};
 use crate::{
     enrolment::{
         message::{Image, Means},
@@ -125,6 +129,10 @@ fn by_lobby(with: &Circumstances<'_>, request: &Request, found: &Found) -> Resul
     match found.device.clone() {
         Some(device) if device.credentials().next().is_some() => unconfirmed(with, request, device),
         Some(device) => match device.lobby.clone() {
+            // A rule speaks of hardware that nobody else shows, and by now somebody does.
+            Some(entry) if entry.rule.is_some() && has_clone(found) => {
+                lobby(with, request, Some(device), found)
+            }
             Some(entry) if entry.approved => {
                 // The entry stays until the device has confirmed: the code in it may still have to be compared.
                 let mut device = device.next_version();
@@ -132,7 +140,10 @@ fn by_lobby(with: &Circumstances<'_>, request: &Request, found: &Found) -> Resul
                 device.successor_of = predecessor(found);
                 Ok(admit(request, device, None))
             }
-            Some(entry) => Ok(Decision::Wait(Waiting::Known(entry.since))),
+            Some(entry) => Ok(Decision::Wait(match rule_for(with, request, &device, found) {
+                Some(rule) => approved_later(rule, request, device),
+                None => Waiting::Known(entry.since),
+            })),
             None => lobby(with, request, Some(device), found),
         },
         None => lobby(with, request, None, found),
@@ -151,8 +162,10 @@ fn lobby(
     if full {
         return Err(code::enrolment::LOBBY_FULL);
     }
-    let lookalikes: Vec<_> = clones(found).take(Lobby::LOOKALIKES_MAX).cloned().collect();
+    let others = clones(found).take(Lobby::LOOKALIKES_MAX);
+    let lookalikes: Vec<_> = others.map(|other| other.id.clone()).collect();
     let mut device = known.map_or_else(|| first_contact(with, request), Device::next_version);
+    let rule = rule_for(with, request, &device, found);
     let root = with.context.root.key_id();
     let comparison = matches!(request.prove.means, Means::Lobby)
         .then(|| comparison_code(&request.peer, root, &request.prove.nonce, with.nonce));
@@ -164,16 +177,68 @@ fn lobby(
         approved: false,
         profile: device.profile(),
         nonce: ByteArray::from(*with.nonce),
+        requested: Some(request.hello.profile),
+        rule: None,
     });
     let id = device.id.clone();
     let mut changes =
         vec![Change::DeviceWaiting { device: id.clone(), identity_key: device.identity_key.id() }];
     if !lookalikes.is_empty() {
-        let detail = "same hardware address or serial under another identity key".to_owned();
+        let mut detail = "same hardware address or serial under another identity key".to_owned();
+        if clones(found).any(|other| other.banned) {
+            detail.push_str(", and a device that was banned had it");
+        }
         changes.push(Change::CloneSuspected { device: id.clone(), others: lookalikes, detail });
     }
+    let mut actor = Actor::Device(id);
+    if let Some(rule) = rule {
+        changes.extend(approve(&mut device, rule, request));
+        actor = Actor::Authority;
+    }
     let writes = vec![Write::Device(Box::new(device))];
-    Ok(Decision::Wait(Waiting::New(Commit { actor: Actor::Device(id), changes, writes })))
+    Ok(Decision::Wait(Waiting::New(Commit { actor, changes, writes })))
+}
+
+/// The rule that lets a device in, if one may: none settles an alert, or lets back in who was stopped. What the record
+/// holds and what the device says now must both fit, since either is what the device said of itself.
+fn rule_for<'a>(
+    with: &Circumstances<'a>,
+    request: &Request,
+    device: &Device,
+    found: &Found,
+) -> Option<&'a ApprovalRule> {
+    let alert = has_clone(found) || device.lobby.as_ref().is_some_and(Lobby::is_alert);
+    if alert || device.banned || device.issues > 0 {
+        return None;
+    }
+    let facts = &request.hello.facts;
+    let (key, role) = (request.peer.id(), request.hello.role);
+    let said = Shown { macs: &facts.macs, serials: &facts.serials, key, role };
+    let recorded = Shown {
+        macs: &device.macs,
+        serials: &device.serials,
+        key: device.identity_key.id(),
+        role: device.role,
+    };
+    with.context.rules.iter().find(|rule| rule.fits(&said) && rule.fits(&recorded))
+}
+
+/// Approves a device that waits, with what it asks for and at most what the rule gives.
+fn approve(device: &mut Device, rule: &ApprovalRule, request: &Request) -> Option<Change> {
+    let profile = rule.profile().min(request.hello.profile);
+    let entry = device.lobby.as_mut()?;
+    entry.approved = true;
+    entry.profile = profile;
+    entry.rule = Some(rule.name().clone());
+    Some(Change::DeviceApproved { device: device.id.clone(), profile, rule: entry.rule.clone() })
+}
+
+/// The rule is newer than the entry in the lobby.
+fn approved_later(rule: &ApprovalRule, request: &Request, device: Device) -> Waiting {
+    let mut device = device.next_version();
+    let changes = approve(&mut device, rule, request).into_iter().collect();
+    let writes = vec![Write::Device(Box::new(device))];
+    Waiting::New(Commit { actor: Actor::Authority, changes, writes })
 }
 
 /// Until `Stored`: the same CSR key gets the same bytes again, another one revokes what was issued first.
@@ -189,7 +254,7 @@ fn unconfirmed(with: &Circumstances<'_>, request: &Request, device: Device) -> R
         return Ok(Decision::Again(Box::new(device)));
     }
     check_budget(with.now, &device)?;
-    Ok(Decision::Issue(Box::new(replacing(with, device, false))))
+    Ok(Decision::Issue(Box::new(replacing(with, request, device, false))))
 }
 
 /// A device that asks again and again with other keys would fill log and revocation lists: [`ISSUES_AT_ONCE`]
@@ -213,9 +278,10 @@ fn is_held_for(with: &Circumstances<'_>, request: &Request, device: &Device) -> 
 }
 
 /// A plan for the next certificate, which revokes the one that was never confirmed.
-fn replacing(with: &Circumstances<'_>, device: Device, renews: bool) -> Plan {
+fn replacing(with: &Circumstances<'_>, request: &Request, device: Device, renews: bool) -> Plan {
     let mut next = device.next_version();
-    let (mut changes, mut writes) = (Vec::new(), Vec::new());
+    let mut writes = Vec::new();
+    let mut changes: Vec<_> = see_image(&mut next, &request.hello.image).into_iter().collect();
     if let Some(issued) = next.pending.take() {
         let (serial, reason) = (issued.credential.serial.clone(), RevocationReason::Superseded);
         writes.push(Write::Revoke(next.revocation(with.now, &issued.credential, reason)));
@@ -280,16 +346,20 @@ fn by_continuity(
         return Ok(Decision::Again(Box::new(device)));
     }
     let expired = with.now >= in_service.not_after;
+    let in_time = expired == (proof.kind == RenewalKind::Recovery);
+    if let (true, Some((commit, code))) = (in_time, forfeit(request, &device)) {
+        return Ok(Decision::RefuseAfter(commit, code));
+    }
     match proof.kind {
         RenewalKind::Renewal if expired => Err(code::certificate::CERT_EXPIRED),
         // The identity key alone is not enough while somebody holds a certificate that is valid.
         RenewalKind::Recovery if !expired => Err(code::enrolment::STATE_FORBIDS),
         RenewalKind::Renewal => {
             check_budget(with.now, &device)?;
-            Ok(Decision::Issue(Box::new(replacing(with, device, true))))
+            Ok(Decision::Issue(Box::new(replacing(with, request, device, true))))
         }
         RenewalKind::Recovery => {
-            let mut plan = replacing(with, device, true);
+            let mut plan = replacing(with, request, device, true);
             let next = &mut plan.device;
             next.recoveries_left =
                 next.recoveries_left.checked_sub(1).ok_or(code::enrolment::RECOVERY_EXHAUSTED)?;
@@ -313,21 +383,22 @@ fn clone_alert(now: Timestamp, device: Device, issue: u32) -> Result<Decision, C
 }
 
 /// Lets a device in: its record, and the ticket that it spends.
-fn admit(request: &Request, device: Device, ticket: Option<Ticket>) -> Decision {
-    let change = Change::DeviceEnrolled {
+fn admit(request: &Request, mut device: Device, ticket: Option<Ticket>) -> Decision {
+    let mut changes: Vec<_> = see_image(&mut device, &request.hello.image).into_iter().collect();
+    changes.push(Change::DeviceEnrolled {
         device: device.id.clone(),
         identity_key: request.peer.id(),
         role: device.role,
         profile: device.profile(),
         ticket: ticket.as_ref().map(|t| t.id),
-    };
+    });
     let writes = ticket.into_iter().map(|t| Write::Ticket(Box::new(t))).collect();
-    Decision::Issue(Box::new(Plan { device, changes: vec![change], writes, renews: false }))
+    Decision::Issue(Box::new(Plan { device, changes, writes, renews: false }))
 }
 
-fn clones(found: &Found) -> impl Iterator<Item = &DeviceId> {
-    let live = |s: &DeviceState| *s != DeviceState::Decommissioned;
-    found.lookalikes.iter().filter(move |(_, state)| live(state)).map(|(id, _)| id)
+/// Who stands in the way of a newcomer with the same hardware: a device that has not ended, or one that was banned.
+fn clones(found: &Found) -> impl Iterator<Item = &Lookalike> {
+    found.lookalikes.iter().filter(|other| other.banned || other.state != DeviceState::Decommissioned)
 }
 
 fn has_clone(found: &Found) -> bool {
@@ -335,7 +406,8 @@ fn has_clone(found: &Found) -> bool {
 }
 
 fn predecessor(found: &Found) -> Option<DeviceId> {
-    found.lookalikes.iter().find(|(_, s)| *s == DeviceState::Decommissioned).map(|(id, _)| id.clone())
+    let ended = found.lookalikes.iter().find(|other| other.state == DeviceState::Decommissioned);
+    ended.map(|other| other.id.clone())
 }
 
 fn device_id(request: &Request) -> DeviceId {
@@ -365,8 +437,26 @@ fn first_contact(with: &Circumstances<'_>, request: &Request) -> Device {
             id,
         },
     );
-    if let Image::Verified(digest) = &hello.image {
-        device.image = Some(digest.to_vec());
-    }
+    see_image(&mut device, &hello.image);
     device
+}
+
+/// Takes over what the boot found out about the image, and tells when the manifest that was there is another or gone.
+fn see_image(device: &mut Device, said: &Image) -> Option<Change> {
+    let now = match said {
+        Image::Verified(digest) => Some(digest.to_vec()),
+        Image::Unverified => None,
+    };
+    let from =
+        core::mem::replace(&mut device.image, now).filter(|from| device.image.as_ref() != Some(from))?;
+    Some(Change::ImageAltered { device: device.id.clone(), from, to: device.image.clone() })
+}
+
+/// What is recorded, and answered, when the image that a device in service comes with costs it its profile.
+fn forfeit(request: &Request, device: &Device) -> Option<(Commit, Code)> {
+    let mut next = device.clone().next_version();
+    let change = see_image(&mut next, &request.hello.image)?;
+    let code = covers(&next).err()?;
+    let actor = Actor::Device(next.id.clone());
+    Some((Commit { actor, changes: vec![change], writes: vec![Write::Device(Box::new(next))] }, code))
 }

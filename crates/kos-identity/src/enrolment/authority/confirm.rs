@@ -1,6 +1,6 @@
 //! What becomes of `Stored`, `Notice` and `Receipt`: pure decisions on one record.
 //!
-//! Source: `docs/spec/enrolment.md` ENR-29, ENR-30, END-8, END-9.
+//! Source: `docs/spec/enrolment.md` ENR-29, ENR-30, ENR-33, END-8, END-9.
 
 use kos_base::{Code, DeviceId, DeviceState, PublicKey, Timestamp, code};
 use subtle::ConstantTimeEq as _;
@@ -76,6 +76,7 @@ fn stored(now: Timestamp, message: &Stored, peer: &PublicKey, device: Device) ->
         changes.push(Change::CertificateRevoked { device: id.clone(), serial: old.serial, reason });
     }
     if let Some(report) = message.bootloader {
+        next.bootloader = Some(report);
         let locked = report == Bootloader::Locked;
         let detail = if locked { "locked" } else { "the lock command failed" }.to_owned();
         changes.push(Change::BootloaderReported { device: id.clone(), locked, detail });

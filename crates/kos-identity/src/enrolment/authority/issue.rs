@@ -11,7 +11,9 @@ use crate::{
         self, Certificate, DeviceFacts, DeviceGrant, IssuerClass, IssuerContext, Serial, Warrant,
         capabilities_hash,
     },
-    enrolment::message::{Bytes, Carrier, FRAME_BYTES_MAX, FromAuthority, Grant, HealthCheck, RoleProfile},
+    enrolment::message::{
+        Bootloader, Bytes, Carrier, FRAME_BYTES_MAX, FromAuthority, Grant, HealthCheck, RoleProfile,
+    },
     kid,
     registry::{Actor, Change, Commit, Credential, Device, Issued, Write},
 };
@@ -85,8 +87,12 @@ impl Issuing {
         let publication = context.publication.as_ref();
         let issuer = IssuerContext { issuer: context.issuer(class), publication, now };
         let serial = Serial::from_random(random.serial);
+        let covered = covers(device);
         match certificate::issue(Warrant::Device(grant), serial, &issuer) {
             Ok(unsigned) => {
+                if let Err(code) = covered {
+                    return Step::Refuse(code);
+                }
                 let message = unsigned.to_be_signed().to_vec();
                 let step = Signing::Certificate(unsigned, class, issue);
                 let issuing = Self { draft: Draft { request, plan, crls }, step };
@@ -269,6 +275,21 @@ pub const fn issuer_class(profile: SecurityProfile) -> IssuerClass {
     match profile {
         SecurityProfile::Sec0 | SecurityProfile::Sec1 | SecurityProfile::Sec2 => IssuerClass::One,
         SecurityProfile::Sec3 | SecurityProfile::Sec4 => IssuerClass::Two,
+    }
+}
+
+/// Whether the device may have a certificate of its profile, evidence apart: above SEC-2 its image is verified, and the
+/// command that locks its bootloader has not failed.
+pub(super) fn covers(device: &Device) -> Result<(), Code> {
+    if device.profile() <= SecurityProfile::Sec2 {
+        return Ok(());
+    }
+    if device.image.is_none() {
+        return Err(code::enrolment::IMAGE_UNVERIFIED);
+    }
+    match device.bootloader {
+        Some(Bootloader::Failed) => Err(code::enrolment::BOOTLOADER_UNLOCKED),
+        Some(Bootloader::Locked) | None => Ok(()),
     }
 }
 

@@ -19,6 +19,7 @@
 mod admit;
 mod confirm;
 mod issue;
+mod rule;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -42,6 +43,7 @@ use crate::{
 };
 use issue::Issuing;
 pub use issue::{issuer_class, kid_grant, role_profile};
+pub use rule::{ApprovalRule, Asks, RuleError, RuleName};
 
 /// How often a commit that met a conflict is decided again.
 pub const CONFLICTS_MAX: u32 = 4;
@@ -66,6 +68,8 @@ pub struct Context {
     pub publication: Option<Publication>,
     /// Time between heartbeats in seconds.
     pub heartbeat_s: u32,
+    /// Whom the operator lets in without a person; the first rule that fits decides.
+    pub rules: Vec<ApprovalRule>,
 }
 
 /// What happened.
@@ -163,13 +167,24 @@ pub struct Found {
     /// The ticket.
     pub ticket: Option<Ticket>,
     /// Devices with the same hardware and another identity key.
-    pub lookalikes: Vec<(DeviceId, DeviceState)>,
+    pub lookalikes: Vec<Lookalike>,
     /// How many devices wait in all.
     pub waiting: u64,
     /// How many wait from this address.
     pub waiting_from_source: u64,
     /// Newest revocation lists, DER.
     pub crls: Vec<Vec<u8>>,
+}
+
+/// A device with the same hardware as the one that asks, under another identity key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookalike {
+    /// Which.
+    pub id: DeviceId,
+    /// Where it is in its life.
+    pub state: DeviceState,
+    /// Whether it was banned.
+    pub banned: bool,
 }
 
 /// Random bytes of a session: token 32, nonce 32, UUID 10, serial number 16, kID 16.

@@ -52,7 +52,7 @@ pub(crate) struct Reject {
     /// Why; goes into the audit log.
     #[arg(long)]
     reason: Option<Reason>,
-    /// Never lets its keys and its hardware come back.
+    /// Never lets its key come back, and its hardware only through a person, who is shown an alert.
     #[arg(long)]
     ban: bool,
     #[command(flatten)]

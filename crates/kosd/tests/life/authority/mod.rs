@@ -362,7 +362,15 @@ impl Inner {
         let certified = certified(shown.to_vec(), Arc::clone(&own));
         Arc::new(Self {
             tls: ServerTls::new(clock.source(), certified, trust).unwrap(),
-            context: Arc::new(Context { name, root, issuers, keys, publication: None, heartbeat_s: 60 }),
+            context: Arc::new(Context {
+                name,
+                root,
+                issuers,
+                keys,
+                publication: None,
+                heartbeat_s: 60,
+                rules: Vec::new(),
+            }),
             own,
             own_serial,
             root_key,
