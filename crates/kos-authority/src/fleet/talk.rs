@@ -107,6 +107,8 @@ struct Talk<'a> {
 /// What the device has been told over this link, so that it is told once.
 #[derive(Default)]
 struct Told {
+    /// The state of the revocation lists that were sent.
+    revocations: Option<RevocationHead>,
     channel: Option<Channel>,
     regenerate_version: Option<u64>,
 }
@@ -208,8 +210,9 @@ impl Talk<'_> {
         let message = received.message();
         match message.kind {
             MessageType::HEARTBEAT => {
-                let (id, said) = (message.id, message.body.to_vec());
-                self.heartbeat(now, id, &said).await
+                let (id, said, held) = (message.id, message.body.to_vec(), message.revocation);
+                self.heartbeat(now, id, &said).await?;
+                self.compare(held).await
             }
             // What became of a command shows in the next heartbeat.
             MessageType::ACK => Ok(()),
@@ -246,6 +249,27 @@ impl Talk<'_> {
         Ok(self.sender.send(&frame).await?)
     }
 
+    /// Sends the lists to a device that holds others. One that could not use them gets them once on a link.
+    async fn compare(&mut self, held: Option<RevocationHead>) -> Result<(), Ended> {
+        let own = head(&self.board.shared.board.view());
+        if let Some(held) = held.filter(|held| held.number > own.number) {
+            let (id, held, own) = (&self.id, held.number, own.number);
+            tracing::error!(device = %id, held, own, "a device holds a newer revocation list than this authority");
+        }
+        if held == Some(own) || self.told.revocations == Some(own) { Ok(()) } else { self.send_lists().await }
+    }
+
+    async fn send_lists(&mut self) -> Result<(), Ended> {
+        let view = self.board.shared.board.view();
+        let own = head(&view);
+        // All of them: the device has seen the CA of our own certificate in the handshake.
+        for news in Revocation::messages(own, view.lists().map(|list| list.der().to_vec())) {
+            self.signed(MessageType::REVOCATION, &body::write(&news)).await?;
+        }
+        self.told.revocations = Some(own);
+        Ok(())
+    }
+
     /// A kID when the device's is getting old.
     fn fresh_kid(&mut self, now: Timestamp, context: &Context) -> Result<Option<Vec<u8>>, Ended> {
         if self.kid_sent_at.is_some_and(|at| now.since(at) < KID_REFRESH) {
@@ -277,13 +301,7 @@ impl Talk<'_> {
                 }
                 Ok(())
             }
-            Push::Revocations => {
-                let view = self.board.shared.board.view();
-                // All of them: the device has seen the CA of our own certificate in the handshake.
-                let crls = view.lists().map(|list| list.der().to_vec()).collect();
-                let news = body::write(&Revocation::new(head(&view), crls));
-                self.signed(MessageType::REVOCATION, &news).await
-            }
+            Push::Revocations => self.send_lists().await,
         }
     }
 

@@ -30,7 +30,7 @@ pub use self::{
     command::{Command, Instruction, WIPE_ORDER_BYTES_MAX},
     config::{CONFIG_BYTES_MAX, Config},
     heartbeat::{CHECKS_MAX, HealthCheck, Heartbeat, HeartbeatAnswer, KID_BYTES_MAX, VERSIONS_MAX, Version},
-    revocation::{CRLS_MAX, Revocation},
+    revocation::{Assembly, CRLS_MAX, LIST_BYTES_MAX, Misfit, Piece, Revocation},
 };
 
 /// Name of a check or component.

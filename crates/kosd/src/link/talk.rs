@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use kos_base::{Code, Timestamp, code};
 use kos_klp::{
-    body::{self, Ack, Command, HeartbeatAnswer, Revocation},
+    body::{self, Ack, Assembly, Command, HeartbeatAnswer, Revocation},
     frame::{Content, Frame},
     message::{MessageId, MessageType},
     party::Party,
@@ -78,6 +78,8 @@ pub(super) struct Talk<'a> {
     waiting: Option<Waiting>,
     /// What the authority was told last.
     channel_told: Option<kos_base::Channel>,
+    /// A revocation list that comes in pieces.
+    assembly: Assembly,
 }
 
 /// A heartbeat that is not acknowledged yet.
@@ -97,7 +99,8 @@ impl<'a> Talk<'a> {
             Ok(session) => session,
             Err(ended) => return (ended, None),
         };
-        let mut talk = Self { line, session, sender, due: None, waiting: None, channel_told: None };
+        let assembly = Assembly::default();
+        let mut talk = Self { line, session, sender, due: None, waiting: None, channel_told: None, assembly };
         let ended = talk.go_on(&about, &mut receiver).await.err().unwrap_or(Ended::Closed);
         let due = talk.due;
         if matches!(ended, Ended::Deserted)
@@ -215,8 +218,14 @@ impl<'a> Talk<'a> {
         let message = received.message();
         let matter = match message.kind {
             MessageType::COMMAND => body::read::<Command>(message.body).map(Matter::Command),
-            MessageType::REVOCATION => body::read::<Revocation>(message.body)
-                .map(|news| Matter::Revocation(news.crls().map(<[u8]>::to_vec).collect())),
+            MessageType::REVOCATION => match body::read::<Revocation>(message.body) {
+                Ok(news) => match whole_lists(&mut self.assembly, &news) {
+                    Some(lists) => Ok(Matter::Revocation(lists)),
+                    // Nothing follows from a part.
+                    None => return self.reply(message.id, Ok(())).await,
+                },
+                Err(error) => Err(error),
+            },
             _ => return self.reply(message.id, Err(code::klp::KLP_TYPE)).await,
         };
         let outcome = match matter {
@@ -248,6 +257,17 @@ impl<'a> Talk<'a> {
         let frame = self.session.link_frame(self.line.clock.now(), outgoing)?;
         Ok(self.sender.send(&frame).await?)
     }
+}
+
+/// The lists that are whole now; nothing while only a part of one has come.
+fn whole_lists(assembly: &mut Assembly, news: &Revocation) -> Option<Vec<Vec<u8>>> {
+    let mut lists: Vec<_> = news.crls().map(<[u8]>::to_vec).collect();
+    match news.piece().map(|piece| assembly.take(piece)) {
+        None => return Some(lists),
+        Some(Ok(list)) => lists.extend(list),
+        Some(Err(error)) => tracing::warn!(%error, "a revocation list did not arrive"),
+    }
+    (!lists.is_empty()).then_some(lists)
 }
 
 fn session(line: &Line, about: &carrier::About) -> Result<Session, Ended> {

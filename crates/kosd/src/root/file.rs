@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 
 use super::RootError;
 
-/// Longest file that is read whole, in bytes.
-const BYTES_MAX: u64 = 1 << 20;
+/// Longest file that is read whole, in bytes: the longest revocation list.
+const BYTES_MAX: u64 = 16 << 20;
 /// Rights of a file that only its owner reads.
 pub const PRIVATE: u32 = 0o600;
 /// Rights of a file that everybody reads.

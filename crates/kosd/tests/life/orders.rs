@@ -145,3 +145,24 @@ async fn an_authority_whose_certificate_was_taken_back_is_refused_by_the_newest_
     let mut device = Running::start(root.path(), None);
     device.wait_for(untrusted).await;
 }
+
+#[tokio::test]
+async fn a_list_that_is_longer_than_a_message_arrives_whole() {
+    let authority = Authority::start().await;
+    let (device, root) = reporting(&authority, "").await;
+    authority.revoke_others(5_000);
+    let newest = authority.lists();
+    let long = newest.iter().max_by_key(|list| list.len()).unwrap().clone();
+    assert!(long.len() > 100_000, "{}", long.len());
+    authority.push(&Push::Lists(newest));
+    let state = root.path().join("var/lib/kos/device");
+    let held = || {
+        let lists = names(state.clone()).into_iter().filter(|name| name.ends_with(".crl"));
+        lists.map(|name| fs::read(state.join(name)).unwrap()).any(|list| list == long).then_some(())
+    };
+    wait::until(held).await;
+    device.stop().await;
+    // And it is read again at the next start.
+    let mut device = Running::start(root.path(), None);
+    device.heartbeat().await;
+}

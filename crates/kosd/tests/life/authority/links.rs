@@ -162,18 +162,25 @@ impl Talk<'_> {
 
     async fn push(&mut self, push: Push) -> Option<()> {
         let now = self.inner.clock.now();
-        let (kind, said) = match push {
-            Push::Raw(frame) => return self.link.sender.send(&frame).await.ok(),
+        match push {
+            Push::Raw(frame) => self.link.sender.send(&frame).await.ok(),
             Push::Order(instruction) => {
                 let id = EntryId::from_parts(now, entropy::array().unwrap());
-                (MessageType::COMMAND, body::write(&Command { id, instruction }))
+                self.sign(MessageType::COMMAND, &body::write(&Command { id, instruction })).await
             }
             Push::Lists(lists) => {
                 let head = RevocationHead { number: 1, hash: [0; 32] };
-                (MessageType::REVOCATION, body::write(&Revocation::new(head, lists)))
+                for news in Revocation::messages(head, lists) {
+                    self.sign(MessageType::REVOCATION, &body::write(&news)).await?;
+                }
+                Some(())
             }
-        };
-        let outgoing = Outgoing::new(kind, MessageId::from_bytes(entropy::array().unwrap()), &said);
+        }
+    }
+
+    async fn sign(&mut self, kind: MessageType, said: &[u8]) -> Option<()> {
+        let now = self.inner.clock.now();
+        let outgoing = Outgoing::new(kind, MessageId::from_bytes(entropy::array().unwrap()), said);
         let own = &self.inner.own;
         let draft = self.session.solo_draft(now, &outgoing, &mut self.places, own.public()).unwrap();
         let signature = own.sign(SignatureForm::Fixed, &draft.to_be_signed()).unwrap();

@@ -317,6 +317,14 @@ impl Authority {
         self.inner.store.lock().unwrap().revoked.push((issuer, entry));
     }
 
+    /// Revokes certificates of other devices, as a fleet does that renews.
+    pub(crate) fn revoke_others(&self, count: usize) {
+        let (issuer, at) = (self.inner.context.issuers[0].key_id(), self.now());
+        let entry = |_| crl::Entry { serial: serial(), at, reason: RevocationReason::Superseded };
+        let entries = (0..count).map(entry).map(|entry| (issuer, entry));
+        self.inner.store.lock().unwrap().revoked.extend(entries);
+    }
+
     /// Newer revocation lists of every CA.
     pub(crate) fn lists(&self) -> Vec<Vec<u8>> {
         self.inner.lists()

@@ -1,0 +1,61 @@
+//! What is revoked reaches a device that was away, and cuts one that is there.
+#![cfg(test)]
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use kos_e2e::{
+    fleet::{self, Authority},
+    wait,
+};
+
+/// The revocation lists in a folder.
+fn lists(folder: &Path) -> anyhow::Result<BTreeSet<Vec<u8>>> {
+    let mut lists = BTreeSet::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "crl") {
+            lists.insert(fs::read(path)?);
+        }
+    }
+    Ok(lists)
+}
+
+/// Those that the authority publishes.
+fn published(authority: &Authority, folder: &Path) -> anyhow::Result<BTreeSet<Vec<u8>>> {
+    let all = authority.json(&["authority", "crl"])?;
+    let mut lists = BTreeSet::new();
+    for list in all["items"].as_array().into_iter().flatten() {
+        let key = list["issuerKeyId"].as_str().unwrap_or_default().to_owned();
+        let out = folder.join(&key);
+        let out_text = out.to_string_lossy().into_owned();
+        authority.json(&["authority", "crl", "--issuer", &key, "--out", &out_text])?;
+        lists.insert(fs::read(out)?);
+    }
+    Ok(lists)
+}
+
+#[test]
+fn a_device_that_was_away_holds_the_newest_lists_after_its_first_report() {
+    let authority = Authority::start_with("heartbeat_seconds: 5\n").unwrap();
+    let (mut away, id) = fleet::device_in_service(&authority, "revoked-1").unwrap();
+    let (mut stolen, other) = fleet::device_in_service(&authority, "revoked-2").unwrap();
+    away.stop().unwrap();
+    authority.json(&["device", "quarantine", &other, "--reason", "stolen", "--yes"]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let state = away.root().join("var/lib/kos/device");
+    wait::until("a list with the stolen one", || {
+        let crls = authority.json(&["authority", "crl"])?;
+        let items = crls["items"].as_array().cloned().unwrap_or_default();
+        Ok(items.iter().any(|list| list["entries"].as_u64() > Some(0)).then_some(()))
+    })
+    .unwrap();
+    assert_ne!(lists(&state).unwrap(), published(&authority, folder.path()).unwrap());
+    away.run().unwrap();
+    authority.device_becomes(&id, "online", |online| online == true).unwrap();
+    wait::until("the newest lists on the device", || {
+        Ok((lists(&state)? == published(&authority, folder.path())?).then_some(()))
+    })
+    .unwrap();
+    away.stop().unwrap();
+    stolen.stop().unwrap();
+}
