@@ -40,8 +40,7 @@ impl FromStr for Member {
 
     fn from_str(text: &str) -> Result<Self, ParseMemberError> {
         let plain = |part: &str| {
-            let ordinary =
-                |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+            let ordinary = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
             !part.is_empty() && part.bytes().all(ordinary) && !part.starts_with('.')
         };
         let known = match text.split_once('/') {
@@ -124,9 +123,26 @@ mod tests {
         assert!("log/tile/0/x001/067.p/12".parse::<Member>().is_ok());
         assert!("log/tile/entries/000".parse::<Member>().is_ok());
         for bad in [
-            "", ".", "..", "/etc/passwd", "store.db/", "./store.db", "keys", "keys/", "keys/../store.db",
-            "keys/a/b", "keys/.hidden", "log", "log/", "log/other", "log/tile/../../x", "run/authority.sock",
-            "backup.json", "keys/a b", "log/tile//0", "keys/\u{202e}",
+            "",
+            ".",
+            "..",
+            "/etc/passwd",
+            "store.db/",
+            "./store.db",
+            "keys",
+            "keys/",
+            "keys/../store.db",
+            "keys/a/b",
+            "keys/.hidden",
+            "log",
+            "log/",
+            "log/other",
+            "log/tile/../../x",
+            "run/authority.sock",
+            "backup.json",
+            "keys/a b",
+            "log/tile//0",
+            "keys/\u{202e}",
         ] {
             assert!(bad.parse::<Member>().is_err(), "{bad:?}");
         }

@@ -56,9 +56,7 @@ impl<W: Write> Packer<W> {
         let manifest = Manifest { files: core::mem::take(&mut self.files), ..manifest };
         let text = serde_json::to_vec(&manifest).map_err(|e| BackupError::Io(e.into()))?;
         let mut header = self.header(u64::try_from(text.len()).unwrap_or(u64::MAX));
-        self.archive
-            .append_data(&mut header, Member::MANIFEST, text.as_slice())
-            .map_err(BackupError::Io)?;
+        self.archive.append_data(&mut header, Member::MANIFEST, text.as_slice()).map_err(BackupError::Io)?;
         let sealed = self.archive.into_inner().map_err(BackupError::Io)?;
         Ok((sealed.finish().map_err(BackupError::Io)?, manifest))
     }

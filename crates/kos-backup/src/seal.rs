@@ -121,10 +121,12 @@ impl Sealing {
 
 fn refused(error: DecryptError) -> BackupError {
     match error {
-        DecryptError::NoMatchingKeys
-        | DecryptError::DecryptionFailed
-        | DecryptError::KeyDecryptionFailed => BackupError::WrongKey,
-        DecryptError::Io(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => BackupError::Io(error),
+        DecryptError::NoMatchingKeys | DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed => {
+            BackupError::WrongKey
+        }
+        DecryptError::Io(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
+            BackupError::Io(error)
+        }
         DecryptError::ExcessiveWork { .. } => BackupError::damaged("its passphrase asks for too much work"),
         other => BackupError::damaged(other.to_string()),
     }

@@ -164,7 +164,10 @@ fn an_archive_that_is_not_as_its_manifest_says_is_refused() {
         (store().file("store.db", b"abc").manifest(&whole()), "`store.db` stands there twice"),
         (store().manifest(&whole()).file("keys/root.key", b""), "something stands behind its manifest"),
         (store().manifest(&whole()).manifest(&whole()), "something stands behind its manifest"),
-        (Forger::new().file("../store.db", b"abc").manifest(&whole()), "`../store.db` is no file of a backup"),
+        (
+            Forger::new().file("../store.db", b"abc").manifest(&whole()),
+            "`../store.db` is no file of a backup",
+        ),
         (Forger::new().file("/etc/passwd", b"x").manifest(&whole()), "`/etc/passwd` is no file of a backup"),
         (
             Forger::new().put("store.db", EntryType::Symlink, b"").manifest(&whole()),
@@ -219,7 +222,8 @@ fn age_and_tar_open_it() {
     let sums = serde_json::from_slice::<Manifest>(&fs::read(at("backup.json")).unwrap()).unwrap();
     let sums: String = sums.files.iter().map(|file| format!("{}  {}\n", file.sha256, file.name)).collect();
     fs::write(at("SUMS"), sums).unwrap();
-    let sha256sum = Command::new("sha256sum").args(["-c", "SUMS"]).current_dir(folder.path()).output().unwrap();
+    let sha256sum =
+        Command::new("sha256sum").args(["-c", "SUMS"]).current_dir(folder.path()).output().unwrap();
     assert!(sha256sum.status.success(), "{}", String::from_utf8_lossy(&sha256sum.stdout));
 }
 
@@ -229,7 +233,8 @@ fn we_open_what_age_and_tar_made() {
     let (key, opening, _) = key();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("store.db"), b"abc").unwrap();
-    fs::write(at("backup.json"), serde_json::to_vec(&manifest(vec![listed("store.db", b"abc")])).unwrap()).unwrap();
+    fs::write(at("backup.json"), serde_json::to_vec(&manifest(vec![listed("store.db", b"abc")])).unwrap())
+        .unwrap();
     let mut tar = Command::new("tar");
     tar.args(["--format=ustar", "--create", "--file", "a.tar", "store.db", "backup.json"]);
     assert!(tar.current_dir(folder.path()).status().unwrap().success());

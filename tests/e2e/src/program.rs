@@ -193,11 +193,19 @@ impl Program {
     /// # Errors
     /// When it does not stop, or stops with anything but 0.
     pub fn stop(mut self) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.context("no process id")?, Signal::TERM)?;
+        self.terminate()?;
         let status = self.ended()?;
         ensure!(status.success(), "`{}` stopped with {status}\n{}", self.name, self.errors());
         Ok(())
+    }
+
+    /// Asks it to stop, and does not wait.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn terminate(&self) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        Ok(kill_process(pid.context("no process id")?, Signal::TERM)?)
     }
 
     /// Waits until it has ended by itself.

@@ -13,9 +13,7 @@
 use kos_base::{Capability, Channel, DeviceId, DeviceState, KeyId, Name, Role, Timestamp};
 use minicbor::bytes::ByteArray;
 
-use super::{
-    Actor, Change, Commit, Device, Lobby, Revocation, RevocationReason, Write, operate::revoke_all,
-};
+use super::{Actor, Change, Commit, Device, Lobby, Revocation, RevocationReason, Write, operate::revoke_all};
 
 /// What a log says about one device after the moment of its record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -55,7 +55,7 @@ use self::{
     service::Service,
 };
 pub use self::{
-    memory::{is_enrolled, remembered},
+    memory::{ended, is_enrolled, remembered},
     news::{News, NewsReceiver},
 };
 use crate::{

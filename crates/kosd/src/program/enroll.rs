@@ -27,6 +27,8 @@ const UNREACHABLE_MAX: Duration = Duration::from_secs(60);
 
 pub(super) async fn enroll(root: &Path, ticket_file: Option<&Path>) -> Result<(), Failure> {
     let ticket = read_ticket(ticket_file)?;
+    // Not before the question, which a signal is to end at once.
+    let interrupted = stop_signal()?;
     let (device, news) = Device::boot(root, Options { ticket, ..Options::default() })?;
     let asker = device.asker();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -35,7 +37,6 @@ pub(super) async fn enroll(root: &Path, ticket_file: Option<&Path>) -> Result<()
         drop(stop);
         watched
     };
-    let interrupted = stop_signal()?;
     let running = device.run(async {
         tokio::select! {
             _ = stopped => {}

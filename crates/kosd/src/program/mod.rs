@@ -120,8 +120,10 @@ async fn perform(Arguments { command, root }: Arguments) -> Result<(), Failure> 
     match command {
         Command::Enroll { ticket_file } => enroll::enroll(&root, ticket_file.as_deref()).await,
         Command::Run => {
+            // Heard from here on, so that a signal during the boot ends in order as well.
+            let stop = stop_signal()?;
             let (device, news) = Device::boot(&root, Options::default())?;
-            watch::run(device, news).await
+            watch::run(device, news, stop).await
         }
         Command::Status => show::status(&root).await,
         Command::Id => show::id(&root),

@@ -155,6 +155,22 @@ fn one_daemon_runs_on_a_root_and_ends_well_after_a_signal() {
 }
 
 #[test]
+fn a_signal_during_the_boot_ends_it_well() {
+    let root = Root::new(FIXED);
+    let config = root.path("etc/kos/config.yaml");
+    fs::remove_file(&config).unwrap();
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+    let child = root.kosd(&["run"]).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut daemon = Daemon(child);
+    // Opens only once the daemon reads its configuration, which waits for the end of it.
+    let mut pipe = fs::OpenOptions::new().write(true).open(&config).unwrap();
+    daemon.signal("TERM");
+    pipe.write_all(FIXED.as_bytes()).unwrap();
+    drop(pipe);
+    assert_eq!(daemon.end(), Some(0));
+}
+
+#[test]
 fn a_daemon_that_was_killed_leaves_nothing_in_the_way() {
     let root = Root::new(FIXED);
     let daemon = Daemon::start(root.0.path());
