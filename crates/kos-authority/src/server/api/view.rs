@@ -90,7 +90,7 @@ pub(super) fn tag(record: &registry::Device) -> String {
 
 fn waiting(record: &registry::Device, lobby: &registry::Lobby) -> Lobby {
     Lobby {
-        comparison_code: lobby.comparison.clone().unwrap_or_default(),
+        comparison_code: lobby.comparison.clone(),
         requested_role: Some(record.role),
         requested_profile: None,
         source: lobby.source.clone(),
