@@ -38,7 +38,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Enrols this device. The ticket comes from standard input, a prompt or a file, never from an argument.
+    /// Enrols this device. The ticket comes from a file, standard input, a prompt, or the credential `kos.ticket` of a
+    /// systemd service; never from an argument.
     Enroll {
         /// File that holds the ticket.
         #[arg(long, value_name = "FILE")]
