@@ -104,7 +104,14 @@ impl Program {
     /// # Errors
     /// When it cannot be started.
     pub fn start(name: &str, arguments: &[&str], input: &str) -> Result<Self> {
-        let mut command = command(name, arguments)?;
+        Self::of(name, command(name, arguments)?, input)
+    }
+
+    /// Starts `command`, which becomes the program `name` without another process in between.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn of(name: &str, mut command: Command, input: &str) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start `{name}`"))?;
         if let Some(mut stdin) = child.stdin.take() {
