@@ -129,9 +129,9 @@ pub enum ImageVerdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lobby {
-    /// Six digits that the device shows as well.
+    /// Six digits that the device shows as well, if it came without a ticket.
     #[schema(example = "042137")]
-    pub comparison_code: String,
+    pub comparison_code: Option<String>,
     /// The role that it asks for.
     #[schema(value_type = Option<schema::Role>)]
     pub requested_role: Option<Role>,

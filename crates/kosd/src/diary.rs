@@ -2,6 +2,8 @@
 //!
 //! Shape: `{"at":..,"event":..,"detail":..}`; at most `BYTES_MAX` bytes, then the older half goes. Durable when
 //! [`Diary::write`] returns. For people: nothing reads it back, and the authority keeps the log that proves anything.
+//!
+//! Invariant: a device that has ended writes none: the record of its end is the one file that is left.
 
 use std::{
     fs::{self, OpenOptions},
@@ -13,7 +15,10 @@ use std::{
 use kos_base::{Timestamp, text::printable};
 use serde::Serialize;
 
-use crate::root::{RootError, file};
+use crate::{
+    life::RECORD,
+    root::{RootError, file},
+};
 
 /// Longest log in bytes. Stops a device that fails for ever from filling its disk.
 const BYTES_MAX: u64 = 262_144;
@@ -63,11 +68,14 @@ impl Diary {
         Self { path: state.join("log") }
     }
 
-    /// Appends one line, durably.
+    /// Appends one line, durably; nothing once the record of the end is there.
     ///
     /// # Errors
     /// When the system refuses.
     pub fn write(&self, now: Timestamp, event: Entry, detail: &str) -> Result<(), RootError> {
+        if self.path.with_file_name(RECORD).exists() {
+            return Ok(());
+        }
         let detail = printable(detail, DETAIL_CHARS_MAX);
         let mut line = serde_json::to_vec(&Line { at: now, event, detail: &detail }).unwrap_or_default();
         line.push(b'\n');
@@ -110,6 +118,14 @@ mod tests {
             lines[0],
             "{\"at\":\"1970-01-01T00:00:00.000Z\",\"event\":\"refused\",\"detail\":\"a\u{fffd}[31mb\u{fffd}\"}"
         );
+    }
+
+    #[test]
+    fn a_device_that_has_ended_writes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(RECORD), "signed").unwrap();
+        Diary::new(folder.path()).write(Timestamp::default(), Entry::Refused, "").unwrap();
+        assert!(!folder.path().join("log").exists());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What the authority has said over its link since it issued the certificate in service, and which of its signed
 //! messages were heard. One small file, replaced whole, so that a message and its effect become durable together.
 //!
-//! Shape: CBOR in the form of [`crate::root::seal`], `standing` in the state folder. kID and channel belong to one
-//! certificate and fall away with it; the memory of messages stays.
+//! Shape: CBOR in the form of [`crate::root::seal`], `standing` among the secrets: a kID is a token, and tokens are
+//! nowhere else. kID and channel belong to one certificate and fall away with it; the memory of messages stays.
 //!
 //! Errors: a file that is damaged is named, told and not used. Everything in it comes again with the next heartbeat,
 //! and what is not known to be new is refused meanwhile.
@@ -18,9 +18,9 @@ use kos_base::{
 use kos_klp::freshness::{GuardLimits, ReplayGuard};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
-use crate::root::{self, Kind, RootError, file};
+use crate::root::{self, Kind, Root, RootError, file};
 
-/// Its file in the state folder.
+/// Its file in the folder of secrets. Up to version 0.1.0 it was in the state folder.
 const FILE: &str = "standing";
 /// Longest content in bytes: a kID, and the windows of one sender.
 const BYTES_MAX: usize = 65_536;
@@ -50,12 +50,20 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Reads what stands in the folder `state`; without a file, nothing does. A damaged one is told and forgotten.
+    /// Reads what stands at `root`; without a file, nothing does. A damaged one is told and forgotten. One that an
+    /// earlier version left in the state folder comes into its place first.
     ///
     /// # Errors
     /// When the system refuses to read it.
-    pub(crate) fn load(state: &Path, now: Timestamp) -> Result<Self, RootError> {
-        let path = state.join(FILE);
+    pub(crate) fn load(root: &Root, now: Timestamp) -> Result<Self, RootError> {
+        let path = root.secrets().join(FILE);
+        let former = root.state().join(FILE);
+        if let Some(bytes) = file::read(&former)? {
+            if file::read(&path)?.is_none() {
+                file::replace(&path, &bytes, file::PRIVATE)?;
+            }
+            file::remove(&former)?;
+        }
         let Some(bytes) = file::read(&path)? else { return Ok(Self::default()) };
         let content = root::open(Kind::Standing, &path, &bytes);
         let read = content.ok().and_then(|content| cbor::decode::<Self>(content, BYTES_MAX).ok());
@@ -72,12 +80,12 @@ impl Standing {
         if self.issue == issue { self } else { Self { issue, kid: None, channel: None, ..self } }
     }
 
-    /// Replaces the file, durably.
+    /// Replaces the file in the folder `secrets`, durably.
     ///
     /// # Errors
     /// When the system refuses; what stood before still stands.
-    pub(crate) fn store(&self, state: &Path) -> Result<(), RootError> {
-        file::replace(&state.join(FILE), &root::seal(Kind::Standing, &cbor::encode(self)), file::PRIVATE)
+    pub(crate) fn store(&self, secrets: &Path) -> Result<(), RootError> {
+        file::replace(&secrets.join(FILE), &root::seal(Kind::Standing, &cbor::encode(self)), file::PRIVATE)
     }
 
     /// Which signed messages were heard.
@@ -99,6 +107,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::config::Config;
 
     const NOW: Timestamp = Timestamp::from_unix_s(1_800_000_000);
 
@@ -113,12 +122,19 @@ mod tests {
         }
     }
 
+    fn root(folder: &Path) -> Root {
+        let root = Root::new(folder, &Config::parse("config.yaml", b"").unwrap().config);
+        root.prepare().unwrap();
+        root
+    }
+
     #[test]
     fn what_stands_is_read_back_and_only_the_memory_outlives_the_certificate() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Standing::load(folder.path(), NOW).unwrap(), Standing::default());
-        standing().store(folder.path()).unwrap();
-        let read = Standing::load(folder.path(), NOW).unwrap();
+        let root = root(folder.path());
+        assert_eq!(Standing::load(&root, NOW).unwrap(), Standing::default());
+        standing().store(root.secrets()).unwrap();
+        let read = Standing::load(&root, NOW).unwrap();
         assert_eq!(read, standing());
         assert_eq!(read.clone().under(3), read);
         let next = read.under(4);
@@ -127,16 +143,31 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_an_earlier_version_comes_among_the_secrets_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = root(folder.path());
+        standing().store(&root.state()).unwrap();
+        assert_eq!(Standing::load(&root, NOW).unwrap(), standing());
+        let newer = Standing { issue: 4, ..standing() };
+        newer.store(root.secrets()).unwrap();
+        // As when the power went between the two steps.
+        standing().store(&root.state()).unwrap();
+        assert_eq!(Standing::load(&root, NOW).unwrap(), newer);
+        assert_eq!(fs::read_dir(root.state()).unwrap().count(), 0);
+    }
+
+    #[test]
     fn a_damaged_file_is_forgotten_and_the_memory_counts_as_lost() {
         let folder = tempfile::tempdir().unwrap();
-        standing().store(folder.path()).unwrap();
-        let path = folder.path().join(FILE);
+        let root = root(folder.path());
+        standing().store(root.secrets()).unwrap();
+        let path = root.secrets().join(FILE);
         let genuine = fs::read(&path).unwrap();
         for at in 0..genuine.len() {
             let mut changed = genuine.clone();
             changed[at] ^= 4;
             fs::write(&path, changed).unwrap();
-            let read = Standing::load(folder.path(), NOW).unwrap();
+            let read = Standing::load(&root, NOW).unwrap();
             assert_eq!(read, Standing { lost_at: Some(NOW), ..Standing::default() }, "byte {at}");
         }
     }

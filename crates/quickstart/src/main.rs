@@ -19,9 +19,9 @@ struct Arguments {
     /// Where everything is kept
     #[arg(long, env = "KOS_DATA_DIR", value_name = "DIR", default_value = "./kos-data")]
     data: PathBuf,
-    /// The first of four ports; 0 for any that are free
-    #[arg(long, env = "KOS_PORT_BASE", value_name = "N", default_value_t = 8640)]
-    port_base: u16,
+    /// The first of four ports; 0 for any that are free. Without it that of authority.yaml, or 8640
+    #[arg(long, env = "KOS_PORT_BASE", value_name = "N")]
+    port_base: Option<u16>,
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where this program says why it failed")]

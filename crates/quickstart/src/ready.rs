@@ -20,7 +20,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) authority: &'a str,
     pub(crate) device: &'a str,
     pub(crate) first_run: bool,
-    pub(crate) heartbeat_ms: u64,
+    /// Nothing when the device has ended: no heartbeat comes.
+    pub(crate) heartbeat_ms: Option<u64>,
     pub(crate) ports: [u16; 3],
     pub(crate) socket: &'a Path,
 }

@@ -1,16 +1,20 @@
 //! Starts both ends, says what happened, and ends both.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
+    pin::pin,
     time::{Duration, Instant},
 };
 
-use kos_authority::{Age, Authority, Options, PortChoice};
+use kos_authority::{Age, Authority, Options, PortChoice, StartError};
 use kosctl::{
     Client, Server,
-    api::{authority::Status, routes},
+    api::{
+        authority::{Ports, Status},
+        routes,
+    },
 };
-use kosd::life::Outcome;
+use kosd::life::{LifeError, Outcome};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -24,105 +28,163 @@ use crate::{
 };
 
 /// Runs both ends until the program is told to stop.
-pub(crate) async fn run(data: &Path, port_base: u16) -> Result<(), Fault> {
+pub(crate) async fn run(data: &Path, port_base: Option<u16>) -> Result<(), Fault> {
     let began = Instant::now();
+    // Heard from here on, so that a signal during the start ends in order as well.
+    let mut stop = pin!(stop_signal()?);
     std::fs::create_dir_all(data).map_err(|error| Fault::file(data, error))?;
     if !Authority::exists(data) {
         Authority::init(data, None)?;
     }
-    let options =
-        Options { data: data.to_owned(), port_base: Some(port_base), port_choice: PortChoice::NextFree };
+    let options = Options { data: data.to_owned(), port_base, port_choice: PortChoice::NextFree };
     let authority = Authority::open(options).await?;
     // From here on the lock is ours, so what an interrupted run left may go.
     Ready::clear(data)?;
-    let (name, age, ports, socket) =
-        (authority.name().to_string(), authority.age(), authority.ports(), authority.socket());
-    greet(data, &name, age);
-    if port_base != 0 && ports.web != port_base {
-        say(&format!("  note  port {port_base} is in use: {} to {} instead", ports.web, ports.pki));
-    }
-    let (stop, stopping) = watch::channel(false);
-    let mut serving = tokio::spawn(authority.serve(told(stopping.clone())));
-
-    let api = Client::new(Server::Unix(socket.clone()), None);
-    let status = tokio::select! {
-        status = first_answer(&api) => status?,
-        ended = &mut serving => return Err(early(ended, "the authority")),
+    let face = Face {
+        data,
+        began,
+        name: authority.name().to_string(),
+        age: authority.age(),
+        ports: authority.ports(),
+        socket: authority.socket(),
     };
-    let opened = match age {
-        Age::New => "keys made, store opened, audit log started (entry 1)".to_owned(),
-        Age::Existing => format!("store opened, audit log continued (entry {})", status.log.size),
+    face.greet(authority.passed_over());
+    let (stopped, stopping) = watch::channel(false);
+    let serving = tokio::spawn(authority.serve(told(stopping.clone())));
+    let mut ends = Ends { serving, running: None, stopping };
+    let outcome = tokio::select! {
+        () = &mut stop => Ok(()),
+        outcome = face.show(&mut ends) => outcome,
     };
-    say(&format!("  ok  {opened}   {}", seconds(began.elapsed())));
-
-    let root = data.join("device");
-    let (device, mut news) = device::boot(&root, &api, ports.tls).await?;
-    let mut running = tokio::spawn(device.run(told(stopping)));
-    let id = tokio::select! {
-        id = device::first_heartbeat(&root, &mut news) => id?,
-        ended = &mut running => return Err(early(ended, "the device")),
-        ended = &mut serving => return Err(early(ended, "the authority")),
-    };
-    let heartbeat = began.elapsed();
-    let short: String = id.chars().take(11).collect();
-    let became = match age {
-        Age::New => "enrolled as compute, SEC-2, first heartbeat",
-        Age::Existing => "is back, first heartbeat",
-    };
-    say(&format!("  ok  {short}.. {became}   {}", seconds(heartbeat)));
-    say("  next  cargo kosctl list        another device:  cargo kosctl ticket create --role sensor --qr");
-    let facts = Facts {
-        authority: &name,
-        device: &id,
-        first_run: age == Age::New,
-        heartbeat_ms: u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX),
-        ports: [ports.web, ports.tls, ports.pki],
-        socket: &socket,
-    };
-    let ready = Ready::write(data, &facts)?;
-    say("ready");
-
-    let failed = until_told(&mut running, &mut serving).await;
-    drop(ready);
-    stop.send_replace(true);
-    finish(running, serving).await?;
-    failed
+    stopped.send_replace(true);
+    let finished = ends.finish().await;
+    outcome.and(finished)
 }
 
-/// Waits for SIGINT or SIGTERM, or for one end to stop by itself.
-async fn until_told(
-    running: &mut JoinHandle<Result<Outcome, kosd::life::LifeError>>,
-    serving: &mut JoinHandle<Result<(), kos_authority::StartError>>,
-) -> Result<(), Fault> {
-    let term = signal(SignalKind::terminate()).map_err(Fault::Runtime);
-    let int = signal(SignalKind::interrupt()).map_err(Fault::Runtime);
-    let (mut term, mut int) = (term?, int?);
-    tokio::select! {
-        _ = term.recv() => Ok(()),
-        _ = int.recv() => Ok(()),
-        ended = serving => Err(early(ended, "the authority")),
-        ended = running => match ended {
-            // Somebody decommissioned it; the authority goes on without it until told to stop.
-            Ok(Ok(Outcome::Ended(_))) => {
-                tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-                Ok(())
+type Serving = JoinHandle<Result<(), StartError>>;
+type Running = JoinHandle<Result<Outcome, LifeError>>;
+
+/// Both ends, each in a task.
+struct Ends {
+    serving: Serving,
+    running: Option<Running>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Ends {
+    /// Waits until both have stopped, after they were told to.
+    async fn finish(self) -> Result<(), Fault> {
+        if let Some(running) = self.running.filter(|running| !running.is_finished()) {
+            running.await.map_err(|_| Fault::Stopped("the device"))??;
+        }
+        if !self.serving.is_finished() {
+            self.serving.await.map_err(|_| Fault::Stopped("the authority"))??;
+        }
+        Ok(())
+    }
+}
+
+/// What a person is shown.
+struct Face<'a> {
+    data: &'a Path,
+    began: Instant,
+    name: String,
+    age: Age,
+    ports: Ports,
+    socket: PathBuf,
+}
+
+impl Face<'_> {
+    /// Tells how the start goes, and `ready`; then waits for one end to stop by itself.
+    async fn show(&self, ends: &mut Ends) -> Result<(), Fault> {
+        let Ends { serving, running, stopping } = ends;
+        let api = Client::new(Server::Unix(self.socket.clone()), None);
+        let status = tokio::select! {
+            status = first_answer(&api) => status?,
+            ended = &mut *serving => return Err(early(ended, "the authority")),
+        };
+        let opened = match self.age {
+            Age::New => "keys made, store opened, audit log started (entry 1)".to_owned(),
+            Age::Existing => format!("store opened, audit log continued (entry {})", status.log.size),
+        };
+        say(&format!("  ok  {opened}   {}", self.elapsed()));
+
+        let root = self.data.join("device");
+        let former = kosd::life::ended(&root)?;
+        let (device, mut news) = device::boot(&root, &api, self.ports.tls).await?;
+        let running = running.insert(tokio::spawn(device.run(told(stopping.clone()))));
+        let (id, heartbeat) = match former {
+            // It still tells the authority of its end, should that not be recorded.
+            Some(id) => {
+                let short = shortened(id.as_ref());
+                say(&format!("  ok  {short} has ended for good: nothing is enrolled   {}", self.elapsed()));
+                say(
+                    "  next  cargo kosctl list        a new device:  cargo kosctl ticket create --role compute --qr",
+                );
+                (id.to_string(), None)
             }
-            other => Err(early(other, "the device")),
-        },
+            None => {
+                let id = tokio::select! {
+                    id = device::first_heartbeat(&root, &mut news) => id?,
+                    ended = &mut *running => return Err(early(ended, "the device")),
+                    ended = &mut *serving => return Err(early(ended, "the authority")),
+                };
+                let heartbeat = self.began.elapsed();
+                let became = match self.age {
+                    Age::New => "enrolled as compute, SEC-2, first heartbeat",
+                    Age::Existing => "is back, first heartbeat",
+                };
+                say(&format!("  ok  {} {became}   {}", shortened(&id), seconds(heartbeat)));
+                say(
+                    "  next  cargo kosctl list        another device:  cargo kosctl ticket create --role sensor --qr",
+                );
+                (id, Some(heartbeat))
+            }
+        };
+        let _ready = self.ready(&id, heartbeat)?;
+        say("ready");
+        tokio::select! {
+            ended = &mut *serving => Err(early(ended, "the authority")),
+            ended = &mut *running => match ended {
+                // Somebody decommissioned it; the authority goes on without it until told to stop.
+                Ok(Ok(Outcome::Ended(_))) => Err(early(serving.await, "the authority")),
+                other => Err(early(other, "the device")),
+            },
+        }
     }
-}
 
-async fn finish(
-    running: JoinHandle<Result<Outcome, kosd::life::LifeError>>,
-    serving: JoinHandle<Result<(), kos_authority::StartError>>,
-) -> Result<(), Fault> {
-    if !running.is_finished() {
-        running.await.map_err(|_| Fault::Stopped("the device"))??;
+    fn ready(&self, id: &str, heartbeat: Option<Duration>) -> Result<Ready, Fault> {
+        let facts = Facts {
+            authority: &self.name,
+            device: id,
+            first_run: self.age == Age::New,
+            heartbeat_ms: heartbeat.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+            ports: [self.ports.web, self.ports.tls, self.ports.pki],
+            socket: &self.socket,
+        };
+        Ready::write(self.data, &facts)
     }
-    if !serving.is_finished() {
-        serving.await.map_err(|_| Fault::Stopped("the authority"))??;
+
+    /// The first line, and which port others had already.
+    fn greet(&self, passed_over: Option<u16>) {
+        let age = match self.age {
+            Age::New => "new",
+            Age::Existing => "existing",
+        };
+        let (version, name, data) = (env!("CARGO_PKG_VERSION"), &self.name, self.data.display());
+        say(&format!("kOS {version}  authority \"{name}\"   data {data} ({age})   this machine only"));
+        if let Some(base) = passed_over {
+            let last = base.saturating_add(3);
+            say(&format!(
+                "  note  a port of {base} to {last} is in use: {} to {} instead",
+                self.ports.web, self.ports.pki
+            ));
+        }
     }
-    Ok(())
+
+    fn elapsed(&self) -> String {
+        seconds(self.began.elapsed())
+    }
 }
 
 /// Why an end stopped before it was told to.
@@ -131,6 +193,18 @@ fn early<T, E: Into<Fault>>(ended: Result<Result<T, E>, tokio::task::JoinError>,
         Ok(Err(error)) => error.into(),
         Ok(Ok(_)) | Err(_) => Fault::Stopped(who),
     }
+}
+
+/// Ready at the first SIGINT or SIGTERM.
+fn stop_signal() -> Result<impl Future<Output = ()>, Fault> {
+    let listen = |kind| signal(kind).map_err(Fault::Runtime);
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 async fn told(mut stopping: watch::Receiver<bool>) {
@@ -150,16 +224,9 @@ async fn first_answer(api: &Client) -> Result<Status, Fault> {
     Ok(api.show(&routes::STATUS, &[]).await?)
 }
 
-fn greet(data: &Path, name: &str, age: Age) {
-    let age = match age {
-        Age::New => "new",
-        Age::Existing => "existing",
-    };
-    let version = env!("CARGO_PKG_VERSION");
-    say(&format!(
-        "kOS {version}  authority \"{name}\"   data {} ({age})   this machine only",
-        data.display()
-    ));
+fn shortened(id: &str) -> String {
+    let start: String = id.chars().take(11).collect();
+    format!("{start}..")
 }
 
 fn seconds(elapsed: Duration) -> String {

@@ -22,7 +22,7 @@ pub struct Authority {
     ports: Ports,
 }
 
-/// A block of three ports.
+/// The ports of a block; the fourth is free as well.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
     /// Health and metrics.
@@ -34,7 +34,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Three ports in a row that nobody uses now.
+    /// Ports in a row that nobody uses now.
     ///
     /// # Errors
     /// When there are none.
@@ -46,14 +46,14 @@ impl Ports {
         };
         for _ in 0..200 {
             let base = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-            let block = base.checked_add(3).map(|_| [base, base + 1, base + 2]);
-            if let Some([web, tls, pki]) = block
-                && [web, tls, pki].into_iter().all(free)
+            let block = base.checked_add(3).map(|last| [base, base + 1, base + 2, last]);
+            if let Some([web, tls, pki, last]) = block
+                && [web, tls, pki, last].into_iter().all(free)
             {
                 return Ok(Self { web, tls, pki });
             }
         }
-        anyhow::bail!("no three free ports in a row")
+        anyhow::bail!("no four free ports in a row")
     }
 }
 

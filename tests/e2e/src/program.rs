@@ -104,7 +104,14 @@ impl Program {
     /// # Errors
     /// When it cannot be started.
     pub fn start(name: &str, arguments: &[&str], input: &str) -> Result<Self> {
-        let mut command = command(name, arguments)?;
+        Self::of(name, command(name, arguments)?, input)
+    }
+
+    /// Starts `command`, which becomes the program `name` without another process in between.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn of(name: &str, mut command: Command, input: &str) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start `{name}`"))?;
         if let Some(mut stdin) = child.stdin.take() {
@@ -193,11 +200,19 @@ impl Program {
     /// # Errors
     /// When it does not stop, or stops with anything but 0.
     pub fn stop(mut self) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.context("no process id")?, Signal::TERM)?;
+        self.terminate()?;
         let status = self.ended()?;
         ensure!(status.success(), "`{}` stopped with {status}\n{}", self.name, self.errors());
         Ok(())
+    }
+
+    /// Asks it to stop, and does not wait.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn terminate(&self) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        Ok(kill_process(pid.context("no process id")?, Signal::TERM)?)
     }
 
     /// Waits until it has ended by itself.

@@ -222,7 +222,8 @@ impl Authority {
         &self.shared
     }
 
-    /// Serves until `stop` ends, then finishes what was begun and closes the store.
+    /// Serves until `stop` ends, then finishes what was begun and closes the store. `stop` is polled first when everything
+    /// listens.
     ///
     /// # Errors
     /// When the socket cannot be made, or the store cannot be closed in order.

@@ -1,10 +1,12 @@
-//! What has to happen by itself: heartbeats are written, silence and misuse are recorded, and the lobby is emptied.
+//! What has to happen by itself: heartbeats are written; silence, misuse and the age of certificates are recorded; the
+//! lobby is emptied.
 
 use std::{sync::Arc, time::Duration};
 
 use kos_base::Timestamp;
 use kos_identity::registry::{Actor, Lobby, Write};
 
+use super::ageing::Ageing;
 use crate::{
     authority::Shared,
     clock,
@@ -24,12 +26,14 @@ const CHANGES_MAX: usize = 256;
 /// Does it for ever.
 pub(crate) async fn run(shared: Arc<Shared>, misuse: Arc<MisuseBook>) {
     let mut pause = tokio::time::interval(ROUND);
+    let mut ageing = Ageing::default();
     for round in 0u32.. {
         pause.tick().await;
         let now = clock::now();
         let done = write_heartbeats(&shared).await;
         let done = done.and(record_silence(&shared, now).await);
         let done = done.and(record_misuse(&shared, &misuse, now).await);
+        let done = done.and(ageing.round(&shared, now).await);
         let done = match round % LOBBY_ROUNDS {
             0 => done.and(empty_lobby(&shared, now).await),
             _ => done,

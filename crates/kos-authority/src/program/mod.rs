@@ -132,10 +132,10 @@ async fn serve(options: Options) -> Result<(), Failure> {
         socket = %authority.socket().display(),
         "ready"
     );
-    // Without systemd there is nobody to tell.
-    drop(sd_notify::notify(&[NotifyState::Ready]));
     authority
         .serve(async {
+            // Everything listens now. Without systemd there is nobody to tell.
+            drop(sd_notify::notify(&[NotifyState::Ready]));
             stop.await;
             drop(sd_notify::notify(&[NotifyState::Stopping]));
         })

@@ -253,6 +253,12 @@ fn system_event(change: &SystemChange) -> Draft {
         C::DeviceOffline { device, last_heartbeat_at } => {
             about(EventType::DeviceOffline, device, json!({"lastHeartbeatAt": last_heartbeat_at}))
         }
+        C::DeviceRenewalDue { device, issue, not_after } => {
+            about(EventType::DeviceRenewalDue, device, json!({"issue": issue, "notAfter": not_after}))
+        }
+        C::DeviceExpired { device, issue, not_after } => {
+            about(EventType::DeviceExpired, device, json!({"issue": issue, "notAfter": not_after}))
+        }
     }
 }
 

@@ -86,4 +86,8 @@ pub enum SystemChange {
     DeviceOnline { device: DeviceId },
     /// A device has missed its heartbeats.
     DeviceOffline { device: DeviceId, last_heartbeat_at: Timestamp },
+    /// A device's certificate passed its renewal point.
+    DeviceRenewalDue { device: DeviceId, issue: u32, not_after: Timestamp },
+    /// A device's certificate ran out.
+    DeviceExpired { device: DeviceId, issue: u32, not_after: Timestamp },
 }

@@ -52,22 +52,33 @@ impl Store {
 }
 
 impl WriteHalf {
+    /// Puts an answer in the place of the one that is kept for the same request, if one is.
+    pub(crate) async fn replace_answer(&mut self, answer: &Answer) -> Result<(), StoreError> {
+        let sql =
+            "UPDATE answers SET at = $2, digest = $3, status = $4, body = $5, mac = $6 WHERE request = $1";
+        self.sealer.write(&mut self.connection, sql, &ANSWERS, cells(answer)).await?;
+        Ok(())
+    }
+
     /// Keeps an answer and forgets those that are too old to be asked for.
     pub(crate) async fn put_answer(&mut self, answer: &Answer) -> Result<(), StoreError> {
         let oldest = i64::try_from(answer.at.minus(Answer::KEPT).unix_ms()).unwrap_or_default();
         sqlx::query("DELETE FROM answers WHERE at < $1").bind(oldest).execute(&mut self.connection).await?;
         let sql = "INSERT INTO answers (request, at, digest, status, body, mac) VALUES ($1, $2, $3, $4, $5, $6) \
                    ON CONFLICT DO NOTHING";
-        let cells = vec![
-            text(&hex(&answer.request)),
-            integer(answer.at.unix_ms()),
-            Cell::Bytes(answer.digest.to_vec()),
-            integer(u64::from(answer.status)),
-            Cell::Bytes(answer.body.clone()),
-        ];
-        match self.sealer.write(&mut self.connection, sql, &ANSWERS, cells).await? {
+        match self.sealer.write(&mut self.connection, sql, &ANSWERS, cells(answer)).await? {
             1 => Ok(()),
             _ => Err(StoreError::conflict(ANSWERS.name, &hex(&answer.request))),
         }
     }
+}
+
+fn cells(answer: &Answer) -> Vec<Cell> {
+    vec![
+        text(&hex(&answer.request)),
+        integer(answer.at.unix_ms()),
+        Cell::Bytes(answer.digest.to_vec()),
+        integer(u64::from(answer.status)),
+        Cell::Bytes(answer.body.clone()),
+    ]
 }

@@ -119,6 +119,7 @@ enum Request {
     Commit(Transaction, oneshot::Sender<Result<Receipt, StoreError>>),
     Measured(Vec<Heartbeat>, oneshot::Sender<Result<(), StoreError>>),
     Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
+    Answered(Answer, oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// The way to the writer. Cheap to clone; the writer ends when the last one is gone.
@@ -193,6 +194,14 @@ impl Writer {
         self.ask(|reply| Request::Adopt(entries, reply)).await
     }
 
+    /// Replaces an answer that was kept with a change, by one in which more is known.
+    ///
+    /// # Errors
+    /// When the store cannot write now; the former answer is kept.
+    pub async fn replace_answer(&self, answer: Answer) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Answered(answer, reply)).await
+    }
+
     /// Tells how far the log is, and changes whenever it grows.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
@@ -227,10 +236,11 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
     async fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Result<(), StoreError> {
         let mut waiting = Vec::with_capacity(GROUP_MAX);
         while requests.recv_many(&mut waiting, GROUP_MAX).await > 0 {
-            let mut commits = Vec::with_capacity(waiting.len());
+            let (mut commits, mut answers) = (Vec::with_capacity(waiting.len()), Vec::new());
             for request in waiting.drain(..) {
                 match request {
                     Request::Commit(transaction, reply) => commits.push((transaction, reply)),
+                    Request::Answered(answer, reply) => answers.push((answer, reply)),
                     Request::Measured(heartbeats, reply) => {
                         // Whoever no longer waits has lost nothing: these are measurements.
                         drop(reply.send(group::keep_heartbeats(&mut self.half, &heartbeats).await));
@@ -248,6 +258,10 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                 }
             }
             self.commit_group(commits).await;
+            for (answer, reply) in answers {
+                // As above: the one that was kept before is still kept.
+                drop(reply.send(self.half.replace_answer(&answer).await));
+            }
         }
         self.half.close().await
     }

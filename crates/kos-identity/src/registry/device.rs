@@ -350,10 +350,9 @@ impl Device {
         let Some(credential) = self.credential.as_ref().filter(|_| self.state == DeviceState::Active) else {
             return self.state;
         };
-        let life = credential.not_after.since(credential.not_before);
         if now >= credential.not_after {
             DeviceState::Expired
-        } else if now >= credential.not_before.plus(life.mul_f64(0.7)) {
+        } else if now >= credential.due_at() {
             DeviceState::RenewalDue
         } else {
             DeviceState::Active

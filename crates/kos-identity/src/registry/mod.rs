@@ -6,12 +6,14 @@
 //!
 //! Source: `docs/spec/enrolment.md` REG-1 to REG-9.
 
+mod age;
 mod change;
 mod device;
 mod operate;
 mod restore;
 mod ticket;
 
+pub use age::Stage;
 pub use change::{Actor, Change, Commit, Revocation, RevocationReason, Write};
 pub(crate) use device::FirstContact;
 pub use device::{Credential, Device, Issued, Lobby, Order, StateError};

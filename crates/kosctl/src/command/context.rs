@@ -12,7 +12,7 @@ use aws_lc_rs::{
 };
 use clap::{Args, Subcommand};
 use der::pem::{LineEnding, encode_string};
-use kos_api::{List, operator::OperatorRole, text::OperatorName};
+use kos_api::{List, operator::OperatorRole, plan::Plan, text::OperatorName};
 use kos_base::{KeyAlgorithm, PublicKey, code};
 use kos_identity::csr::Request;
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
@@ -64,6 +64,9 @@ pub(crate) struct Add {
     /// Takes the certificates from this file, which `kosctl operator add --out` wrote.
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
+    /// With --operator: shows what the authority would do, and saves nothing.
+    #[arg(long, requires = "operator")]
+    dry_run: bool,
 }
 
 /// Which context.
@@ -99,7 +102,7 @@ impl Context {
     pub(crate) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let contexts = &session.contexts;
         match self {
-            Self::Add(add) => add.run(session).await?,
+            Self::Add(add) => return add.run(session).await,
             Self::List => {
                 let list = List::complete(contexts.list()?);
                 session.printer.list(&list)?;
@@ -130,7 +133,7 @@ impl Context {
 }
 
 impl Add {
-    async fn run(self, session: &Session) -> Result<(), Fault> {
+    async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let contexts = &session.contexts;
         let server = session.places.server.as_deref().map(str::parse::<Server>).transpose();
         let server =
@@ -140,7 +143,11 @@ impl Add {
                 let fix = format!("kosctl context add {} --server SERVER", self.name);
                 return Err(Fault::usage("where is the server?", fix));
             }
-            (Some(server), None) => self.begin(session, server).await?,
+            (Some(server), None) => {
+                if let Some(plan) = self.begin(session, server).await? {
+                    return session.plan(&plan);
+                }
+            }
             (server, Some(file)) => {
                 if let Some(server) = server {
                     contexts.save(&self.name, server)?;
@@ -157,10 +164,12 @@ impl Add {
                 })?;
             }
         }
-        session.printer.row(&contexts.show(&self.name)?)
+        session.printer.row(&contexts.show(&self.name)?)?;
+        Ok(Ending::Done)
     }
 
-    async fn begin(&self, session: &Session, server: &Server) -> Result<(), Fault> {
+    /// Saves the server and what belongs to it. A plan comes back when nothing was to be done but to make one.
+    async fn begin(&self, session: &Session, server: &Server) -> Result<Option<Plan>, Fault> {
         let contexts = &session.contexts;
         if contexts.has(&self.name) {
             let message = format!("there is a context `{}` already", self.name);
@@ -173,7 +182,7 @@ impl Add {
                 let fix = format!("kosctl context add {} --server {server} --csr FILE", self.name);
                 return Err(Fault::usage(message, fix));
             }
-            return contexts.save(&self.name, server);
+            return contexts.save(&self.name, server).map(|()| None);
         }
         let (key, csr) = make_key()?;
         if let Some(file) = &self.csr {
@@ -190,9 +199,10 @@ impl Add {
         if let Some(name) = &self.operator {
             // --server names the one that is saved; the certificate comes from the one that is here.
             let here = session.client_at(&Places { server: None, ..session.places.clone() })?;
-            let outcome = operator::create(&here, name.clone(), self.role, csr, &Change::default()).await?;
-            let Outcome::Done(made) = outcome else {
-                return Err(Fault::Internal("a plan for an operator that was to be made".to_owned()));
+            let how = Change { dry_run: self.dry_run, if_match: None };
+            let made = match operator::create(&here, name.clone(), self.role, csr, &how).await? {
+                Outcome::Done(made) => made,
+                Outcome::Planned(plan) => return Ok(Some(plan)),
             };
             contexts.save(&self.name, server)?;
             contexts.save_key(&self.name, &key)?;
@@ -205,7 +215,7 @@ impl Add {
                 },
             )?;
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -11,7 +11,7 @@ use kos_base::DeviceState;
 
 use super::{device::find, follow};
 use crate::{
-    Change, Client, Fault, Outcome,
+    Change, Client, Fault,
     arguments::{SevereFlags, WaitFlags},
     session::{Ending, Session},
     terminal::{Consent, Danger},
@@ -62,15 +62,12 @@ impl Order {
             return Ok(Ending::Withheld);
         }
         let how = Change { dry_run: self.severe.dry_run, if_match: found.tag.clone() };
-        let mut outcome = client.change(&routes::DEVICE_DECOMMISSION, &[id], &self.body(), &how).await?;
-        if let (Outcome::Done(item), Some(limit)) = (&mut outcome, self.wait.wait) {
-            *item = follow::until(session, "the device's confirmation", limit.0, async || {
-                let item: Item = client.show(&routes::DEVICE_DECOMMISSION_SHOW, &[id]).await?;
-                Ok((item.state == DeviceState::Decommissioned).then_some(item))
-            })
-            .await?;
-        }
-        session.outcome(&outcome)
+        let outcome = client.change(&routes::DEVICE_DECOMMISSION, &[id], &self.body(), &how).await?;
+        follow::print_outcome(session, outcome, &self.wait, "the device's confirmation", async || {
+            let item: Item = client.show(&routes::DEVICE_DECOMMISSION_SHOW, &[id]).await?;
+            Ok((item.state == DeviceState::Decommissioned).then_some(item))
+        })
+        .await
     }
 
     /// On the device.

@@ -8,7 +8,8 @@ use kos_base::code::Exit;
 use serde::Serialize;
 
 use crate::{
-    Client, Fault,
+    Client, Fault, Outcome,
+    arguments::WaitFlags,
     output::{Format, Shown},
     session::{Ending, Session},
     terminal::Progress,
@@ -78,6 +79,23 @@ pub(super) async fn print_list<T: Shown, Q: Paged>(
         session.terminal.note("there are more; leave out --limit to see all");
     }
     Ok(Ending::Done)
+}
+
+/// Waits for what a change leads to, when asked to, and prints the item as it is then. When that does not come in time,
+/// the item is printed as it was: the change is made, and its answer may be all that its caller gets.
+pub(super) async fn print_outcome<T: Shown>(
+    session: &Session,
+    mut outcome: Outcome<T>,
+    wait: &WaitFlags,
+    what: &str,
+    look: impl AsyncFnMut() -> Result<Option<T>, Fault>,
+) -> Result<Ending, Fault> {
+    let mut waited = Ok(());
+    if let (Outcome::Done(item), Some(limit)) = (&mut outcome, wait.wait) {
+        waited = until(session, what, limit.0, look).await.map(|seen| *item = seen);
+    }
+    let ending = session.outcome(&outcome)?;
+    waited.map(|()| ending)
 }
 
 /// Looks until there is something to see. A server that is away for a moment has not said no.

@@ -136,7 +136,7 @@ fn what_cannot_be_undone_needs_the_name_and_is_done_to_the_version_that_was_seen
 fn a_yes_is_needed_where_nobody_can_be_asked() {
     let server = StandIn::start(|_| {
         let lobby = Lobby {
-            comparison_code: "042137".into(),
+            comparison_code: Some("042137".into()),
             requested_role: None,
             requested_profile: None,
             source: "192.0.2.7".into(),
@@ -213,4 +213,15 @@ fn what_did_not_happen_in_time_is_partly_done() {
     let server = server();
     let run = run(&server, &["regen-cert", "--device", "7f4a", "--wait=300ms", "-o", "json"]);
     assert_eq!((run.code, run.failure()["code"].as_str()), (9, Some("KOS-E0025")), "{run:?}");
+    assert_eq!((&run.json()["kind"], &run.json()["item"]["deviceId"]), (&"Device".into(), &ID.into()));
+}
+
+#[test]
+fn a_decommissioning_that_is_not_confirmed_in_time_is_told_all_the_same() {
+    let server = server();
+    let words = ["decommission", "--device", "7f4a", "--confirm", "kitchen", "--wait=300ms", "-o", "json"];
+    let run = run(&server, &words);
+    assert_eq!((run.code, run.failure()["code"].as_str()), (9, Some("KOS-E0025")), "{run:?}");
+    let item = run.json()["item"].clone();
+    assert_eq!((&item["wipe"], &item["crlNumber"]), (&"pending".into(), &7.into()));
 }

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use kos_api::{
     operator::{CreateOperator, Operator, OperatorRole, OperatorState},
+    plan::Plan,
     text::OperatorName,
 };
 
@@ -66,6 +67,21 @@ fn a_context_for_an_operator_is_made_in_one_command_on_the_authority() {
         assert_eq!(found, mode, "{name}");
     }
     assert_eq!(user.run(&words).code, 2, "a context is not overwritten");
+}
+
+#[test]
+fn an_operator_of_a_context_can_be_planned_and_nothing_is_saved() {
+    let server = StandIn::start(|asked: &Asked| {
+        assert!(asked.path.ends_with("/operators?dryRun=true"), "{}", asked.path);
+        let effects = vec!["log: operator_added".to_owned()];
+        Told::item(Plan { action: "operator-create".into(), object: None, changes: vec![], effects })
+    });
+    let user = User::new().with("KOS_SERVER", &server.server());
+    let words = ["context", "add", "attic", "--server", "https://attic.local:8641", "--dry-run"];
+    let run = user.run(&[&words[..], &["--operator", "anna", "-o", "json"]].concat());
+    assert_eq!((run.code, run.json()["kind"].as_str()), (10, Some("Plan")), "{run:?}");
+    assert!(!user.home.path().join(".config/kos/contexts/attic").exists());
+    assert_eq!(user.run(&words).code, 2, "without an operator no server would be asked");
 }
 
 #[test]

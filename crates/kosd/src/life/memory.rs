@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kos_base::DeviceId;
 use kos_identity::{
     decommission::{self, Record},
     enrolment::device::{ClockTrust, Journal, Machine, Profile},
@@ -23,6 +24,16 @@ pub fn is_enrolled(folder: &Path) -> Result<bool, LifeError> {
     let root = Root::new(folder, &config);
     let active = remembered(&root)?.is_some_and(|journal| journal.active.is_some());
     Ok(active || read_record(&root)?.is_some())
+}
+
+/// The device that has ended in `folder`, if one has.
+///
+/// # Errors
+/// When its configuration is refused, or the record of the end cannot be read or is damaged.
+pub fn ended(folder: &Path) -> Result<Option<DeviceId>, LifeError> {
+    let config = Config::load(&Root::config_file(folder))?.config;
+    let record = read_record(&Root::new(folder, &config))?;
+    Ok(record.and_then(|signed| Record::peek(&signed).ok()).map(|record| record.device))
 }
 
 /// What the device at `root` remembers of its identity. Takes no lock: what a running daemon replaces is replaced whole.

@@ -55,7 +55,7 @@ use self::{
     service::Service,
 };
 pub use self::{
-    memory::{is_enrolled, remembered},
+    memory::{ended, is_enrolled, remembered},
     news::{News, NewsReceiver},
 };
 use crate::{
@@ -74,7 +74,7 @@ use crate::{
 /// Name of the journal in the folder of secrets: it names the UUIDv7, which nothing outside of that folder does.
 const JOURNAL: &str = "journal";
 /// Name of the signed record of the end, in the state folder; the one file that survives it.
-const RECORD: &str = "decommissioned.cose";
+pub(crate) const RECORD: &str = "decommissioned.cose";
 /// Pause after something could not be made durable, so that a full disk does not become a busy loop.
 const SETBACK_PAUSE: Duration = Duration::from_secs(30);
 /// Longest sleep of the loop. A clock that was set meanwhile is noticed within this time.
@@ -225,7 +225,7 @@ impl Device {
         let diary = Diary::new(&root.state());
         let journal = read_journal(&root)?;
         let floor = journal.as_ref().and_then(|(journal, _)| journal.time_floor);
-        let standing = Standing::load(&root.state(), Clock::start(floor).now())?;
+        let standing = Standing::load(&root, Clock::start(floor).now())?;
         let clock = Clock::start(floor.max(standing.told));
         let image = image::check(&root, &config).inspect_err(|error| {
             if error.code() == code::enrolment::IMAGE_ALTERED {

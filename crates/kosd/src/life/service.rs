@@ -43,6 +43,7 @@ use crate::{
 /// What the loop knows of the link and of what came over it.
 pub(super) struct Service {
     connector: Arc<Connector>,
+    secrets: PathBuf,
     state: PathBuf,
     link: Option<Link>,
     standing: Standing,
@@ -63,6 +64,7 @@ impl Service {
     pub(super) fn new(root: &Root, dialler: &Dialler, standing: Standing) -> Self {
         Self {
             connector: Arc::new(Connector::new(dialler.clone())),
+            secrets: root.secrets().to_owned(),
             state: root.state(),
             link: None,
             standing,
@@ -386,7 +388,7 @@ impl Device {
     /// Makes durable what stands from now on, and shows it to the link.
     fn stand(&mut self, standing: Standing) -> Result<(), Code> {
         let standing = Standing { told: Some(self.clock.now()), ..standing };
-        standing.store(&self.service.state).map_err(|error| error.code())?;
+        standing.store(&self.service.secrets).map_err(|error| error.code())?;
         self.service.standing = standing;
         if let (Some(link), Some((member, held))) = (&self.service.link, self.serving()) {
             link.show(self.situation(member, held));

@@ -1,9 +1,10 @@
 //! `kosd enroll`: from a ticket, or from the lobby, to the first certificate.
 
 use std::{
+    env,
     fs::File,
     io::{self, IsTerminal as _, Read},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -25,8 +26,13 @@ use super::{Failure, print, say, stop_signal, terminal::Terminal};
 /// next `kosd enroll` or `kosd run`.
 const UNREACHABLE_MAX: Duration = Duration::from_secs(60);
 
+/// Name of the ticket among the credentials of a service.
+const CREDENTIAL: &str = "kos.ticket";
+
 pub(super) async fn enroll(root: &Path, ticket_file: Option<&Path>) -> Result<(), Failure> {
     let ticket = read_ticket(ticket_file)?;
+    // Not before the question, which a signal is to end at once.
+    let interrupted = stop_signal()?;
     let (device, news) = Device::boot(root, Options { ticket, ..Options::default() })?;
     let asker = device.asker();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -35,7 +41,6 @@ pub(super) async fn enroll(root: &Path, ticket_file: Option<&Path>) -> Result<()
         drop(stop);
         watched
     };
-    let interrupted = stop_signal()?;
     let running = device.run(async {
         tokio::select! {
             _ = stopped => {}
@@ -90,27 +95,40 @@ fn compare(digits: &str, asker: &mpsc::Sender<Question>) {
     });
 }
 
-/// The ticket from the file, standard input or a prompt. Nothing at all means that the device asks to be let in.
+/// The ticket from the file, standard input, the credentials of the service or a prompt. Nothing at all means that the
+/// device asks to be let in.
 fn read_ticket(file: Option<&Path>) -> Result<Option<TicketText>, Failure> {
     let unreadable = |error: io::Error| Failure::new(code::config::FILE_UNREADABLE, error.kind().to_string());
+    let credential = credential();
     let text = match (file, Terminal::open()) {
-        (Some(path), _) => {
-            let named = |error: io::Error| {
-                Failure::new(code::config::FILE_UNREADABLE, format!("{}: {}", path.display(), error.kind()))
-            };
-            read_text(File::open(path).map_err(named)?).map_err(named)?
-        }
-        (None, Some(mut terminal)) if io::stdin().is_terminal() => {
+        (Some(path), _) => read_file(path)?,
+        (None, Some(mut terminal)) if io::stdin().is_terminal() && credential.is_none() => {
             terminal.ask_secretly("enrolment ticket (empty to wait in the lobby): ").map_err(unreadable)?
         }
+        (None, _) if io::stdin().is_terminal() => Zeroizing::default(),
         (None, _) => read_text(io::stdin().lock()).map_err(unreadable)?,
     };
-    if text.trim().is_empty() && file.is_none() {
-        return Ok(None);
-    }
+    let text = match (file, &credential) {
+        (None, Some(path)) if text.trim().is_empty() => read_file(path)?,
+        (None, None) if text.trim().is_empty() => return Ok(None),
+        _ => text,
+    };
     // The URL form of a ticket carries it as the fragment.
     let ticket = text.trim().rsplit('#').next().unwrap_or_default();
     TicketText::parse(ticket).map(Some).map_err(|error| Failure::new(error.code(), error.to_string()))
+}
+
+/// The credential with the ticket, if whoever started us gave one: systemd's `LoadCredential=kos.ticket:FILE`.
+fn credential() -> Option<PathBuf> {
+    let path = Path::new(&env::var_os("CREDENTIALS_DIRECTORY")?).join(CREDENTIAL);
+    path.is_file().then_some(path)
+}
+
+fn read_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let named = |error: io::Error| {
+        Failure::new(code::config::FILE_UNREADABLE, format!("{}: {}", path.display(), error.kind()))
+    };
+    read_text(File::open(path).map_err(named)?).map_err(named)
 }
 
 /// Reads a little more than any ticket has, so that one that is too long is noticed.

@@ -38,7 +38,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Enrols this device. The ticket comes from standard input, a prompt or a file, never from an argument.
+    /// Enrols this device. The ticket comes from a file, standard input, a prompt, or the credential `kos.ticket` of a
+    /// systemd service; never from an argument.
     Enroll {
         /// File that holds the ticket.
         #[arg(long, value_name = "FILE")]
@@ -120,8 +121,10 @@ async fn perform(Arguments { command, root }: Arguments) -> Result<(), Failure> 
     match command {
         Command::Enroll { ticket_file } => enroll::enroll(&root, ticket_file.as_deref()).await,
         Command::Run => {
+            // Heard from here on, so that a signal during the boot ends in order as well.
+            let stop = stop_signal()?;
             let (device, news) = Device::boot(&root, Options::default())?;
-            watch::run(device, news).await
+            watch::run(device, news, stop).await
         }
         Command::Status => show::status(&root).await,
         Command::Id => show::id(&root),

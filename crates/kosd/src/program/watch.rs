@@ -14,10 +14,13 @@ use tokio::{
     time::{interval, timeout},
 };
 
-use super::{Failure, stop_signal};
+use super::Failure;
 
-pub(super) async fn run(device: Device, news: NewsReceiver) -> Result<(), Failure> {
-    let stop = stop_signal()?;
+pub(super) async fn run(
+    device: Device,
+    news: NewsReceiver,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Failure> {
     let mut aside = JoinSet::new();
     if let Some(patience) = sd_notify::watchdog_enabled() {
         aside.spawn(keep_alive(device.asker(), patience));

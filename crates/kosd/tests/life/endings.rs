@@ -101,3 +101,19 @@ async fn a_device_that_ends_out_of_reach_tells_its_authority_later() {
     assert_eq!(authority.devices()[0].state(), DeviceState::Decommissioned);
     assert_wiped(root.path());
 }
+
+#[tokio::test]
+async fn an_authority_that_refuses_to_hear_of_an_end_leaves_no_trace_on_the_device() {
+    let mut authority = Authority::start().await;
+    let (device, root) = reporting(&authority, "").await;
+    authority.turn_off().await;
+    device.ask(|reply| Question::Decommission(DecommissionOrder::default(), reply)).await.unwrap();
+    assert_eq!(device.stop().await, Outcome::Stopped);
+
+    authority.forget_all();
+    authority.turn_on().await;
+    let mut device = Running::start(root.path(), None);
+    device.wait_for(|news| matches!(news, News::Refused(_)).then_some(())).await;
+    assert_eq!(device.stop().await, Outcome::Stopped);
+    assert_wiped(root.path());
+}

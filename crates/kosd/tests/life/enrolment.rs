@@ -135,7 +135,10 @@ async fn what_the_configuration_says_of_the_device_is_where_it_belongs() {
         ["telemetry", "voice-assistant"]
     );
     let secrets = names(root.path().join("opt/vault"));
-    assert_eq!(secrets, set(&["agreement-a.key", "identity.key", "journal", "operational-a.key"]));
+    let expected = set(&["agreement-a.key", "identity.key", "journal", "operational-a.key", "standing"]);
+    assert_eq!(secrets, expected);
+    // The kID that came with the heartbeat is a token.
+    assert!(!names(root.path().join("var/lib/kos/device")).contains("standing"));
     assert!(root.path().join("opt/identity.cert").is_file());
     assert_eq!(names(root.path().join("etc/kos")), set(&["config.yaml"]));
     let status = device.ask(Question::Status).await;

@@ -91,7 +91,10 @@ async fn an_order_for_new_keys_is_carried_out_and_the_old_ones_go() {
     device.heartbeat().await;
     assert_eq!(authority.look(|seen| seen.beats.last().unwrap().issue), 2);
     let secrets = names(root.path().join("etc/kos/secrets"));
-    assert_eq!(secrets, set(&["agreement-b.key", "identity.key", "journal", "operational-b.key"]));
+    assert_eq!(
+        secrets,
+        set(&["agreement-b.key", "identity.key", "journal", "operational-b.key", "standing"])
+    );
     assert!(device.ask(Question::Identity).await.unwrap().valid);
 }
 

@@ -139,6 +139,18 @@ fn a_ticket_is_no_argument_and_a_damaged_one_is_refused() {
         child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         Said::of(&child.wait_with_output().unwrap()).expect(2, "KOS-E0201");
     }
+    // The credential counts when nothing else is given.
+    let credentials = root.path("credentials");
+    let enroll = |input: &str| {
+        let mut enroll = root.kosd(&["enroll"]);
+        enroll.env("CREDENTIALS_DIRECTORY", &credentials).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = enroll.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        Said::of(&child.wait_with_output().unwrap())
+    };
+    enroll("").expect(3, "KOS-E0224");
+    root.put("credentials/kos.ticket", b"kos1.abc");
+    enroll("").expect(2, "KOS-E0201");
     root.call(&["enroll", "--ticket-file", "/nowhere"]).expect(1, "/nowhere: entity not found");
 }
 
@@ -152,6 +164,22 @@ fn one_daemon_runs_on_a_root_and_ends_well_after_a_signal() {
         daemon.signal(signal);
         assert_eq!(daemon.end(), Some(0), "{signal}");
     }
+}
+
+#[test]
+fn a_signal_during_the_boot_ends_it_well() {
+    let root = Root::new(FIXED);
+    let config = root.path("etc/kos/config.yaml");
+    fs::remove_file(&config).unwrap();
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+    let child = root.kosd(&["run"]).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut daemon = Daemon(child);
+    // Opens only once the daemon reads its configuration, which waits for the end of it.
+    let mut pipe = fs::OpenOptions::new().write(true).open(&config).unwrap();
+    daemon.signal("TERM");
+    pipe.write_all(FIXED.as_bytes()).unwrap();
+    drop(pipe);
+    assert_eq!(daemon.end(), Some(0));
 }
 
 #[test]
@@ -197,6 +225,11 @@ fn an_altered_image_ends_the_boot_and_is_recorded() {
     root.call(&["run"]).expect(8, "KOS-E0225");
     let log = fs::read_to_string(root.path("var/lib/kos/device/log")).unwrap();
     assert!(log.contains("\"event\":\"image_altered\"") && log.contains("/usr/bin/kosd"), "{log}");
+    // Nothing but the record is left of a device that has ended, and nothing comes back.
+    fs::remove_file(root.path("var/lib/kos/device/log")).unwrap();
+    root.put("var/lib/kos/device/decommissioned.cose", b"signed");
+    root.call(&["run"]).expect(8, "KOS-E0225");
+    assert_eq!(fs::read_dir(root.path("var/lib/kos/device")).unwrap().count(), 1);
 }
 
 #[test]

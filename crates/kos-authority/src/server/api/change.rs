@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use axum::{http::StatusCode, response::Response};
 use kos_api::{Document, envelope::Kind};
-use kos_base::code;
+use kos_base::{Timestamp, code};
 use kos_net::entropy;
 
 use super::{
@@ -61,13 +61,8 @@ pub(super) async fn commit<T, K: Kind>(
     if let Some(repeatable) = call.repeatable.clone() {
         let nonce = entropy::array().map_err(|e| Refusal::new(e.code()))?;
         let (render, at) = (Arc::clone(&render), transaction.at);
-        transaction.answer = Some(KeptAnswer::new(move |receipt| Answer {
-            request: repeatable.request,
-            at,
-            digest: repeatable.digest,
-            status: StatusCode::OK.as_u16(),
-            body: repeatable.seal(render(receipt), nonce),
-        }));
+        transaction.answer =
+            Some(KeptAnswer::new(move |receipt| repeatable.keep(at, render(receipt), nonce)));
     }
     match shared.writer.commit(transaction).await {
         Ok(receipt) => Ok(Attempt::Done(receipt, json(StatusCode::OK, render(receipt)))),
@@ -76,7 +71,31 @@ pub(super) async fn commit<T, K: Kind>(
     }
 }
 
+/// Keeps `item` as the answer in place of the one that was kept with the change, since it tells more.
+pub(super) async fn keep_again<T, K: Kind>(
+    shared: &Shared,
+    call: &Call<T>,
+    at: Timestamp,
+    item: &Document<K>,
+) -> Result<(), Refusal> {
+    let Some(repeatable) = &call.repeatable else { return Ok(()) };
+    let nonce = entropy::array().map_err(|e| Refusal::new(e.code()))?;
+    let body = serde_json::to_vec(item).unwrap_or_default();
+    let kept = shared.writer.replace_answer(repeatable.keep(at, body, nonce)).await;
+    kept.map_err(|error| Refusal::from(error).under(call.id))
+}
+
 impl Repeatable {
+    fn keep(&self, at: Timestamp, body: Vec<u8>, nonce: [u8; 12]) -> Answer {
+        Answer {
+            request: self.request,
+            at,
+            digest: self.digest,
+            status: StatusCode::OK.as_u16(),
+            body: self.seal(body, nonce),
+        }
+    }
+
     /// AES-256-GCM under a key that only who has the `Idempotency-Key` can make; the nonce comes first.
     fn seal(&self, mut body: Vec<u8>, nonce: [u8; 12]) -> Vec<u8> {
         let Ok(key) = UnboundKey::new(&AES_256_GCM, &self.seal) else { return Vec::new() };

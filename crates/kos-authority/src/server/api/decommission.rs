@@ -6,7 +6,10 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use kos_api::lifecycle::{Decommission, DecommissionOrder, Wipe};
+use kos_api::{
+    Document,
+    lifecycle::{Decommission, DecommissionOrder, Wipe},
+};
 use kos_base::{DeviceState, EntryId, Timestamp, code, key::SignatureForm};
 use kos_identity::{
     certificate::Serial,
@@ -20,7 +23,7 @@ use tokio::time::timeout;
 use super::{
     answer::{Refusal, document},
     call::{Call, Context, Mode},
-    change::{ATTEMPTS_MAX, Attempt, commit, given_before},
+    change::{ATTEMPTS_MAX, Attempt, commit, given_before, keep_again},
     devices::{find, short},
     entry,
     lifecycle::{Step, because, decide, plan_of},
@@ -85,7 +88,9 @@ pub(super) async fn order(
             Attempt::Conflict => {}
             Attempt::Done(receipt, _) => {
                 let number = listed(&shared, &revoked).await;
-                return Ok(document(Decommission { crl_number: number, ..render(receipt) }));
+                let told = Document::new(Decommission { crl_number: number, ..render(receipt) });
+                keep_again(&shared, &call, now, &told).await?;
+                return Ok(document(told.item));
             }
         }
     }

@@ -16,7 +16,7 @@ use kos_api::{
 };
 use kos_base::{EntryId, Timestamp, code, key::SignatureForm};
 use kos_identity::{
-    certificate::{self, Certificate, IssuerClass, IssuerContext, OperatorGrant, Serial, Warrant},
+    certificate::{self, Certificate, IssuerClass, IssuerContext, OperatorGrant, Serial, Unsigned, Warrant},
     csr::{Request, VerifiedRequest},
     registry::{Revocation, RevocationReason},
 };
@@ -47,27 +47,34 @@ pub(super) async fn create(
 ) -> Result<Response, Refusal> {
     let wanted = call.body.get()?;
     let request = read_request(&wanted.csr).map_err(|refusal| refusal.under(call.id))?;
-    if call.mode == Mode::Plan {
-        let object = Some(Party::new("operator", &wanted.name));
-        return Ok(document(plan(&call, object, "log: operator_added")));
-    }
+    let key = request.public_key().id();
+    let conflict = |why| {
+        let refusal = Refusal::new(code::store::STORE_CONFLICT).saying(why);
+        Err(refusal.about("operator", &wanted.name).under(call.id))
+    };
     for _ in 0..ATTEMPTS_MAX {
         if let Some(response) = given_before(&shared, &call).await? {
             return Ok(response);
         }
         if shared.store.active_operator(wanted.name.as_ref()).await?.is_some() {
-            let refusal =
-                Refusal::new(code::store::STORE_CONFLICT).saying("there is an operator of this name");
-            return Err(refusal.about("operator", &wanted.name).under(call.id));
+            return conflict("there is an operator of this name");
+        }
+        if shared.store.operator_by_key(key).await?.is_some() {
+            return conflict("this key belongs to an operator already");
         }
         let now = clock::now();
-        let issued = issue(&shared, wanted, &request, now).map_err(|refusal| refusal.under(call.id))?;
+        let unsigned = unsigned(&shared, wanted, &request, now).map_err(|refusal| refusal.under(call.id))?;
+        if call.mode == Mode::Plan {
+            let object = Some(Party::new("operator", &wanted.name));
+            return Ok(document(plan(&call, object, "log: operator_added")));
+        }
+        let issued = sign(&shared, unsigned).map_err(|refusal| refusal.under(call.id))?;
         let record = Record {
             id: EntryId::from_parts(now, entropy::array().map_err(|e| Refusal::new(e.code()))?),
             version: 1,
             name: wanted.name.as_ref().parse().map_err(|_| Refusal::new(code::config::BAD_REQUEST))?,
             role: wanted.role,
-            key: request.public_key().id(),
+            key,
             issuer: shared.keys.issuing_certificate(IssuerClass::Two).key_id(),
             serial: issued.serial().to_bytes().to_vec(),
             not_after: issued.not_after(),
@@ -97,8 +104,7 @@ pub(super) async fn create(
             Attempt::Conflict => {}
         }
     }
-    let refusal = Refusal::new(code::store::STORE_CONFLICT).saying("this key belongs to an operator already");
-    Err(refusal.about("operator", &wanted.name).under(call.id))
+    conflict("this key belongs to an operator already")
 }
 
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
@@ -170,12 +176,13 @@ fn read_request(pem: &str) -> Result<VerifiedRequest, Refusal> {
     Request::parse(&der, Request::BYTES_MAX).map_err(|e| bad(&e.to_string()))
 }
 
-fn issue(
+/// What the certificate is to say.
+fn unsigned(
     shared: &Shared,
     wanted: &CreateOperator,
     request: &VerifiedRequest,
     now: Timestamp,
-) -> Result<Certificate, Refusal> {
+) -> Result<Unsigned, Refusal> {
     let issuer = shared.keys.issuing_certificate(IssuerClass::Two);
     let publication = shared.publication();
     let context = IssuerContext { issuer, publication: publication.as_ref(), now };
@@ -184,7 +191,10 @@ fn issue(
     let grant = OperatorGrant { name, key: request.public_key().clone() };
     let serial = Serial::from_random(entropy::array().map_err(|e| Refusal::new(e.code()))?);
     let unsigned = certificate::issue(Warrant::Operator(grant), serial, &context);
-    let unsigned = unsigned.map_err(|e| Refusal::new(e.code()).saying(&e.to_string()))?;
+    unsigned.map_err(|e| Refusal::new(e.code()).saying(&e.to_string()))
+}
+
+fn sign(shared: &Shared, unsigned: Unsigned) -> Result<Certificate, Refusal> {
     let signer = shared.keys.issuing(IssuerClass::Two);
     let signature = signer.sign(SignatureForm::Der, unsigned.to_be_signed());
     let signature = signature.map_err(|e| Refusal::new(e.code()))?;

@@ -41,6 +41,7 @@ pub(super) fn device_with(
     let beat = shared.presence.last(&record.id);
     let said = beat.as_ref().and_then(|beat| body::read::<body::Heartbeat>(&beat.body).ok());
     let credential = record.credential.as_ref();
+    let stage = record.stage_at(now);
     let version = said.as_ref().and_then(|said| {
         said.versions.iter().find(|v| v.component.to_string() == DAEMON).map(|v| v.version.to_string())
     });
@@ -52,9 +53,9 @@ pub(super) fn device_with(
         evidence_tier: record.evidence,
         group: record.group.clone(),
         user: record.user.clone(),
-        state: record.state_at(now),
-        state_reason: Some(record.state_reason().to_owned()),
-        state_since: record.state_since(),
+        state: stage.state,
+        state_reason: Some(stage.reason.to_owned()),
+        state_since: stage.since,
         banned: record.banned,
         online: shared.presence.is_online(&record.id, now),
         channel: record.channel,
@@ -89,7 +90,7 @@ pub(super) fn tag(record: &registry::Device) -> String {
 
 fn waiting(record: &registry::Device, lobby: &registry::Lobby) -> Lobby {
     Lobby {
-        comparison_code: lobby.comparison.clone().unwrap_or_default(),
+        comparison_code: lobby.comparison.clone(),
         requested_role: Some(record.role),
         requested_profile: lobby.requested,
         source: lobby.source.clone(),

@@ -149,8 +149,9 @@ impl Approve {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let client = session.client()?;
         let found = find(&client, &self.named.device).await?;
-        let question = match &found.device.lobby {
-            Some(lobby) => format!("does {} show the code {}", found.called(), lobby.comparison_code),
+        let code = found.device.lobby.as_ref().and_then(|lobby| lobby.comparison_code.as_ref());
+        let question = match code {
+            Some(code) => format!("does {} show the code {code}", found.called()),
             None => format!("approve {}", found.called()),
         };
         let yes = self.change.yes || self.code.is_some();
@@ -256,16 +257,13 @@ impl Regen {
         let body = lifecycle::Because { reason: self.reason };
         let how = self.change.change();
         let id = found.device.device_id.as_ref();
-        let mut outcome = client.change(&routes::DEVICE_REGEN_CERT, &[id], &body, &how).await?;
-        if let (Outcome::Done(device), Some(limit)) = (&mut outcome, self.wait.wait) {
-            *device = follow::until(session, "the new certificate", limit.0, async || {
-                let device: Device = client.show(&routes::DEVICE_SHOW, &[id]).await?;
-                let is_new = device.cert_serial.is_some() && device.cert_serial != found.device.cert_serial;
-                Ok(is_new.then_some(device))
-            })
-            .await?;
-        }
-        session.outcome(&outcome)
+        let outcome = client.change(&routes::DEVICE_REGEN_CERT, &[id], &body, &how).await?;
+        follow::print_outcome(session, outcome, &self.wait, "the new certificate", async || {
+            let device: Device = client.show(&routes::DEVICE_SHOW, &[id]).await?;
+            let is_new = device.cert_serial.is_some() && device.cert_serial != found.device.cert_serial;
+            Ok(is_new.then_some(device))
+        })
+        .await
     }
 }
 

@@ -239,6 +239,11 @@ impl Authority {
         self.inner.store.lock().unwrap().devices.values().cloned().collect()
     }
 
+    /// Forgets every device, as an authority that lost its store.
+    pub(crate) fn forget_all(&self) {
+        self.inner.store.lock().unwrap().devices.clear();
+    }
+
     /// How often something happened.
     pub(crate) fn count(&self, what: impl Fn(&Change) -> bool) -> usize {
         self.inner.store.lock().unwrap().changes.iter().filter(|change| what(change)).count()

@@ -1,0 +1,120 @@
+//! Dry runs: every change can be planned, nothing happens then, and what would be refused is refused.
+
+use kos_api::routes::OPERATOR_CREATE;
+use kos_identity::registry::Lobby;
+
+use super::*;
+
+const MEMBER: &str = "kdev-0000000000000001";
+const WAITING: &str = "kdev-0000000000000002";
+const SUSPENDED: &str = "kdev-0000000000000003";
+
+/// An authority on which each change of the table has something to change; and the ticket that is there.
+async fn bench() -> (Bench, String) {
+    let bench = Bench::new().await;
+    bench.add(member(1)).await;
+    let lobby = Lobby {
+        comparison: Some("042137".to_owned()),
+        source: "192.0.2.7".to_owned(),
+        since: NOW,
+        lookalikes: Vec::new(),
+        approved: false,
+        profile: SecurityProfile::Sec0,
+        nonce: [1; 32].into(),
+        requested: None,
+        rule: None,
+    };
+    let mut waiting = device(2);
+    waiting.lobby = Some(lobby);
+    bench.add(waiting).await;
+    bench.add(member(3)).await;
+    let suspended = bench.post(&format!("/api/v1/devices/{SUSPENDED}/suspend"), json!({})).await;
+    assert_eq!(suspended.status, StatusCode::OK, "{}", suspended.body);
+    let ticket = bench.post("/api/v1/tickets", json!({"role": "sensor"})).await;
+    let ticket = ticket.body["item"]["ticketId"].as_str().unwrap().to_owned();
+    bench.operator("anna", OperatorRole::Operator).await;
+    (bench, ticket)
+}
+
+/// What stands in the place of the path's placeholder, and a body that makes sense.
+fn example<'a>(route: &Route, ticket: &'a str) -> (&'a str, Value) {
+    match route.name {
+        "ticket-create" => ("", json!({"role": "sensor"})),
+        "ticket-revoke" => (ticket, json!({})),
+        "device-approve" => (WAITING, json!({"comparisonCode": "042137"})),
+        "device-reject" => (WAITING, json!({})),
+        "device-reinstate" => (SUSPENDED, json!({})),
+        "device-set-role" => (MEMBER, json!({"role": "relay"})),
+        "device-set-channel" => (MEMBER, json!({"channel": "beta"})),
+        "device-rename" => (MEMBER, json!({"name": "x"})),
+        "device-tag" => (MEMBER, json!({"add": ["a"]})),
+        "device-suspend" | "device-quarantine" | "device-regen-cert" | "device-decommission" => {
+            (MEMBER, json!({}))
+        }
+        "authority-listen" => ("", json!({"address": "127.0.0.2"})),
+        "operator-create" => {
+            let key = SigningKey::generate(KeyAlgorithm::P256).unwrap();
+            ("", json!({"name": "otto", "role": "viewer", "csr": request_of(&key)}))
+        }
+        "operator-remove" => ("anna", json!({})),
+        "backup-create" => ("", json!({"passphrase": "correct horse battery"})),
+        other => panic!("{other}: say here how it is planned"),
+    }
+}
+
+async fn plan(bench: &Bench, route: &Route, object: &str, body: &Value) -> Reply {
+    let path = format!("{}?dryRun=true", route.fill(&[object]));
+    bench.ask(local(), route.method.as_str(), &path, &[], &body.to_string()).await
+}
+
+#[tokio::test]
+async fn every_change_can_be_planned_and_leaves_the_log_as_it_is() {
+    let (bench, ticket) = bench().await;
+    let before = bench.events().await;
+    // What opens a restored authority is planned by one that is closed: `tests/e2e/tests/backup.rs`.
+    let changing = |route: &&Route| route.effect == Effect::Changes && route.name != "restore-open";
+    for route in ALL.iter().filter(changing) {
+        let (object, body) = example(route, &ticket);
+        let reply = plan(&bench, route, object, &body).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}: {}", route.name, reply.body);
+        assert_eq!(reply.body["kind"], "Plan", "{}", route.name);
+        let item = &reply.body["item"];
+        assert_eq!(item["action"], route.name);
+        let told = item["changes"].as_array().unwrap().len() + item["effects"].as_array().unwrap().len();
+        assert!(told > 0, "{}: {item}", route.name);
+    }
+    assert_eq!(bench.events().await, before);
+}
+
+#[tokio::test]
+async fn a_plan_for_what_is_not_there_is_refused_as_the_change_is() {
+    let (bench, ticket) = bench().await;
+    for route in ALL.iter().filter(|route| route.effect == Effect::Changes && route.path.contains('{')) {
+        let (_, body) = example(route, &ticket);
+        for nobody in ["kdev-0000000000000009", "01a1f8bf-ac7c-730d-974d-26f553ad23e3", "nobody"] {
+            let planned = plan(&bench, route, nobody, &body).await;
+            let path = route.fill(&[nobody]);
+            let done = bench.ask(local(), route.method.as_str(), &path, &[], &body.to_string()).await;
+            assert!(planned.status.is_client_error(), "{} {nobody}: {}", route.name, planned.body);
+            assert_eq!((planned.status, code(&planned)), (done.status, code(&done)), "{}", route.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_plan_for_an_operator_whose_name_or_key_is_taken_is_refused() {
+    let (bench, _) = bench().await;
+    let keys = [(); 2].map(|()| SigningKey::generate(KeyAlgorithm::P256).unwrap());
+    let wanted =
+        |name: &str, key: &SigningKey| json!({"name": name, "role": "viewer", "csr": request_of(key)});
+    let made = bench.post("/api/v1/operators", wanted("otto", &keys[0])).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.body);
+    for (body, why) in [
+        (wanted("otto", &keys[1]), "there is an operator of this name"),
+        (wanted("eve", &keys[0]), "this key belongs to an operator already"),
+    ] {
+        let planned = plan(&bench, &OPERATOR_CREATE, "", &body).await;
+        assert_eq!((planned.status, code(&planned)), (StatusCode::CONFLICT, "KOS-E0106"), "{why}");
+        assert_eq!(planned.body["detail"], why);
+    }
+}
