@@ -22,15 +22,16 @@ static HEARTBEAT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     });
     body::write(&Heartbeat {
         cpu_percent: Some(7),
-        ram_used_bytes: 1 << 28,
-        ram_total_bytes: 1 << 30,
-        uptime_seconds: 90_000,
+        ram_used_bytes: Some(1 << 28),
+        ram_total_bytes: Some(1 << 30),
+        uptime_seconds: Some(90_000),
         errors: 0,
         checks: Vec::new(),
         versions: versions.collect(),
         config_digest: [7; 32],
         boot_id: [9; 16],
         channel: Channel::Stable,
+        interval_seconds: None,
     })
 });
 

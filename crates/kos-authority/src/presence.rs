@@ -18,6 +18,8 @@ const MISSED_MAX: u32 = 3;
 #[derive(Debug)]
 struct Row {
     last: Heartbeat,
+    /// The device's own time between heartbeats, when it is longer than everybody's.
+    interval: Duration,
     reports: Reports,
     unwritten: bool,
 }
@@ -45,8 +47,9 @@ pub struct Presence {
 impl Presence {
     /// The table as it was written last; nobody counts as online until heard again.
     pub fn new(interval: Duration, written: Vec<Heartbeat>) -> Self {
-        let row =
-            |last: Heartbeat| (last.device.clone(), Row { last, reports: Reports::NotNow, unwritten: false });
+        let row = |last: Heartbeat| {
+            (last.device.clone(), Row { last, interval, reports: Reports::NotNow, unwritten: false })
+        };
         Self { interval, rows: Mutex::new(written.into_iter().map(row).collect()) }
     }
 
@@ -57,18 +60,26 @@ impl Presence {
 
     /// Whether a device reports: heard since the start, not cut off, and fewer than three heartbeats missed.
     pub fn is_online(&self, device: &DeviceId, now: Timestamp) -> bool {
-        self.rows().get(device).is_some_and(|row| self.counts(row, now))
+        self.rows().get(device).is_some_and(|row| counts(row, now))
     }
 
     /// How many devices report.
     pub fn count_online(&self, now: Timestamp) -> u64 {
-        let online = self.rows().values().filter(|row| self.counts(row, now)).count();
+        let online = self.rows().values().filter(|row| counts(row, now)).count();
         u64::try_from(online).unwrap_or(u64::MAX)
     }
 
-    pub(crate) fn heard(&self, now: Timestamp, device: &DeviceId, body: &[u8]) -> Arrival {
+    /// `own` is the time to the next heartbeat, where the device says it.
+    pub(crate) fn heard(
+        &self,
+        now: Timestamp,
+        device: &DeviceId,
+        own: Option<Duration>,
+        body: &[u8],
+    ) -> Arrival {
         let last = Heartbeat { device: device.clone(), at: now, body: body.to_vec() };
-        let row = Row { last, reports: Reports::Now, unwritten: true };
+        let interval = own.unwrap_or_default().max(self.interval);
+        let row = Row { last, interval, reports: Reports::Now, unwritten: true };
         match self.rows().insert(device.clone(), row) {
             Some(before) if before.reports == Reports::Now => Arrival::Another,
             _ => Arrival::First,
@@ -85,7 +96,7 @@ impl Presence {
     /// Devices that have fallen silent since the last call, with their last heartbeat.
     pub(crate) fn take_silent(&self, now: Timestamp) -> Vec<(DeviceId, Timestamp)> {
         let mut rows = self.rows();
-        let silent = rows.values_mut().filter(|row| row.reports == Reports::Now && !self.is_recent(row, now));
+        let silent = rows.values_mut().filter(|row| row.reports == Reports::Now && !is_recent(row, now));
         silent
             .map(|row| {
                 row.reports = Reports::NotNow;
@@ -101,17 +112,17 @@ impl Presence {
         }
     }
 
-    fn counts(&self, row: &Row, now: Timestamp) -> bool {
-        row.reports == Reports::Now && self.is_recent(row, now)
-    }
-
-    fn is_recent(&self, row: &Row, now: Timestamp) -> bool {
-        now < row.last.at.plus(self.interval.saturating_mul(MISSED_MAX))
-    }
-
     fn rows(&self) -> MutexGuard<'_, HashMap<DeviceId, Row>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn counts(row: &Row, now: Timestamp) -> bool {
+    row.reports == Reports::Now && is_recent(row, now)
+}
+
+fn is_recent(row: &Row, now: Timestamp) -> bool {
+    now < row.last.at.plus(row.interval.saturating_mul(MISSED_MAX))
 }
 
 #[cfg(test)]
@@ -124,19 +135,32 @@ mod tests {
         let presence = Presence::new(Duration::from_secs(60), Vec::new());
         let start = Timestamp::from_unix_s(1_000);
         let id = device_id(1);
-        assert_eq!(presence.heard(start, &id, b"one"), Arrival::First);
-        assert_eq!(presence.heard(start, &id, b"two"), Arrival::Another);
+        assert_eq!(presence.heard(start, &id, None, b"one"), Arrival::First);
+        assert_eq!(presence.heard(start, &id, None, b"two"), Arrival::Another);
         assert!(presence.take_silent(start.plus(Duration::from_secs(179))).is_empty());
         let later = start.plus(Duration::from_secs(180));
         assert_eq!(presence.take_silent(later), [(id.clone(), start)]);
         assert!(presence.take_silent(later).is_empty());
-        assert_eq!(presence.heard(later, &id, b"three"), Arrival::First);
+        assert_eq!(presence.heard(later, &id, None, b"three"), Arrival::First);
+    }
+
+    #[test]
+    fn a_device_that_reports_more_rarely_is_offline_after_three_of_its_own_intervals() {
+        let presence = Presence::new(Duration::from_secs(60), Vec::new());
+        let start = Timestamp::from_unix_s(1_000);
+        for (n, own, offline_s) in [(1, Some(300), 900), (2, Some(5), 180), (3, None, 180)] {
+            let id = device_id(n);
+            presence.heard(start, &id, own.map(Duration::from_secs), b"one");
+            let at = |s| start.plus(Duration::from_secs(s));
+            assert!(presence.is_online(&id, at(offline_s - 1)), "{own:?}");
+            assert!(!presence.is_online(&id, at(offline_s)), "{own:?}");
+        }
     }
 
     #[test]
     fn each_heartbeat_is_written_once_and_survives_a_restart_as_offline() {
         let presence = Presence::new(Duration::from_secs(60), Vec::new());
-        presence.heard(Timestamp::from_unix_s(1_000), &device_id(1), b"one");
+        presence.heard(Timestamp::from_unix_s(1_000), &device_id(1), None, b"one");
         let written = presence.take_unwritten();
         assert_eq!(written.len(), 1);
         assert!(presence.take_unwritten().is_empty());

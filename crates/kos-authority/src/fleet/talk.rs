@@ -8,16 +8,15 @@ use std::{
     time::Duration,
 };
 
-use kos_base::{Channel, DeviceId, EntryId, KeyId, Timestamp, digest::sha256_parts, key::SignatureForm};
+use kos_base::{Channel, DeviceId, EntryId, KeyId, Timestamp, key::SignatureForm};
 use kos_identity::{
     certificate::PeerIdentity,
-    crl::{RevocationView, VerifiedCrl},
     enrolment::authority::{Context, kid_grant},
     kid,
     registry::Device,
 };
 use kos_klp::{
-    body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction, Revocation},
+    body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction},
     frame::{Content, Frame},
     freshness::Sender,
     message::{MessageId, MessageType, RevocationHead},
@@ -38,6 +37,7 @@ use crate::{
     clock,
     presence::Arrival,
     record::{Change, SystemChange},
+    revocation::News,
     store::StoreError,
     writer::Transaction,
 };
@@ -102,6 +102,14 @@ struct Talk<'a> {
     not_after: Timestamp,
     kid_sent_at: Option<Timestamp>,
     told: Told,
+    delivery: Option<Delivery>,
+}
+
+/// Revocation lists on their way: the message that is not acknowledged yet.
+struct Delivery {
+    news: Arc<News>,
+    number: usize,
+    under_way: MessageId,
 }
 
 /// What the device has been told over this link, so that it is told once.
@@ -154,6 +162,7 @@ impl Switchboard {
             not_after,
             kid_sent_at: None,
             told: Told::default(),
+            delivery: None,
         };
         talk.push(Push::Record(Arc::clone(&talk.device))).await?;
         let mut expiry = pin!(sleep(remaining(not_after, clock::now())?));
@@ -215,7 +224,10 @@ impl Talk<'_> {
                 self.compare(held).await
             }
             // What became of a command shows in the next heartbeat.
-            MessageType::ACK => Ok(()),
+            MessageType::ACK => {
+                let (of, done) = (message.reply_to, body::read::<Ack>(message.body)?.status() == 0);
+                self.acknowledged(of, done).await
+            }
             _ => Err(Ended::Unexpected),
         }
     }
@@ -224,7 +236,8 @@ impl Talk<'_> {
         // The timer does not see it when the clock of the system is put forward.
         remaining(self.not_after, now)?;
         let heartbeat: Heartbeat = body::read(said)?;
-        if self.board.shared.presence.heard(now, &self.id, said) == Arrival::First {
+        let own = heartbeat.interval_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        if self.board.shared.presence.heard(now, &self.id, own, said) == Arrival::First {
             let change = Change::from(SystemChange::DeviceOnline { device: self.id.clone() });
             self.board.shared.writer.commit(Transaction::own(now, vec![change], Vec::new())).await?;
         }
@@ -242,7 +255,7 @@ impl Talk<'_> {
         let id = MessageId::from_bytes(entropy::array()?);
         let outgoing = Outgoing {
             reply_to: Some(message),
-            revocation: Some(head(&self.board.shared.board.view())),
+            revocation: Some(self.board.shared.board.news().head),
             ..Outgoing::new(MessageType::ACK, id, &ack)
         };
         let frame = self.session.link_frame(now, &outgoing)?;
@@ -251,23 +264,48 @@ impl Talk<'_> {
 
     /// Sends the lists to a device that holds others. One that could not use them gets them once on a link.
     async fn compare(&mut self, held: Option<RevocationHead>) -> Result<(), Ended> {
-        let own = head(&self.board.shared.board.view());
+        let own = self.board.shared.board.news().head;
         if let Some(held) = held.filter(|held| held.number > own.number) {
             let (id, held, own) = (&self.id, held.number, own.number);
             tracing::error!(device = %id, held, own, "a device holds a newer revocation list than this authority");
         }
-        if held == Some(own) || self.told.revocations == Some(own) { Ok(()) } else { self.send_lists().await }
+        if held == Some(own) || self.told.revocations == Some(own) { Ok(()) } else { self.deliver().await }
     }
 
-    async fn send_lists(&mut self) -> Result<(), Ended> {
-        let view = self.board.shared.board.view();
-        let own = head(&view);
-        // All of them: the device has seen the CA of our own certificate in the handshake.
-        for news in Revocation::messages(own, view.lists().map(|list| list.der().to_vec())) {
-            self.signed(MessageType::REVOCATION, &body::write(&news)).await?;
+    /// Begins to send the newest lists, unless others are on their way: those are brought to their end first.
+    async fn deliver(&mut self) -> Result<(), Ended> {
+        if self.delivery.is_some() {
+            return Ok(());
         }
-        self.told.revocations = Some(own);
+        let news = self.board.shared.board.news();
+        self.told.revocations = Some(news.head);
+        self.next_piece(news, 0).await
+    }
+
+    /// Sends one message of the lists. The next one waits until this one is acknowledged, so that heartbeats get through.
+    async fn next_piece(&mut self, news: Arc<News>, number: usize) -> Result<(), Ended> {
+        self.delivery = match news.bodies.get(number) {
+            Some(said) => {
+                let under_way = self.signed(MessageType::REVOCATION, said).await?;
+                Some(Delivery { news, number, under_way })
+            }
+            None => None,
+        };
         Ok(())
+    }
+
+    /// What was sent has arrived; on with what comes next, or with what is newer by now.
+    async fn acknowledged(&mut self, of: Option<MessageId>, done: bool) -> Result<(), Ended> {
+        let Some(Delivery { news, number, .. }) =
+            self.delivery.take_if(|delivery| Some(delivery.under_way) == of)
+        else {
+            return Ok(());
+        };
+        if done {
+            self.next_piece(news, number + 1).await?;
+        }
+        let newest = self.board.shared.board.news().head;
+        if self.told.revocations == Some(newest) { Ok(()) } else { self.deliver().await }
     }
 
     /// A kID when the device's is getting old.
@@ -301,35 +339,30 @@ impl Talk<'_> {
                 }
                 Ok(())
             }
-            Push::Revocations => self.send_lists().await,
+            Push::Revocations => self.deliver().await,
         }
     }
 
     async fn command(&mut self, instruction: Instruction) -> Result<(), Ended> {
         let id = EntryId::from_parts(clock::now(), entropy::array()?);
         let command = body::write(&Command { id, instruction });
-        self.signed(MessageType::COMMAND, &command).await
+        self.signed(MessageType::COMMAND, &command).await.map(drop)
     }
 
     /// Sends a message that the authority signs.
-    async fn signed(&mut self, kind: MessageType, said: &[u8]) -> Result<(), Ended> {
+    async fn signed(&mut self, kind: MessageType, said: &[u8]) -> Result<MessageId, Ended> {
         let now = clock::now();
-        let outgoing = Outgoing::new(kind, MessageId::from_bytes(entropy::array()?), said);
+        let id = MessageId::from_bytes(entropy::array()?);
+        let outgoing = Outgoing::new(kind, id, said);
         let draft = {
             let mut places = self.board.places.lock().unwrap_or_else(PoisonError::into_inner);
             self.session.solo_draft(now, &outgoing, &mut places, self.own.public())?
         };
         let signature = self.own.sign(SignatureForm::Fixed, &draft.to_be_signed())?;
         let frame = draft.finish(&signature).direct_frame()?;
-        Ok(self.sender.send(&frame).await?)
+        self.sender.send(&frame).await?;
+        Ok(id)
     }
-}
-
-/// How far the revocation lists are: the highest number among them, and a hash over all.
-fn head(view: &RevocationView) -> RevocationHead {
-    let number = view.lists().map(VerifiedCrl::number).max().unwrap_or(0);
-    let lists = view.lists().map(VerifiedCrl::der);
-    RevocationHead { number, hash: sha256_parts("kos revocation head v1", lists) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::ageing::Ageing;
 use crate::{
     authority::Shared,
     clock,
-    reception::MisuseBook,
+    reception::{MisuseBook, Tally},
     record::{Change, SystemChange},
     store::StoreError,
     writer::Transaction,
@@ -33,6 +33,7 @@ pub(crate) async fn run(shared: Arc<Shared>, misuse: Arc<MisuseBook>) {
         let done = write_heartbeats(&shared).await;
         let done = done.and(record_silence(&shared, now).await);
         let done = done.and(record_misuse(&shared, &misuse, now).await);
+        let done = done.and(record_misuse(&shared, &shared.refusals, now).await);
         let done = done.and(ageing.round(&shared, now).await);
         let done = match round % LOBBY_ROUNDS {
             0 => done.and(empty_lobby(&shared, now).await),
@@ -59,7 +60,27 @@ async fn record_silence(shared: &Shared, now: Timestamp) -> Result<(), StoreErro
 }
 
 async fn record_misuse(shared: &Shared, misuse: &MisuseBook, now: Timestamp) -> Result<(), StoreError> {
-    let mut due = misuse.turn_page(now);
+    write_tallies(shared, misuse, now, misuse.turn_page(now)).await
+}
+
+/// Writes what was counted since the last time, when the program ends.
+pub(crate) async fn close_books(
+    shared: &Shared,
+    misuse: &MisuseBook,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for book in [misuse, &shared.refusals] {
+        write_tallies(shared, book, now, book.close()).await?;
+    }
+    Ok(())
+}
+
+async fn write_tallies(
+    shared: &Shared,
+    misuse: &MisuseBook,
+    now: Timestamp,
+    mut due: Vec<Tally>,
+) -> Result<(), StoreError> {
     while !due.is_empty() {
         let rest = due.split_off(due.len().min(CHANGES_MAX));
         let changes = due.iter().map(Change::from).collect();

@@ -103,6 +103,7 @@ impl Desk {
                         Input::Frame(bytes)
                     }
                     Some(_) => {
+                        self.misuse.count(clock::now(), source, code::enrolment::RATE_LIMITED);
                         let refused = refusal(code::enrolment::RATE_LIMITED);
                         return Ok(frame::write(&mut write, &refused, SEND_DEADLINE).await?);
                     }

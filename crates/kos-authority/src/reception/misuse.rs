@@ -150,6 +150,15 @@ impl MisuseBook {
         page.due.take()
     }
 
+    /// What is to be recorded at the end, whether or not the minute is over.
+    pub(crate) fn close(&self) -> Vec<Tally> {
+        let mut page = self.page();
+        for Tally { source, code, count } in page.counts.take() {
+            page.due.add(&source, code, count);
+        }
+        page.due.take()
+    }
+
     /// Keeps what could not be recorded for the next time.
     pub(crate) fn put_back(&self, tallies: Vec<Tally>) {
         let mut page = self.page();
@@ -240,6 +249,14 @@ mod tests {
         assert_eq!(tallies.len(), 2);
         let counted = |code, count| Tally { source: "10.0.0.1".to_owned(), code, count };
         assert!(tallies.contains(&counted(TICKET_PROOF, 2)) && tallies.contains(&counted(TICKET_EXPIRED, 1)));
+        assert!(book.turn_page(START.plus(MINUTE)).is_empty());
+    }
+
+    #[test]
+    fn an_orderly_end_does_not_wait_for_the_minute() {
+        let book = MisuseBook::default();
+        book.count(START, "10.0.0.1", TICKET_PROOF);
+        assert_eq!(book.close().len(), 1);
         assert!(book.turn_page(START.plus(MINUTE)).is_empty());
     }
 

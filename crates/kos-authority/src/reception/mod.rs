@@ -4,4 +4,4 @@ mod enrolment;
 mod misuse;
 
 pub(crate) use enrolment::Desk;
-pub(crate) use misuse::MisuseBook;
+pub(crate) use misuse::{MisuseBook, Tally};

@@ -92,7 +92,8 @@ fn registry_event(change: &registry::Change) -> Draft {
                 EventType::TicketProofFailed
             } else if [code::enrolment::RATE_LIMITED, code::config::OVERLOADED].contains(code) {
                 EventType::RateLimited
-            } else if *code == code::config::NOT_SIGNED_IN {
+            } else if *code == code::config::NOT_SIGNED_IN || code.number() / 100 > 2 {
+                // Certificates and links; enrolment has numbers of its own.
                 EventType::AccessRefused
             } else {
                 EventType::EnrolmentRefused

@@ -10,11 +10,15 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use kos_base::{KeyId, Timestamp};
+use kos_base::{KeyId, Timestamp, digest::sha256_parts};
 use kos_identity::{
     certificate::{Certificate, Serial},
     crl::{self, RevocationView, VerifiedCrl},
     registry::{Revocation, Write},
+};
+use kos_klp::{
+    body::{self, Revocation as Message},
+    message::RevocationHead,
 };
 use tokio::sync::watch;
 
@@ -31,8 +35,36 @@ pub struct Board {
     changed: watch::Sender<u64>,
 }
 
+/// The lists as links carry them, made once for all links.
+#[derive(Debug)]
+pub(crate) struct News {
+    /// How far the lists are: the highest number among them, and a hash over all.
+    pub(crate) head: RevocationHead,
+    /// The bodies of the messages that bring them, in order.
+    pub(crate) bodies: Vec<Vec<u8>>,
+}
+
+impl Default for News {
+    fn default() -> Self {
+        Self::of(&RevocationView::default())
+    }
+}
+
+impl News {
+    fn of(view: &RevocationView) -> Self {
+        let number = view.lists().map(VerifiedCrl::number).max().unwrap_or(0);
+        let hash = sha256_parts("kos revocation head v1", view.lists().map(VerifiedCrl::der));
+        let head = RevocationHead { number, hash };
+        // All of them: a device has seen the CA of our own certificate in the handshake.
+        let lists = view.lists().map(|list| list.der().to_vec());
+        let bodies = Message::messages(head, lists).iter().map(body::write).collect();
+        Self { head, bodies }
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
+    news: Arc<News>,
     view: Arc<RevocationView>,
     records: BTreeMap<(KeyId, Vec<u8>), Revocation>,
     /// CAs whose newest list does not say what the records say.
@@ -68,6 +100,7 @@ impl Board {
             }
             view.install(list).map_err(unsound)?;
         }
+        state.news = Arc::new(News::of(&view));
         state.view = Arc::new(view);
         Ok(Arc::new(Self { state: RwLock::new(state), changed: watch::Sender::new(0) }))
     }
@@ -75,6 +108,11 @@ impl Board {
     /// What is revoked, as it is now. Cheap.
     pub fn view(&self) -> Arc<RevocationView> {
         Arc::clone(&self.read().view)
+    }
+
+    /// The newest lists, as links carry them. Cheap.
+    pub(crate) fn news(&self) -> Arc<News> {
+        Arc::clone(&self.read().news)
     }
 
     /// The entry about a certificate, if it is revoked or on hold.
@@ -140,6 +178,7 @@ impl Board {
         }
         let mut view = RevocationView::clone(&state.view);
         if view.install(list).is_ok() {
+            state.news = Arc::new(News::of(&view));
             state.view = Arc::new(view);
         }
         drop(state);

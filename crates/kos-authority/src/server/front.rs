@@ -23,7 +23,7 @@ use kos_identity::{
 };
 use kos_klp::freshness::{EpochClaim, Sender};
 use kos_net::{
-    accept::{self, Gate, Limits, Permit},
+    accept::{self, Gate, Limits, Permit, source_of},
     carrier::{Link, quic},
     entropy,
     keys::{self, SigningKey},
@@ -38,7 +38,7 @@ use tokio::{
 
 use super::{
     Stopping,
-    api::Origin,
+    api::{Origin, Remote},
     http::{Version, serve_connection},
     stopped,
     websocket::Switch,
@@ -110,13 +110,14 @@ impl Front {
     /// Serves the links that come over QUIC until it is told to stop.
     pub(crate) async fn serve_quic(self: Arc<Self>, udp: quic::Listener, mut stopping: Stopping) {
         let (gate, switchboard) = (Arc::clone(&self.gate), self.switchboard.clone());
+        let shared = Arc::clone(&self.shared);
         let talk = move |remote: SocketAddr, link: Result<Link, HandshakeError>, mut permit: Permit| {
-            let switchboard = switchboard.clone();
+            let (switchboard, shared) = (switchboard.clone(), Arc::clone(&shared));
             async move {
                 match link {
                     Ok(link) if permit.establish().is_ok() => switchboard.serve(link).await,
                     Ok(_) => tracing::warn!("too many links"),
-                    Err(error) => tracing::debug!(%remote, %error, "a QUIC handshake failed"),
+                    Err(error) => refused(&shared, remote, &error),
                 }
             }
         };
@@ -192,6 +193,7 @@ impl Front {
                 };
                 let (mut known, switch) = (Extensions::new(), Switch::default());
                 known.insert(Origin::Peer(Arc::clone(&peer)));
+                known.insert(Remote(remote.ip()));
                 known.insert(switch.clone());
                 serve_connection(stream, version, router, known, stopping.clone()).await;
                 if let Some(upgraded) = switch.taken().await {
@@ -201,7 +203,7 @@ impl Front {
                 }
             }
             Ok(_) => tracing::warn!("too many connections"),
-            Err(error) => tracing::debug!(%remote, %error, "a handshake failed"),
+            Err(error) => refused(&self.shared, remote, &error),
         }
     }
 
@@ -210,6 +212,14 @@ impl Front {
             () = self.switchboard.serve(link) => {}
             () = stopped(stopping) => {}
         }
+    }
+}
+
+/// A certificate that is not taken is worth an entry; a line that breaks off is not.
+fn refused(shared: &Shared, remote: SocketAddr, error: &HandshakeError) {
+    tracing::debug!(%remote, %error, "a handshake failed");
+    if matches!(error, HandshakeError::Peer(_) | HandshakeError::WeakSuite { .. }) {
+        shared.refusals.count(clock::now(), &source_of(remote.ip()).to_string(), error.code());
     }
 }
 

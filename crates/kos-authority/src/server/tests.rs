@@ -35,6 +35,7 @@ use crate::{
     authority::{Authority, Options, PortChoice},
     clock,
     fixtures::{self, Enrolled, device_id},
+    store::EntryQuery,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -120,15 +121,16 @@ async fn report(shared: &Shared, device: &Enrolled, n: u8, link: &mut Link) {
         Session::new(LinkRole::Dialler, secret, own, device.key.public().id(), peer, epoch).unwrap();
     let heartbeat = body::write(&Heartbeat {
         cpu_percent: None,
-        ram_used_bytes: 1,
-        ram_total_bytes: 2,
-        uptime_seconds: 3,
+        ram_used_bytes: Some(1),
+        ram_total_bytes: Some(2),
+        uptime_seconds: Some(3),
         errors: 0,
         checks: Vec::new(),
         versions: Vec::new(),
         config_digest: [0; 32],
         boot_id: [0; 16],
         channel: Channel::Stable,
+        interval_seconds: None,
     });
     let id = MessageId::from_bytes(entropy::array().unwrap());
     let outgoing = Outgoing::new(MessageType::HEARTBEAT, id, &heartbeat);
@@ -242,5 +244,25 @@ async fn a_stranger_gets_no_link() {
     let client = device.client(&attic.shared);
     let dialled = Connector::default().dial(&[Carrier::WebSocket], &target, &client).await;
     assert!(dialled.is_err());
+    attic.end().await;
+}
+
+#[tokio::test]
+async fn a_request_without_the_rights_for_it_is_recorded_with_its_source() {
+    let attic = Running::new().await;
+    let viewer = fixtures::operator(&attic.shared, "vera", OperatorRole::Viewer).await;
+    for _ in 0..2 {
+        let listen = put("/api/v1/authority/listen", &json!({"address": "127.0.0.2"}));
+        let (status, _, _) = attic.ask(HERE, &viewer, &listen).await;
+        assert_eq!(status, 403);
+    }
+    upkeep::close_books(&attic.shared, &MisuseBook::default(), clock::now()).await.unwrap();
+    let query = EntryQuery { event: Some("access_refused".to_owned()), ..EntryQuery::default() };
+    let entries = attic.shared.store.entries(&query, 10).await.unwrap();
+    let [entry] = entries.as_slice() else { panic!("{} entries", entries.len()) };
+    let leaf = kos_audit::SealedEntry::from_bytes(entry.leaf.clone());
+    let verified = leaf.verify(attic.shared.log.key()).unwrap();
+    let details = verified.entry().details.members();
+    assert_eq!((&details["count"], &details["code"]), (&json!(2), &json!("KOS-E0012")));
     attic.end().await;
 }

@@ -22,12 +22,12 @@ const INTERVAL_S_MAX: u16 = 3600;
 pub struct Heartbeat {
     /// Of all processors together, 0 to 100; none before the first measurement.
     pub cpu_percent: Option<u8>,
-    /// Memory in use, in bytes.
-    pub ram_used_bytes: u64,
+    /// Memory in use, in bytes; none where the system does not tell.
+    pub ram_used_bytes: Option<u64>,
     /// Memory there is, in bytes.
-    pub ram_total_bytes: u64,
+    pub ram_total_bytes: Option<u64>,
     /// Since boot, in seconds.
-    pub uptime_seconds: u64,
+    pub uptime_seconds: Option<u64>,
     /// Since the last heartbeat.
     pub errors: u32,
     /// Those of its role profile; at most 16.
@@ -40,6 +40,8 @@ pub struct Heartbeat {
     pub boot_id: [u8; 16],
     /// The firmware channel that it follows.
     pub channel: Channel,
+    /// Seconds to the next heartbeat, when its configuration says other than the authority: 1 to 3 600.
+    pub interval_seconds: Option<u16>,
 }
 
 /// The outcome of one check.
@@ -91,15 +93,26 @@ impl Body for HeartbeatAnswer {
 
 impl<C> Encode<C> for Heartbeat {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
-        e.map(9 + u64::from(self.cpu_percent.is_some()))?;
+        let measured = [self.ram_used_bytes, self.ram_total_bytes, self.uptime_seconds];
+        let optional = [self.cpu_percent.is_some(), self.interval_seconds.is_some()].into_iter();
+        let optional = optional.chain(measured.map(|value| value.is_some())).filter(|there| *there).count();
+        e.map(6 + u64::try_from(optional).unwrap_or_default())?;
         if let Some(cpu) = self.cpu_percent {
             e.u8(1)?.u8(cpu)?;
         }
-        e.u8(2)?.u64(self.ram_used_bytes)?.u8(3)?.u64(self.ram_total_bytes)?;
-        e.u8(4)?.u64(self.uptime_seconds)?.u8(5)?.u32(self.errors)?;
+        for (key, value) in (2..).zip(measured) {
+            if let Some(value) = value {
+                e.u8(key)?.u64(value)?;
+            }
+        }
+        e.u8(5)?.u32(self.errors)?;
         write_list(e.u8(6)?, &self.checks)?;
         write_list(e.u8(7)?, &self.versions)?;
-        e.u8(8)?.bytes(&self.config_digest)?.u8(9)?.bytes(&self.boot_id)?.u8(10)?.encode(self.channel)?.ok()
+        e.u8(8)?.bytes(&self.config_digest)?.u8(9)?.bytes(&self.boot_id)?.u8(10)?.encode(self.channel)?;
+        if let Some(seconds) = self.interval_seconds {
+            e.u8(11)?.u16(seconds)?;
+        }
+        Ok(())
     }
 }
 
@@ -107,6 +120,7 @@ impl<'b, C> Decode<'b, C> for Heartbeat {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
         let (mut cpu, mut ram_used, mut ram_total, mut uptime, mut errors) = (None, None, None, None, None);
         let (mut checks, mut versions, mut digest, mut boot, mut channel) = (None, None, None, None, None);
+        let mut interval = None;
         read_map(d, |key, d| {
             match key {
                 1 => cpu = Some(read_percent(d)?),
@@ -119,23 +133,31 @@ impl<'b, C> Decode<'b, C> for Heartbeat {
                 8 => digest = Some(read_bytes(d)?),
                 9 => boot = Some(read_bytes(d)?),
                 10 => channel = Some(d.decode()?),
+                11 => interval = Some(read_interval(d)?),
                 _ => return Ok(Field::Unknown),
             }
             Ok(Field::Read)
         })?;
         Ok(Self {
             cpu_percent: cpu,
-            ram_used_bytes: required(ram_used)?,
-            ram_total_bytes: required(ram_total)?,
-            uptime_seconds: required(uptime)?,
+            ram_used_bytes: ram_used,
+            ram_total_bytes: ram_total,
+            uptime_seconds: uptime,
             errors: required(errors)?,
             checks: required(checks)?,
             versions: required(versions)?,
             config_digest: required(digest)?,
             boot_id: required(boot)?,
             channel: required(channel)?,
+            interval_seconds: interval,
         })
     }
+}
+
+fn read_interval(d: &mut Decoder<'_>) -> Result<u16, decode::Error> {
+    let seconds = d.u16()?;
+    let bad = || decode::Error::message("an interval that is not 1 to 3 600 seconds");
+    if (1..=INTERVAL_S_MAX).contains(&seconds) { Ok(seconds) } else { Err(bad()) }
 }
 
 fn read_percent(d: &mut Decoder<'_>) -> Result<u8, decode::Error> {
@@ -229,15 +251,16 @@ mod tests {
             HealthCheck { name: "disk".parse().unwrap(), passed: false, detail: "3 % free".parse().unwrap() };
         Heartbeat {
             cpu_percent,
-            ram_used_bytes: 1 << 30,
-            ram_total_bytes: 4 << 30,
-            uptime_seconds: 90_000,
+            ram_used_bytes: cpu_percent.map(|_| 1 << 30),
+            ram_total_bytes: Some(4 << 30),
+            uptime_seconds: Some(90_000),
             errors: 2,
             checks: vec![check; checks],
             versions: vec![Version { component: "kosd".parse().unwrap(), version: "0.1.0".parse().unwrap() }],
             config_digest: [5; 32],
             boot_id: [6; 16],
             channel: Channel::Beta,
+            interval_seconds: cpu_percent.map(u16::from),
         }
     }
 

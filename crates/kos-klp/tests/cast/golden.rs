@@ -24,15 +24,16 @@ pub(crate) fn heartbeat() -> Vec<u8> {
         HealthCheck { name: "disk".parse().unwrap(), passed: true, detail: "61 % free".parse().unwrap() };
     body::write(&Heartbeat {
         cpu_percent: Some(7),
-        ram_used_bytes: 268_435_456,
-        ram_total_bytes: 1_073_741_824,
-        uptime_seconds: 86_400,
+        ram_used_bytes: Some(268_435_456),
+        ram_total_bytes: Some(1_073_741_824),
+        uptime_seconds: Some(86_400),
         errors: 0,
         checks: vec![check],
         versions: vec![Version { component: "kosd".parse().unwrap(), version: "0.1.0".parse().unwrap() }],
         config_digest: [0x51; 32],
         boot_id: [0x52; 16],
         channel: Channel::Stable,
+        interval_seconds: None,
     })
 }
 

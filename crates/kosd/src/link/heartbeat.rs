@@ -1,5 +1,6 @@
 //! What a device says in a heartbeat.
 
+use core::time::Duration;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use kos_base::{Capability, Channel};
@@ -44,7 +45,11 @@ impl Reporter {
     }
 
     /// Looks once. Also says which checks failed, in words.
-    pub(super) async fn look(&mut self, channel: Channel) -> (Heartbeat, Vec<String>) {
+    pub(super) async fn look(
+        &mut self,
+        channel: Channel,
+        interval: Option<Duration>,
+    ) -> (Heartbeat, Vec<String>) {
         let vitals = self.observer.look();
         let mut checks = Vec::with_capacity(self.checks.len());
         for (name, check) in &self.checks {
@@ -55,15 +60,16 @@ impl Reporter {
         let failed = failed.map(|check| format!("{}: {}", check.name, check.detail)).collect();
         let heartbeat = Heartbeat {
             cpu_percent: vitals.cpu_percent,
-            ram_used_bytes: vitals.ram_used_bytes.unwrap_or(0),
-            ram_total_bytes: vitals.ram_total_bytes.unwrap_or(0),
-            uptime_seconds: vitals.uptime_s.unwrap_or(0),
+            ram_used_bytes: vitals.ram_used_bytes,
+            ram_total_bytes: vitals.ram_total_bytes,
+            uptime_seconds: vitals.uptime_s,
             errors: self.errors.get(),
             checks,
             versions: self.versions.clone(),
             config_digest: self.config_digest,
             boot_id: self.boot_id,
             channel,
+            interval_seconds: interval.and_then(|interval| u16::try_from(interval.as_secs()).ok()),
         };
         (heartbeat, failed)
     }
@@ -142,12 +148,12 @@ mod tests {
             [0; 32],
             checks,
         );
-        let (heartbeat, failed) = reporter.look(Channel::Beta).await;
+        let (heartbeat, failed) = reporter.look(Channel::Beta, None).await;
         let told: Vec<_> = heartbeat.checks.iter().map(|check| (check.name.as_str(), check.passed)).collect();
         assert_eq!(told[1..], [("memory", false), ("load", false)]);
         assert_eq!((told[0].0, heartbeat.channel), ("disk", Channel::Beta));
         assert!(failed.contains(&"memory: the kernel does not tell".to_owned()), "{failed:?}");
         clock.learn(clock.now());
-        assert_eq!(reporter.look(Channel::Beta).await.0.checks.len(), 4);
+        assert_eq!(reporter.look(Channel::Beta, None).await.0.checks.len(), 4);
     }
 }

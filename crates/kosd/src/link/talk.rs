@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use kos_base::{Code, Timestamp, code};
 use kos_klp::{
-    body::{self, Ack, Assembly, Command, HeartbeatAnswer, Revocation},
+    body::{self, Ack, Assembly, Command, HeartbeatAnswer, Misfit, Revocation},
     frame::{Content, Frame},
     message::{MessageId, MessageType},
     party::Party,
@@ -153,7 +153,7 @@ impl<'a> Talk<'a> {
             let situation = self.line.situation.borrow_and_update();
             (situation.channel, revocation::head(&situation.revocation))
         };
-        let (heartbeat, failed) = self.line.reporter.look(channel).await;
+        let (heartbeat, failed) = self.line.reporter.look(channel, self.line.terms.interval).await;
         let said = body::write(&heartbeat);
         let message = MessageId::from_bytes(entropy::array()?);
         self.send(&Outgoing { revocation, ..Outgoing::new(MessageType::HEARTBEAT, message, &said) }).await?;
@@ -220,9 +220,13 @@ impl<'a> Talk<'a> {
             MessageType::COMMAND => body::read::<Command>(message.body).map(Matter::Command),
             MessageType::REVOCATION => match body::read::<Revocation>(message.body) {
                 Ok(news) => match whole_lists(&mut self.assembly, &news) {
-                    Some(lists) => Ok(Matter::Revocation(lists)),
+                    Ok(Some(lists)) => Ok(Matter::Revocation(lists)),
                     // Nothing follows from a part.
-                    None => return self.reply(message.id, Ok(())).await,
+                    Ok(None) => return self.reply(message.id, Ok(())).await,
+                    Err(error) => {
+                        tracing::warn!(%error, "a revocation list did not arrive");
+                        return self.reply(message.id, Err(code::klp::KLP_MALFORMED)).await;
+                    }
                 },
                 Err(error) => Err(error),
             },
@@ -260,14 +264,11 @@ impl<'a> Talk<'a> {
 }
 
 /// The lists that are whole now; nothing while only a part of one has come.
-fn whole_lists(assembly: &mut Assembly, news: &Revocation) -> Option<Vec<Vec<u8>>> {
+fn whole_lists(assembly: &mut Assembly, news: &Revocation) -> Result<Option<Vec<Vec<u8>>>, Misfit> {
     let mut lists: Vec<_> = news.crls().map(<[u8]>::to_vec).collect();
-    match news.piece().map(|piece| assembly.take(piece)) {
-        None => return Some(lists),
-        Some(Ok(list)) => lists.extend(list),
-        Some(Err(error)) => tracing::warn!(%error, "a revocation list did not arrive"),
-    }
-    (!lists.is_empty()).then_some(lists)
+    let Some(piece) = news.piece() else { return Ok(Some(lists)) };
+    lists.extend(assembly.take(piece)?);
+    Ok((!lists.is_empty()).then_some(lists))
 }
 
 fn session(line: &Line, about: &carrier::About) -> Result<Session, Ended> {

@@ -1,6 +1,6 @@
 //! Who calls and what they send.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     body::Bytes,
@@ -13,6 +13,7 @@ use kos_api::{
 };
 use kos_base::{DeviceId, EntryId, Name, code, digest::sha256_parts};
 use kos_identity::{certificate::PeerIdentity, chain::VerifiedPeer, registry::Actor};
+use kos_net::accept::source_of;
 use serde::de::DeserializeOwned;
 
 use super::answer::Refusal;
@@ -29,6 +30,17 @@ pub(crate) enum Origin {
     LocalStranger,
     /// TLS with a certificate of ours.
     Peer(Arc<VerifiedPeer>),
+}
+
+/// From which address a request came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remote(pub(crate) IpAddr);
+
+impl Remote {
+    /// As whom refusals count it.
+    pub(super) fn source(&self) -> String {
+        source_of(self.0).to_string()
+    }
 }
 
 /// Who calls, as known at this moment.

@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     answer::Refusal,
-    call::{Origin, RequestId, Who},
+    call::{Origin, Remote, RequestId, Who},
 };
 use crate::{authority::Shared, clock};
 
@@ -70,6 +70,9 @@ impl Gate {
         let origin = request.extensions().get::<Origin>().cloned().unwrap_or(Origin::Nobody);
         let who = Who::of(&self.shared, origin).await?;
         if !self.route.admits(caller(&who, request).await) {
+            let source =
+                request.extensions().get::<Remote>().map_or("this machine".to_owned(), Remote::source);
+            self.shared.refusals.count(clock::now(), &source, code::config::NOT_SIGNED_IN);
             let refusal = Refusal::new(code::config::NOT_SIGNED_IN);
             return Err(if who == Who::Nobody { refusal } else { refusal.with_status(403) });
         }

@@ -35,7 +35,7 @@ use kos_api::routes::{self, Method, Route};
 use self::gate::{Gate, Load};
 pub(crate) use self::{
     answer::{Refusal, document},
-    call::{Call, Mode, Origin, RequestId, Who},
+    call::{Call, Mode, Origin, Remote, RequestId, Who},
 };
 use crate::authority::Shared;
 

@@ -110,9 +110,9 @@ fn health(said: &body::Heartbeat) -> Health {
     }
     Health {
         cpu_percent: said.cpu_percent.map(f64::from),
-        ram_used_bytes: Some(said.ram_used_bytes),
-        ram_total_bytes: Some(said.ram_total_bytes),
-        uptime_seconds: Some(said.uptime_seconds),
+        ram_used_bytes: said.ram_used_bytes,
+        ram_total_bytes: said.ram_total_bytes,
+        uptime_seconds: said.uptime_seconds,
         errors,
     }
 }
