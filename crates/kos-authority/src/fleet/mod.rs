@@ -4,7 +4,9 @@
 //! to the store in batches. What an operator decides reaches a device at once over its link, because the writer tells
 //! [`Links`] of every record that it commits, and a device that is no longer admitted is cut off in the same moment.
 
+mod intake;
 mod links;
+mod relay;
 mod talk;
 pub(crate) mod upkeep;
 
