@@ -54,14 +54,14 @@ impl<'a> Exchange<'a> {
         Self::new(Machine::Initiator(machine), way, own, judge, Usage::Server).run().await
     }
 
-    /// Answers whoever says hello first.
+    /// Answers a hello.
     pub(super) async fn accept(
         mut way: Way,
+        hello: &[u8],
         own: &'a Identity,
         judge: &'a Judge,
     ) -> Result<SecureLink, ChannelFault> {
-        let hello = way.recv().await?;
-        let machine = Responder::new(way.timer.now(), &hello, shown(own)?)?;
+        let machine = Responder::new(way.timer.now(), hello, shown(own)?)?;
         way.sender.to = machine.claimed_peer().clone();
         Self::new(Machine::Responder(machine), way, own, judge, Usage::Client).run().await
     }

@@ -146,14 +146,16 @@ pub async fn open(
     within(Exchange::open(way, own, judge)).await
 }
 
-/// Waits for one peer to open a channel over a link to a relay, and answers it. Who it is, [`SecureLink::peer`] says;
-/// whether it may be that, the caller.
+/// Waits for one peer to open a channel over a link to a relay, for as long as the link lives, and answers it. Who it is,
+/// [`SecureLink::peer`] says; whether it may be that, the caller.
 ///
 /// # Errors
 /// As [`open`]. Nobody who was refused learns more than that.
 pub async fn accept(link: Link, own: &Identity, judge: &Judge) -> Result<SecureLink, ChannelFault> {
-    let way = Way::new(link, judge, party(&own.identity)?);
-    within(Exchange::accept(way, own, judge)).await
+    let mut way = Way::new(link, judge, party(&own.identity)?);
+    let hello = way.recv().await?;
+    way.timer = Timer(Instant::now());
+    within(Exchange::accept(way, &hello, own, judge)).await
 }
 
 async fn within(
