@@ -302,6 +302,27 @@ fn records_may_be_reordered_and_lost_but_not_repeated_changed_or_reflected() {
 }
 
 #[test]
+fn where_the_way_keeps_order_a_lost_moved_or_repeated_record_is_noticed() {
+    let records = |left: &mut Channel| -> Vec<_> { (0..4).map(|n| left.seal(NOW, &[n]).unwrap()).collect() };
+    for (order, refusal) in [
+        (&[0, 2][..], ChannelError::Missing(1)),
+        (&[1, 0], ChannelError::Missing(1)),
+        (&[3], ChannelError::Missing(3)),
+        (&[0, 1, 1], ChannelError::Replayed),
+        (&[0, 1, 0], ChannelError::Replayed),
+    ] {
+        let (mut left, mut right) = established();
+        let records = records(&mut left);
+        let first_fault = order.iter().find_map(|n| right.open_next(NOW, &records[*n]).err());
+        assert_eq!(first_fault, Some(refusal), "{order:?}");
+    }
+    let (mut left, mut right) = established();
+    let (kept, _lost, close) = (left.seal(NOW, b"1"), left.seal(NOW, b"2"), left.close(NOW));
+    assert_eq!(right.open_next(NOW, &kept.unwrap()), Ok(Opened::Data(b"1".to_vec())));
+    assert_eq!(right.open_next(NOW, &close.unwrap()), Err(ChannelError::Missing(1)));
+}
+
+#[test]
 fn keys_are_replaced_as_records_go_and_old_ones_are_dropped() {
     let (mut left, mut right) = established();
     let mut kept = Vec::new();

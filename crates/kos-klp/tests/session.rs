@@ -312,6 +312,7 @@ fn only_failures_after_the_proof_are_answered() {
         (ReceiveError::UnknownType(MessageType::from_number(99)), true),
         (ReceiveError::Plain, true),
     ] {
-        assert_eq!(error.answer().is_some(), answered, "{error}");
+        assert_eq!(error.answer(MessageType::HEARTBEAT).is_some(), answered, "{error}");
+        assert_eq!(error.answer(MessageType::ACK), None, "{error}: an ACK is never answered");
     }
 }

@@ -17,6 +17,9 @@ use crate::writer::Committed;
 /// News that wait for one link; a link that falls behind hears of the newest record with its next heartbeat.
 const PUSHES_MAX: usize = 4;
 
+/// Frames of other devices that wait for one link, at most 64 KiB each; what comes beyond them is refused.
+const RELAYED_MAX: usize = 16;
+
 /// News for a link.
 #[derive(Clone, Debug)]
 pub(crate) enum Push {
@@ -34,8 +37,18 @@ struct Handle {
     number: u64,
     key: KeyId,
     push: mpsc::Sender<Push>,
+    relay: mpsc::Sender<Vec<u8>>,
     /// Dropping it cuts the link.
     _cut: oneshot::Sender<()>,
+}
+
+/// Why a frame was not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Undelivered {
+    /// The device has no link here.
+    NoLink,
+    /// Its link does not keep up.
+    Full,
 }
 
 /// Every open link.
@@ -53,6 +66,8 @@ pub(crate) struct Registration {
     number: u64,
     /// News.
     pub(crate) pushes: mpsc::Receiver<Push>,
+    /// Frames of other devices.
+    pub(crate) relayed: mpsc::Receiver<Vec<u8>>,
     /// Resolves when the link is to be closed.
     pub(crate) cut: Cut,
 }
@@ -61,11 +76,25 @@ impl Links {
     /// Enters a link. An older one of the same device is cut: a device has one link.
     pub(crate) fn enter(self: &Arc<Self>, device: DeviceId, key: KeyId) -> Registration {
         let (push, pushes) = mpsc::channel(PUSHES_MAX);
+        let (relay, relayed) = mpsc::channel(RELAYED_MAX);
         let (cutter, cut) = oneshot::channel();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let handle = Handle { number, key, push, _cut: cutter };
+        let handle = Handle { number, key, push, relay, _cut: cutter };
         self.open().insert(device.clone(), handle);
-        Registration { links: Arc::clone(self), device, number, pushes, cut }
+        Registration { links: Arc::clone(self), device, number, pushes, relayed, cut }
+    }
+
+    /// Gives a frame to the link of a device.
+    ///
+    /// # Errors
+    /// When the device has none, or it does not keep up. The frame is gone; tell its sender.
+    pub(super) fn pass_on(&self, to: &DeviceId, frame: Vec<u8>) -> Result<(), Undelivered> {
+        let open = self.open();
+        let handle = open.get(to).ok_or(Undelivered::NoLink)?;
+        handle.relay.try_send(frame).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Undelivered::Full,
+            mpsc::error::TrySendError::Closed(_) => Undelivered::NoLink,
+        })
     }
 
     /// How many links are open.
@@ -149,6 +178,23 @@ mod tests {
         assert_eq!(second.cut.try_recv(), Err(TryRecvError::Empty));
         drop(second);
         assert!(links.is_empty());
+    }
+
+    #[test]
+    fn frames_for_a_link_that_does_not_keep_up_are_refused_and_news_come_through() {
+        let links = Arc::new(Links::default());
+        let device = fixtures::member(1);
+        let mut link = links.enter(device.id.clone(), device.credential.as_ref().unwrap().key.id());
+        let nobody = fixtures::device_id(2);
+        assert_eq!(links.pass_on(&nobody, vec![1]), Err(Undelivered::NoLink));
+        for _ in 0..RELAYED_MAX {
+            assert_eq!(links.pass_on(&device.id, vec![1]), Ok(()));
+        }
+        assert_eq!(links.pass_on(&device.id, vec![1]), Err(Undelivered::Full));
+        links.device_changed(&device);
+        assert!(matches!(link.pushes.try_recv(), Ok(Push::Record(_))));
+        drop(link);
+        assert_eq!(links.pass_on(&device.id, vec![1]), Err(Undelivered::NoLink));
     }
 
     #[test]

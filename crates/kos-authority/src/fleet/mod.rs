@@ -5,7 +5,9 @@
 //! [`Links`] of every record that it commits, and a device that is no longer admitted is cut off in the same moment.
 
 mod ageing;
+mod intake;
 mod links;
+mod relay;
 mod talk;
 pub(crate) mod upkeep;
 

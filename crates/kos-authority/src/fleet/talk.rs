@@ -17,21 +17,23 @@ use kos_identity::{
 };
 use kos_klp::{
     body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction},
-    frame::{Content, Frame},
-    freshness::Sender,
+    freshness::{ReplayGuard, Sender},
     message::{MessageId, MessageType, RevocationHead},
     party::Party,
-    proof::{ProofClass, link::LinkRole},
-    session::{Incoming, Outgoing, Session, Signer},
+    proof::link::LinkRole,
+    session::{Outgoing, Session, Signer},
 };
 use kos_net::{
     carrier::{Link, LinkSender},
     entropy,
     keys::SigningKey,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
-use super::links::Push;
+use super::{links::Push, relay::Allowance};
 use crate::{
     authority::Shared,
     clock,
@@ -59,7 +61,7 @@ pub(crate) struct Switchboard {
 
 /// Why a link was ended from this side.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+pub(super) enum Ended {
     #[error("the peer is not a device in service")]
     NotInService,
     #[error("the device was cut off")]
@@ -78,8 +80,6 @@ enum Ended {
     Derivation(#[from] kos_klp::DerivationError),
     #[error(transparent)]
     Body(#[from] body::BodyError),
-    #[error("the peer sent a message that only an authority sends, or one by another proof")]
-    Unexpected,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -91,15 +91,19 @@ enum Ended {
 }
 
 /// One link and what is known of its device.
-struct Talk<'a> {
-    board: &'a Switchboard,
+pub(super) struct Talk<'a> {
+    pub(super) board: &'a Switchboard,
     own: Arc<SigningKey>,
-    session: Session,
-    sender: LinkSender,
-    id: DeviceId,
+    pub(super) session: Session,
+    pub(super) sender: LinkSender,
+    pub(super) id: DeviceId,
     device: Arc<Device>,
     /// When the certificate of the link runs out, and the link with it.
-    not_after: Timestamp,
+    pub(super) not_after: Timestamp,
+    /// What was signed and heard over this link, once anything was.
+    pub(super) heard: Option<Box<ReplayGuard>>,
+    /// What the device may still have passed on.
+    pub(super) allowance: Allowance,
     kid_sent_at: Option<Timestamp>,
     told: Told,
     delivery: Option<Delivery>,
@@ -160,6 +164,8 @@ impl Switchboard {
             id,
             device,
             not_after,
+            heard: None,
+            allowance: Allowance::new(Instant::now()),
             kid_sent_at: None,
             told: Told::default(),
             delivery: None,
@@ -181,6 +187,10 @@ impl Switchboard {
                     Some(push) => talk.push(push).await?,
                     None => return Err(Ended::Cut),
                 },
+                frame = registration.relayed.recv() => match frame {
+                    Some(frame) => talk.sender.send(&frame).await?,
+                    None => return Err(Ended::Cut),
+                },
                 frame = receiver.recv() => match frame? {
                     Some(frame) => talk.take(&frame).await?,
                     None => return Ok(()),
@@ -198,41 +208,17 @@ impl Switchboard {
 }
 
 /// How long a link may last whose certificate runs out at `not_after`.
-fn remaining(not_after: Timestamp, now: Timestamp) -> Result<Duration, Ended> {
+pub(super) fn remaining(not_after: Timestamp, now: Timestamp) -> Result<Duration, Ended> {
     if now < not_after { Ok(not_after.since(now)) } else { Err(Ended::Expired) }
 }
 
 impl Talk<'_> {
-    /// Takes one frame in.
-    async fn take(&mut self, bytes: &[u8]) -> Result<(), Ended> {
-        let now = clock::now();
-        let Content::Plain(envelope) = Frame::parse(bytes)?.into_content() else {
-            return Err(Ended::Unexpected);
-        };
-        if envelope.class() != ProofClass::Link {
-            return Err(Ended::Unexpected);
-        }
-        let received = match self.session.receive_link(now, envelope)? {
-            Incoming::Message(received) => received,
-            Incoming::Ignored(_) => return Ok(()),
-        };
-        let message = received.message();
-        match message.kind {
-            MessageType::HEARTBEAT => {
-                let (id, said, held) = (message.id, message.body.to_vec(), message.revocation);
-                self.heartbeat(now, id, &said).await?;
-                self.compare(held).await
-            }
-            // What became of a command shows in the next heartbeat.
-            MessageType::ACK => {
-                let (of, done) = (message.reply_to, body::read::<Ack>(message.body)?.status() == 0);
-                self.acknowledged(of, done).await
-            }
-            _ => Err(Ended::Unexpected),
-        }
-    }
-
-    async fn heartbeat(&mut self, now: Timestamp, message: MessageId, said: &[u8]) -> Result<(), Ended> {
+    pub(super) async fn heartbeat(
+        &mut self,
+        now: Timestamp,
+        message: MessageId,
+        said: &[u8],
+    ) -> Result<(), Ended> {
         // The timer does not see it when the clock of the system is put forward.
         remaining(self.not_after, now)?;
         let heartbeat: Heartbeat = body::read(said)?;
@@ -263,17 +249,21 @@ impl Talk<'_> {
     }
 
     /// Sends the lists to a device that holds others. One that could not use them gets them once on a link.
-    async fn compare(&mut self, held: Option<RevocationHead>) -> Result<(), Ended> {
+    pub(super) async fn compare(&mut self, held: Option<RevocationHead>) -> Result<(), Ended> {
         let own = self.board.shared.board.news().head;
         if let Some(held) = held.filter(|held| held.number > own.number) {
             let (id, held, own) = (&self.id, held.number, own.number);
             tracing::error!(device = %id, held, own, "a device holds a newer revocation list than this authority");
         }
-        if held == Some(own) || self.told.revocations == Some(own) { Ok(()) } else { self.deliver().await }
+        if held == Some(own) || self.told.revocations == Some(own) {
+            Ok(())
+        } else {
+            self.bring_lists().await
+        }
     }
 
     /// Begins to send the newest lists, unless others are on their way: those are brought to their end first.
-    async fn deliver(&mut self) -> Result<(), Ended> {
+    async fn bring_lists(&mut self) -> Result<(), Ended> {
         if self.delivery.is_some() {
             return Ok(());
         }
@@ -295,7 +285,7 @@ impl Talk<'_> {
     }
 
     /// What was sent has arrived; on with what comes next, or with what is newer by now.
-    async fn acknowledged(&mut self, of: Option<MessageId>, done: bool) -> Result<(), Ended> {
+    pub(super) async fn acknowledged(&mut self, of: Option<MessageId>, done: bool) -> Result<(), Ended> {
         let Some(Delivery { news, number, .. }) =
             self.delivery.take_if(|delivery| Some(delivery.under_way) == of)
         else {
@@ -305,7 +295,7 @@ impl Talk<'_> {
             self.next_piece(news, number + 1).await?;
         }
         let newest = self.board.shared.board.news().head;
-        if self.told.revocations == Some(newest) { Ok(()) } else { self.deliver().await }
+        if self.told.revocations == Some(newest) { Ok(()) } else { self.bring_lists().await }
     }
 
     /// A kID when the device's is getting old.
@@ -339,7 +329,7 @@ impl Talk<'_> {
                 }
                 Ok(())
             }
-            Push::Revocations => self.deliver().await,
+            Push::Revocations => self.bring_lists().await,
         }
     }
 

@@ -4,7 +4,11 @@
 //! seen. Files are written before the checkpoint that covers them, each through a rename, so that a reader never
 //! finds a checkpoint whose tiles are missing.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use kos_audit::tree::{Bundle, TILE_WIDTH, Tile};
 
@@ -17,6 +21,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct LogFiles {
     folder: PathBuf,
+    /// Held while a file is written: a publishing that was cancelled still ends its last one, and the next must not meet
+    /// it at the name beside the file.
+    writing: Arc<Mutex<()>>,
 }
 
 const CHECKPOINT: &str = "checkpoint";
@@ -31,7 +38,7 @@ impl LogFiles {
     /// When it cannot be made.
     pub fn new(folder: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder })
+        Ok(Self { folder, writing: Arc::default() })
     }
 
     /// The checkpoint that was published last.
@@ -93,8 +100,9 @@ impl LogFiles {
 
     async fn write(&self, path: String, bytes: Vec<u8>) -> Result<(), StoreError> {
         let path = self.folder.join(path);
-        let at = path.clone();
+        let (at, writing) = (path.clone(), Arc::clone(&self.writing));
         let write = move || {
+            let _alone = writing.lock().unwrap_or_else(PoisonError::into_inner);
             fs::create_dir_all(path.parent().unwrap_or(&path))?;
             files::replace(&path, &bytes, files::Mode::Readable)
         };
@@ -119,4 +127,28 @@ fn changed_tiles(from: u64, to: u64) -> impl Iterator<Item = Tile> {
         let end = (tile.index() * width + u64::from(tile.width())).saturating_mul(span);
         end > from
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_written_twice_at_once_is_whole_and_neither_writer_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = LogFiles::new(folder.path().to_owned()).unwrap();
+        let mut writers = JoinSet::new();
+        for n in 0..64_u8 {
+            let files = files.clone();
+            writers
+                .spawn(async move { files.write(CHECKPOINT.to_owned(), vec![b'a' + n % 26; 4_096]).await });
+        }
+        while let Some(written) = writers.join_next().await {
+            written.unwrap().unwrap();
+        }
+        let whole = files.checkpoint().unwrap().unwrap();
+        assert!(whole.len() == 4_096 && whole.bytes().all(|byte| Some(byte) == whole.bytes().next()));
+    }
 }

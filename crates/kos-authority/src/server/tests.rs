@@ -1,5 +1,8 @@
 //! The doors on real sockets: links by every carrier, the API over TLS, and moving elsewhere.
 
+mod messages;
+mod relaying;
+
 use std::{net::SocketAddr, time::Duration};
 
 use kos_api::operator::OperatorRole;
@@ -111,15 +114,17 @@ fn put(path: &str, body: &Value) -> String {
     )
 }
 
-/// Reports over a link and waits for the answer.
-async fn report(shared: &Shared, device: &Enrolled, n: u8, link: &mut Link) {
+/// The end of a link that the device has.
+fn session(shared: &Shared, device: &Enrolled, n: u8, link: &Link) -> Session {
     let authority = shared.name.as_ref().parse().unwrap();
     let own = format!("{}/{}", shared.name, device_id(n)).parse().unwrap();
     let peer = Signer { party: authority, key: link.about.peer.public_key().clone() };
     let (secret, epoch) = (link.about.exporter(), clock::now().unix_ms());
-    let mut session =
-        Session::new(LinkRole::Dialler, secret, own, device.key.public().id(), peer, epoch).unwrap();
-    let heartbeat = body::write(&Heartbeat {
+    Session::new(LinkRole::Dialler, secret, own, device.key.public().id(), peer, epoch).unwrap()
+}
+
+fn heartbeat() -> Vec<u8> {
+    body::write(&Heartbeat {
         cpu_percent: None,
         ram_used_bytes: Some(1),
         ram_total_bytes: Some(2),
@@ -131,7 +136,13 @@ async fn report(shared: &Shared, device: &Enrolled, n: u8, link: &mut Link) {
         boot_id: [0; 16],
         channel: Channel::Stable,
         interval_seconds: None,
-    });
+    })
+}
+
+/// Reports over a link and waits for the answer.
+async fn report(shared: &Shared, device: &Enrolled, n: u8, link: &mut Link) {
+    let mut session = session(shared, device, n, link);
+    let heartbeat = heartbeat();
     let id = MessageId::from_bytes(entropy::array().unwrap());
     let outgoing = Outgoing::new(MessageType::HEARTBEAT, id, &heartbeat);
     let frame = session.link_frame(clock::now(), &outgoing).unwrap();

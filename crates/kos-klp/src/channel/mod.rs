@@ -147,6 +147,9 @@ pub enum ChannelError {
     /// A record that was seen before, or is too far from those seen.
     #[error("a record out of its place")]
     Replayed,
+    /// Records that should have come before this one did not.
+    #[error("{0} records are missing")]
+    Missing(u64),
     /// The exchange took too long, or the channel is at the end of its time or records.
     #[error("the exchange or channel is over")]
     Over,

@@ -1,7 +1,8 @@
 //! A channel in use: records with checked sequences and keys that are replaced as they go.
 //!
 //! Relays may reorder and lose records, never repeat or change them. A record that does not open changes nothing, so a
-//! relay that makes records up only costs us the attempt.
+//! relay that makes records up only costs us the attempt. Where the way keeps order, [`Channel::open_next`] also refuses
+//! what was lost or moved.
 //!
 //! Source: `docs/spec/klp.md` KLP-60 to KLP-64.
 
@@ -178,6 +179,19 @@ impl Channel {
         }
         receiving.end = Some(sequence);
         Ok(Opened::Closed { missing: sequence.saturating_sub(receiving.count) })
+    }
+
+    /// Opens a record that came by a way that keeps order, where each is the one after the last.
+    ///
+    /// # Errors
+    /// As [`Channel::open`], and when records before it are missing. End the channel: somebody interferes.
+    pub fn open_next(&mut self, now: Timestamp, record: &[u8]) -> Result<Opened, ChannelError> {
+        let due = self.receiving.window.greatest().sequence + 1;
+        let opened = self.open(now, record)?;
+        match self.receiving.window.greatest().sequence.saturating_sub(due) {
+            0 => Ok(opened),
+            missing => Err(ChannelError::Missing(missing)),
+        }
     }
 }
 

@@ -36,7 +36,7 @@ use self::{
 };
 use crate::{
     cose::{self, Algorithm, Authenticated},
-    message::Message,
+    message::{Message, MessageId, MessageType},
     party::{Party, PartyRef},
 };
 
@@ -168,6 +168,11 @@ impl<'a> Envelope<'a> {
     /// Whom it claims to be from, only to find the key to check it with.
     pub const fn claimed_sender(&self) -> PartyRef<'a> {
         self.message.from
+    }
+
+    /// What it claims to be about, and its claimed id: for the answer to a refusal, which needs the proof to have held.
+    pub const fn claimed_name(&self) -> (MessageType, MessageId) {
+        (self.message.kind, self.message.id)
     }
 
     pub(crate) const fn unverified(&self) -> &Message<'a> {

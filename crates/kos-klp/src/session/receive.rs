@@ -115,10 +115,12 @@ impl ReceiveError {
         }
     }
 
-    /// The status of the ACK that answers it (KLP-44); none when nothing is known about who sent it, or when the answer
-    /// would only serve whoever plays messages again.
-    pub const fn answer(&self) -> Option<Code> {
+    /// The status of the ACK that answers a message of this type (KLP-44); none when nothing is known about who sent it,
+    /// or when the answer would only serve whoever plays messages again. An ACK is never answered, or two ends that
+    /// refuse each other's would never be done.
+    pub const fn answer(&self, refused: MessageType) -> Option<Code> {
         match self {
+            _ if refused.number() == MessageType::ACK.number() => None,
             Self::SignerUnknown(_)
             | Self::Proof(_)
             | Self::Sender { .. }
@@ -127,6 +129,12 @@ impl ReceiveError {
             Self::Freshness(FreshnessError::Replayed | FreshnessError::OldEpoch) => None,
             _ => Some(self.code()),
         }
+    }
+
+    /// Whether the other end of a direct link is broken: what it proves does not hold, or names somebody else. Close the
+    /// link.
+    pub const fn breaks_link(&self) -> bool {
+        matches!(self, Self::Proof(_) | Self::Sender { .. })
     }
 }
 

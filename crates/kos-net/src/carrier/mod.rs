@@ -6,9 +6,10 @@
 //! Invariants: both ends were verified by their chains before a link exists; the exporter is the same function on
 //! every carrier; a link costs a few kilobytes while nothing flows.
 //!
-//! What is not here: what frames say, and when a link is opened again.
+//! What is not here: what frames say, and when a link is opened again. Why a carrier is a variant and not a trait:
+//! `docs/decisions/0010-carriers-are-a-closed-enum.md`.
 //!
-//! Source: `docs/spec/klp.md`.
+//! Source: `docs/spec/klp.md` KLP-70.
 
 pub mod ladder;
 pub mod quic;

@@ -168,7 +168,7 @@ impl Exporter {
         match self {
             Self::Enrolment => b"EXPORTER-kOS-enrolment-v1",
             Self::Renewal => b"EXPORTER-kOS-renewal-v1",
-            Self::Klp => b"EXPORTER-kOS-klp-v1",
+            Self::Klp => kos_klp::proof::link::EXPORTER_LABEL,
         }
     }
 }

@@ -15,11 +15,12 @@ use super::{Authority, Holder};
 impl Authority {
     /// A device of this security profile.
     pub(crate) fn device(&self, profile: SecurityProfile) -> Holder {
-        let subject = KidSubject {
-            authority: self.name.clone(),
-            device: "kdev-0123456789abcdef".parse().unwrap(),
-            issue: 1,
-        };
+        self.device_named("kdev-0123456789abcdef", profile)
+    }
+
+    /// One of several devices.
+    pub(crate) fn device_named(&self, id: &str, profile: SecurityProfile) -> Holder {
+        let subject = KidSubject { authority: self.name.clone(), device: id.parse().unwrap(), issue: 1 };
         let identity = PeerIdentity::Device { authority: self.name.clone(), device: subject.device.clone() };
         let facts = DeviceFacts {
             subject,
@@ -39,7 +40,7 @@ impl Authority {
         params.not_before = (from - Duration::from_secs(300)).into();
         params.not_after = (from + Duration::from_secs(24 * 3600)).into();
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, "kdev-0123456789abcdef");
+        params.distinguished_name.push(DnType::CommonName, id);
         params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into().unwrap())];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =

@@ -4,6 +4,7 @@
 
 pub(crate) mod device;
 pub(crate) mod port;
+pub(crate) mod relay;
 
 use std::sync::Arc;
 

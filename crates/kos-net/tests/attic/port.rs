@@ -1,4 +1,5 @@
-//! The one TLS port of a small authority, with everything that the tests speak to it: KLP links echo frames.
+//! The one TLS port of a small authority, with everything that the tests speak to it: KLP links echo frames, or are handed
+//! to the test.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -39,26 +40,20 @@ impl Port {
     }
 
     pub(crate) async fn open_with(tls: Arc<ServerTls>, serves: Serves, limits: Limits) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let gate = Gate::new(limits);
         let (up, links) = mpsc::unbounded_channel();
-        let mut tasks = JoinSet::new();
-        if serves == Serves::Everything {
-            let quic = Listener::bind(address, Arc::clone(&tls)).unwrap();
-            let up = up.clone();
-            tasks.spawn(quic.serve(Arc::clone(&gate), move |_, link, mut permit: Permit| {
-                let up = up.clone();
-                async move {
-                    if let (Ok(link), Ok(())) = (link, permit.establish()) {
-                        echo(link, permit, up).await;
-                    }
-                }
-            }));
-        }
-        let handle = move |stream, remote, permit| tcp(Arc::clone(&tls), stream, remote, permit, up.clone());
-        tasks.spawn(serve(listener, Arc::clone(&gate), handle));
+        let (address, gate, tasks) = listen(tls, serves, limits, Up::Echo(up));
         Self { address, gate, links, _tasks: tasks }
+    }
+
+    /// A port whose links are the test's.
+    pub(crate) async fn handing_out(
+        tls: Arc<ServerTls>,
+        serves: Serves,
+    ) -> (Self, mpsc::UnboundedReceiver<(Link, Permit)>) {
+        let (up, handed_out) = mpsc::unbounded_channel();
+        let (address, gate, tasks) = listen(tls, serves, Limits::AUTHORITY, Up::HandOut(up));
+        let (_, links) = mpsc::unbounded_channel();
+        (Self { address, gate, links, _tasks: tasks }, handed_out)
     }
 
     pub(crate) fn target(&self) -> Target {
@@ -66,16 +61,50 @@ impl Port {
     }
 }
 
-type Up = mpsc::UnboundedSender<kos_net::carrier::About>;
+/// What becomes of a link.
+#[derive(Clone)]
+enum Up {
+    Echo(mpsc::UnboundedSender<kos_net::carrier::About>),
+    HandOut(mpsc::UnboundedSender<(Link, Permit)>),
+}
+
+fn listen(
+    tls: Arc<ServerTls>,
+    serves: Serves,
+    limits: Limits,
+    up: Up,
+) -> (SocketAddr, Arc<Gate>, JoinSet<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
+    let address = listener.local_addr().unwrap();
+    let gate = Gate::new(limits);
+    let mut tasks = JoinSet::new();
+    if serves == Serves::Everything {
+        let quic = Listener::bind(address, Arc::clone(&tls)).unwrap();
+        let up = up.clone();
+        tasks.spawn(quic.serve(Arc::clone(&gate), move |_, link, mut permit: Permit| {
+            let up = up.clone();
+            async move {
+                if let (Ok(link), Ok(())) = (link, permit.establish()) {
+                    hold(link, permit, up).await;
+                }
+            }
+        }));
+    }
+    let handle = move |stream, remote, permit| tcp(Arc::clone(&tls), stream, remote, permit, up.clone());
+    tasks.spawn(serve(listener, Arc::clone(&gate), handle));
+    (address, gate, tasks)
+}
 
 async fn tcp(tls: Arc<ServerTls>, stream: TcpStream, remote: SocketAddr, mut permit: Permit, up: Up) {
     match tls.accept(stream).await {
         Ok(Accepted::Klp { stream, facts, peer }) if permit.establish().is_ok() => {
-            echo(Link::over_tls(stream, remote, peer, Arc::new(facts)), permit, up).await;
+            hold(Link::over_tls(stream, remote, peer, Arc::new(facts)), permit, up).await;
         }
         Ok(Accepted::Http { stream, facts, peer }) if permit.establish().is_ok() => {
             if let Some(io) = upgrade(stream).await {
-                echo(Link::over_websocket(io, remote, peer, Arc::new(facts)).await, permit, up).await;
+                hold(Link::over_websocket(io, remote, peer, Arc::new(facts)).await, permit, up).await;
             }
         }
         Ok(Accepted::Enrolment { mut stream, .. }) => {
@@ -86,7 +115,14 @@ async fn tcp(tls: Arc<ServerTls>, stream: TcpStream, remote: SocketAddr, mut per
     }
 }
 
-async fn echo(link: Link, permit: Permit, up: Up) {
+async fn hold(link: Link, permit: Permit, up: Up) {
+    let up = match up {
+        Up::Echo(up) => up,
+        Up::HandOut(up) => {
+            let _ = up.send((link, permit));
+            return;
+        }
+    };
     let Link { about, mut sender, mut receiver } = link;
     let _ = up.send(about);
     if pump(&mut sender, &mut receiver).await.is_ok() {

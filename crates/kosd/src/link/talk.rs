@@ -6,7 +6,7 @@ use kos_base::{Code, Timestamp, code};
 use kos_klp::{
     body::{self, Ack, Assembly, Command, HeartbeatAnswer, Misfit, Revocation},
     frame::{Content, Frame},
-    message::{MessageId, MessageType},
+    message::{MessageId, MessageType, Unhandled},
     party::Party,
     proof::{Envelope, ProofClass, link::LinkRole},
     session::{Incoming, Outgoing, ReceiveError, Session, Signer},
@@ -37,10 +37,6 @@ pub(super) enum Ended {
     Denied(u16),
     #[error("the authority's certificate was revoked")]
     Revoked(#[from] kos_identity::chain::ChainError),
-    #[error("the peer sent what an authority does not send: {0}")]
-    Unexpected(MessageType),
-    #[error("the peer sent something that is no message with a proof")]
-    Bare,
     #[error(transparent)]
     Link(#[from] carrier::LinkError),
     #[error(transparent)]
@@ -166,7 +162,11 @@ impl<'a> Talk<'a> {
     /// Takes one frame in.
     async fn take(&mut self, bytes: &[u8]) -> Result<(), Ended> {
         let now = self.line.clock.now();
-        let Content::Plain(envelope) = Frame::parse(bytes)?.into_content() else { return Err(Ended::Bare) };
+        let Content::Plain(envelope) = Frame::parse(bytes)?.into_content() else {
+            // Anybody in the fleet can have such a frame passed on to us, so it must not cost us the link.
+            tracing::debug!("a frame that came through a relay is dropped");
+            return Ok(());
+        };
         match envelope.class() {
             ProofClass::Link => self.take_link(now, envelope).await,
             ProofClass::Solo | ProofClass::Batch => self.take_signed(now, envelope).await,
@@ -174,14 +174,40 @@ impl<'a> Talk<'a> {
     }
 
     async fn take_link(&mut self, now: Timestamp, envelope: Envelope<'_>) -> Result<(), Ended> {
-        let received = match self.session.receive_link(now, envelope)? {
-            Incoming::Message(received) => received,
-            Incoming::Ignored(_) => return Ok(()),
+        let name = envelope.claimed_name();
+        let received = match self.session.receive_link(now, envelope) {
+            Ok(Incoming::Message(received)) => received,
+            Ok(Incoming::Ignored(_)) => return Ok(()),
+            Err(error) => return self.refuse(name, error).await,
         };
         let message = received.message();
         match message.kind {
             MessageType::ACK => self.acknowledged(message.reply_to, &body::read(message.body)?).await,
-            other => Err(Ended::Unexpected(other)),
+            _ => self.leave_unhandled(name).await,
+        }
+    }
+
+    /// Answers a message that was not believed, if it is to be answered (KLP-44).
+    async fn refuse(
+        &mut self,
+        (kind, id): (MessageType, MessageId),
+        error: ReceiveError,
+    ) -> Result<(), Ended> {
+        if error.breaks_link() {
+            return Err(error.into());
+        }
+        tracing::warn!(%error, "a message is not taken");
+        match error.answer(kind) {
+            Some(code) => self.reply(id, Err(code)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses or ignores a message that is right and that a device has no use for (KLP-22).
+    async fn leave_unhandled(&mut self, (kind, id): (MessageType, MessageId)) -> Result<(), Ended> {
+        match kind.unhandled() {
+            Unhandled::Refuse => self.reply(id, Err(code::klp::KLP_TYPE)).await,
+            Unhandled::Ignore => Ok(()),
         }
     }
 
@@ -205,15 +231,12 @@ impl<'a> Talk<'a> {
 
     /// Takes a signed message, and acknowledges it once its effect is durable.
     async fn take_signed(&mut self, now: Timestamp, envelope: Envelope<'_>) -> Result<(), Ended> {
+        let name = envelope.claimed_name();
         let heard = &mut self.line.terms.heard;
         let received = match self.session.receive_signed(now, envelope, None, heard) {
             Ok(Incoming::Message(received)) => received,
             Ok(Incoming::Ignored(_)) => return Ok(()),
-            Err(error @ (ReceiveError::Proof(_) | ReceiveError::Sender { .. })) => return Err(error.into()),
-            Err(error) => {
-                tracing::warn!(%error, "a signed message is not taken");
-                return Ok(());
-            }
+            Err(error) => return self.refuse(name, error).await,
         };
         let message = received.message();
         let matter = match message.kind {
@@ -230,7 +253,7 @@ impl<'a> Talk<'a> {
                 },
                 Err(error) => Err(error),
             },
-            _ => return self.reply(message.id, Err(code::klp::KLP_TYPE)).await,
+            _ => return self.leave_unhandled(name).await,
         };
         let outcome = match matter {
             Ok(matter) => self.carry_out(matter).await?,

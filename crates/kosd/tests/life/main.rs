@@ -7,6 +7,7 @@ mod discovery;
 mod endings;
 mod enrolment;
 mod orders;
+mod refusals;
 mod renewal;
 mod reports;
 mod wait;

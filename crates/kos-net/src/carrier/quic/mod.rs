@@ -6,7 +6,7 @@
 //! Limits against strangers: handshakes count as waiting in the [`Gate`]; while many wait, an address must first show
 //! with a retry token that packets reach it; what a peer may make us buffer is bounded per stream and connection.
 //!
-//! Source: RFC 9000, RFC 9001; `docs/spec/klp.md`.
+//! Source: RFC 9000, RFC 9001; `docs/spec/klp.md` KLP-71; `docs/decisions/0011-one-ordered-stream-in-each-direction.md`.
 
 mod session;
 

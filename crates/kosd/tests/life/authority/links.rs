@@ -1,13 +1,15 @@
 //! The links of the authority, one for each device.
 
-use kos_base::{DeviceId, EntryId, KeyId, key::SignatureForm};
+use std::time::Duration;
+
+use kos_base::{DeviceId, EntryId, KeyId, Timestamp, key::SignatureForm};
 use kos_identity::{certificate::PeerIdentity, enrolment::authority::kid_grant, kid, registry::Device};
 use kos_klp::{
     body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction, Revocation},
     frame::{Content, Frame},
     freshness::{EpochClaim, Sender},
     message::{MessageId, MessageType, RevocationHead},
-    proof::link::LinkRole,
+    proof::{ProofClass, link::LinkRole},
     session::{Incoming, Outgoing, Session, Signer},
 };
 use kos_net::{carrier::Link, entropy};
@@ -24,6 +26,8 @@ pub(crate) enum Push {
     Lists(Vec<Vec<u8>>),
     /// These bytes.
     Raw(Vec<u8>),
+    /// Something of this type and proof, as if made so much later.
+    Odd(MessageType, ProofClass, Duration),
 }
 
 /// An open link.
@@ -58,7 +62,7 @@ impl Inner {
     pub(super) async fn talk(&self, link: Link) {
         let PeerIdentity::Device { authority, device } = link.about.peer.identity().clone() else { return };
         let key = link.about.peer.public_key().clone();
-        let (push, mut pushes) = mpsc::channel(8);
+        let (push, mut pushes) = mpsc::channel(16);
         let (cutter, mut cut) = oneshot::channel();
         {
             let mut store = self.store.lock().unwrap();
@@ -164,6 +168,7 @@ impl Talk<'_> {
         let now = self.inner.clock.now();
         match push {
             Push::Raw(frame) => self.link.sender.send(&frame).await.ok(),
+            Push::Odd(kind, class, ahead) => self.odd(kind, class, now.plus(ahead)).await,
             Push::Order(instruction) => {
                 let id = EntryId::from_parts(now, entropy::array().unwrap());
                 self.sign(MessageType::COMMAND, &body::write(&Command { id, instruction })).await
@@ -186,6 +191,21 @@ impl Talk<'_> {
         let signature = own.sign(SignatureForm::Fixed, &draft.to_be_signed()).unwrap();
         let frame = draft.finish(&signature).direct_frame().unwrap();
         self.inner.store.lock().unwrap().sent.push(frame.clone());
+        self.link.sender.send(&frame).await.ok()
+    }
+
+    async fn odd(&mut self, kind: MessageType, class: ProofClass, at: Timestamp) -> Option<()> {
+        let said = body::write(&Ack::done(None));
+        let outgoing = Outgoing::new(kind, MessageId::from_bytes(entropy::array().unwrap()), &said);
+        let own = &self.inner.own;
+        let frame = match class {
+            ProofClass::Link => self.session.link_frame(at, &outgoing).unwrap(),
+            ProofClass::Solo | ProofClass::Batch => {
+                let draft = self.session.solo_draft(at, &outgoing, &mut self.places, own.public()).unwrap();
+                let signature = own.sign(SignatureForm::Fixed, &draft.to_be_signed()).unwrap();
+                draft.finish(&signature).direct_frame().unwrap()
+            }
+        };
         self.link.sender.send(&frame).await.ok()
     }
 }

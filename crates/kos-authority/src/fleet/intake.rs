@@ -1,0 +1,82 @@
+//! What comes in over the link of a device: messages for the authority, and frames for somebody else.
+//!
+//! Source: `docs/spec/klp.md` KLP-22, KLP-23, KLP-43, KLP-44.
+
+use kos_base::{Code, Timestamp, code};
+use kos_klp::{
+    body::{self, Ack},
+    frame::{Content, Frame},
+    freshness::{GuardLimits, ReplayGuard},
+    message::{MessageId, MessageType, Unhandled},
+    proof::{Envelope, ProofClass},
+    session::{Incoming, Outgoing},
+};
+use kos_net::entropy;
+
+use super::talk::{Ended, Talk};
+use crate::clock;
+
+/// What one link remembers of messages that its device signed: a window for SOLO and one for BATCH, and some ids of what
+/// is for everyone.
+const HEARD: GuardLimits = GuardLimits { windows_max: 2, ids_max: 64, ids_per_sender_max: 64 };
+
+impl Talk<'_> {
+    /// Takes one frame in.
+    pub(super) async fn take(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        let now = clock::now();
+        let frame = Frame::parse(bytes)?;
+        match frame.content() {
+            Content::Plain(_) => {}
+            Content::Encrypted(_) | Content::Channel(_) => return self.pass_on(now, &frame).await,
+        }
+        let Content::Plain(envelope) = frame.into_content() else { return Ok(()) };
+        self.take_message(now, envelope).await
+    }
+
+    async fn take_message(&mut self, now: Timestamp, envelope: Envelope<'_>) -> Result<(), Ended> {
+        let (kind, id) = envelope.claimed_name();
+        let incoming = match envelope.class() {
+            ProofClass::Link => self.session.receive_link(now, envelope),
+            ProofClass::Solo | ProofClass::Batch => {
+                let heard = self.heard.get_or_insert_with(|| Box::new(ReplayGuard::new(HEARD)));
+                self.session.receive_signed(now, envelope, None, heard)
+            }
+        };
+        let (said, held, of) = match incoming {
+            Ok(Incoming::Message(received)) => {
+                let message = received.message();
+                (message.body.to_vec(), message.revocation, message.reply_to)
+            }
+            Ok(Incoming::Ignored(_)) => return Ok(()),
+            Err(error) if error.breaks_link() => return Err(error.into()),
+            Err(error) => {
+                tracing::info!(device = %self.id, %error, "a message is not taken");
+                return match error.answer(kind) {
+                    Some(code) => self.refuse(Some(id), code).await,
+                    None => Ok(()),
+                };
+            }
+        };
+        match kind {
+            MessageType::HEARTBEAT => {
+                self.heartbeat(now, id, &said).await?;
+                self.compare(held).await
+            }
+            // What became of a command shows in the next heartbeat.
+            MessageType::ACK => self.acknowledged(of, body::read::<Ack>(&said)?.status() == 0).await,
+            kind => match kind.unhandled() {
+                Unhandled::Refuse => self.refuse(Some(id), code::klp::KLP_TYPE).await,
+                Unhandled::Ignore => Ok(()),
+            },
+        }
+    }
+
+    /// Tells the device that something of its is not taken.
+    pub(super) async fn refuse(&mut self, what: Option<MessageId>, code: Code) -> Result<(), Ended> {
+        let ack = body::write(&Ack::refused(code, code.title()));
+        let id = MessageId::from_bytes(entropy::array()?);
+        let outgoing = Outgoing { reply_to: what, ..Outgoing::new(MessageType::ACK, id, &ack) };
+        let frame = self.session.link_frame(clock::now(), &outgoing)?;
+        Ok(self.sender.send(&frame).await?)
+    }
+}

@@ -1,0 +1,194 @@
+//! The authority as a relay between two devices.
+
+use kos_base::{Code, SecurityProfile, Timestamp, code::klp};
+use kos_identity::{certificate::PeerIdentity, chain::Clock};
+use kos_klp::{
+    body::Ack,
+    frame::{self, Hop},
+    party::Party,
+};
+use kos_net::{
+    channel::{Identity, Judge, accept, open},
+    tls::{Expectation, Trust},
+};
+use tokio::sync::watch;
+
+use super::*;
+
+fn party(attic: &Running, n: u8) -> Party {
+    Party::device(&attic.shared.name, &device_id(n))
+}
+
+fn judge(attic: &Running, enrolled: &Enrolled) -> (watch::Sender<Trust>, Judge) {
+    let Expectation::Peer { trust, .. } = enrolled.client(&attic.shared).expectation else { panic!() };
+    let (sender, trust) = watch::channel(trust);
+    (sender, Judge { clock: Arc::new(|| Clock::Trusted(clock::now())), trust })
+}
+
+fn own(attic: &Running, enrolled: &Enrolled, n: u8) -> Identity {
+    let client = enrolled.client(&attic.shared);
+    assert_eq!(client.profile, SecurityProfile::Sec2);
+    Identity {
+        identity: PeerIdentity::Device { authority: attic.shared.name.clone(), device: device_id(n) },
+        chain: client.certified.unwrap().cert.clone(),
+        key: enrolled.key.clone(),
+    }
+}
+
+#[tokio::test]
+async fn two_devices_have_a_secure_channel_through_their_authority() {
+    let attic = Running::new().await;
+    let ((first, _), (second, _)) =
+        (Enrolled::device(&attic.shared, 1).await, Enrolled::device(&attic.shared, 2).await);
+    for carrier in Carrier::LADDER {
+        let near = attic.dial(HERE, carrier, &first.client(&attic.shared)).await;
+        let far = attic.dial(HERE, Carrier::Quic, &second.client(&attic.shared)).await;
+        wait_for_links(&attic, 2).await;
+        let ((_kept, at_first), (_also, at_second)) = (judge(&attic, &first), judge(&attic, &second));
+        let (own_first, own_second) = (own(&attic, &first, 1), own(&attic, &second, 2));
+        let to = own_second.identity.clone();
+        let both = async {
+            tokio::join!(open(near, &own_first, &at_first, &to), accept(far, &own_second, &at_second))
+        };
+        let (opened, accepted) = timeout(SOON, both).await.unwrap();
+        let (mut opened, mut accepted) = (opened.unwrap(), accepted.unwrap());
+        assert_eq!(*accepted.peer().identity(), own_first.identity);
+        for said in [&b"hello"[..], &[7; 60_000]] {
+            opened.sender.send(said).await.unwrap();
+            let heard = timeout(SOON, accepted.receiver.recv()).await.unwrap();
+            assert_eq!(heard.unwrap().as_deref(), Some(said), "{carrier}");
+            accepted.sender.send(said).await.unwrap();
+            let heard = timeout(SOON, opened.receiver.recv()).await.unwrap();
+            assert_eq!(heard.unwrap().as_deref(), Some(said), "{carrier}");
+        }
+        drop((opened, accepted));
+        wait_for_links(&attic, 0).await;
+    }
+    attic.end().await;
+}
+
+async fn wait_for_links(attic: &Running, count: usize) {
+    let there = async {
+        while attic.shared.links.len() != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, there).await.unwrap();
+}
+
+/// A message of a channel, as far as a relay can tell: a record of channel `[9; 16]` with 256 bytes or more.
+fn record(bytes: usize) -> Vec<u8> {
+    let mut record = vec![0x84, 4, 0x50];
+    record.extend_from_slice(&[9; 16]);
+    record.extend_from_slice(&[1, 0x59]);
+    record.extend_from_slice(&u16::try_from(bytes).unwrap().to_be_bytes());
+    record.resize(record.len() + bytes, 7);
+    record
+}
+
+/// The status of the next answer, which names the channel.
+async fn refusal(session: &mut Session, link: &mut Link) -> u16 {
+    let frame = timeout(SOON, link.receiver.recv()).await.unwrap().unwrap().unwrap();
+    let Content::Plain(envelope) = Frame::parse(&frame).unwrap().into_content() else { panic!() };
+    let Incoming::Message(received) = session.receive_link(clock::now(), envelope).unwrap() else { panic!() };
+    let message = received.message();
+    assert_eq!((message.kind, message.reply_to), (MessageType::ACK, Some(MessageId::from_bytes([9; 16]))));
+    body::read::<Ack>(message.body).unwrap().status()
+}
+
+#[tokio::test]
+async fn what_a_relay_must_not_pass_on_is_refused_and_nobody_else_hears_of_it() {
+    let attic = Running::new().await;
+    let ((first, _), (second, _)) =
+        (Enrolled::device(&attic.shared, 1).await, Enrolled::device(&attic.shared, 2).await);
+    let mut near = attic.dial(HERE, Carrier::Tls, &first.client(&attic.shared)).await;
+    let mut far = attic.dial(HERE, Carrier::Tls, &second.client(&attic.shared)).await;
+    wait_for_links(&attic, 2).await;
+    let mut session = session(&attic.shared, &first, 1, &near);
+    let (here, there, nowhere) = (party(&attic, 1), party(&attic, 2), party(&attic, 3));
+    let (authority, other): (Party, Party) =
+        ("attic".parse().unwrap(), format!("cellar/{}", device_id(2)).parse().unwrap());
+    let (now, soon) = (clock::now(), clock::now().plus(Duration::from_secs(60)));
+    let cases: [(&str, Hop<'_>, Code); 9] = [
+        ("a device without a link", Hop::to(nowhere.as_party(), soon), klp::KLP_RECIPIENT),
+        ("the sender itself", Hop::to(here.as_party(), soon), klp::KLP_RECIPIENT),
+        ("the authority", Hop::to(authority.as_party(), soon), klp::KLP_RECIPIENT),
+        ("a device of somebody else", Hop::to(other.as_party(), soon), klp::KLP_RECIPIENT),
+        ("nobody", Hop::default(), klp::KLP_PLAIN),
+        ("no end", Hop { expires: None, ..Hop::to(there.as_party(), soon) }, klp::KLP_PLAIN),
+        ("expired", Hop::to(there.as_party(), now.minus(Duration::from_secs(1))), klp::KLP_EXPIRED),
+        ("no hop left", Hop { hops_left: Some(0), ..Hop::to(there.as_party(), soon) }, klp::KLP_EXPIRED),
+        ("hops not said", Hop { hops_left: None, ..Hop::to(there.as_party(), soon) }, klp::KLP_EXPIRED),
+    ];
+    for (what, hop, code) in cases {
+        near.sender.send(&frame::write_channel(&hop, &record(300)).unwrap()).await.unwrap();
+        assert_eq!(refusal(&mut session, &mut near).await, code.number(), "{what}");
+    }
+    // The first that the other device hears is what may go on, with one hop less.
+    near.sender
+        .send(&frame::write_channel(&Hop::to(there.as_party(), soon), &record(301)).unwrap())
+        .await
+        .unwrap();
+    let heard = timeout(SOON, far.receiver.recv()).await.unwrap().unwrap().unwrap();
+    let passed_on = Frame::parse(&heard).unwrap();
+    assert_eq!(passed_on.hop().hops_left, Some(15));
+    assert!(matches!(passed_on.content(), Content::Channel(message) if **message == record(301)));
+    drop((near, far));
+    attic.end().await;
+}
+
+#[tokio::test]
+async fn a_message_with_the_proof_of_a_link_is_never_passed_on() {
+    let attic = Running::new().await;
+    let ((first, _), (second, _)) =
+        (Enrolled::device(&attic.shared, 1).await, Enrolled::device(&attic.shared, 2).await);
+    let mut near = attic.dial(HERE, Carrier::Tls, &first.client(&attic.shared)).await;
+    let mut far = attic.dial(HERE, Carrier::Tls, &second.client(&attic.shared)).await;
+    wait_for_links(&attic, 2).await;
+    let mut session = session(&attic.shared, &first, 1, &near);
+    let said = heartbeat();
+    let id = MessageId::from_bytes([1; 16]);
+    let frame = session.link_frame(clock::now(), &Outgoing::new(MessageType::HEARTBEAT, id, &said)).unwrap();
+    // The same object in a frame for somebody else.
+    let to = party(&attic, 2);
+    let expires: Timestamp = clock::now().plus(Duration::from_secs(60));
+    let object = &frame[3..];
+    let readdressed = frame::write(&Hop::to(to.as_party(), expires), object).unwrap();
+    near.sender.send(&readdressed).await.unwrap();
+    let ended = timeout(SOON, near.receiver.recv()).await.unwrap();
+    assert!(!matches!(ended, Ok(Some(_))), "whoever does that loses its link");
+    report(&attic.shared, &second, 2, &mut far).await;
+    drop((near, far));
+    attic.end().await;
+}
+
+#[tokio::test]
+async fn a_device_that_has_too_much_passed_on_is_told_to_wait() {
+    let attic = Running::new().await;
+    let ((first, _), (second, _)) =
+        (Enrolled::device(&attic.shared, 1).await, Enrolled::device(&attic.shared, 2).await);
+    let mut near = attic.dial(HERE, Carrier::Tls, &first.client(&attic.shared)).await;
+    let mut far = attic.dial(HERE, Carrier::Tls, &second.client(&attic.shared)).await;
+    wait_for_links(&attic, 2).await;
+    let mut session = session(&attic.shared, &first, 1, &near);
+    let to = party(&attic, 2);
+    let flood = async {
+        loop {
+            let hop = Hop::to(to.as_party(), clock::now().plus(Duration::from_secs(60)));
+            near.sender.send(&frame::write_channel(&hop, &record(60_000)).unwrap()).await.unwrap();
+            tokio::select! {
+                biased;
+                status = refusal(&mut session, &mut near) => break status,
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    };
+    let reading = async { while let Ok(Some(_)) = far.receiver.recv().await {} };
+    let status = tokio::select! {
+        status = timeout(SOON, flood) => status.unwrap(),
+        () = reading => panic!("the other link ended"),
+    };
+    assert_eq!(status, klp::KLP_MEMORY.number());
+    drop((near, far));
+    attic.end().await;
+}
