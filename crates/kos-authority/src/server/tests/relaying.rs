@@ -1,14 +1,20 @@
 //! The authority as a relay between two devices.
 
-use kos_base::{Code, SecurityProfile, Timestamp, code::klp};
+use kos_base::{Code, SecurityProfile, Timestamp, code::klp, key::SignatureForm};
 use kos_identity::{certificate::PeerIdentity, chain::Clock};
 use kos_klp::{
     body::Ack,
+    encryption::SealRequest,
     frame::{self, Hop},
+    freshness::{EpochClaim, FreshnessError, GuardLimits, ReplayGuard},
     party::Party,
+    proof::{ProofClass, batch::RootMemory, solo::SoloDraft},
+    session::{ReceiveError, receive_stored},
 };
 use kos_net::{
     channel::{Identity, Judge, accept, open},
+    keys::AgreementSecret,
+    sealing,
     tls::{Expectation, Trust},
 };
 use tokio::sync::watch;
@@ -189,6 +195,53 @@ async fn a_device_that_has_too_much_passed_on_is_told_to_wait() {
         () = reading => panic!("the other link ended"),
     };
     assert_eq!(status, klp::KLP_MEMORY.number());
+    drop((near, far));
+    attic.end().await;
+}
+
+#[tokio::test]
+async fn a_sealed_message_goes_through_the_authority_and_only_its_recipient_believes_it() {
+    const CANARY: &[u8] = b"the canary sings in the cellar at noon";
+    let attic = Running::new().await;
+    let ((first, _), (second, _)) =
+        (Enrolled::device(&attic.shared, 1).await, Enrolled::device(&attic.shared, 2).await);
+    let mut near = attic.dial(HERE, Carrier::Tls, &first.client(&attic.shared)).await;
+    let mut far = attic.dial(HERE, Carrier::Tls, &second.client(&attic.shared)).await;
+    wait_for_links(&attic, 2).await;
+    let (from, to, now) = (party(&attic, 1), party(&attic, 2), clock::now());
+    let (own, other) = (AgreementSecret::generate().unwrap(), AgreementSecret::generate().unwrap());
+
+    let places = EpochClaim::after(now, None).unwrap().is_durable();
+    let outgoing =
+        Outgoing::new(MessageType::TASK_REQUEST, MessageId::from_bytes(entropy::array().unwrap()), CANARY);
+    let message =
+        outgoing.message(now, from.as_party(), to.as_party(), places.stored(), ProofClass::Solo).unwrap();
+    let draft = SoloDraft::new(&message, first.key.public());
+    let signature = first.key.sign(SignatureForm::Fixed, &draft.to_be_signed()).unwrap();
+    let frame = sealing::seal(SealRequest::new(draft.finish(&signature), own.public())).unwrap();
+    assert!(!frame.windows(CANARY.len()).any(|bytes| bytes == CANARY));
+    near.sender.send(&frame).await.unwrap();
+
+    let heard = timeout(SOON, far.receiver.recv()).await.unwrap().unwrap().unwrap();
+    let Content::Encrypted(envelope) = Frame::parse(&heard).unwrap().into_content() else { panic!() };
+    let opened = sealing::unseal(&envelope, to.as_party(), &own).unwrap();
+    let signer = Signer { party: from.clone(), key: first.key.public().clone() };
+    let mut guard = ReplayGuard::new(GuardLimits::DEVICE);
+    let mut receive = || {
+        let envelope = envelope.opened(&opened).unwrap();
+        receive_stored(now, to.as_party(), envelope, &signer, &mut guard, &mut RootMemory::default())
+            .map(|incoming| matches!(incoming, Incoming::Message(said) if said.message().body == CANARY))
+    };
+    assert_eq!(receive(), Ok(true));
+    assert_eq!(receive(), Err(ReceiveError::Freshness(FreshnessError::Replayed)));
+
+    let refused = |own, key| sealing::unseal(&envelope, own, key).unwrap_err().code();
+    assert_eq!(refused(from.as_party(), &own), klp::KLP_RECIPIENT);
+    assert_eq!(refused(to.as_party(), &other), klp::KLP_DECRYPT);
+    let mut changed = heard.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    let Content::Encrypted(envelope) = Frame::parse(&changed).unwrap().into_content() else { panic!() };
+    assert_eq!(sealing::unseal(&envelope, to.as_party(), &own).unwrap_err().code(), klp::KLP_DECRYPT);
     drop((near, far));
     attic.end().await;
 }
