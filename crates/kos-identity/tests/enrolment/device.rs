@@ -467,3 +467,41 @@ fn the_id_is_computed_from_what_the_device_was_at_first() {
     });
     assert_eq!(membership.device, id);
 }
+
+#[test]
+fn from_quarantine_a_device_comes_back_once_a_person_lets_it_in() {
+    let mut office = Office::new();
+    let mut hand = Hand::with_ticket(&mut office);
+    hand.start(&mut office);
+    office.operate(Operation::Quarantine { reason: "because".to_owned() });
+    hand.command(&mut office, Command::CheckIn);
+    assert_eq!(hand.told.last(), Some(&Event::Refused(codes::STATE_FORBIDS)));
+    office.operate(Operation::Reinstate { reason: "cleaned".to_owned() });
+    hand.pass(&mut office, Duration::from_secs(300));
+    hand.command(&mut office, Command::CheckIn);
+    hand.pass(&mut office, Duration::from_secs(300));
+    assert_eq!((office.only().state(), hand.told.last()), (DeviceState::Pending, Some(&Event::Waiting)));
+    office.operate(Operation::Approve { profile: SecurityProfile::Sec2 });
+    hand.pass(&mut office, Duration::from_secs(300));
+    assert_eq!((office.only().state(), hand.active()), (DeviceState::Active, Some(2)));
+}
+
+#[test]
+fn a_device_whose_authority_lost_its_record_asks_to_be_let_in_anew() {
+    let mut office = Office::new();
+    let mut hand = Hand::with_ticket(&mut office);
+    hand.start(&mut office);
+    let before = office.devices.remove(0);
+    hand.ticket = None;
+    hand.command(&mut office, Command::CheckIn);
+    for _ in 0..3 {
+        hand.pass(&mut office, Duration::from_secs(300));
+    }
+    let waiting = office.only().clone();
+    assert_eq!((&waiting.identity_key, waiting.state()), (&before.identity_key, DeviceState::Pending));
+    assert_ne!(waiting.id, before.id);
+    assert_eq!((hand.active(), hand.keys().len()), (None, 3), "identity key and the keys of the request");
+    office.operate(Operation::Approve { profile: SecurityProfile::Sec2 });
+    hand.pass(&mut office, Duration::from_secs(300));
+    assert_eq!(office.only().state(), DeviceState::Active);
+}

@@ -5,6 +5,9 @@ use kos_net::carrier::Carrier;
 
 use super::{authority::Network, *};
 
+/// A disk check that passes also where the machine of the test has little room.
+const ROOM: &str = "health: {checks: {disk: disk-free / 1}}\n";
+
 /// An enrolled device that has reported, and where it lives.
 pub(crate) async fn reporting(authority: &Authority, sections: &str) -> (Running, tempfile::TempDir) {
     let root = root_with(sections);
@@ -17,7 +20,7 @@ pub(crate) async fn reporting(authority: &Authority, sections: &str) -> (Running
 #[tokio::test]
 async fn a_device_reports_at_once_and_at_every_start() {
     let authority = Authority::start().await;
-    let (device, root) = reporting(&authority, "").await;
+    let (device, root) = reporting(&authority, ROOM).await;
     let beat = authority.look(|seen| seen.beats[0].clone());
     assert_eq!((beat.carrier, beat.issue), (Carrier::Quic, 1));
     let said = beat.said;
@@ -64,7 +67,8 @@ async fn a_carrier_that_the_role_profile_does_not_have_is_never_dialled() {
 #[tokio::test]
 async fn heartbeats_come_as_often_as_the_configuration_says_with_its_checks() {
     let authority = Authority::start().await;
-    let sections = "network: {heartbeat_s: 1}\nhealth: {checks: {web: socket /nowhere.sock}}\n";
+    let sections =
+        "network: {heartbeat_s: 1}\nhealth: {checks: {disk: disk-free / 1, web: socket /nowhere.sock}}\n";
     let (device, _root) = reporting(&authority, sections).await;
     let beat = authority.until("a third heartbeat", |seen| seen.beats.get(2).cloned()).await;
     let web = beat.said.checks.iter().find(|check| check.name.as_str() == "web").unwrap();
