@@ -147,6 +147,10 @@ impl Authority {
         let settings = Settings::read(&home.settings())?;
         make_folders(&home)?;
         let lock = StoreLock::take(home.folder())?;
+        for leftover in [home.backup(), home.restore()] {
+            // Of a backup or a restore that was cut off; there may be keys in it.
+            drop(fs::remove_dir_all(leftover));
+        }
         let keys = Keys::load(&home.keys())?;
         let name = keys.root_certificate.authority();
         let name = name.ok_or_else(|| StartError::Internal("the root names no authority".to_owned()))?;
@@ -189,7 +193,7 @@ impl Authority {
             writer,
             board,
             presence,
-            refusals: MisuseBook::default(),
+            refusals: MisuseBook::of_few_sources(),
             links,
             settings,
             ports: listeners.ports(),

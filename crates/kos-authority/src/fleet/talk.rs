@@ -187,13 +187,14 @@ impl Switchboard {
                     Some(push) => talk.push(push).await?,
                     None => return Err(Ended::Cut),
                 },
-                frame = registration.relayed.recv() => match frame {
-                    Some(frame) => talk.sender.send(&frame).await?,
-                    None => return Err(Ended::Cut),
-                },
                 frame = receiver.recv() => match frame? {
                     Some(frame) => talk.take(&frame).await?,
                     None => return Ok(()),
+                },
+                // Last, so that others cannot keep the device's own reports from being heard.
+                frame = registration.relayed.recv() => match frame {
+                    Some(frame) => talk.sender.send(&frame).await?,
+                    None => return Err(Ended::Cut),
                 },
             }
         }

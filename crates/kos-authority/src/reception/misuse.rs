@@ -31,6 +31,8 @@ const REFUSALS_PER_MINUTE_MAX: u32 = 10;
 const ABORTED_PER_MINUTE_MAX: u32 = 200;
 /// Sources that are counted apart; bounds memory and the entries that a flood from many of them can cause.
 const SOURCES_MAX: usize = 256;
+/// Sources that a book of refusals counts apart, which slow nobody down.
+const FEW_SOURCES_MAX: usize = 16;
 const MINUTE: Duration = Duration::from_secs(60);
 const OTHERS: &str = "others";
 
@@ -38,7 +40,13 @@ const OTHERS: &str = "others";
 #[derive(Debug, Default)]
 pub(crate) struct MisuseBook {
     page: Mutex<Page>,
+    /// Sources that are counted apart, where that is fewer than [`SOURCES_MAX`].
+    few: Few,
 }
+
+/// How many sources a book counts apart.
+#[derive(Clone, Copy, Debug, Default)]
+struct Few(Option<usize>);
 
 /// Who of a source is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +126,12 @@ impl Page {
 }
 
 impl MisuseBook {
+    /// A book that counts few sources apart: what it is for keeps nobody from being served, and each source costs an
+    /// entry a minute and a key that stays.
+    pub(crate) fn of_few_sources() -> Self {
+        Self { few: Few(Some(FEW_SOURCES_MAX)), ..Self::default() }
+    }
+
     /// Who of this source is served.
     pub(crate) fn standing(&self, now: Timestamp, source: &str) -> Standing {
         let mut page = self.page();
@@ -135,7 +149,10 @@ impl MisuseBook {
     pub(crate) fn count(&self, now: Timestamp, source: &str, code: Code) {
         let mut page = self.page();
         page.turn(now);
-        page.counts.add(source, code, 1);
+        let apart = page.counts.0.len();
+        let known = page.counts.0.contains_key(source);
+        let few = self.few.0.is_some_and(|most| apart >= most && !known);
+        page.counts.add(if few { OTHERS } else { source }, code, 1);
     }
 
     /// Follows a session that is greeted.

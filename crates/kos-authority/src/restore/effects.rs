@@ -47,6 +47,11 @@ pub(super) struct Revoked {
 }
 
 impl Effects {
+    /// Whether a certificate of this device was revoked.
+    pub(super) fn revokes(&self, device: &DeviceId) -> bool {
+        self.revoked.values().any(|revoked| revoked.device == *device)
+    }
+
     /// Takes the next entry. `profile_of` tells the profile of a device that the backup knows; `issuer` the key id of an
     /// issuing CA.
     pub(super) fn see(

@@ -11,6 +11,8 @@ use kos_audit::{
     tree::{Bundle, HASH_BYTES, Tile},
 };
 
+use kos_base::Timestamp;
+
 use super::RestoreError;
 use crate::log::LogFiles;
 
@@ -18,6 +20,7 @@ use crate::log::LogFiles;
 pub(super) struct Copy {
     files: LogFiles,
     size: u64,
+    until: Option<Timestamp>,
 }
 
 impl Copy {
@@ -41,7 +44,7 @@ impl Copy {
         let read = |path: &str| files.read(path).map_err(|e| refused(format!("`{path}`: {e}")));
         let text = read("checkpoint")?.unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
-        let mut size = 0;
+        let (mut size, mut until) = (0, None);
         // Each check takes one older checkpoint that the log must extend.
         for older in [Some(own), held].into_iter().flatten() {
             let mut check = LogCheck::new(key, &[], &text, Some(older));
@@ -58,12 +61,18 @@ impl Copy {
                 check.tile(upper, tile(&files, upper).as_deref());
             }
             let verdict = check.finish();
+            until = verdict.checkpoint_time;
             if let Some(failure) = verdict.failures.first() {
                 let at = failure.index.map(|index| format!("entry {index}, ")).unwrap_or_default();
                 return Err(refused(format!("{at}{:?}: {}", failure.kind, failure.detail).to_lowercase()));
             }
         }
-        Ok(Self { files, size })
+        Ok(Self { files, size, until })
+    }
+
+    /// When its checkpoint was signed.
+    pub(super) const fn until(&self) -> Option<Timestamp> {
+        self.until
     }
 
     /// How many entries it has.

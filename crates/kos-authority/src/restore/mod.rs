@@ -103,6 +103,7 @@ pub async fn put_back(data: &Path, backup: &Path, opening: Opening) -> Result<Re
     }
     let partial = home.restore();
     clear(&partial)?;
+    let _keys = Leftover(&partial);
     let file = File::open(backup).map_err(|e| RestoreError::Unreadable(backup.display().to_string(), e))?;
     let into = partial.clone();
     let unpacking = tokio::task::spawn_blocking(move || take_apart(file, &opening, &into));
@@ -111,6 +112,16 @@ pub async fn put_back(data: &Path, backup: &Path, opening: Opening) -> Result<Re
     move_in(&home, &partial, &restoration).map_err(|e| StartError::file(home.folder(), &e))?;
     drop(lock);
     Ok(restoration)
+}
+
+/// Keys lie there in the clear: they go, however it ends.
+struct Leftover<'a>(&'a Path);
+
+impl Drop for Leftover<'_> {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed at the next start.
+        drop(fs::remove_dir_all(self.0));
+    }
 }
 
 fn clear(folder: &Path) -> Result<(), StartError> {
@@ -194,5 +205,5 @@ fn move_in(home: &Home, partial: &Path, restoration: &Restoration) -> io::Result
         fs::rename(from, place)?;
         files::sync_folder(home.folder())?;
     }
-    fs::remove_dir_all(partial)
+    Ok(())
 }

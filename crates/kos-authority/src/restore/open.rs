@@ -50,11 +50,18 @@ pub(super) enum Knowledge {
 impl Opening<'_> {
     /// Checks a copy of the log before anything is changed.
     pub(super) async fn check(&self, folder: &Path, held: Option<String>) -> Result<Knowledge, RestoreError> {
+        let (is_held, shown) = (held.is_some(), folder.display().to_string());
         let (folder, key) = (folder.to_owned(), self.log.key().clone());
         let own = self.restoration.checkpoint.clone();
         let checking =
             tokio::task::spawn_blocking(move || merge::Copy::check(&folder, &key, &own, held.as_deref()));
         let copy = checking.await.map_err(|e| StoreError::Failed(e.to_string()))??;
+        // The log that came with the backup is such a copy, and knows as little.
+        if copy.size() == self.restoration.backup_size && !is_held {
+            let why = "it holds nothing newer than the backup; if that is all there was, show with --against that \
+                       somebody holds its head";
+            return Err(RestoreError::Log { folder: shown, why: why.to_owned() });
+        }
         Ok(Knowledge::Copy(copy))
     }
 
@@ -63,7 +70,10 @@ impl Opening<'_> {
         let first = match knowledge {
             Knowledge::Copy(copy) => {
                 let newer = copy.size() - self.restoration.backup_size;
-                format!("{newer} entries of the newer log are taken over, and what they revoked is revoked")
+                let until = copy.until().map_or_else(|| "an unknown time".to_owned(), |at| at.to_string());
+                format!(
+                    "{newer} newer entries, until {until}, are taken over, and what they revoked is revoked"
+                )
             }
             Knowledge::Lost => {
                 "every device waits before a person, every operator and ticket is void".to_owned()
@@ -130,6 +140,9 @@ impl Opening<'_> {
             }
             self.writer.adopt(new).await?;
         }
+        if index != copy.size() {
+            return Err(parted(index));
+        }
         outcome.merged_entries = copy.size() - self.restoration.backup_size;
         Ok(effects)
     }
@@ -152,10 +165,15 @@ impl Opening<'_> {
         }
         for (id, story) in &effects.devices {
             match self.store.device(id).await? {
-                Some(_) if story.missed == Missed::default() => {}
+                Some(_) if story.missed == Missed::default() && !effects.revokes(id) => {}
                 Some(device) => {
                     let nonce = entropy::array().map_err(|e| StoreError::Failed(e.to_string()))?;
-                    let commit = device.catch_up(self.now, &story.missed, nonce);
+                    let final_ones = effects.revoked.iter().filter(|(_, revoked)| {
+                        revoked.device == *id && revoked.reason != RevocationReason::Hold
+                    });
+                    let revoked = final_ones.map(|(serial, _)| serial.clone()).collect();
+                    let missed = Missed { revoked, ..story.missed.clone() };
+                    let commit = device.catch_up(self.now, &missed, nonce);
                     count(&commit, outcome);
                     self.catch_up(id, commit).await?;
                 }
@@ -301,9 +319,9 @@ impl Opening<'_> {
     }
 }
 
-/// An earlier attempt took over another copy.
+/// An earlier attempt took over another copy, or this one has changed since it was checked.
 fn parted(index: u64) -> RestoreError {
-    let why = "it is not the one that was taken over before".to_owned();
+    let why = "the copy is not the one that was checked, or taken over before".to_owned();
     RestoreError::Log { folder: format!("entry {index}"), why }
 }
 

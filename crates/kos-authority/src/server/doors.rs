@@ -97,9 +97,7 @@ pub(super) struct Sockets {
 impl Sockets {
     /// Adds QUIC to ports that are bound.
     pub(super) fn with(tls: TcpListener, pki: TcpListener, front: &Front) -> Result<Self, StartError> {
-        let udp = tls.local_addr().and_then(|at| {
-            quic::Listener::bind_again(at, Arc::clone(front.tls()), &front.shared().keys.store)
-        });
+        let udp = tls.local_addr().and_then(|at| quic::Listener::bind(at, Arc::clone(front.tls())));
         let port = front.shared().ports.tls;
         let udp = udp.map_err(|e| StartError::Port { port, why: format!("udp: {e}") })?;
         Ok(Self { tls, udp, pki })
@@ -108,11 +106,7 @@ impl Sockets {
     async fn bind(address: IpAddr, front: &Front) -> io::Result<Self> {
         let ports = front.shared().ports;
         let tls = TcpListener::bind(SocketAddr::new(address, ports.tls)).await?;
-        let udp = quic::Listener::bind_again(
-            SocketAddr::new(address, ports.tls),
-            Arc::clone(front.tls()),
-            &front.shared().keys.store,
-        )?;
+        let udp = quic::Listener::bind(SocketAddr::new(address, ports.tls), Arc::clone(front.tls()))?;
         let pki = TcpListener::bind(SocketAddr::new(address, ports.pki)).await?;
         Ok(Self { tls, udp, pki })
     }

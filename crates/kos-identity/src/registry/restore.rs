@@ -20,6 +20,8 @@ use super::{Actor, Change, Commit, Device, Lobby, Revocation, RevocationReason, 
 pub struct Missed {
     /// Certificates that were issued to it, in order.
     pub certificates: Vec<Certified>,
+    /// Serial numbers of its certificates that were revoked for good.
+    pub revoked: Vec<Vec<u8>>,
     /// The state that it went to last, and why.
     pub became: Option<(DeviceState, String)>,
     /// Whether it was banned.
@@ -116,7 +118,14 @@ impl Device {
                     .collect()
             }
             Active if renewed => next.send_to_lobby(now, Return::Approved, nonce, &mut writes),
-            Suspended | Pending if renewed => next.send_to_lobby(now, Return::Waiting, nonce, &mut writes),
+            Suspended if renewed => next.send_to_lobby(now, Return::Waiting, nonce, &mut writes),
+            // It came out of quarantine, or holds what the log calls revoked: its keys may be in other hands.
+            Pending if before != Pending || renewed => {
+                next.send_to_lobby(now, Return::Waiting, nonce, &mut writes)
+            }
+            _ if next.credentials().any(|held| missed.revoked.contains(&held.serial)) => {
+                next.send_to_lobby(now, Return::Waiting, nonce, &mut writes)
+            }
             _ => Vec::new(),
         };
         if next.banned {
@@ -323,6 +332,19 @@ mod tests {
         let (device, revoked) = check(DeviceState::Active, &missed);
         assert!(device.banned && device.credentials().next().is_none());
         assert_eq!(revoked.len(), 2);
+    }
+
+    #[test]
+    fn whatever_may_be_in_other_hands_waits_before_a_person() {
+        let revoked = vec![vec![1; 16]];
+        let taken = Missed { revoked: revoked.clone(), ..Missed::default() };
+        let returned = Missed { revoked, ..became(DeviceState::Pending) };
+        for missed in [taken, returned, became(DeviceState::Pending)] {
+            let (device, revoked) = check(DeviceState::Active, &missed);
+            assert_eq!(device.state(), DeviceState::Pending, "{missed:?}");
+            assert!(!device.is_approved() && device.credentials().next().is_none(), "{missed:?}");
+            assert_eq!(revoked.len(), 1);
+        }
     }
 
     #[test]

@@ -19,13 +19,10 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::hmac;
-use kos_base::{Secret, digest::sha256_parts};
 use quinn::{
     ClientConfig, Endpoint, EndpointConfig, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
     TokioRuntime, TransportConfig, ValidationTokenConfig, VarInt,
 };
-use quinn_proto::HashedConnectionIdGenerator;
 use rustls::quic::Suite;
 use tokio::{task::JoinSet, time::timeout};
 
@@ -101,28 +98,6 @@ impl Listener {
     /// # Errors
     /// When the port is taken or may not be bound.
     pub fn bind(address: SocketAddr, tls: Arc<ServerTls>) -> io::Result<Self> {
-        Self::bind_as(address, tls, endpoint_config())
-    }
-
-    /// The same as one that was there before, by a secret that both have: it resets links of its predecessor at their
-    /// first packet, instead of leaving the peers to wait.
-    ///
-    /// # Errors
-    /// As [`Self::bind`].
-    pub fn bind_again(address: SocketAddr, tls: Arc<ServerTls>, secret: &Secret<32>) -> io::Result<Self> {
-        let derived = |domain| sha256_parts(domain, [secret.expose().as_slice()]);
-        let reset = hmac::Key::new(hmac::HMAC_SHA256, &derived("kos quic reset key v1"));
-        let mut config = EndpointConfig::new(Arc::new(reset));
-        // Otherwise ids that the predecessor gave out are taken for noise, and nothing is reset.
-        let ids = derived("kos quic connection id key v1");
-        let (key, _) = ids.split_first_chunk::<8>().ok_or(io::ErrorKind::Unsupported)?;
-        let key = u64::from_be_bytes(*key);
-        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(key)));
-        config.supported_versions(vec![session::VERSION]);
-        Self::bind_as(address, tls, config)
-    }
-
-    fn bind_as(address: SocketAddr, tls: Arc<ServerTls>, endpoint: EndpointConfig) -> io::Result<Self> {
         let initial = quic_initial_suite().ok_or(io::ErrorKind::Unsupported)?;
         let (config, _) = tls.configure(Door::Klp);
         let mut base = ServerConfig::with_crypto(Arc::new(Server { config: Arc::new(config), initial }));
@@ -134,7 +109,7 @@ impl Listener {
             .incoming_buffer_size(INCOMING_BYTES)
             .incoming_buffer_size_total(INCOMING_BYTES * 1_024);
         let socket = std::net::UdpSocket::bind(address)?;
-        let endpoint = Endpoint::new(endpoint, Some(base.clone()), socket, Arc::new(TokioRuntime))?;
+        let endpoint = Endpoint::new(endpoint_config(), Some(base.clone()), socket, Arc::new(TokioRuntime))?;
         Ok(Self { endpoint, tls, base, initial })
     }
 
