@@ -73,7 +73,9 @@ async fn watch(mut news: NewsReceiver, asker: &mpsc::Sender<Question>) -> Result
                 }
                 waiting = true;
             }
-            News::Refused(code) | News::Untrusted(code) => return Err(Failure::new(code, "")),
+            News::Refused(code) | News::Untrusted(code) | News::Setback(code) => {
+                return Err(Failure::new(code, ""));
+            }
             News::Renewed(_) | News::Heartbeat | News::Unreachable | News::Ended(_) => {}
         }
     }
