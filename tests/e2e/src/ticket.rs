@@ -28,7 +28,7 @@ pub struct Ticket {
     #[n(7)]
     pub profile_cap: SecurityProfile,
     #[n(8)]
-    check: ByteArray<4>,
+    pub check: ByteArray<4>,
 }
 
 impl Ticket {

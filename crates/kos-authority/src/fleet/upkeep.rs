@@ -58,7 +58,12 @@ async fn record_silence(shared: &Shared, now: Timestamp) -> Result<(), StoreErro
     record(shared, now, offline.collect()).await
 }
 
-async fn record_misuse(shared: &Shared, misuse: &MisuseBook, now: Timestamp) -> Result<(), StoreError> {
+/// Records the refusals of minutes that are over.
+pub(crate) async fn record_misuse(
+    shared: &Shared,
+    misuse: &MisuseBook,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let mut due = misuse.turn_page(now);
     while !due.is_empty() {
         let rest = due.split_off(due.len().min(CHANGES_MAX));

@@ -110,9 +110,13 @@ impl Page {
         if now.since(self.since) >= MINUTE {
             self.since = now;
             self.aborted = 0;
-            for Tally { source, code, count } in self.counts.take() {
-                self.due.add(&source, code, count);
-            }
+            self.fall_due();
+        }
+    }
+
+    fn fall_due(&mut self) {
+        for Tally { source, code, count } in self.counts.take() {
+            self.due.add(&source, code, count);
         }
     }
 }
@@ -148,6 +152,11 @@ impl MisuseBook {
         let mut page = self.page();
         page.turn(now);
         page.due.take()
+    }
+
+    /// Ends the minute early, because the program ends.
+    pub(crate) fn close(&self) {
+        self.page().fall_due();
     }
 
     /// Keeps what could not be recorded for the next time.

@@ -27,6 +27,7 @@ use self::{
 };
 use crate::{
     authority::{Listeners, Shared, StartError},
+    clock,
     fleet::upkeep,
     log::LogFiles,
     reception::MisuseBook,
@@ -77,7 +78,7 @@ pub(crate) async fn serve(
     let mut services = JoinSet::new();
     let publisher = Publisher::new(Arc::clone(&shared.board), shared.writer.clone(), &shared.keys);
     services.spawn(publisher.run());
-    services.spawn(upkeep::run(Arc::clone(shared), misuse));
+    services.spawn(upkeep::run(Arc::clone(shared), Arc::clone(&misuse)));
     services.spawn(front.keep_fresh());
     let progress = shared.writer.progress();
     services.spawn(publish_log(shared.log_files.clone(), shared.store.clone(), progress));
@@ -90,8 +91,10 @@ pub(crate) async fn serve(
     }
     tasks.shutdown().await;
     services.shutdown().await;
-    upkeep::write_heartbeats(shared).await?;
-    Ok(())
+    let written = upkeep::write_heartbeats(shared).await;
+    misuse.close();
+    upkeep::record_misuse(shared, &misuse, clock::now()).await?;
+    Ok(written?)
 }
 
 /// Publishes the log's files whenever it has grown.
