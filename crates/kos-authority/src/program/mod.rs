@@ -18,6 +18,7 @@ use kos_authority::{
     restore::{Ended, Restoration},
 };
 use kos_base::{AuthorityName, Code, code};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -119,6 +120,7 @@ async fn perform(Arguments { command, data, port_base }: Arguments) -> Result<()
 }
 
 async fn serve(options: Options, rule: ClockRule) -> Result<(), Failure> {
+    take_descriptors();
     // Heard from here on, so that a signal during a long start is not lost.
     let mut stop = Box::pin(stop_signal()?);
     if wait_until_open(&options, &mut stop).await? == Ended::Stopped {
@@ -148,6 +150,15 @@ async fn serve(options: Options, rule: ClockRule) -> Result<(), Failure> {
         })
         .await?;
     Ok(())
+}
+
+/// Takes as many descriptors as it may. The usual 1024 are as many as strangers may hold who have not said who they are.
+fn take_descriptors() {
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, files) {
+        tracing::warn!(%error, "no more descriptors than before");
+    }
 }
 
 /// After a restore the authority waits for an administrator, who decides by what it is opened.

@@ -116,7 +116,9 @@ impl Front {
                 match link {
                     Ok(link) if permit.establish().is_ok() => switchboard.serve(link).await,
                     Ok(_) => tracing::warn!("too many links"),
-                    Err(error) => tracing::debug!(%remote, %error, "a QUIC handshake failed"),
+                    Err(error) => {
+                        tracing::debug!(%remote, code = %error.code(), %error, "a QUIC handshake failed");
+                    }
                 }
             }
         };
@@ -201,7 +203,7 @@ impl Front {
                 }
             }
             Ok(_) => tracing::warn!("too many connections"),
-            Err(error) => tracing::debug!(%remote, %error, "a handshake failed"),
+            Err(error) => tracing::debug!(%remote, code = %error.code(), %error, "a handshake failed"),
         }
     }
 

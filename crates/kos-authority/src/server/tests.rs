@@ -37,6 +37,9 @@ use crate::{
     fixtures::{self, Enrolled, device_id},
 };
 
+mod patience;
+mod strangers;
+
 const SOON: Duration = Duration::from_secs(20);
 const HERE: &str = "127.0.0.1";
 /// Also this machine only, and another address.
