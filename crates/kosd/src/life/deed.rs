@@ -189,7 +189,11 @@ impl Device {
         if file::read(path)?.is_none_or(|old| old.as_slice() != pem.as_bytes()) {
             file::replace(path, pem.as_bytes(), file::PUBLIC)?;
         }
-        Ok(self.service.hold(chain, &installation.crls)?)
+        self.service.hold(chain, &installation.crls)?;
+        for path in self.service.revocations().unsound() {
+            self.condition.warn(format!("{}: not used; the authority sends it again", path.display()));
+        }
+        Ok(())
     }
 
     fn lock_bootloader(&self) {
