@@ -36,4 +36,4 @@ pub mod writer;
 #[cfg(test)]
 mod fixtures;
 
-pub use authority::{Age, Authority, Options, PortChoice, StartError};
+pub use authority::{Age, Authority, ClockRule, Options, PortChoice, StartError};

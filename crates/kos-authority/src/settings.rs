@@ -3,7 +3,7 @@
 //! Unknown keys are refused with file and line, since a misspelt one would be silently without effect. The file may be
 //! absent.
 
-use std::{path::Path, time::Duration};
+use std::{fs, io, path::Path, time::Duration};
 
 use kos_base::{AuthorityName, Code, code};
 use kos_identity::enrolment::authority::ApprovalRule;
@@ -97,7 +97,10 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
         let shown = path.display().to_string();
         let text = files::read_text(path, FILE_BYTES_MAX);
-        let text = text.map_err(|e| SettingsError::Unreadable { path: shown.clone(), why: e.to_string() })?;
+        let text = text.map_err(|e| match e.kind() {
+            io::ErrorKind::InvalidData => not_utf8(path),
+            _ => SettingsError::Unreadable { path: shown.clone(), why: e.to_string() },
+        })?;
         match text {
             Some(text) if !text.trim().is_empty() => Self::parse(&shown, &text),
             _ => Ok(Self::default()),
@@ -113,6 +116,14 @@ impl Settings {
     pub fn heartbeat(&self) -> Duration {
         Duration::from_secs(u64::from(self.heartbeat_seconds))
     }
+}
+
+/// Names the first line that is no text.
+fn not_utf8(path: &Path) -> SettingsError {
+    let bytes = fs::read(path).unwrap_or_default();
+    let line = bytes.split(|byte| *byte == b'\n').take_while(|line| str::from_utf8(line).is_ok()).count() + 1;
+    let line = u64::try_from(line).unwrap_or(u64::MAX);
+    SettingsError::Invalid { path: path.display().to_string(), line, why: "this is not UTF-8".to_owned() }
 }
 
 fn refusal(path: &str, error: &serde_saphyr::Error) -> SettingsError {

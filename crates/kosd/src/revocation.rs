@@ -49,6 +49,7 @@ pub(crate) struct Revocations {
     chain: Vec<Certificate>,
     met: Vec<Certificate>,
     view: RevocationView,
+    unsound: Vec<PathBuf>,
 }
 
 impl Revocations {
@@ -63,7 +64,10 @@ impl Revocations {
             let found = file::read(&path).ok().flatten().and_then(|der| Certificate::parse(&der).ok());
             match found.filter(|ca| held.is_ours(ca)) {
                 Some(ca) => held.met.push(ca),
-                None => tracing::warn!(file = %path.display(), "not the certificate of a CA of ours"),
+                None => {
+                    tracing::warn!(file = %path.display(), "not the certificate of a CA of ours");
+                    held.unsound.push(path);
+                }
             }
         }
         for path in with_ending("crl") {
@@ -71,6 +75,7 @@ impl Revocations {
             let list = list.and_then(|der| held.verify(&der.unwrap_or_default()));
             if let Err(error) = list.and_then(|list| Ok(held.view.install(list)?)) {
                 tracing::warn!(file = %path.display(), %error, "a revocation list that does not count");
+                held.unsound.push(path);
             }
         }
         held
@@ -105,6 +110,11 @@ impl Revocations {
         file::replace(&self.folder.join(name), der, file::PRIVATE)?;
         self.view = newer;
         Ok(())
+    }
+
+    /// Files that are not what they should be. The link brings their content again.
+    pub(crate) fn unsound(&self) -> &[PathBuf] {
+        &self.unsound
     }
 
     /// What the lists say.

@@ -4,7 +4,9 @@
 //! the same profile.
 
 pub mod crash;
+pub mod disk;
 pub mod fleet;
 pub mod judge;
 pub mod program;
+pub mod ticket;
 pub mod wait;

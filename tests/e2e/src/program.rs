@@ -4,7 +4,7 @@ use std::{
     env, fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread,
 };
@@ -30,6 +30,8 @@ pub fn path(name: &str) -> Result<PathBuf> {
 pub struct Program {
     name: String,
     child: Child,
+    /// Kept open for a program that ends with its input.
+    input: Option<ChildStdin>,
     lines: mpsc::Receiver<String>,
     seen: Vec<String>,
     errors: Arc<Mutex<String>>,
@@ -111,12 +113,22 @@ impl Program {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn of(name: &str, mut command: Command, input: &str) -> Result<Self> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("cannot start `{name}`"))?;
-        if let Some(mut stdin) = child.stdin.take() {
+    pub fn of(name: &str, command: Command, input: &str) -> Result<Self> {
+        let mut program = Self::holding(name, command)?;
+        if let Some(mut stdin) = program.input.take() {
             drop(stdin.write_all(input.as_bytes()));
         }
+        Ok(program)
+    }
+
+    /// The same for a program that runs until its input ends, which is when this value is dropped.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn holding(name: &str, mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("cannot start `{name}`"))?;
+        let input = child.stdin.take();
         let (sender, lines) = mpsc::channel();
         let stdout = child.stdout.take().context("no standard output")?;
         thread::spawn(move || {
@@ -138,7 +150,7 @@ impl Program {
                 }
             }
         });
-        Ok(Self { name: name.to_owned(), child, lines, seen: Vec::new(), errors })
+        Ok(Self { name: name.to_owned(), child, input, lines, seen: Vec::new(), errors })
     }
 
     /// Waits for a line of standard output that fits.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use kos_e2e::{
     fleet::{self, Authority},
-    wait,
+    program, wait,
 };
 
 /// The revocation lists in a folder.
@@ -58,4 +58,41 @@ fn a_device_that_was_away_holds_the_newest_lists_after_its_first_report() {
     .unwrap();
     away.stop().unwrap();
     stolen.stop().unwrap();
+}
+
+#[test]
+fn damaged_lists_and_certificates_of_a_device_are_named_and_come_again() {
+    let authority = Authority::start_with("heartbeat_seconds: 5\n").unwrap();
+    let (mut device, id) = fleet::device_in_service(&authority, "damaged").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let state = device.root().join("var/lib/kos/device");
+    let whole = || Ok((lists(&state)? == published(&authority, folder.path())?).then_some(()));
+    wait::until("the newest lists on the device", whole).unwrap();
+    device.stop().unwrap();
+
+    let certificate = device.root().join("etc/kos/identity.cert");
+    let sound = fs::read(&certificate).unwrap();
+    fs::write(&certificate, b"nothing").unwrap();
+    let mut damaged = Vec::new();
+    for entry in fs::read_dir(&state).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "crl") {
+            let mut bytes = fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            damaged.push(path.file_name().unwrap().to_string_lossy().into_owned());
+        }
+    }
+    assert!(!damaged.is_empty());
+    device.run().unwrap();
+    authority.device_becomes(&id, "online", |online| online == true).unwrap();
+    wait::until("the newest lists on the device", whole).unwrap();
+    assert_eq!(fs::read(&certificate).unwrap(), sound);
+    let root = device.root().to_string_lossy().into_owned();
+    let status = program::run("kosd", &["status", "--root", &root], "").unwrap();
+    for name in damaged {
+        assert!(status.stdout.contains(&name), "{name} is not in {}{}", status.stdout, status.stderr);
+    }
+    device.stop().unwrap();
 }

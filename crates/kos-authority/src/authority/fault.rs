@@ -30,6 +30,22 @@ pub enum StartError {
     /// It was put back from a backup and may not serve before it was opened.
     #[error("the authority was restored from a backup of {0} and is closed")]
     Closed(Timestamp),
+    /// The clock stands before what is known to have been.
+    #[error("the clock says {now}, and it was {known} already")]
+    Clock {
+        /// What it says.
+        now: Timestamp,
+        /// The newest entry of the log, or the year before which there was no authority.
+        known: Timestamp,
+    },
+    /// A CA can sign nothing any more, or the clock runs far ahead.
+    #[error("the clock says {now}, and the certificate of an issuing CA ended at {ended}")]
+    CaEnded {
+        /// What the clock says.
+        now: Timestamp,
+        /// When it ended.
+        ended: Timestamp,
+    },
     /// A port is in use.
     #[error("port {port} cannot be used: {why}")]
     Port {
@@ -61,6 +77,8 @@ impl StartError {
             Self::AlreadyInitialised(_) => code::config::ALREADY_INITIALISED,
             Self::Closed(_) => code::store::RESTORED_CLOSED,
             Self::Mixed { .. } => code::config::FILE_DAMAGED,
+            Self::Clock { .. } => code::config::CLOCK,
+            Self::CaEnded { .. } => code::certificate::CERT_EXPIRED,
             Self::Port { .. } => code::config::PORT_TAKEN,
             Self::File { .. } => code::config::FILE_UNWRITABLE,
             Self::Internal(_) => code::config::INTERNAL,

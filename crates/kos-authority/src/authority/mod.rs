@@ -2,6 +2,7 @@
 
 mod fault;
 mod home;
+mod moment;
 mod place;
 mod ports;
 
@@ -19,7 +20,7 @@ use kos_identity::certificate::Publication;
 use kos_net::entropy;
 use tokio::sync::watch;
 
-pub use self::{fault::StartError, ports::PortChoice};
+pub use self::{fault::StartError, moment::ClockRule, ports::PortChoice};
 pub(crate) use self::{
     home::Home,
     place::Place,
@@ -116,6 +117,8 @@ impl Authority {
     /// [`StartError::AlreadyInitialised`] when there is one; it is not touched.
     pub fn init(data: &Path, name: Option<AuthorityName>) -> Result<AuthorityName, StartError> {
         let home = Home::below(data);
+        let now = clock::now();
+        moment::check_year(now)?;
         make_folders(&home)?;
         let _lock = StoreLock::take(home.folder())?;
         if home.keys().exists() {
@@ -123,7 +126,7 @@ impl Authority {
         }
         let settings = Settings::read(&home.settings())?;
         let name = name.or(settings.name).map_or_else(default_name, Ok)?;
-        Keys::make(&name, clock::now())?.store_in(&home.keys())?;
+        Keys::make(&name, now)?.store_in(&home.keys())?;
         Ok(name)
     }
 
@@ -137,6 +140,14 @@ impl Authority {
     /// # Errors
     /// Names what is missing, damaged or in use. Nothing was changed.
     pub async fn open(options: Options) -> Result<Self, StartError> {
+        Self::open_by(options, ClockRule::Plausible).await
+    }
+
+    /// The same, where a person may have said that the clock is right.
+    ///
+    /// # Errors
+    /// As with [`Authority::open`].
+    pub async fn open_by(options: Options, rule: ClockRule) -> Result<Self, StartError> {
         let home = Home::below(&options.data);
         if !home.keys().exists() {
             return Err(KeysError::Missing(home.keys().display().to_string()).into());
@@ -157,6 +168,10 @@ impl Authority {
         let started_at = clock::now();
 
         let (store, half) = store::open(&home.store(), &keys.store).await?;
+        moment::check_issuers(&keys.issuing_certificates, started_at)?;
+        if rule == ClockRule::Plausible {
+            moment::check(&store, started_at).await?;
+        }
         let log_files = LogFiles::new(home.log()).map_err(|e| StartError::file(&home.log(), &e))?;
         let published = log_files.checkpoint().map_err(|e| StartError::file(&home.log(), &e))?;
         let log = log_signer(&name, &keys, started_at)?;

@@ -14,10 +14,11 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use kos_authority::{
-    Age, Authority, Options, PortChoice, StartError, metrics,
+    Age, Authority, ClockRule, Options, PortChoice, StartError, metrics,
     restore::{Ended, Restoration},
 };
 use kos_base::{AuthorityName, Code, code};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -44,7 +45,11 @@ enum Command {
         name: Option<AuthorityName>,
     },
     /// Serves until SIGINT or SIGTERM.
-    Serve,
+    Serve {
+        /// Starts although the log is ahead of the clock: the clock was wrong then, and is right now.
+        #[arg(long)]
+        clock_is_right: bool,
+    },
     /// Puts a backup in place, where no authority is. It stays closed until `kosctl backup restore` opens it.
     Restore(restore::Restore),
     /// Prints a page of the reference.
@@ -106,18 +111,22 @@ async fn perform(Arguments { command, data, port_base }: Arguments) -> Result<()
             print(&format!("{name}\n"))
         }
         Command::Restore(restore) => restore.run(&data).await,
-        Command::Serve => serve(Options { data, port_base, port_choice: PortChoice::Exact }).await,
+        Command::Serve { clock_is_right } => {
+            let rule = if clock_is_right { ClockRule::AsItIs } else { ClockRule::Plausible };
+            serve(Options { data, port_base, port_choice: PortChoice::Exact }, rule).await
+        }
         Command::Reference { page: Page::Metrics } => print(&metrics::reference()),
     }
 }
 
-async fn serve(options: Options) -> Result<(), Failure> {
+async fn serve(options: Options, rule: ClockRule) -> Result<(), Failure> {
+    take_descriptors();
     // Heard from here on, so that a signal during a long start is not lost.
     let mut stop = Box::pin(stop_signal()?);
     if wait_until_open(&options, &mut stop).await? == Ended::Stopped {
         return Ok(());
     }
-    let authority = Authority::open(options).await?;
+    let authority = Authority::open_by(options, rule).await?;
     let ports = authority.ports();
     let age = match authority.age() {
         Age::New => "new",
@@ -141,6 +150,15 @@ async fn serve(options: Options) -> Result<(), Failure> {
         })
         .await?;
     Ok(())
+}
+
+/// Takes as many descriptors as it may. The usual 1024 are as many as strangers may hold who have not said who they are.
+fn take_descriptors() {
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, files) {
+        tracing::warn!(%error, "no more descriptors than before");
+    }
 }
 
 /// After a restore the authority waits for an administrator, who decides by what it is opened.

@@ -118,9 +118,13 @@ impl Page {
         if now.since(self.since) >= MINUTE {
             self.since = now;
             self.aborted = 0;
-            for Tally { source, code, count } in self.counts.take() {
-                self.due.add(&source, code, count);
-            }
+            self.fall_due();
+        }
+    }
+
+    fn fall_due(&mut self) {
+        for Tally { source, code, count } in self.counts.take() {
+            self.due.add(&source, code, count);
         }
     }
 }
@@ -167,12 +171,10 @@ impl MisuseBook {
         page.due.take()
     }
 
-    /// What is to be recorded at the end, whether or not the minute is over.
+    /// Ends the minute early, because the program ends; what is to be recorded.
     pub(crate) fn close(&self) -> Vec<Tally> {
         let mut page = self.page();
-        for Tally { source, code, count } in page.counts.take() {
-            page.due.add(&source, code, count);
-        }
+        page.fall_due();
         page.due.take()
     }
 

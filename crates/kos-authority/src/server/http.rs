@@ -1,23 +1,29 @@
 //! One HTTP connection, with a limit on everything that a stranger can stretch.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, io, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, http::Extensions, response::Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, join, split},
+    time::timeout,
+};
 use tower::ServiceExt as _;
 
 use super::{Stopping, stopped};
 
 /// How long the head of a request may take, and how long a connection may wait for the next one. Stops slow clients.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most header lines.
 const HEADERS_MAX: usize = 64;
 /// Most requests of one HTTP/2 connection at a time.
 const STREAMS_MAX: u32 = 32;
+
+/// What an HTTP/2 connection begins with (RFC 9113, 3.4), in bytes.
+const PREFACE_BYTES: usize = 24;
 
 /// Which version a connection speaks, as its ALPN said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +35,7 @@ pub(super) enum Version {
 /// Answers the requests of one connection until it ends, goes idle, or the program stops. What is `known` of the
 /// connection is put into every request's extensions. A request may take the connection over from HTTP/1.1.
 pub(super) async fn serve_connection<IO>(
-    io: IO,
+    stream: IO,
     version: Version,
     router: Router,
     known: Extensions,
@@ -42,10 +48,10 @@ pub(super) async fn serve_connection<IO>(
         request.extensions_mut().extend(known.clone());
         answer(router.clone(), request)
     });
-    let io = TokioIo::new(io);
     // A peer that breaks off or breaks the protocol ends its own connection; that is all that follows.
     match version {
         Version::Http1 => {
+            let io = TokioIo::new(stream);
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
             builder.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
@@ -57,6 +63,15 @@ pub(super) async fn serve_connection<IO>(
             drop(connection.await);
         }
         Version::Http2 => {
+            // From the preface on hyper asks whether the peer is there; before it, nobody would.
+            let (mut read, write) = split(stream);
+            let mut preface = [0; PREFACE_BYTES];
+            let begins = timeout(HEAD_TIMEOUT, read.read_exact(&mut preface));
+            tokio::select! {
+                begun = begins => if !matches!(begun, Ok(Ok(_))) { return },
+                () = stopped(&mut stopping) => return,
+            }
+            let io = TokioIo::new(join(io::Cursor::new(preface).chain(read), write));
             let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
             builder.max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX));

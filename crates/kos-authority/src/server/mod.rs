@@ -91,9 +91,9 @@ pub(crate) async fn serve(
     }
     tasks.shutdown().await;
     services.shutdown().await;
-    upkeep::write_heartbeats(shared).await?;
+    let written = upkeep::write_heartbeats(shared).await;
     upkeep::close_books(shared, &misuse, clock::now()).await?;
-    Ok(())
+    Ok(written?)
 }
 
 /// Publishes the log's files whenever it has grown.

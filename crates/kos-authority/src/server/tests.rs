@@ -41,6 +41,9 @@ use crate::{
     store::EntryQuery,
 };
 
+mod patience;
+mod strangers;
+
 const SOON: Duration = Duration::from_secs(20);
 const HERE: &str = "127.0.0.1";
 /// Also this machine only, and another address.

@@ -19,6 +19,9 @@ pub enum StoreError {
         /// The lock file.
         path: String,
     },
+    /// Another program, which does not know our lock, holds SQLite's own.
+    #[error("another program holds the store")]
+    Busy,
     /// A row is not what was written. No answer is made from it.
     #[error("the store is damaged: table `{table}`, row `{row}`")]
     Damaged {
@@ -65,7 +68,7 @@ impl StoreError {
     pub const fn code(&self) -> Code {
         match self {
             Self::Open { .. } => code::store::STORE_OPEN,
-            Self::Locked { .. } => code::store::STORE_LOCKED,
+            Self::Locked { .. } | Self::Busy => code::store::STORE_LOCKED,
             Self::Damaged { .. } => code::store::STORE_DAMAGED,
             Self::Full => code::store::STORE_FULL,
             Self::Newer { .. } => code::store::STORE_NEWER,
@@ -99,23 +102,29 @@ impl StoreError {
     }
 }
 
-/// Primary result codes of SQLite (`sqlite3.h`); the extended code holds them in its low byte.
+/// Primary result codes of SQLite (`sqlite3.h`); an extended code holds one of them in its low byte.
 mod sqlite {
+    pub(super) const BUSY: i32 = 5;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
     pub(super) const CONSTRAINT: i32 = 19;
     pub(super) const NOT_A_DATABASE: i32 = 26;
+    /// Extended: the index of the write-ahead log cannot grow, which is how a full disk looks while opening.
+    pub(super) const IOERR_SHMSIZE: i32 = 4_874;
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let primary = error
+        let extended = error
             .as_database_error()
             .and_then(sqlx::error::DatabaseError::code)
-            .and_then(|code| code.parse::<i32>().ok())
-            .map(|code| code & 0xff);
-        match (primary, &error) {
+            .and_then(|code| code.parse::<i32>().ok());
+        if extended == Some(sqlite::IOERR_SHMSIZE) {
+            return Self::Full;
+        }
+        match (extended.map(|code| code & 0xff), &error) {
             (Some(sqlite::FULL), _) => Self::Full,
+            (Some(sqlite::BUSY), _) => Self::Busy,
             (Some(sqlite::CORRUPT | sqlite::NOT_A_DATABASE), _) => Self::damaged("file", error.to_string()),
             (Some(sqlite::CONSTRAINT), _) => Self::conflict("file", &error),
             (_, sqlx::Error::ColumnDecode { index, .. }) => Self::damaged("file", format!("column {index}")),

@@ -2,6 +2,7 @@
 
 use std::{process::Stdio, time::Duration};
 
+use kos_base::{Code, code};
 use kos_identity::{
     certificate::Certificate,
     enrolment::device::{
@@ -39,6 +40,18 @@ pub(super) enum Setback {
     Carriers,
 }
 
+impl Setback {
+    /// The stable code.
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Self::Root(error) => error.code(),
+            Self::Keystore(error) => error.code(),
+            Self::Provider(_) => code::config::INTERNAL,
+            Self::Carriers => code::config::CONFIG_INVALID,
+        }
+    }
+}
+
 impl Device {
     /// Does everything that the machine asks for now.
     ///
@@ -47,8 +60,10 @@ impl Device {
     pub(super) fn carry_out_all(&mut self) -> Result<(), LifeError> {
         while let Some(output) = self.machine.poll_output() {
             if let Err(setback) = self.carry_out(output) {
-                tracing::error!(%setback, "the device starts over from what is on its disk");
+                let code = setback.code();
+                tracing::error!(%code, %setback, "the device starts over from what is on its disk");
                 self.errors.count();
+                self.news.tell(News::Setback(code));
                 self.reload()?;
             }
         }
@@ -174,7 +189,11 @@ impl Device {
         if file::read(path)?.is_none_or(|old| old.as_slice() != pem.as_bytes()) {
             file::replace(path, pem.as_bytes(), file::PUBLIC)?;
         }
-        Ok(self.service.hold(chain, &installation.crls)?)
+        self.service.hold(chain, &installation.crls)?;
+        for path in self.service.revocations().unsound() {
+            self.condition.warn(format!("{}: not used; the authority sends it again", path.display()));
+        }
+        Ok(())
     }
 
     fn lock_bootloader(&self) {
@@ -222,7 +241,7 @@ impl Device {
             }
             Event::Waiting => {
                 tracing::info!("waiting to be let in");
-                self.condition.trouble = Some(kos_base::code::enrolment::PENDING);
+                self.condition.trouble = Some(code::enrolment::PENDING);
                 News::Waiting
             }
             Event::Refused(code) => {
@@ -245,7 +264,7 @@ impl Device {
             }
             Event::Unreachable => {
                 tracing::info!("the authority cannot be reached, trying again later");
-                self.condition.trouble = Some(kos_base::code::config::UNREACHABLE);
+                self.condition.trouble = Some(code::config::UNREACHABLE);
                 self.look_around();
                 News::Unreachable
             }

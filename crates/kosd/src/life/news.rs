@@ -26,6 +26,8 @@ pub enum News {
     Untrusted(Code),
     /// It cannot be reached; it is tried again.
     Unreachable,
+    /// Something on this machine failed; the device tries again by itself.
+    Setback(Code),
     /// The device is wiped.
     Ended(Delivery),
 }

@@ -186,7 +186,7 @@ impl Device {
                 self.service.link = Some(Link::open(connector, terms, reporter, clock, situation));
             }
             Err(setback) => {
-                tracing::error!(%setback, "no link can be opened");
+                tracing::error!(code = %setback.code(), %setback, "no link can be opened");
                 self.errors.count();
                 self.service.again_at = Some(Instant::now() + SETBACK_PAUSE);
             }

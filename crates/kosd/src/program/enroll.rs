@@ -9,7 +9,10 @@ use std::{
 };
 
 use kos_base::code;
-use kos_identity::enrolment::ticket::{TICKET_CHARS_MAX, TicketText};
+use kos_identity::enrolment::{
+    device::RETRY_MAX,
+    ticket::{TICKET_CHARS_MAX, TicketText},
+};
 use kosd::{
     life::{Device, News, NewsReceiver, Options},
     socket::Question,
@@ -61,8 +64,11 @@ async fn watch(mut news: NewsReceiver, asker: &mpsc::Sender<Question>) -> Result
         let Some(told) = timeout_at(give_up, news.recv()).await.map_err(|_| unreachable())? else {
             return Ok(());
         };
-        if told != News::Unreachable {
-            give_up = Instant::now() + UNREACHABLE_MAX;
+        match told {
+            News::Unreachable => {}
+            // The authority names the pause until it is asked again.
+            News::Waiting => give_up = Instant::now() + RETRY_MAX + UNREACHABLE_MAX,
+            _ => give_up = Instant::now() + UNREACHABLE_MAX,
         }
         match told {
             News::Enrolled(device) => return print(&format!("{device}\n")),
@@ -73,7 +79,9 @@ async fn watch(mut news: NewsReceiver, asker: &mpsc::Sender<Question>) -> Result
                 }
                 waiting = true;
             }
-            News::Refused(code) | News::Untrusted(code) => return Err(Failure::new(code, "")),
+            News::Refused(code) | News::Untrusted(code) | News::Setback(code) => {
+                return Err(Failure::new(code, ""));
+            }
             News::Renewed(_) | News::Heartbeat | News::Unreachable | News::Ended(_) => {}
         }
     }

@@ -59,7 +59,9 @@ async fn pass_on(mut news: NewsReceiver) {
             News::Enrolled(device) => format!("enrolled as {device}"),
             News::Heartbeat => "in service".to_owned(),
             News::Renewed(issue) => format!("certificate {issue} in service"),
-            News::Refused(code) | News::Untrusted(code) => format!("{code} {}", code.title()),
+            News::Refused(code) | News::Untrusted(code) | News::Setback(code) => {
+                format!("{code} {}", code.title())
+            }
             News::Unreachable => "the authority does not answer".to_owned(),
             News::Ended(_) => "decommissioned".to_owned(),
         };

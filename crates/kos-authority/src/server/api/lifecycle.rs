@@ -52,7 +52,7 @@ pub(super) async fn approve(
                 return Err(Refusal::new(code::config::CONFIRM_NEEDED).saying(why));
             }
             (_, Some(_)) => {
-                let why = "the device shows another code: it is not the one that waits here";
+                let why = "these are not the digits that belong to the device that waits here: compare again, and reject it if they still differ";
                 return Err(Refusal::new(code::enrolment::PIN_MISMATCH).saying(why));
             }
         }

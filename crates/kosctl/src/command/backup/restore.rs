@@ -1,6 +1,6 @@
 //! Opening a restored authority, by a newer copy of its log or by giving up what came after the backup.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use clap::Args;
 use kos_api::{
@@ -10,17 +10,20 @@ use kos_api::{
 
 use crate::{
     Change, Client, Fault, Outcome,
-    command::audit::NOTE_BYTES_MAX,
+    command::{audit::NOTE_BYTES_MAX, follow},
     files,
     session::{Ending, Session},
     terminal::{Consent, Danger},
 };
 
+/// How long the authority may take from being opened to its first answer.
+const SERVES_WITHIN: Duration = Duration::from_secs(60);
+
 /// `backup restore`
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// The newest copy of the log that there is: a folder on this machine that the authority can read.
-    #[arg(long, value_name = "DIR", required_unless_present = "declare_loss")]
+    #[arg(long, value_name = "DIR")]
     log: Option<PathBuf>,
     /// The newest checkpoint that anybody has seen; the copy must hold it.
     #[arg(long, value_name = "CHECKPOINT", requires = "log")]
@@ -38,6 +41,10 @@ pub(crate) struct Restore {
 
 impl Restore {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        if self.log.is_none() && !self.declare_loss {
+            let fix = "--log DIR with the newest copy of the log, or --declare-loss if nothing newer is left";
+            return Err(Fault::usage("nothing says what opens it", fix));
+        }
         let client = session.client()?;
         let body = self.body()?;
         let planned = ask(&client, &body, true).await?;
@@ -51,7 +58,11 @@ impl Restore {
         if session.consent(&what, danger, false.into())? == Consent::Withheld {
             return Ok(Ending::Withheld);
         }
-        session.outcome(&ask(&client, &body, false).await?)
+        let opened = ask(&client, &body, false).await?;
+        // It begins to serve now; whoever comes next finds it.
+        let serves = async || Ok(client.show_any(&routes::STATUS).await.ok().map(drop));
+        follow::until(session, "the authority to serve", SERVES_WITHIN, serves).await?;
+        session.outcome(&opened)
     }
 
     fn body(&self) -> Result<OpenRestored, Fault> {

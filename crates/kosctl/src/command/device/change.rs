@@ -15,7 +15,7 @@ use crate::{
     Change, Client, Fault, Outcome,
     arguments::{ChangeFlags, WaitFlags},
     session::{Ending, Session},
-    terminal::{Consent, Danger},
+    terminal::{Answers, Consent, Danger},
 };
 
 /// `device approve`
@@ -154,6 +154,11 @@ impl Approve {
             Some(code) => format!("does {} show the code {code}", found.called()),
             None => format!("approve {}", found.called()),
         };
+        let nobody = session.terminal.answers == Answers::Nobody || self.change.yes;
+        if code.is_some() && self.code.is_none() && nobody && !self.change.dry_run {
+            let fix = "repeat with --code and the six digits that the device shows, read from the device";
+            return Err(Fault::usage("a device that came without a ticket is compared first", fix));
+        }
         let yes = self.change.yes || self.code.is_some();
         if session.consent(&question, Danger::Moderate { yes }, self.change.dry_run.into())?
             == Consent::Withheld
@@ -161,7 +166,8 @@ impl Approve {
             return Ok(Ending::Withheld);
         }
         let body = lifecycle::Approve {
-            comparison_code: self.code,
+            // Without --code a person has just said that the device shows this one.
+            comparison_code: self.code.or_else(|| code.cloned()),
             role: self.role,
             profile: self.profile,
             group: self.group,
