@@ -6,5 +6,6 @@
 pub mod crash;
 pub mod fleet;
 pub mod judge;
+pub mod operator;
 pub mod program;
 pub mod wait;
