@@ -67,11 +67,29 @@ async fn inside() {
     assert_eq!(found.name.as_ref(), "attic");
     assert_eq!(found.target.endpoint.port, port);
     assert_eq!(found.target.addresses, [ADDRESS.parse::<std::net::IpAddr>().unwrap()]);
+    let wanted = format!(
+        "attic._kos-enrol._tcp.local. kos-attic.local. {port} {ADDRESS} {{'v': '1', 'name': 'attic', 'pin': '{}'}}",
+        found.pin
+    );
+    assert_eq!(tokio::task::spawn_blocking(foreign_browser).await.unwrap(), wanted);
     listen(&socket, &json!({"address": "127.0.0.1"})).await;
     assert_eq!(browse().collect(LOOK).await, []);
 
     stop.send(()).unwrap();
     served.await.unwrap().unwrap();
+}
+
+/// What the zeroconf library of Python finds first.
+fn foreign_browser() -> String {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let browser = Command::new(workspace.join("target/judges/bin/python"))
+        .arg(workspace.join("crates/kos-net/tests/judges/browse.py"))
+        .arg(ADDRESS)
+        .output()
+        .expect("the judge needs target/judges: cargo xtask test deps");
+    let said = String::from_utf8(browser.stdout).unwrap();
+    assert!(browser.status.success(), "{said}{}", String::from_utf8_lossy(&browser.stderr));
+    said.trim().to_owned()
 }
 
 async fn listen(socket: &Path, body: &Value) {

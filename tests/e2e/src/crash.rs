@@ -1,11 +1,13 @@
 //! The crash loop: kill -9 of the real programs under load, and the question whether anything acknowledged is gone.
 //!
-//! A run starts the authority, lets several clients make tickets, rename a device and enrol new ones, remembers what was
-//! acknowledged, kills one side at a random moment, starts it again and asks for everything that was ever acknowledged.
-//! The moment comes from a seed, so a run can be repeated; what the machine does meanwhile cannot.
+//! A run lets one client of each [`Load`] ask for changes, remembers what was acknowledged, kills one program at a random
+//! moment (the authority, a daemon at rest, or an enrolment under way), starts it again and asks for everything that was
+//! ever acknowledged. The moment comes from a seed, so a run can be repeated; what the machine does meanwhile cannot.
+
+mod known;
+mod load;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -17,14 +19,19 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use self::{
+    known::Known,
+    load::{Load, Yard},
+};
 use crate::{
     fleet::{self, Authority, Device},
     wait,
 };
 
-const CLIENTS: usize = 3;
 /// Longest time between start of the load and the kill.
 const LOAD_MS_MAX: u64 = 900;
+/// Longest time between start of an enrolment and its kill: it takes about as long.
+const ENROLMENT_MS_MAX: u64 = 150;
 
 /// What a crash loop has found.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
@@ -33,22 +40,36 @@ pub struct Report {
     pub kind: &'static str,
     /// Kills.
     pub runs: u32,
-    /// Changes that were acknowledged.
+    /// Changes whose answer said that they were made.
     pub acknowledged: usize,
-    /// Of these, how many were gone.
+    /// Kinds of load of which nothing was acknowledged.
+    pub idle: usize,
+    /// Enrolments that were killed on their way and came to their end by being repeated.
+    pub repeated: usize,
+    /// Of what was acknowledged, how much was gone.
     pub lost: usize,
 }
 
-/// Everything that was acknowledged so far.
-#[derive(Debug, Default)]
-struct Acknowledged {
-    tickets: BTreeSet<String>,
-    devices: BTreeSet<String>,
-    /// The last name that a rename was acknowledged for, and the one that was on its way.
-    names: BTreeMap<String, (Option<String>, Option<String>)>,
+/// What is killed.
+#[derive(Clone, Copy, Debug)]
+enum Victim {
+    Authority,
+    Daemon,
+    Enrolment,
 }
 
-/// Kills `runs` times: three of four the authority, the others a device.
+impl Victim {
+    /// Three of five times the authority.
+    const fn of(run: u32) -> Self {
+        match run % 5 {
+            3 => Self::Daemon,
+            4 => Self::Enrolment,
+            _ => Self::Authority,
+        }
+    }
+}
+
+/// Kills `runs` times.
 ///
 /// # Errors
 /// When a program does not come up again or the log does not verify. What is lost is in the report.
@@ -56,12 +77,13 @@ pub fn run(runs: u32) -> Result<Report> {
     // Often enough that a device notices within seconds that its authority was killed.
     let mut authority = Authority::start_with("heartbeat_seconds: 5\n")?;
     let (mut device, id) = fleet::device_in_service(&authority, "crash-0")?;
-    let known = Arc::new(Mutex::new(Acknowledged::default()));
+    let (mut held, held_id) = fleet::device_in_service(&authority, "crash-1")?;
+    let yard = Arc::new(Yard::new(authority.socket(), id.clone(), held_id));
     let mut report = Report { kind: "crash", ..Report::default() };
     for run in 0..runs {
-        load_and_kill(&mut authority, &mut device, &id, &known, run)?;
+        load_and_kill(&mut authority, &mut device, &yard, run)?;
         report.runs += 1;
-        report.lost = missing(&authority, &known)?;
+        report.lost = lock(&yard.known).missing(&authority)?;
         let verdict = authority.json(&["audit", "verify"])?;
         ensure!(verdict.pointer("/item/ok") == Some(&Value::Bool(true)), "run {run}: the log: {verdict}");
         progress(run, report.lost);
@@ -69,119 +91,63 @@ pub fn run(runs: u32) -> Result<Report> {
             break;
         }
     }
-    let known = known.lock().ok().context("a client failed")?;
-    report.acknowledged = known.tickets.len() + known.devices.len() + known.names.len();
+    let known = lock(&yard.known);
+    report.acknowledged = known.acknowledged();
+    report.idle = Load::ALL.iter().filter(|load| known.acknowledged_of(**load) == 0).count();
+    report.repeated = known.repeated;
+    drop(known);
     authority.device_becomes(&id, "online", |online| online == &Value::Bool(true))?;
     device.stop()?;
+    held.stop()?;
     authority.stop()?;
     Ok(report)
 }
 
-fn load_and_kill(
-    authority: &mut Authority,
-    device: &mut Device,
-    id: &str,
-    known: &Arc<Mutex<Acknowledged>>,
-    run: u32,
-) -> Result<()> {
+fn load_and_kill(authority: &mut Authority, device: &mut Device, yard: &Arc<Yard>, run: u32) -> Result<()> {
     let over = Arc::new(AtomicBool::new(false));
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|client| {
-            let (socket, over, known, id) =
-                (authority.socket(), Arc::clone(&over), Arc::clone(known), id.to_owned());
-            thread::spawn(move || {
-                for step in 0.. {
-                    if over.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let name = format!("run-{run}-{client}-{step}");
-                    one_change(&socket, &known, &id, client, &name);
+    let clients = Load::ALL.map(|load| {
+        let (over, yard) = (Arc::clone(&over), Arc::clone(yard));
+        thread::spawn(move || {
+            for step in 0.. {
+                if over.load(Ordering::Relaxed) {
+                    break;
                 }
-            })
+                load.step(&yard, &format!("run-{run}-{step}"))?;
+            }
+            Ok(())
         })
-        .collect();
-    wait::pass(Duration::from_millis(moment(run)));
-    if run % 4 == 3 {
-        device.kill()?;
-        over.store(true, Ordering::Relaxed);
-        device.run()?;
-    } else {
-        authority.kill()?;
-        over.store(true, Ordering::Relaxed);
-        authority.serve()?;
+    });
+    wait::pass(Duration::from_millis(moment(run, LOAD_MS_MAX)));
+    match Victim::of(run) {
+        Victim::Authority => authority.kill()?,
+        Victim::Daemon => device.kill()?,
+        Victim::Enrolment => yard.cut_enrolment(Duration::from_millis(moment(run, ENROLMENT_MS_MAX)))?,
+    }
+    over.store(true, Ordering::Relaxed);
+    match Victim::of(run) {
+        Victim::Authority => authority.serve()?,
+        Victim::Daemon => device.run()?,
+        // Its client repeats it.
+        Victim::Enrolment => {}
     }
     // A device that was enrolling when the authority died goes on once it is back.
-    join(clients)
-}
-
-/// Asks for one change and remembers it if it was acknowledged.
-fn one_change(socket: &std::path::Path, known: &Mutex<Acknowledged>, id: &str, client: usize, name: &str) {
-    let lock = || known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    match client {
-        0 => {
-            lock().names.entry(id.to_owned()).or_default().1 = Some(name.to_owned());
-            if fleet::json(socket, &["device", "rename", id, name]).is_ok() {
-                lock().names.insert(id.to_owned(), (Some(name.to_owned()), None));
-            }
-        }
-        1 => {
-            if let Some(ticket) = ticket(socket).and_then(|t| text(&t, "/item/ticketId")) {
-                lock().tickets.insert(ticket);
-            }
-        }
-        _ => {
-            let made = ticket(socket).and_then(|t| text(&t, "/item/text"));
-            let Some(made) = made else { return };
-            let Ok(newcomer) = Device::new(name, "") else { return };
-            let enrolled = newcomer.enrol(&made).is_ok_and(|done| done.status.success());
-            if enrolled && let Ok(id) = newcomer.id() {
-                lock().devices.insert(id);
-            }
-        }
-    }
-}
-
-fn ticket(socket: &std::path::Path) -> Option<Value> {
-    fleet::json(socket, &["ticket", "create", "--role", "sensor"]).ok()
-}
-
-fn text(document: &Value, pointer: &str) -> Option<String> {
-    document.pointer(pointer)?.as_str().map(str::to_owned)
-}
-
-/// How much of what was acknowledged is gone.
-fn missing(authority: &Authority, known: &Mutex<Acknowledged>) -> Result<usize> {
-    let ids = |list: &Value, field: &str| -> BTreeSet<String> {
-        let items = list.get("items").and_then(Value::as_array);
-        items.into_iter().flatten().filter_map(|i| i.get(field)?.as_str().map(str::to_owned)).collect()
-    };
-    let tickets = ids(&authority.json(&["ticket", "list"])?, "ticketId");
-    let devices = ids(&authority.json(&["list"])?, "deviceId");
-    let known = known.lock().ok().context("a client failed")?;
-    let mut lost = known.tickets.difference(&tickets).count() + known.devices.difference(&devices).count();
-    for (id, (acknowledged, under_way)) in &known.names {
-        let name = authority.device(id)?.get("name").and_then(Value::as_str).map(str::to_owned);
-        // A rename that was cut off may or may not have happened.
-        if acknowledged.is_some() && &name != acknowledged && &name != under_way {
-            lost += 1;
-        }
-    }
-    Ok(lost)
-}
-
-fn join(clients: Vec<thread::JoinHandle<()>>) -> Result<()> {
     for client in clients {
-        ensure!(client.join().is_ok(), "a client of the load failed");
+        let ended: Result<()> = client.join().ok().context("a client of the load failed")?;
+        ended?;
     }
     Ok(())
 }
 
-/// When the kill comes, spread over the load by a fixed sequence.
-fn moment(run: u32) -> u64 {
-    u64::from(run).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23) % LOAD_MS_MAX
+/// When the kill comes, spread over the time by a fixed sequence.
+fn moment(run: u32, ms_max: u64) -> u64 {
+    u64::from(run).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23) % ms_max
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[expect(clippy::print_stderr, reason = "a long loop tells how far it is")]
 fn progress(run: u32, lost: usize) {
-    eprintln!("run {run}: {lost} lost");
+    eprintln!("run {run}, {:?} killed: {lost} lost", Victim::of(run));
 }

@@ -233,7 +233,15 @@ impl Program {
     /// When it does not.
     pub fn ended(&mut self) -> Result<ExitStatus> {
         let what = format!("the end of `{}`", self.name);
-        wait::until(&what, || Ok(self.child.try_wait()?))
+        wait::until(&what, || self.status())
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn status(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 }
 

@@ -13,6 +13,7 @@ signer_id = cbor2.loads(cbor2.loads(kid).value[0])[4]
 key = COSEKey.from_pem(pem, kid=signer_id)
 protected, _, payload = COSE.new(verify_kid=True).decode_with_headers(kid, key, external_aad=domain)
 claims = cbor2.loads(payload)
+traits = claims[-65537]
 print(
     json.dumps(
         {
@@ -21,11 +22,18 @@ print(
             "sub": claims[2],
             "aud": claims[3],
             "exp": claims[4],
+            "nbf": claims[5],
             "iat": claims[6],
             "cti": claims[7].hex(),
             "cnf": claims[8][3].hex(),
-            "role": claims[-65537][1],
-            "agreement": claims[-65537][8].hex(),
+            "role": traits[1],
+            "profile": traits[2],
+            "group": traits.get(3),
+            "user": traits.get(4),
+            "capabilities": traits[5],
+            "evidence": traits[6],
+            "channel": traits[7],
+            "agreement": traits[8].hex(),
         }
     )
 )

@@ -30,11 +30,17 @@ fn a_foreign_library_verifies_a_kid_and_reads_its_claims() {
         ("cti", &"44".repeat(16)),
         ("cnf", &"ab".repeat(32)),
         ("role", "sensor"),
+        ("profile", "SEC-2"),
+        ("group", "berlin/line-2"),
+        ("evidence", "key-on-device"),
+        ("channel", "stable"),
         ("agreement", &"33".repeat(32)),
     ] {
         assert_eq!(claims[claim], value, "{claim}");
     }
-    assert_eq!((claims["exp"].as_u64(), claims["iat"].as_u64()), (Some(1_795_256_400), Some(1_795_170_000)));
+    assert_eq!(claims["capabilities"], serde_json::json!(["camera", "telemetry"]));
+    let times = ["nbf", "iat", "exp"].map(|claim| claims[claim].as_u64());
+    assert_eq!(times, [1_795_169_700, 1_795_170_000, 1_795_256_400].map(Some));
 }
 
 #[test]

@@ -300,8 +300,7 @@ fn openssl_accepts_our_ocsp_answers() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test may look at the clock")]
-fn a_list_of_100_000_entries_is_built_at_once_and_read_by_us_and_by_openssl() {
+fn a_list_of_100_000_entries_is_read_by_us_and_by_openssl_and_far_below_the_limit() {
     let golden = Golden::new();
     let issuer = golden.certificate("issuing-1");
     // An odd factor gives each number another product.
@@ -309,14 +308,11 @@ fn a_list_of_100_000_entries_is_built_at_once_and_read_by_us_and_by_openssl() {
         Serial::from_random(n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes())
     };
     let reason = RevocationReason::Superseded;
-    let began = std::time::Instant::now();
     let entries = (1..=100_000).map(|n| Entry { serial: serial(n), at: NOW, reason });
     let unsigned = crl::build(&issuer, 1, entries, NOW).unwrap();
     let signature = Golden::ca_key("issuing-1").sign(unsigned.to_be_signed());
     let der = unsigned.finish(&signature).unwrap();
     let list = VerifiedCrl::parse(&der, &issuer).unwrap();
-    // A release build is to take less than a second to write it; this one is not optimised and reads it as well.
-    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
     assert!(der.len() < VerifiedCrl::BYTES_MAX / 3, "{} bytes", der.len());
     assert_eq!(list.len(), 100_000);
     assert_eq!(list.find(serial(77)), Some(Some(reason)));

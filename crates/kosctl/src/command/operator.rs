@@ -108,8 +108,8 @@ impl Remove {
             return Ok(Ending::Withheld);
         }
         let how = self.change.change();
-        let route = &routes::OPERATOR_REMOVE;
-        session.outcome(&client.change::<Item, _>(route, &[self.name.as_ref()], &(), &how).await?)
+        let (route, nothing) = (&routes::OPERATOR_REMOVE, serde_json::json!({}));
+        session.outcome(&client.change::<Item, _>(route, &[self.name.as_ref()], &nothing, &how).await?)
     }
 }
 

@@ -140,4 +140,5 @@ fn an_admin_turns_a_request_into_a_bundle() {
     let removed = user.run(&["operator", "remove", "anna", "-y", "--server", &server.server()]);
     assert_eq!(removed.code, 3);
     assert_eq!(server.lines().last().unwrap(), "DELETE /api/v1/operators/anna");
+    assert_eq!(server.asked().last().unwrap().json(), serde_json::json!({}), "a body without anything in it");
 }

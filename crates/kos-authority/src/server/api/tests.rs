@@ -98,10 +98,14 @@ impl Bench {
         self.shared().writer.commit(transaction).await.unwrap();
     }
 
-    async fn events(&self) -> Vec<String> {
+    async fn entries(&self) -> Vec<Value> {
         let reply = self.get("/api/v1/audit/entries?limit=500").await;
-        let items = reply.body["items"].as_array().unwrap().clone();
-        items.iter().map(|entry| entry["eventType"].as_str().unwrap().to_owned()).collect()
+        reply.body["items"].as_array().unwrap().clone()
+    }
+
+    async fn events(&self) -> Vec<String> {
+        let entries = self.entries().await;
+        entries.iter().map(|entry| entry["eventType"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Somebody with an operator certificate of this role, as the TLS port would have verified them.

@@ -1,4 +1,5 @@
-//! Dry runs: every change can be planned, nothing happens then, and what would be refused is refused.
+//! Every change of the table: as a dry run, which changes nothing and refuses what would be refused, and for good,
+//! which the log has by the time of the answer.
 
 use kos_api::routes::OPERATOR_CREATE;
 use kos_identity::registry::Lobby;
@@ -12,7 +13,11 @@ const SUSPENDED: &str = "kdev-0000000000000003";
 /// An authority on which each change of the table has something to change; and the ticket that is there.
 async fn bench() -> (Bench, String) {
     let bench = Bench::new().await;
-    bench.add(member(1)).await;
+    let mut in_service = member(1);
+    if let Some(credential) = &mut in_service.credential {
+        credential.issuer = bench.shared().keys.issuing_certificate(IssuerClass::One).key_id();
+    }
+    bench.add(in_service).await;
     let lobby = Lobby {
         comparison: Some("042137".to_owned()),
         source: "192.0.2.7".to_owned(),
@@ -71,9 +76,7 @@ async fn plan(bench: &Bench, route: &Route, object: &str, body: &Value) -> Reply
 async fn every_change_can_be_planned_and_leaves_the_log_as_it_is() {
     let (bench, ticket) = bench().await;
     let before = bench.events().await;
-    // What opens a restored authority is planned by one that is closed: `tests/e2e/tests/backup.rs`.
-    let changing = |route: &&Route| route.effect == Effect::Changes && route.name != "restore-open";
-    for route in ALL.iter().filter(changing) {
+    for route in changing() {
         let (object, body) = example(route, &ticket);
         let reply = plan(&bench, route, object, &body).await;
         assert_eq!(reply.status, StatusCode::OK, "{}: {}", route.name, reply.body);
@@ -84,6 +87,38 @@ async fn every_change_can_be_planned_and_leaves_the_log_as_it_is() {
         assert!(told > 0, "{}: {item}", route.name);
     }
     assert_eq!(bench.events().await, before);
+}
+
+/// Every route that changes something, but the one that opens a restored authority, which only one that is closed
+/// serves: `tests/e2e/tests/backup.rs`.
+fn changing() -> impl Iterator<Item = &'static Route> {
+    ALL.iter().filter(|route| route.effect == Effect::Changes && route.name != "restore-open")
+}
+
+#[tokio::test]
+async fn every_change_has_its_entry_by_the_time_of_its_answer() {
+    // The doors move only while they are open: `crates/kos-authority/src/server/tests.rs`.
+    for route in changing().filter(|route| route.name != "authority-listen") {
+        let (bench, ticket) = bench().await;
+        let shared = bench.shared();
+        let publisher =
+            crate::revocation::Publisher::new(Arc::clone(&shared.board), shared.writer.clone(), &shared.keys);
+        let publishing = tokio::spawn(publisher.run());
+        let (object, body) = example(route, &ticket);
+        let before = bench.entries().await.len();
+        let path = route.fill(&[object]);
+        let reply = bench.ask(local(), route.method.as_str(), &path, &[], &body.to_string()).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}: {}", route.name, reply.body);
+        let entries = bench.entries().await;
+        let by_the_caller = json!({"type": "local-user", "id": "root"});
+        let own = entries.iter().skip(before).filter(|entry| entry["actor"] == by_the_caller);
+        let own: Vec<_> = own.map(|entry| entry["index"].as_u64()).collect();
+        assert!(!own.is_empty(), "{}: {entries:?}", route.name);
+        for index in ["lastAuditIndex", "auditIndex"].map(|field| reply.body["item"][field].as_u64()) {
+            assert!(index.is_none() || own.contains(&index), "{}: {index:?} of {own:?}", route.name);
+        }
+        publishing.abort();
+    }
 }
 
 #[tokio::test]
