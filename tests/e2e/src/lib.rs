@@ -8,4 +8,5 @@ pub mod fleet;
 pub mod judge;
 pub mod operator;
 pub mod program;
+pub mod secret;
 pub mod wait;
