@@ -155,6 +155,14 @@ impl Authority {
         self.ports
     }
 
+    /// Its process id.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.program.as_ref().context("the authority does not run")?.pid())
+    }
+
     /// What it has written to standard error.
     pub fn errors(&self) -> String {
         self.program.as_ref().map(Program::errors).unwrap_or_default()

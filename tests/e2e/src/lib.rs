@@ -9,5 +9,6 @@ pub mod fleet;
 pub mod judge;
 pub mod operator;
 pub mod program;
+pub mod secret;
 pub mod ticket;
 pub mod wait;

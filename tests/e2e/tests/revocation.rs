@@ -96,3 +96,35 @@ fn damaged_lists_and_certificates_of_a_device_are_named_and_come_again() {
     }
     device.stop().unwrap();
 }
+
+#[test]
+fn a_device_that_is_suspended_is_cut_off_and_refused_until_it_is_reinstated() {
+    let authority = Authority::start().unwrap();
+    let (mut device, id) = fleet::device_in_service(&authority, "suspended").unwrap();
+    let root = device.root().to_string_lossy().into_owned();
+    let status = || program::run("kosd", &["status", "--root", &root], "").map(|done| done.stdout);
+    let line = |status: &str, field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        line.map(|rest| rest.trim().to_owned()).unwrap_or_default()
+    };
+    let linked = wait::until("a link", || {
+        let status = status()?;
+        Ok((line(&status, "carrier") != "-").then_some(status))
+    });
+    assert_eq!(line(&linked.unwrap(), "state"), "active");
+    let heartbeat = authority.device(&id).unwrap()["lastHeartbeatAt"].clone();
+    authority.json(&["device", "suspend", &id, "--reason", "lent out", "--yes"]).unwrap();
+    // Long before a heartbeat is missed, which are 30 s apart: the link was cut.
+    let shown = authority.device_becomes(&id, "online", |online| *online == false).unwrap();
+    assert_eq!((&shown["state"], &shown["lastHeartbeatAt"]), (&"suspended".into(), &heartbeat));
+    let refused = wait::until("the device to hear why it is refused", || {
+        let status = status()?;
+        Ok(line(&status, "reason").contains("KOS-E0213").then_some(status))
+    });
+    assert_eq!(line(&refused.unwrap(), "carrier"), "-");
+    assert_eq!(authority.device(&id).unwrap()["online"], false);
+
+    authority.json(&["device", "reinstate", &id, "--yes"]).unwrap();
+    authority.device_becomes(&id, "online", |online| *online == true).unwrap();
+    device.stop().unwrap();
+}

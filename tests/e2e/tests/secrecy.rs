@@ -1,47 +1,127 @@
-//! What must not be seen: secrets in logs, outputs and listings; ports beyond loopback.
+//! What must not be seen: secrets in logs, outputs, listings and process titles; ports beyond loopback.
 #![cfg(test)]
 
 use std::fs;
 
+use anyhow::Result;
 use kos_e2e::{
-    fleet::{self, Authority},
+    fleet::{self, Authority, Device},
     judge,
-    program::{self, files},
+    program::{self, Program, files},
+    secret::Secret,
+    wait,
 };
+use tempfile::TempDir;
+
+const PASSPHRASE: &str = "correct horse battery staple";
+
+/// What the system shows everybody of a process.
+fn title(pid: u32) -> String {
+    let read = |file| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    String::from_utf8_lossy(&[read("cmdline"), read("environ")].concat()).into_owned()
+}
+
+/// Runs a program to its end and adds its title to `heard`, as it was all the time, and what it wrote to standard error.
+fn watched(name: &str, arguments: &[&str], input: &str, heard: &mut String) -> String {
+    let mut program = Program::start(name, arguments, input).unwrap();
+    let mut seen = 0;
+    let status = wait::until(&format!("the end of {name}"), || {
+        let title = title(program.pid());
+        seen += usize::from(title.contains(arguments[0]));
+        if !heard.contains(&title) {
+            *heard += &title;
+        }
+        program.status()
+    })
+    .unwrap();
+    assert!(status.success(), "{name} {arguments:?}: {}", program.errors());
+    assert!(seen > 0, "the title of {name} was not seen");
+    *heard += &program.errors();
+    program.stdout()
+}
+
+fn nowhere(secrets: &[Secret], place: &str, bytes: &[u8]) {
+    for secret in secrets {
+        secret.is_not_in(place, bytes).unwrap();
+    }
+}
 
 #[test]
-fn no_secret_is_in_a_log_a_listing_or_a_process_title() {
+fn no_secret_is_in_a_log_a_listing_a_process_title_or_a_backup() {
     let authority = Authority::start().unwrap();
-    let ticket = authority.ticket(&["--role", "sensor"]).unwrap();
-    let (mut device, id) = fleet::device_in_service(&authority, "canary").unwrap();
-    let mut heard = authority.errors();
-    heard += &device.program().unwrap().errors();
+    let server = format!("unix:{}", authority.socket().display());
+    let folder = TempDir::with_prefix("kos-e2e-secrecy-").unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let mut heard = String::new();
+
+    // The ticket with which a device enrols, and which is shown but once.
+    let create = ["--server", &server, "ticket", "create", "--role", "sensor", "-v", "-o", "json"];
+    let made = watched("kosctl", &create, "", &mut heard);
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let ticket = made["item"]["text"].as_str().unwrap();
+    let tickets = [Secret::of_ticket(ticket).unwrap(), Secret::text("a ticket", &ticket[60..]).unwrap()];
+    let mut device = Device::new("canary", "").unwrap();
+    let root = device.root().to_string_lossy().into_owned();
+    let id = watched("kosd", &["enroll", "--root", &root], ticket, &mut heard).trim().to_owned();
+    device.run().unwrap();
+    authority.device_becomes(&id, "lastHeartbeatAt", |beat| !beat.is_null()).unwrap();
+    let mut keys = Secret::keys_of_authority(authority.data()).unwrap();
+    keys.extend(Secret::keys_of_device(device.root()).unwrap());
+
+    // A backup has every key of the authority, and not in the clear.
+    fs::write(at("passphrase"), PASSPHRASE).unwrap();
+    let (out, passphrase) = (at("backup.age"), at("passphrase"));
+    let create =
+        ["--server", &server, "backup", "create", "--out", &out, "--passphrase-file", &passphrase, "-v"];
+    heard += &watched("kosctl", &create, "", &mut String::new());
+    watched("kosctl", &["backup", "verify", &out, "--passphrase-file", &passphrase], "", &mut heard);
+
     for arguments in [
         vec!["ticket", "list", "-o", "json"],
         vec!["audit", "list", "-o", "json"],
+        vec!["device", "list", "-o", "wide"],
         vec!["device", "show", &id, "-o", "json"],
+        vec!["identity", "chain", "--device", &id, "-o", "json"],
+        vec!["authority", "show", "-o", "json"],
+        vec!["operator", "list", "-o", "json"],
         vec!["status", "-o", "json"],
-        vec!["doctor"],
+        vec!["doctor", "-v"],
     ] {
         let done = authority.kosctl(&arguments).unwrap();
-        heard += &done.stdout;
-        heard += &done.stderr;
+        assert_eq!(done.code(), 0, "{arguments:?}: {}", done.stderr);
+        heard += &(done.stdout + &done.stderr);
     }
-    heard +=
-        &judge::agrees("curl", &["-s", &format!("http://127.0.0.1:{}/metrics", authority.ports().web)], "")
-            .unwrap();
-    let secret = &ticket["kos1.".len() + 80..ticket.len() - 20];
-    assert!(!heard.contains(secret), "the ticket's text was heard");
-    for (path, bytes) in files(&authority.data().join("authority/keys")).unwrap() {
-        if path.extension().is_some_and(|e| e == "key") {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let line = text.lines().find(|l| l.len() > 30 && !l.starts_with("-----")).unwrap_or(&text);
-            assert!(!heard.contains(line.trim()), "{} was heard", path.display());
+    let metrics = format!("http://127.0.0.1:{}/metrics", authority.ports().web);
+    heard += &judge::agrees("curl", &["-sSf", &metrics], "").unwrap();
+    heard += &program::run("kosd", &["status", "--root", &root], "").unwrap().stdout;
+    let daemon = device.program().unwrap();
+    heard += &(title(daemon.pid()) + &daemon.stdout() + &daemon.errors());
+    heard += &(title(authority.pid().unwrap()) + &authority.errors());
+    assert!(heard.contains("run\0--root") && heard.contains("serve\0--data"), "titles of the daemons");
+
+    let words = [Secret::text("a passphrase", PASSPHRASE).unwrap()];
+    for secrets in [&keys[..], &tickets, &words] {
+        nowhere(secrets, "what was heard", heard.as_bytes());
+    }
+    for (path, bytes) in files(authority.data()).unwrap() {
+        let place = path.display().to_string();
+        nowhere(&tickets, &place, &bytes);
+        nowhere(&words, &place, &bytes);
+        if !path.starts_with(authority.data().join("authority/keys")) {
+            nowhere(&keys, &place, &bytes);
         }
     }
-    // Neither is a ticket kept where it was made.
-    for (path, bytes) in files(authority.data()).unwrap() {
-        assert!(!String::from_utf8_lossy(&bytes).contains(secret), "{}", path.display());
+    for (path, bytes) in files(device.root()).unwrap() {
+        let place = path.display().to_string();
+        nowhere(&tickets, &place, &bytes);
+        if !path.starts_with(device.root().join("etc/kos/secrets")) {
+            nowhere(&keys, &place, &bytes);
+        }
+    }
+    let backup = fs::read(&out).unwrap();
+    assert!(backup.starts_with(b"age-encryption.org/v1"), "a backup is an age file");
+    for secrets in [&keys[..], &tickets, &words] {
+        nowhere(secrets, &out, &backup);
     }
     device.stop().unwrap();
 }
@@ -62,39 +142,44 @@ fn secret_files_are_for_their_owner_alone() {
     device.stop().unwrap();
 }
 
-#[test]
-fn nothing_listens_beyond_loopback_before_anybody_says_so() {
-    let authority = Authority::start().unwrap();
-    let listening = judge::agrees("ss", &["-Hlntup"], "").unwrap();
-    let ports = authority.ports();
-    let ours: Vec<&str> = listening
-        .lines()
-        .filter(|l| [ports.web, ports.tls, ports.pki].iter().any(|p| l.contains(&format!(":{p} "))))
-        .collect();
-    assert_eq!(ours.len(), 4, "three TCP ports and one UDP port: {ours:?}");
-    for line in ours {
-        assert!(line.contains("127.0.0.1:"), "{line}");
-    }
+/// Every socket of a process on which others could knock, as `ss` tells it: protocol and local address.
+fn listening(pid: u32) -> Vec<(String, String)> {
+    let all = judge::agrees("ss", &["-Hlntup"], "").unwrap();
+    let own = all.lines().filter(|line| line.contains(&format!(",pid={pid},")));
+    let column = |line: &str, at: usize| line.split_whitespace().nth(at).unwrap().to_owned();
+    own.map(|line| (column(line, 0), column(line, 4))).collect()
+}
+
+fn is_loopback(address: &str) -> bool {
+    address.starts_with("127.0.0.1:") || address.starts_with("[::1]:")
 }
 
 #[test]
-fn the_tls_port_speaks_nothing_below_tls_1_3() {
+fn nothing_listens_beyond_loopback_before_anybody_says_so() {
     let authority = Authority::start().unwrap();
-    let address = format!("127.0.0.1:{}", authority.ports().tls);
-    let old =
-        judge::run("openssl", &["s_client", "-connect", &address, "-tls1_2", "-alpn", "kos-enrol/1"], "")
-            .unwrap();
-    assert_ne!(old.code(), 0, "{}", old.stdout);
-    let new = judge::run(
-        "openssl",
-        &["s_client", "-connect", &address, "-tls1_3", "-alpn", "kos-enrol/1", "-showcerts"],
-        "",
-    )
-    .unwrap();
-    assert!(new.stdout.contains("TLSv1.3"), "{}{}", new.stdout, new.stderr);
-    let api =
-        judge::run("curl", &["-sk", "-m", "5", &format!("https://{address}/api/v1/status")], "").unwrap();
-    assert_ne!(api.code(), 0, "the API wants a client certificate");
-    let missing = program::run("kosctl", &["--server", &format!("https://{address}"), "list"], "").unwrap();
-    assert!([2, 4].contains(&missing.code()), "{}", missing.stderr);
+    let (mut device, _) = fleet::device_in_service(&authority, "silent").unwrap();
+    let own = listening(authority.pid().unwrap());
+    assert_eq!(own.len(), 4, "three TCP ports and one UDP port: {own:?}");
+    assert!(own.iter().all(|(_, address)| is_loopback(address)), "{own:?}");
+    let daemons = listening(device.program().unwrap().pid());
+    assert!(daemons.iter().all(|(_, address)| is_loopback(address)), "{daemons:?}");
+    device.stop().unwrap();
+
+    let folder = TempDir::with_prefix("kos-e2e-quick-").unwrap();
+    let data = folder.path().join("data").to_string_lossy().into_owned();
+    let mut quickstart = Program::start("quickstart", &["--data", &data, "--port-base", "0"], "").unwrap();
+    quickstart.line(|line| line == "ready").unwrap();
+    let own = listening(quickstart.pid());
+    assert!(own.len() >= 4 && own.iter().all(|(_, address)| is_loopback(address)), "{own:?}");
+    quickstart.stop().unwrap();
+}
+
+#[test]
+fn a_listener_on_another_port_would_be_seen() -> Result<()> {
+    let other = std::net::TcpListener::bind("0.0.0.0:0")?;
+    let own = listening(std::process::id());
+    let expected = ("tcp".to_owned(), other.local_addr()?.to_string());
+    assert!(own.contains(&expected), "{own:?}");
+    assert!(!is_loopback(&expected.1));
+    Ok(())
 }

@@ -197,21 +197,26 @@ impl Handshake {
     }
 }
 
-/// A client's UDP sockets, shared by all its links and opened at the first one.
+/// A client's UDP sockets, shared by all its links and opened at the first one. Those for links within this machine
+/// cannot be reached from another.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     v4: tokio::sync::OnceCell<Endpoint>,
     v6: tokio::sync::OnceCell<Endpoint>,
+    v4_loopback: tokio::sync::OnceCell<Endpoint>,
+    v6_loopback: tokio::sync::OnceCell<Endpoint>,
 }
 
 impl Sockets {
     async fn towards(&self, remote: SocketAddr) -> io::Result<&Endpoint> {
-        let (cell, any): (_, SocketAddr) = match remote {
-            SocketAddr::V4(_) => (&self.v4, (Ipv4Addr::UNSPECIFIED, 0).into()),
-            SocketAddr::V6(_) => (&self.v6, (Ipv6Addr::UNSPECIFIED, 0).into()),
+        let (cell, own): (_, SocketAddr) = match (remote, remote.ip().is_loopback()) {
+            (SocketAddr::V4(_), false) => (&self.v4, (Ipv4Addr::UNSPECIFIED, 0).into()),
+            (SocketAddr::V6(_), false) => (&self.v6, (Ipv6Addr::UNSPECIFIED, 0).into()),
+            (SocketAddr::V4(_), true) => (&self.v4_loopback, (Ipv4Addr::LOCALHOST, 0).into()),
+            (SocketAddr::V6(_), true) => (&self.v6_loopback, (Ipv6Addr::LOCALHOST, 0).into()),
         };
         cell.get_or_try_init(|| async {
-            let socket = std::net::UdpSocket::bind(any)?;
+            let socket = std::net::UdpSocket::bind(own)?;
             Endpoint::new(endpoint_config(), None, socket, Arc::new(TokioRuntime))
         })
         .await

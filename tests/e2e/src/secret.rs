@@ -1,0 +1,162 @@
+//! Secrets of a fleet, and the search for them where they must not be: as bytes, and in each form that text gives them.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
+
+use crate::program::files;
+
+/// What DER puts in front of a private key of 32 or of 48 bytes.
+const MARKS: [([u8; 2], usize); 2] = [([0x04, 0x20], 32), ([0x04, 0x30], 48)];
+/// Bytes before and after the content of a file that `kosd` writes for itself.
+const FRAME: (usize, usize) = (10, 32);
+
+/// Bytes that are to stay where they are.
+#[derive(Debug)]
+pub struct Secret {
+    name: String,
+    forms: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Secret {
+    /// At least 16 bytes that were drawn at random.
+    ///
+    /// # Errors
+    /// When they are fewer, so that finding them could be chance.
+    pub fn new(name: &str, bytes: &[u8]) -> Result<Self> {
+        ensure!(bytes.len() >= 16, "{name}: too short to be looked for");
+        let mut forms = vec![
+            ("bytes", bytes.to_vec()),
+            ("hexadecimal", HEXLOWER.encode(bytes).into_bytes()),
+            ("hexadecimal", HEXUPPER.encode(bytes).into_bytes()),
+        ];
+        // Base64 looks different by where in a group of three the secret begins; whole groups alone are the same anywhere.
+        for skipped in 0..3 {
+            let inner = bytes.get(skipped..).unwrap_or_default();
+            let whole = inner.get(..inner.len() / 3 * 3).unwrap_or_default();
+            forms.push(("base64", BASE64.encode(whole).into_bytes()));
+            forms.push(("base64url", BASE64URL.encode(whole).into_bytes()));
+        }
+        Ok(Self { name: name.to_owned(), forms })
+    }
+
+    /// Text that is a secret as it stands.
+    ///
+    /// # Errors
+    /// When it is too short.
+    pub fn text(name: &str, text: &str) -> Result<Self> {
+        Self::new(name, text.as_bytes())
+    }
+
+    /// What only the holder of a ticket knows: the seed of its key.
+    ///
+    /// # Errors
+    /// When it is not a ticket.
+    pub fn of_ticket(ticket: &str) -> Result<Self> {
+        let text = ticket.strip_prefix("kos1.").context("not a ticket")?;
+        let bytes = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes())?;
+        // An array: the authority's name of fewer than 24 bytes, 16 bytes of id, 32 bytes of seed.
+        let name = usize::from(*bytes.get(1).context("an empty ticket")? & 0x1f);
+        let seed = name + 2 + 17;
+        ensure!(bytes.get(seed..seed + 2) == Some(&[0x58, 0x20]), "the ticket has another shape");
+        Self::new("the seed of a ticket", bytes.get(seed + 2..seed + 34).context("a short ticket")?)
+    }
+
+    /// The private keys that a device holds now.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub fn keys_of_device(root: &Path) -> Result<Vec<Self>> {
+        let mut keys = Vec::new();
+        for (path, bytes) in files(&root.join("etc/kos/secrets"))? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let content = bytes.get(FRAME.0..bytes.len().saturating_sub(FRAME.1)).unwrap_or_default();
+            if name.starts_with("agreement-") {
+                keys.push(Self::new(&name, content)?);
+            } else if path.extension().is_some_and(|ending| ending == "key") {
+                keys.push(Self::new(&name, private(content).with_context(|| format!("no key in {name}"))?)?);
+            }
+        }
+        ensure!(!keys.is_empty(), "a device without keys");
+        Ok(keys)
+    }
+
+    /// The private keys of an authority, by its data folder.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub fn keys_of_authority(data: &Path) -> Result<Vec<Self>> {
+        let folder = data.join("authority/keys");
+        let mut keys = Vec::new();
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|ending| ending != "key") {
+                continue;
+            }
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let text = fs::read_to_string(&path)?;
+            if name == "store.key" {
+                keys.push(Self::new(&name, &HEXLOWER.decode(text.trim().as_bytes())?)?);
+                continue;
+            }
+            let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+            let der = BASE64.decode(body.as_bytes())?;
+            keys.push(Self::new(&name, private(&der).with_context(|| format!("no key in {name}"))?)?);
+        }
+        ensure!(keys.len() == 7, "{} keys: an authority has another number of them", keys.len());
+        Ok(keys)
+    }
+
+    /// Fails where the secret is in `bytes`.
+    ///
+    /// # Errors
+    /// When it is; the message names it and the form.
+    pub fn is_not_in(&self, place: &str, bytes: &[u8]) -> Result<()> {
+        for (form, needle) in &self.forms {
+            ensure!(!contains(bytes, needle), "{} is in {place}, as {form}", self.name);
+        }
+        Ok(())
+    }
+}
+
+/// The private key in a PKCS#8.
+fn private(der: &[u8]) -> Option<&[u8]> {
+    let at = |mark: &[u8; 2], length: usize| {
+        let start = der.windows(2).position(|two| two == mark)? + 2;
+        der.get(start..start + length)
+    };
+    MARKS.iter().find_map(|(mark, length)| at(mark, *length))
+}
+
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    let Some((first, rest)) = needle.split_first() else { return true };
+    let mut left = bytes;
+    while let Some(at) = left.iter().position(|byte| byte == first) {
+        left = left.get(at + 1..).unwrap_or_default();
+        if left.starts_with(rest) {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_in_every_form_and_at_every_place() {
+        let bytes: Vec<u8> = (0..32_u8).map(|n| n.wrapping_mul(151).wrapping_add(77)).collect();
+        let secret = Secret::new("it", &bytes).unwrap();
+        for padding in 0..4 {
+            let whole = [vec![b'x'; padding], bytes.clone(), vec![b'y'; 2]].concat();
+            for text in [BASE64.encode(&whole), BASE64URL.encode(&whole), HEXLOWER.encode(&whole)] {
+                assert!(secret.is_not_in("there", text.as_bytes()).is_err(), "{padding}: {text}");
+            }
+            assert!(secret.is_not_in("there", &whole).is_err());
+            assert!(secret.is_not_in("there", whole.get(..padding + 31).unwrap()).is_ok());
+        }
+        assert!(Secret::new("it", b"short").is_err());
+    }
+}
