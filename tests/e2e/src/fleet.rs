@@ -168,14 +168,6 @@ impl Authority {
         self.program.as_ref().map(Program::errors).unwrap_or_default()
     }
 
-    /// Its process.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn pid(&self) -> Result<u32> {
-        Ok(self.program.as_ref().context("the authority does not run")?.pid())
-    }
-
     /// Its local socket.
     pub fn socket(&self) -> PathBuf {
         self.data().join("authority/run/authority.sock")
