@@ -1,6 +1,6 @@
 //! Operators on machines of their own: a home with a context of `kosctl`, which has their key and certificate.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
@@ -51,6 +51,11 @@ impl Operator {
     fn made(self, done: &Finished) -> Result<Self> {
         ensure!(done.status.success(), "no context: {}", done.stderr);
         Ok(self)
+    }
+
+    /// The folder that they have as `~/.config`.
+    pub fn config(&self) -> &Path {
+        self.home.path()
     }
 
     /// A file of the context: `root.pem`, `operator.pem`, `operator.key`.

@@ -29,10 +29,10 @@ fn go_verifies_the_published_log_and_every_proof_that_kosctl_saves() {
         fs::rename(desk.at("head"), desk.at(&format!("log/old/{size}"))).unwrap();
         authority.json(&["device", "rename", &id, name]).unwrap();
     }
-    let size = head(&authority, &desk, "head");
     let published = authority.data().join("authority/log");
-    wait::until("the log's files to follow", || {
-        Ok((fs::read(published.join("checkpoint"))? == desk.take("head")?).then_some(()))
+    let size = wait::until("the log's files to follow", || {
+        let size = head(&authority, &desk, "head");
+        Ok((fs::read(published.join("checkpoint"))? == desk.take("head")?).then_some(size))
     })
     .unwrap();
     for (path, bytes) in program::files(&published).unwrap() {
