@@ -1,6 +1,6 @@
 //! The crash loop: kill -9 of the real programs under load, and the question whether anything acknowledged is gone.
 //!
-//! A run lets one client of each [`Load`] ask for changes, remembers what was acknowledged, kills one program at a random
+//! A run lets one client of each `Load` ask for changes, remembers what was acknowledged, kills one program at a random
 //! moment (the authority, a daemon at rest, or an enrolment under way), starts it again and asks for everything that was
 //! ever acknowledged. The moment comes from a seed, so a run can be repeated; what the machine does meanwhile cannot.
 

@@ -1,10 +1,10 @@
 //! An authority that was put back from a backup: taken apart and checked, then closed until it knows what it missed.
 //!
-//! A backup does not know what was revoked after it. So what [`put_back`] leaves is closed: [`closed`] serves nothing but the
+//! A backup does not know what was revoked after it. So what [`put_back`] leaves is closed: `closed` serves nothing but the
 //! local socket until an administrator shows the newest copy of the log that there is, or says that there is none; and
 //! nothing is written before, since an entry of its own would part it from that copy for ever.
 //!
-//! - [`merge`] checks a copy, takes over its entries, and [`effects`] applies what they say.
+//! - `merge` checks a copy, takes over its entries, and `effects` applies what they say.
 //! - Without one, every device waits before a person, and every operator and ticket is void.
 //!
 //! Invariants: nothing is in place before all of the backup was read and agreed with its manifest, its keys are of one
@@ -80,7 +80,7 @@ impl Restoration {
     /// Whether `DATA` holds an authority that is closed.
     ///
     /// # Errors
-    /// As [`Self::of`].
+    /// As `Self::of`.
     pub fn in_data(data: &Path) -> Result<Option<Self>, StartError> {
         Self::of(&Home::below(data))
     }
