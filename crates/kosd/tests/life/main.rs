@@ -36,7 +36,8 @@ use tokio::{
     time::timeout,
 };
 
-const DEADLINE: Duration = Duration::from_secs(30);
+/// Longer than the pause between two searches, so that an answer which a busy machine misses once decides nothing.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A device that lives until it is stopped.
 struct Running {
