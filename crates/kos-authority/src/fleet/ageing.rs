@@ -83,15 +83,9 @@ async fn news(shared: &Shared, device: &Device, now: Timestamp) -> Result<Option
 mod tests {
     use super::*;
     use crate::{
-        authority::{Authority, Options, PortChoice},
-        fixtures::Enrolled,
+        authority::Authority,
+        fixtures::{Enrolled, open},
     };
-
-    async fn open(data: &std::path::Path) -> Authority {
-        let data = data.to_owned();
-        let options = Options { data, port_base: Some(0), port_choice: PortChoice::Exact };
-        Authority::open(options).await.unwrap()
-    }
 
     async fn told(shared: &Shared) -> Vec<String> {
         let entries = shared.store.entries(&EntryQuery::default(), 1000).await.unwrap();

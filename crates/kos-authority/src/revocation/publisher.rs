@@ -110,15 +110,11 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authority::{Authority, Options, PortChoice};
+    use crate::fixtures;
 
     #[tokio::test]
     async fn a_ca_that_cannot_sign_does_not_keep_the_others_from_publishing() {
-        let folder = tempfile::tempdir().unwrap();
-        Authority::init(folder.path(), Some("attic".parse().unwrap())).unwrap();
-        let options =
-            Options { data: folder.path().to_owned(), port_base: Some(0), port_choice: PortChoice::Exact };
-        let authority = Authority::open(options).await.unwrap();
+        let (_folder, authority) = fixtures::attic().await;
         let shared = authority.shared();
         let mut publisher = Publisher::new(Arc::clone(&shared.board), shared.writer.clone(), &shared.keys);
         let numbers = |publisher: &Publisher| -> Vec<u64> {

@@ -35,7 +35,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    authority::{Authority, Options, PortChoice},
+    authority::Authority,
     clock,
     fixtures::{self, Enrolled, device_id},
     store::EntryQuery,
@@ -59,11 +59,7 @@ struct Running {
 
 impl Running {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Authority::init(folder.path(), Some("attic".parse().unwrap())).unwrap();
-        let options =
-            Options { data: folder.path().to_owned(), port_base: Some(0), port_choice: PortChoice::Exact };
-        let authority = Authority::open(options).await.unwrap();
+        let (folder, authority) = fixtures::attic().await;
         let shared = Arc::clone(authority.shared());
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(authority.serve(async move {

@@ -1,7 +1,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use kos_api::operator::OperatorRole;
-use kos_base::{DeviceState, Role, Timestamp};
+use kos_base::{DeviceState, Role};
 use kos_identity::{
     enrolment::authority::Lookalike,
     registry::{Device, Lobby, RevocationReason},
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::fixtures::{NOW, device, device_id, id, key, member, revocation, ticket};
+use crate::fixtures::{NOW, device, device_id, id, key, lobby, member, revocation, ticket};
 
 struct Folder {
     folder: TempDir,
@@ -412,18 +412,4 @@ async fn the_lobby_has_room_for_so_many_of_a_source_whatever_was_looked_up_befor
     writer.write(&Write::Device(Box::new(device(18)))).await.unwrap();
     assert_eq!(writer.write(&waits(18, 2, "10.0.0.7")).await, Err(StoreError::LobbyFull));
     close(store, writer).await;
-}
-
-fn lobby(source: &str) -> Lobby {
-    Lobby {
-        comparison: None,
-        source: source.to_owned(),
-        since: Timestamp::from_unix_s(1),
-        lookalikes: Vec::new(),
-        approved: false,
-        profile: kos_base::SecurityProfile::Sec0,
-        nonce: [0; 32].into(),
-        requested: None,
-        rule: None,
-    }
 }

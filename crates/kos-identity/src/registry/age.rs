@@ -48,25 +48,15 @@ impl Device {
 
 #[cfg(test)]
 mod tests {
-    use kos_base::{AgreementKey, KeyId};
-
     use super::*;
-    use crate::registry::device::tests::device;
+    use crate::registry::device::tests::{credential, device};
 
     #[test]
     fn what_time_does_has_its_own_reason_and_moment() {
         let at = Timestamp::from_unix_s;
         let mut device = device();
         device.enter(at(100), DeviceState::Active, "confirmed").unwrap();
-        device.credential = Some(Credential {
-            issue: 1,
-            serial: vec![1],
-            issuer: KeyId::from_bytes([0; 32]),
-            key: device.identity_key.clone(),
-            agreement: AgreementKey([0; 32]),
-            not_before: at(0),
-            not_after: at(1_000),
-        });
+        device.credential = Some(credential(&device));
         for (now, state, reason, since) in [
             (699, DeviceState::Active, "confirmed", 100),
             (700, DeviceState::RenewalDue, "its certificate is due for renewal", 700),

@@ -466,6 +466,19 @@ pub(crate) mod tests {
         )
     }
 
+    /// A certificate for its identity key, good from 0 s to 1 000 s.
+    pub(crate) fn credential(device: &Device) -> Credential {
+        Credential {
+            issue: 1,
+            serial: vec![1],
+            issuer: KeyId::from_bytes([0; 32]),
+            key: device.identity_key.clone(),
+            agreement: AgreementKey([0; 32]),
+            not_before: Timestamp::from_unix_s(0),
+            not_after: Timestamp::from_unix_s(1_000),
+        }
+    }
+
     #[test]
     fn only_listed_ways_lead_from_state_to_state() {
         use DeviceState::*;
@@ -525,15 +538,7 @@ pub(crate) mod tests {
     fn time_alone_makes_a_certificate_due_and_then_expired() {
         let mut device = device();
         device.state = DeviceState::Active;
-        device.credential = Some(Credential {
-            issue: 1,
-            serial: vec![1],
-            issuer: KeyId::from_bytes([0; 32]),
-            key: device.identity_key.clone(),
-            agreement: AgreementKey([0; 32]),
-            not_before: Timestamp::from_unix_s(0),
-            not_after: Timestamp::from_unix_s(1_000),
-        });
+        device.credential = Some(credential(&device));
         for (s, state) in [
             (0, DeviceState::Active),
             (699, DeviceState::Active),

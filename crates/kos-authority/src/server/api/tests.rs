@@ -21,7 +21,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::{
-    authority::{Authority, Options, PortChoice},
+    authority::Authority,
     fixtures::{self, Enrolled, NOW, device, device_id, key, member},
     writer::Transaction,
 };
@@ -43,11 +43,7 @@ struct Reply {
 
 impl Bench {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Authority::init(folder.path(), Some("attic".parse().unwrap())).unwrap();
-        let options =
-            Options { data: folder.path().to_owned(), port_base: Some(0), port_choice: PortChoice::Exact };
-        let authority = Authority::open(options).await.unwrap();
+        let (folder, authority) = fixtures::attic().await;
         let router = router(Arc::clone(authority.shared()));
         Self { _folder: folder, authority, router }
     }
@@ -431,17 +427,7 @@ async fn a_decommissioning_is_ordered_once_and_can_be_followed() {
 async fn an_operator_sees_what_a_waiting_device_asks_for() {
     let bench = Bench::new().await;
     let mut waits = device(1);
-    waits.lobby = Some(Lobby {
-        comparison: Some("042137".to_owned()),
-        source: "192.0.2.7".to_owned(),
-        since: NOW,
-        lookalikes: Vec::new(),
-        approved: false,
-        profile: SecurityProfile::Sec0,
-        nonce: [0; 32].into(),
-        requested: Some(SecurityProfile::Sec3),
-        rule: None,
-    });
+    waits.lobby = Some(Lobby { requested: Some(SecurityProfile::Sec3), ..fixtures::lobby("192.0.2.7") });
     bench.add(waits).await;
     let shown = bench.get("/api/v1/devices/kdev-0000000000000001").await.body["item"]["lobby"].clone();
     assert_eq!((&shown["requestedRole"], &shown["requestedProfile"]), (&json!("sensor"), &json!("SEC-3")));

@@ -111,11 +111,7 @@ struct Reception {
 
 impl Reception {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Authority::init(folder.path(), Some("attic".parse().unwrap())).unwrap();
-        let options =
-            Options { data: folder.path().to_owned(), port_base: Some(0), port_choice: PortChoice::Exact };
-        let authority = Authority::open(options).await.unwrap();
+        let (folder, authority) = fixtures::attic().await;
         let misuse = Arc::default();
         let front = Front::new(authority.shared(), Arc::clone(&misuse)).await.unwrap();
         let (_, context) = watch::channel(Arc::new(front::context(authority.shared())));

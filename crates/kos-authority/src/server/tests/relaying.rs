@@ -73,6 +73,27 @@ async fn two_devices_have_a_secure_channel_through_their_authority() {
     attic.end().await;
 }
 
+/// Two devices, each with a link to their authority.
+struct Pair {
+    attic: Running,
+    first: Enrolled,
+    second: Enrolled,
+    near: Link,
+    far: Link,
+}
+
+impl Pair {
+    async fn new() -> Self {
+        let attic = Running::new().await;
+        let ((first, _), (second, _)) =
+            (Enrolled::device(&attic.shared, 1).await, Enrolled::device(&attic.shared, 2).await);
+        let near = attic.dial(HERE, Carrier::Tls, &first.client(&attic.shared)).await;
+        let far = attic.dial(HERE, Carrier::Tls, &second.client(&attic.shared)).await;
+        wait_for_links(&attic, 2).await;
+        Self { attic, first, second, near, far }
+    }
+}
+
 async fn wait_for_links(attic: &Running, count: usize) {
     let there = async {
         while attic.shared.links.len() != count {
@@ -104,12 +125,7 @@ async fn refusal(session: &mut Session, link: &mut Link) -> u16 {
 
 #[tokio::test]
 async fn what_a_relay_must_not_pass_on_is_refused_and_nobody_else_hears_of_it() {
-    let attic = Running::new().await;
-    let ((first, _), (second, _)) =
-        (Enrolled::device(&attic.shared, 1).await, Enrolled::device(&attic.shared, 2).await);
-    let mut near = attic.dial(HERE, Carrier::Tls, &first.client(&attic.shared)).await;
-    let mut far = attic.dial(HERE, Carrier::Tls, &second.client(&attic.shared)).await;
-    wait_for_links(&attic, 2).await;
+    let Pair { attic, first, mut near, mut far, .. } = Pair::new().await;
     let mut session = session(&attic.shared, &first, 1, &near);
     let (here, there, nowhere) = (party(&attic, 1), party(&attic, 2), party(&attic, 3));
     let (authority, other): (Party, Party) =
@@ -145,12 +161,7 @@ async fn what_a_relay_must_not_pass_on_is_refused_and_nobody_else_hears_of_it() 
 
 #[tokio::test]
 async fn a_message_with_the_proof_of_a_link_is_never_passed_on() {
-    let attic = Running::new().await;
-    let ((first, _), (second, _)) =
-        (Enrolled::device(&attic.shared, 1).await, Enrolled::device(&attic.shared, 2).await);
-    let mut near = attic.dial(HERE, Carrier::Tls, &first.client(&attic.shared)).await;
-    let mut far = attic.dial(HERE, Carrier::Tls, &second.client(&attic.shared)).await;
-    wait_for_links(&attic, 2).await;
+    let Pair { attic, first, second, mut near, mut far } = Pair::new().await;
     let mut session = session(&attic.shared, &first, 1, &near);
     let said = heartbeat();
     let id = MessageId::from_bytes([1; 16]);
@@ -170,12 +181,7 @@ async fn a_message_with_the_proof_of_a_link_is_never_passed_on() {
 
 #[tokio::test]
 async fn a_device_that_has_too_much_passed_on_is_told_to_wait() {
-    let attic = Running::new().await;
-    let ((first, _), (second, _)) =
-        (Enrolled::device(&attic.shared, 1).await, Enrolled::device(&attic.shared, 2).await);
-    let mut near = attic.dial(HERE, Carrier::Tls, &first.client(&attic.shared)).await;
-    let mut far = attic.dial(HERE, Carrier::Tls, &second.client(&attic.shared)).await;
-    wait_for_links(&attic, 2).await;
+    let Pair { attic, first, mut near, mut far, .. } = Pair::new().await;
     let mut session = session(&attic.shared, &first, 1, &near);
     let to = party(&attic, 2);
     let flood = async {
@@ -202,12 +208,7 @@ async fn a_device_that_has_too_much_passed_on_is_told_to_wait() {
 #[tokio::test]
 async fn a_sealed_message_goes_through_the_authority_and_only_its_recipient_believes_it() {
     const CANARY: &[u8] = b"the canary sings in the cellar at noon";
-    let attic = Running::new().await;
-    let ((first, _), (second, _)) =
-        (Enrolled::device(&attic.shared, 1).await, Enrolled::device(&attic.shared, 2).await);
-    let mut near = attic.dial(HERE, Carrier::Tls, &first.client(&attic.shared)).await;
-    let mut far = attic.dial(HERE, Carrier::Tls, &second.client(&attic.shared)).await;
-    wait_for_links(&attic, 2).await;
+    let Pair { attic, first, mut near, mut far, .. } = Pair::new().await;
     let (from, to, now) = (party(&attic, 1), party(&attic, 2), clock::now());
     let (own, other) = (AgreementSecret::generate().unwrap(), AgreementSecret::generate().unwrap());
 

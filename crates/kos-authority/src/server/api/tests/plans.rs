@@ -2,7 +2,6 @@
 //! which the log has by the time of the answer.
 
 use kos_api::routes::OPERATOR_CREATE;
-use kos_identity::registry::Lobby;
 
 use super::*;
 
@@ -18,19 +17,8 @@ async fn bench() -> (Bench, String) {
         credential.issuer = bench.shared().keys.issuing_certificate(IssuerClass::One).key_id();
     }
     bench.add(in_service).await;
-    let lobby = Lobby {
-        comparison: Some("042137".to_owned()),
-        source: "192.0.2.7".to_owned(),
-        since: NOW,
-        lookalikes: Vec::new(),
-        approved: false,
-        profile: SecurityProfile::Sec0,
-        nonce: [1; 32].into(),
-        requested: None,
-        rule: None,
-    };
     let mut waiting = device(2);
-    waiting.lobby = Some(lobby);
+    waiting.lobby = Some(fixtures::lobby("192.0.2.7"));
     bench.add(waiting).await;
     bench.add(member(3)).await;
     let suspended = bench.post(&format!("/api/v1/devices/{SUSPENDED}/suspend"), json!({})).await;
