@@ -6,10 +6,11 @@ mod cast;
 
 use cast::{NOW, Node, agree, later, public_of};
 use data_encoding::HEXLOWER;
-use kos_base::{AgreementKey, PublicKey, Timestamp};
+use kos_base::{AgreementKey, PublicKey};
 use kos_klp::{
     channel::{
-        Channel, ChannelError, ChannelId, Initiator, Input, Opened, Output, Own, Responder, channel_id_of,
+        Channel, ChannelError, ChannelId, Initiator, Input, Machine, Opened, Output, Own, Responder,
+        channel_id_of,
     },
     message::MessageType,
     party::Party,
@@ -17,28 +18,6 @@ use kos_klp::{
     session::{Incoming, Outgoing, Session, Signer},
 };
 use serde_json::Value;
-
-/// Either machine, as a shell drives it.
-enum Machine {
-    Initiator(Initiator),
-    Responder(Responder),
-}
-
-impl Machine {
-    fn poll_output(&mut self) -> Option<Output> {
-        match self {
-            Self::Initiator(machine) => machine.poll_output(),
-            Self::Responder(machine) => machine.poll_output(),
-        }
-    }
-
-    fn handle_input(&mut self, now: Timestamp, input: Input<'_>) -> Result<(), ChannelError> {
-        match self {
-            Self::Initiator(machine) => machine.handle_input(now, input),
-            Self::Responder(machine) => machine.handle_input(now, input),
-        }
-    }
-}
 
 /// A node's shell: does what the machine asks for.
 struct End {

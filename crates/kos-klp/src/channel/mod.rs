@@ -32,7 +32,7 @@ mod schedule;
 
 use core::{fmt, time::Duration};
 
-use kos_base::{AgreementKey, Code, KeyId, PublicKey, Secret, code::klp, key::BadSignature};
+use kos_base::{AgreementKey, Code, KeyId, PublicKey, Secret, Timestamp, code::klp, key::BadSignature};
 
 pub use self::{
     exchange::channel_id_of,
@@ -179,5 +179,34 @@ impl ChannelError {
 impl From<minicbor::decode::Error> for ChannelError {
     fn from(error: minicbor::decode::Error) -> Self {
         Self::Shape(reason(&error))
+    }
+}
+
+/// Either end of an exchange, for a shell that drives both alike.
+pub enum Machine {
+    /// The end that opens the channel.
+    Initiator(Initiator),
+    /// The end that was called.
+    Responder(Responder),
+}
+
+impl Machine {
+    /// What to do next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        match self {
+            Self::Initiator(machine) => machine.poll_output(),
+            Self::Responder(machine) => machine.poll_output(),
+        }
+    }
+
+    /// Takes in what was done, or what has arrived.
+    ///
+    /// # Errors
+    /// The first one ends the exchange.
+    pub fn handle_input(&mut self, now: Timestamp, input: Input<'_>) -> Result<(), ChannelError> {
+        match self {
+            Self::Initiator(machine) => machine.handle_input(now, input),
+            Self::Responder(machine) => machine.handle_input(now, input),
+        }
     }
 }

@@ -2,33 +2,12 @@
 //!
 //! Source: `docs/spec/klp.md` KLP-53 to KLP-59.
 
-use kos_base::{Timestamp, key::SignatureForm};
+use kos_base::key::SignatureForm;
 use kos_identity::chain::{Usage, VerifiedPeer};
-use kos_klp::channel::{Channel, ChannelError, ChannelId, Initiator, Input, Output, Own, Responder};
+use kos_klp::channel::{Channel, ChannelError, ChannelId, Initiator, Input, Machine, Output, Own, Responder};
 
 use super::{ChannelFault, Identity, Judge, SecureLink, Way, credential, party};
 use crate::{entropy, keys::AgreementSecret};
-
-enum Machine {
-    Initiator(Initiator),
-    Responder(Responder),
-}
-
-impl Machine {
-    fn poll_output(&mut self) -> Option<Output> {
-        match self {
-            Self::Initiator(machine) => machine.poll_output(),
-            Self::Responder(machine) => machine.poll_output(),
-        }
-    }
-
-    fn handle_input(&mut self, now: Timestamp, input: Input<'_>) -> Result<(), ChannelError> {
-        match self {
-            Self::Initiator(machine) => machine.handle_input(now, input),
-            Self::Responder(machine) => machine.handle_input(now, input),
-        }
-    }
-}
 
 /// One exchange over one link.
 pub(super) struct Exchange<'a> {
