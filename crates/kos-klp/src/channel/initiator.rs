@@ -64,14 +64,13 @@ impl Initiator {
         if own.credential.len() > CREDENTIAL_BYTES_MAX {
             return Err(ChannelError::Size(own.credential.len()));
         }
-        let outputs = VecDeque::from([Output::MakeEphemeral]);
         Ok(Self {
             channel,
             own,
             peer,
             deadline: now.plus(EXCHANGE_TIME_MAX),
             phase: Phase::MakingKey,
-            outputs,
+            outputs: VecDeque::from([Output::MakeEphemeral]),
         })
     }
 

@@ -5,11 +5,10 @@
 use core::mem;
 use std::collections::VecDeque;
 
-use kos_base::Timestamp;
-use kos_base::digest::Sha256;
+use kos_base::{Timestamp, digest::Sha256};
 
 use super::{
-    CREDENTIAL_BYTES_MAX, Channel, ChannelError, ChannelId, EXCHANGE_TIME_MAX, Input, Output, Own,
+    CREDENTIAL_BYTES_MAX, Channel, ChannelError, EXCHANGE_TIME_MAX, Input, Output, Own,
     exchange::{
         ChannelRole, Hello, ReplyHead, Statement, finish_head, finish_transcript, read_finish, to_be_signed,
         transcript,
@@ -54,11 +53,6 @@ impl Responder {
         }
         let outputs = VecDeque::from([Output::MakeEphemeral]);
         Ok(Self { hello, own, deadline: now.plus(EXCHANGE_TIME_MAX), phase: Phase::MakingKey, outputs })
-    }
-
-    /// Which channel.
-    pub const fn channel(&self) -> ChannelId {
-        self.hello.channel
     }
 
     /// Who claims to open it.
