@@ -71,7 +71,7 @@ async fn news(shared: &Shared, device: &Device, now: Timestamp) -> Result<Option
         _ => return Ok(None),
     };
     let told = EntryQuery {
-        event: Some(event.as_str().to_owned()),
+        event: Some(event),
         target: Some(device.id.to_string()),
         since: Some(since),
         ..EntryQuery::default()
@@ -114,7 +114,7 @@ mod tests {
             Ageing::default().round(shared, now).await.unwrap();
             assert_eq!(told(shared).await, want, "{now}");
         }
-        let about = EntryQuery { event: Some("device_expired".to_owned()), ..EntryQuery::default() };
+        let about = EntryQuery { event: Some(EventType::DeviceExpired), ..EntryQuery::default() };
         let entry = shared.store.entries(&about, 1).await.unwrap().remove(0);
         assert_eq!(entry.target, Some(device.id.to_string()));
         assert_eq!(entry.at, end);

@@ -267,7 +267,7 @@ async fn a_request_without_the_rights_for_it_is_recorded_with_its_source() {
         assert_eq!(status, 403);
     }
     upkeep::close_books(&attic.shared, &MisuseBook::default(), clock::now()).await.unwrap();
-    let query = EntryQuery { event: Some("access_refused".to_owned()), ..EntryQuery::default() };
+    let query = EntryQuery { event: Some(kos_audit::EventType::AccessRefused), ..EntryQuery::default() };
     let entries = attic.shared.store.entries(&query, 10).await.unwrap();
     let [entry] = entries.as_slice() else { panic!("{} entries", entries.len()) };
     let leaf = kos_audit::SealedEntry::from_bytes(entry.leaf.clone());

@@ -2,6 +2,7 @@
 //!
 //! What an entry or a tile means is `kos-audit`'s business and that of [`crate::log`].
 
+use kos_audit::EventType;
 use kos_base::{EntryId, Timestamp};
 use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
 
@@ -71,7 +72,7 @@ pub struct LogState {
 #[derive(Clone, Debug, Default)]
 pub struct EntryQuery {
     /// Only this event type.
-    pub event: Option<String>,
+    pub event: Option<EventType>,
     /// Only those of this actor.
     pub actor: Option<String>,
     /// Only those about this target.
@@ -106,12 +107,12 @@ impl Store {
         );
         sql.push_bind(number(query.from));
         for (column, value) in [
-            (" AND event = ", &query.event),
-            (" AND actor = ", &query.actor),
-            (" AND target = ", &query.target),
+            (" AND event = ", query.event.map(EventType::as_str)),
+            (" AND actor = ", query.actor.as_deref()),
+            (" AND target = ", query.target.as_deref()),
         ] {
             if let Some(value) = value {
-                sql.push(column).push_bind(value.clone());
+                sql.push(column).push_bind(value.to_owned());
             }
         }
         if let Some(since) = query.since {

@@ -12,7 +12,7 @@ use kos_api::{
     hex::Digest,
 };
 use kos_audit::{
-    FailureKind, LeafReading, LogCheck, SignedCheckpoint,
+    EventType, FailureKind, LeafReading, LogCheck, SignedCheckpoint,
     tree::{Bundle, Tile},
 };
 use kos_base::{code, text::printable};
@@ -44,9 +44,10 @@ pub(super) async fn entries(
     filter: &AuditFilter,
 ) -> Result<Response, Refusal> {
     let wanted = limit(filter.limit)?;
+    let event = filter.event_type.as_deref().map(str::parse::<EventType>).transpose();
     let from = filter.cursor.as_deref().map(str::parse).transpose();
     let query = EntryQuery {
-        event: filter.event_type.clone(),
+        event: event.map_err(|error| context.bad(&error.to_string()))?,
         actor: column_value(shared, filter.actor.as_deref()).await?,
         target: column_value(shared, filter.target.as_deref()).await?,
         since: filter.since,

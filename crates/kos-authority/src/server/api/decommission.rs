@@ -10,6 +10,7 @@ use kos_api::{
     Document,
     lifecycle::{Decommission, DecommissionOrder, Wipe},
 };
+use kos_audit::EventType;
 use kos_base::{DeviceState, EntryId, Timestamp, code, key::SignatureForm};
 use kos_identity::{
     certificate::Serial,
@@ -130,13 +131,13 @@ fn sign(shared: &Shared, record: &Device, now: Timestamp) -> Result<Order, Refus
 
 /// How far a decommissioning is, from the record and the log.
 async fn progress(shared: &Shared, record: &Device) -> Result<Decommission, StoreError> {
-    let about = |event: &str| EntryQuery {
-        event: Some(event.to_owned()),
+    let about = |event| EntryQuery {
+        event: Some(event),
         target: Some(record.id.to_string()),
         ..EntryQuery::default()
     };
-    let ordered = shared.store.entries(&about("decommission_ordered"), 1).await?;
-    let ended = shared.store.entries(&about("device_decommissioned"), 1).await?;
+    let ordered = shared.store.entries(&about(EventType::DecommissionOrdered), 1).await?;
+    let ended = shared.store.entries(&about(EventType::DeviceDecommissioned), 1).await?;
     let mut wipe = Wipe::Pending;
     if let Some(row) = ended.first() {
         wipe = match entry::shown(shared, row).await?.details.get("wipe").and_then(Value::as_str) {

@@ -353,6 +353,13 @@ async fn a_suspension_revokes_and_its_end_releases() {
     let back = bench.post(&format!("{path}/reinstate"), json!({})).await;
     assert_eq!(back.body["item"]["state"], "active");
     assert!(bench.shared().board.record(key(200).id(), serial).is_none());
+    let misspelt = bench.get(&format!("{path}/events?eventType=device_enroled")).await;
+    assert_eq!(
+        (misspelt.status, code(&misspelt)),
+        (StatusCode::BAD_REQUEST, "KOS-E0016"),
+        "{}",
+        misspelt.body
+    );
     let events = bench.get(&format!("{path}/events")).await;
     let events: Vec<_> = events.body["items"]
         .as_array()
