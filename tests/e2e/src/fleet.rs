@@ -100,16 +100,7 @@ impl Authority {
     /// # Errors
     /// When it does not come up, or is not closed.
     pub fn serve_closed(&mut self) -> Result<()> {
-        let data = self.data().to_string_lossy().into_owned();
-        let base = self.ports.web.to_string();
-        let arguments = ["serve", "--data", &data, "--port-base", &base];
-        let mut program = Program::start("kos-authority", &arguments, "")?;
-        wait::until("the authority to say that it is closed", || {
-            ensure!(program.is_running()?, "the authority ended:\n{}", program.errors());
-            Ok(self.kosctl(&["status", "-o", "json"])?.stderr.contains("KOS-E0110").then_some(()))
-        })?;
-        self.program = Some(program);
-        Ok(())
+        self.serve_until("the authority to say that it is closed", |done| done.stderr.contains("KOS-E0110"))
     }
 
     /// Starts it again after [`Authority::kill`] or [`Authority::stop`].
@@ -117,13 +108,17 @@ impl Authority {
     /// # Errors
     /// When it does not come up.
     pub fn serve(&mut self) -> Result<()> {
+        self.serve_until("the authority to answer", |done| done.status.success())
+    }
+
+    fn serve_until(&mut self, what: &str, is: impl Fn(&Finished) -> bool) -> Result<()> {
         let data = self.data().to_string_lossy().into_owned();
         let base = self.ports.web.to_string();
         let arguments = ["serve", "--data", &data, "--port-base", &base];
         let mut program = Program::start("kos-authority", &arguments, "")?;
-        wait::until("the authority to answer", || {
+        wait::until(what, || {
             ensure!(program.is_running()?, "the authority ended:\n{}", program.errors());
-            Ok(self.kosctl(&["status", "-o", "json"])?.status.success().then_some(()))
+            Ok(is(&self.kosctl(&["status", "-o", "json"])?).then_some(()))
         })?;
         self.program = Some(program);
         Ok(())

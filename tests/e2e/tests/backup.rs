@@ -229,12 +229,14 @@ fn a_backup_that_is_damaged_or_of_another_key_is_named_and_changes_nothing() {
     }
     // Nothing stands in the way of the right one; and what is there is not touched.
     assert_eq!(restore(&backup, PASSPHRASE).code(), 0);
+    let before = program::files(place.path()).unwrap();
     let again = restore(&backup, PASSPHRASE);
-    assert!(again.stderr.contains("KOS-E00"), "{}", again.stderr);
+    assert!(again.stderr.contains("KOS-E0022"), "{}", again.stderr);
+    assert!(program::files(place.path()).unwrap() == before, "what is there was touched");
     let beside = authority.data().to_string_lossy().into_owned();
     let refused =
         program::run("kos-authority", &["restore", &backup, "--data", &beside], PASSPHRASE).unwrap();
-    assert_ne!(refused.code(), 0);
+    assert!(refused.stderr.contains("KOS-E0102"), "{}", refused.stderr);
     assert_eq!(authority.kosctl(&["status"]).unwrap().code(), 0);
 }
 

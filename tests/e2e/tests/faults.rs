@@ -83,6 +83,8 @@ fn a_full_disk_refuses_changes_and_loses_none_that_was_acknowledged() {
     check(&create(), 1, "KOS-E0104");
     let doctor = fleet::kosctl(&socket, &["doctor"]).unwrap();
     assert_eq!(doctor.code(), 10, "{}", doctor.stdout);
+    // So small a disk is bad news to the doctor even when it is empty.
+    assert!(doctor.stdout.contains("0 MiB free"), "{}", doctor.stdout);
     acknowledged.sort_unstable();
     assert_eq!(tickets(&socket), acknowledged);
 
@@ -134,10 +136,13 @@ fn a_device_whose_disk_is_full_says_so_and_goes_on_when_there_is_room() {
     let known = first["lastHeartbeatAt"].clone();
     authority.device_becomes(id, "lastHeartbeatAt", |at| *at != known).unwrap();
     device.kill().unwrap();
+    // It starts on a full disk as well.
+    let known = authority.device(id).unwrap()["lastHeartbeatAt"].clone();
     let starved = run();
+    authority.device_becomes(id, "lastHeartbeatAt", |at| *at != known).unwrap();
+    starved.kill().unwrap();
     let known = authority.device(id).unwrap()["lastHeartbeatAt"].clone();
     disk.free().unwrap();
-    drop(starved);
     let device = run();
     authority.device_becomes(id, "lastHeartbeatAt", |at| *at != known).unwrap();
     device.stop().unwrap();

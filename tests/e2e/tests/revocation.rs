@@ -114,7 +114,7 @@ fn a_device_that_is_suspended_is_cut_off_and_refused_until_it_is_reinstated() {
     assert_eq!(line(&linked.unwrap(), "state"), "active");
     let heartbeat = authority.device(&id).unwrap()["lastHeartbeatAt"].clone();
     authority.json(&["device", "suspend", &id, "--reason", "lent out", "--yes"]).unwrap();
-    // Long before a heartbeat is missed, which are 30 s apart: the link was cut.
+    // Long before a heartbeat is missed, which are 60 s apart: the link was cut.
     let shown = authority.device_becomes(&id, "online", |online| *online == false).unwrap();
     assert_eq!((&shown["state"], &shown["lastHeartbeatAt"]), (&"suspended".into(), &heartbeat));
     let refused = wait::until("the device to hear why it is refused", || {
