@@ -20,6 +20,7 @@ use kos_identity::certificate::Publication;
 use kos_net::entropy;
 use tokio::sync::watch;
 
+pub(crate) use self::moment::check_issuers;
 pub use self::{fault::StartError, moment::ClockRule, ports::PortChoice};
 pub(crate) use self::{
     home::Home,
@@ -168,7 +169,7 @@ impl Authority {
         let started_at = clock::now();
 
         let (store, half) = store::open(&home.store(), &keys.store).await?;
-        moment::check_issuers(&keys.issuing_certificates, started_at)?;
+        check_issuers(&keys.issuing_certificates, started_at)?;
         if rule == ClockRule::Plausible {
             moment::check(&store, started_at).await?;
         }

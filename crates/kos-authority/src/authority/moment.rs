@@ -41,7 +41,7 @@ pub(super) fn check_year(now: Timestamp) -> Result<(), StartError> {
 ///
 /// # Errors
 /// [`StartError::Clock`] before they were made, [`StartError::CaEnded`] when their time is over.
-pub(super) fn check_issuers(issuers: &[Certificate], now: Timestamp) -> Result<(), StartError> {
+pub(crate) fn check_issuers(issuers: &[Certificate], now: Timestamp) -> Result<(), StartError> {
     for issuer in issuers {
         if now < issuer.not_before() {
             return Err(StartError::Clock { now, known: issuer.not_before() });

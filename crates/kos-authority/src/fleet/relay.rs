@@ -43,7 +43,7 @@ impl Allowance {
     /// Takes `bytes` out, if they are there.
     fn take(&mut self, now: Instant, bytes: usize) -> bool {
         let passed = now.duration_since(self.at).min(Duration::from_secs(8));
-        let gained = passed.as_millis().saturating_mul(u128::from(BYTES_PER_SECOND)) / 1_000;
+        let gained = passed.as_nanos().saturating_mul(u128::from(BYTES_PER_SECOND)) / 1_000_000_000;
         let bytes_now = self.bytes.saturating_add(u32::try_from(gained).unwrap_or(u32::MAX)).min(BURST_BYTES);
         let left = u32::try_from(bytes).ok().and_then(|bytes| bytes_now.checked_sub(bytes));
         (self.bytes, self.at) = (left.unwrap_or(bytes_now), now);
@@ -111,5 +111,10 @@ mod tests {
         let much_later = begun + Duration::from_secs(86_400);
         assert!(!allowance.take(much_later, burst + 1), "and it never grows over the burst");
         assert!(allowance.take(much_later, burst));
+        // 64 bytes every half millisecond are half the rate, however little each pause gives.
+        for n in 1..=2_000 {
+            let at = much_later + Duration::from_micros(500 * n);
+            assert!(allowance.take(at, 64), "{n}");
+        }
     }
 }

@@ -53,25 +53,35 @@ impl From<RestoreError> for Failure {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    let unreadable =
-        |e: io::Error| Failure::new(code::config::FILE_UNREADABLE, format!("`{}`: {e}", path.display()));
-    let mut text = String::new();
-    fs::File::open(path)
-        .map_err(unreadable)?
-        .take(SECRET_BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(unreadable)?;
-    text.truncate(text.trim_end_matches(['\r', '\n']).len());
-    Ok(text)
+    let name = format!("`{}`", path.display());
+    secret(&name, fs::File::open(path).map_err(|e| unreadable(&name, &e))?)
 }
 
 fn ask() -> Result<String, Failure> {
-    let unreadable = |e: io::Error| Failure::new(code::config::FILE_UNREADABLE, format!("stdin: {e}"));
     if io::stdin().is_terminal() {
-        return rpassword::prompt_password("passphrase: ").map_err(unreadable);
+        let typed = rpassword::prompt_password("passphrase: ").map_err(|e| unreadable("stdin", &e))?;
+        return Ok(trimmed(typed));
     }
+    secret("stdin", io::stdin())
+}
+
+/// All that `from` has.
+fn secret(name: &str, from: impl io::Read) -> Result<String, Failure> {
     let mut text = String::new();
-    io::stdin().take(SECRET_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
-    text.truncate(text.trim_end_matches(['\r', '\n']).len());
-    Ok(text)
+    from.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text).map_err(|e| unreadable(name, &e))?;
+    if u64::try_from(text.len()).is_ok_and(|bytes| bytes > SECRET_BYTES_MAX) {
+        let long = io::Error::new(io::ErrorKind::FileTooLarge, "longer than any passphrase or key file");
+        return Err(unreadable(name, &long));
+    }
+    Ok(trimmed(text))
+}
+
+/// Without the white space at its end, which `kosctl backup create` does not take for a part of a passphrase either.
+fn trimmed(mut text: String) -> String {
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Failure {
+    Failure::new(code::config::FILE_UNREADABLE, format!("{name}: {error}"))
 }

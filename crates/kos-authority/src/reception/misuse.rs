@@ -41,12 +41,8 @@ const OTHERS: &str = "others";
 pub(crate) struct MisuseBook {
     page: Mutex<Page>,
     /// Sources that are counted apart, where that is fewer than [`SOURCES_MAX`].
-    few: Few,
+    few: Option<usize>,
 }
-
-/// How many sources a book counts apart.
-#[derive(Clone, Copy, Debug, Default)]
-struct Few(Option<usize>);
 
 /// Who of a source is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +83,9 @@ struct Page {
 struct Counts(HashMap<String, Vec<(Code, u32)>>);
 
 impl Counts {
-    fn add(&mut self, source: &str, code: Code, count: u32) {
+    fn add(&mut self, source: &str, code: Code, count: u32, most: usize) {
         let apart = self.0.len() - usize::from(self.0.contains_key(OTHERS));
-        let known = self.0.contains_key(source) || apart < SOURCES_MAX;
+        let known = self.0.contains_key(source) || apart < most;
         let codes = self.0.entry(if known { source } else { OTHERS }.to_owned()).or_default();
         match codes.iter_mut().find(|(counted, _)| *counted == code) {
             Some((_, n)) => *n = n.saturating_add(count),
@@ -124,7 +120,7 @@ impl Page {
 
     fn fall_due(&mut self) {
         for Tally { source, code, count } in self.counts.take() {
-            self.due.add(&source, code, count);
+            self.due.add(&source, code, count, SOURCES_MAX);
         }
     }
 }
@@ -133,7 +129,7 @@ impl MisuseBook {
     /// A book that counts few sources apart: what it is for keeps nobody from being served, and each source costs an
     /// entry a minute and a key that stays.
     pub(crate) fn of_few_sources() -> Self {
-        Self { few: Few(Some(FEW_SOURCES_MAX)), ..Self::default() }
+        Self { few: Some(FEW_SOURCES_MAX), ..Self::default() }
     }
 
     /// Who of this source is served.
@@ -153,10 +149,7 @@ impl MisuseBook {
     pub(crate) fn count(&self, now: Timestamp, source: &str, code: Code) {
         let mut page = self.page();
         page.turn(now);
-        let apart = page.counts.0.len();
-        let known = page.counts.0.contains_key(source);
-        let few = self.few.0.is_some_and(|most| apart >= most && !known);
-        page.counts.add(if few { OTHERS } else { source }, code, 1);
+        page.counts.add(source, code, 1, self.few.unwrap_or(SOURCES_MAX));
     }
 
     /// Follows a session that is greeted.
@@ -182,7 +175,7 @@ impl MisuseBook {
     pub(crate) fn put_back(&self, tallies: Vec<Tally>) {
         let mut page = self.page();
         for Tally { source, code, count } in tallies {
-            page.due.add(&source, code, count);
+            page.due.add(&source, code, count, SOURCES_MAX);
         }
     }
 

@@ -76,6 +76,8 @@ pub async fn wait(
     let lock = StoreLock::take(home.folder())?;
     let Some(restoration) = Restoration::of(&home)? else { return Ok(Ended::Opened) };
     let keys = Keys::load(&home.keys())?;
+    // New hardware often begins in 1970, and what opening signs stays.
+    authority::check_issuers(&keys.issuing_certificates, clock::now())?;
     let (store, half) = store::open(&home.store(), &keys.store).await?;
     let files = LogFiles::new(home.log()).map_err(|e| StartError::file(&home.log(), &e))?;
     let published = files.checkpoint().map_err(|e| StartError::file(&home.log(), &e))?;

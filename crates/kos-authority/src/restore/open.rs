@@ -157,12 +157,6 @@ impl Opening<'_> {
     }
 
     async fn apply(&self, effects: &Effects, outcome: &mut Restored) -> Result<(), RestoreError> {
-        for (serial, revoked) in &effects.revoked {
-            if let Some(revocation) = self.revocation(serial, revoked, effects).await? {
-                outcome.revoked += 1;
-                self.revoke(revocation, &revoked.device).await?;
-            }
-        }
         for (id, story) in &effects.devices {
             match self.store.device(id).await? {
                 Some(_) if story.missed == Missed::default() && !effects.revokes(id) => {}
@@ -185,6 +179,13 @@ impl Opening<'_> {
                         self.revoke(certified.revocation(self.now, id, reason), id).await?;
                     }
                 }
+            }
+        }
+        // After the records, which know neither when nor why: the last word is that of the log.
+        for (serial, revoked) in &effects.revoked {
+            if let Some(revocation) = self.revocation(serial, revoked, effects).await? {
+                outcome.revoked += 1;
+                self.revoke(revocation, &revoked.device).await?;
             }
         }
         for id in &effects.operators_removed {

@@ -61,8 +61,10 @@ impl Restore {
         let opened = ask(&client, &body, false).await?;
         // It begins to serve now; whoever comes next finds it.
         let serves = async || Ok(client.show_any(&routes::STATUS).await.ok().map(drop));
-        follow::until(session, "the authority to serve", SERVES_WITHIN, serves).await?;
-        session.outcome(&opened)
+        let waited = follow::until(session, "the authority to serve", SERVES_WITHIN, serves).await;
+        // What was done is said also when the wait is in vain: it cannot be asked for again.
+        let ending = session.outcome(&opened)?;
+        waited.map(|()| ending)
     }
 
     fn body(&self) -> Result<OpenRestored, Fault> {
