@@ -248,12 +248,11 @@ fn a_point_of_small_order_ends_the_exchange() {
 fn an_exchange_ends_when_its_time_is_over() {
     let (a, b) = (Node::device(), Node::stranger());
     let mut machine = Initiator::new(NOW, ID, a.own(b"a"), b.party).unwrap();
-    assert_eq!(machine.poll_timeout(), Some(later(30_000)));
-    assert_eq!(machine.handle_timeout(later(29_999)), Ok(()));
-    assert_eq!(machine.handle_timeout(later(30_000)), Err(ChannelError::Over));
-    assert_eq!(machine.poll_timeout(), None);
-    let ephemeral = Input::Ephemeral(public_of(&[1; 32]));
-    assert_eq!(machine.handle_input(later(30_001), ephemeral), Err(ChannelError::Unexpected));
+    let ephemeral = || Input::Ephemeral(public_of(&[1; 32]));
+    assert_eq!(machine.handle_input(later(29_999), ephemeral()), Ok(()));
+    let reply = Input::Message(b"too late");
+    assert_eq!(machine.handle_input(later(30_000), reply), Err(ChannelError::Over));
+    assert_eq!(machine.handle_input(later(29_999), ephemeral()), Err(ChannelError::Unexpected));
 }
 
 #[test]

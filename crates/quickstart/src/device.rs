@@ -53,7 +53,9 @@ pub(crate) async fn first_heartbeat(root: &Path, news: &mut NewsReceiver) -> Res
     while started.elapsed() < HEARTBEAT_DEADLINE {
         while let Ok(said) = news.try_recv() {
             last = match said {
-                News::Refused(code) | News::Untrusted(code) => format!(": {code}, {}", code.title()),
+                News::Refused(code) | News::Untrusted(code) | News::Setback(code) => {
+                    format!(": {code}, {}", code.title())
+                }
                 News::Unreachable => ": the authority does not answer".to_owned(),
                 _ => continue,
             };

@@ -131,6 +131,16 @@ pub enum Image {
     Verified(#[n(0)] Bytes32),
 }
 
+impl Image {
+    /// The digest of the manifest, when it was verified.
+    pub fn digest(&self) -> Option<&[u8]> {
+        match self {
+            Self::Verified(digest) => Some(digest.as_slice()),
+            Self::Unverified => None,
+        }
+    }
+}
+
 /// The authority's answer to `Hello`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

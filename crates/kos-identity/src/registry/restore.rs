@@ -92,6 +92,12 @@ impl Device {
             None => (before, "put back from a backup"),
         };
         let mut changes = match state {
+            // Nothing became of it: state, reason and order of the record stand.
+            Decommissioning | Decommissioned | Quarantined | Suspended
+                if missed.became.is_none() && !renewed && missed.revoked.is_empty() =>
+            {
+                Vec::new()
+            }
             // The order is not in the log: whoever gave it gives it again.
             Decommissioning => {
                 let reason = "its end was ordered after the backup: order it again";
@@ -367,6 +373,28 @@ mod tests {
         assert_eq!((device.channel, device.role, device.recoveries_left), (Channel::Beta, Role::Relay, 1));
         assert_eq!((device.name.as_ref(), device.state()), ("cellar", DeviceState::Active));
         assert_eq!(revoked, []);
+    }
+
+    #[test]
+    fn a_device_that_only_got_another_name_stays_as_it_is() {
+        use DeviceState::{Decommissioned, Decommissioning, Quarantined, Suspended};
+        let missed = Missed { name: Some("cellar".parse().unwrap()), ..Missed::default() };
+        for state in [Decommissioning, Decommissioned, Quarantined, Suspended] {
+            let mut before = in_service(state);
+            before.order = Some(super::super::Order { signed: vec![1], receipt_hash: vec![2], at: NOW });
+            let commit =
+                before.clone().catch_up(NOW.plus(core::time::Duration::from_secs(9)), &missed, [5; 32]);
+            let after = written(&commit).0;
+            assert_eq!(
+                (after.state(), after.state_reason(), after.order.as_ref()),
+                (state, "test", before.order.as_ref())
+            );
+            assert_eq!(
+                (after.name.as_ref(), commit.writes.len(), commit.changes.len()),
+                ("cellar", 1, 0),
+                "{state}"
+            );
+        }
     }
 
     #[test]

@@ -127,6 +127,40 @@ fn a_device_of_sec_3_that_loses_its_manifest_is_recorded_once_and_not_renewed() 
 }
 
 #[test]
+fn what_was_granted_and_not_confirmed_is_not_given_again_to_another_image() {
+    for first in [true, false] {
+        let mut office = Office::new();
+        let applicant = Applicant { image: verified(1), ..Applicant::new(20) };
+        applicant.wait_in_lobby(&mut office);
+        office.devices[0].evidence = EvidenceTier::QuoteVerified;
+        office.operate(Operation::Approve { profile: SecurityProfile::Sec3 });
+        let key = if first { 21 } else { 70 };
+        let ask = |office: &mut Office, image: Image| {
+            let asking = Applicant { image, ..applicant.with_next_key(key) };
+            if first {
+                asking.wait_in_lobby(office)
+            } else {
+                asking.go_on(office, (Renewal, 1, &applicant.operational))
+            }
+        };
+        if !first {
+            issued(&applicant.wait_in_lobby(&mut office));
+            applicant.confirm(&mut office, 1);
+        }
+        issued(&ask(&mut office, verified(1)));
+        let before = office.certificates.len();
+        issued(&ask(&mut office, verified(1)));
+        assert_eq!(office.certificates.len(), before, "the same again");
+        for _ in 0..2 {
+            assert_eq!(refusal(&ask(&mut office, Image::Unverified)), codes::IMAGE_UNVERIFIED);
+        }
+        assert_eq!(alterations(&office), [(vec![1; 32], None)]);
+        issued(&ask(&mut office, verified(2)));
+        assert_eq!(office.certificates.len(), before + 1, "another image, another certificate");
+    }
+}
+
+#[test]
 fn a_bootloader_that_could_not_be_locked_ends_sec_3_and_sec_4_and_nothing_else() {
     let (locked, failed) = (Some(Bootloader::Locked), Some(Bootloader::Failed));
     for (profile, lock, goes_on) in [

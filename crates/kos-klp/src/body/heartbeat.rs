@@ -14,8 +14,10 @@ pub const CHECKS_MAX: u64 = 16;
 pub const VERSIONS_MAX: u64 = 8;
 /// Longest kID in an answer, in bytes.
 pub const KID_BYTES_MAX: usize = 2048;
-/// Longest time between two heartbeats, in seconds.
-const INTERVAL_S_MAX: u16 = 3600;
+/// Longest time between two heartbeats that a device may choose, in seconds.
+const INTERVAL_S_MAX: u32 = 86_400;
+/// Longest that an authority sets, in seconds.
+const SET_INTERVAL_S_MAX: u16 = 3600;
 
 /// How a device is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +42,8 @@ pub struct Heartbeat {
     pub boot_id: [u8; 16],
     /// The firmware channel that it follows.
     pub channel: Channel,
-    /// Seconds to the next heartbeat, when its configuration says other than the authority: 1 to 3 600.
-    pub interval_seconds: Option<u16>,
+    /// Seconds to the next heartbeat, when its configuration says other than the authority: 1 to 86 400.
+    pub interval_seconds: Option<u32>,
 }
 
 /// The outcome of one check.
@@ -110,7 +112,7 @@ impl<C> Encode<C> for Heartbeat {
         write_list(e.u8(7)?, &self.versions)?;
         e.u8(8)?.bytes(&self.config_digest)?.u8(9)?.bytes(&self.boot_id)?.u8(10)?.encode(self.channel)?;
         if let Some(seconds) = self.interval_seconds {
-            e.u8(11)?.u16(seconds)?;
+            e.u8(11)?.u32(seconds)?;
         }
         Ok(())
     }
@@ -154,9 +156,9 @@ impl<'b, C> Decode<'b, C> for Heartbeat {
     }
 }
 
-fn read_interval(d: &mut Decoder<'_>) -> Result<u16, decode::Error> {
-    let seconds = d.u16()?;
-    let bad = || decode::Error::message("an interval that is not 1 to 3 600 seconds");
+fn read_interval(d: &mut Decoder<'_>) -> Result<u32, decode::Error> {
+    let seconds = d.u32()?;
+    let bad = || decode::Error::message("an interval that is not 1 to 86 400 seconds");
     if (1..=INTERVAL_S_MAX).contains(&seconds) { Ok(seconds) } else { Err(bad()) }
 }
 
@@ -204,7 +206,7 @@ impl<'b, C> Decode<'b, C> for HeartbeatAnswer {
                 3 => channel = Some(d.decode()?),
                 4 => wanted = Some(read_list(d, VERSIONS_MAX)?),
                 5 => renew_at = Some(d.decode()?),
-                6 => interval = Some(d.u16()?).filter(|seconds| (1..=INTERVAL_S_MAX).contains(seconds)),
+                6 => interval = Some(d.u16()?).filter(|seconds| (1..=SET_INTERVAL_S_MAX).contains(seconds)),
                 7 => pending_order = Some(d.decode()?),
                 _ => return Ok(Field::Unknown),
             }
@@ -260,7 +262,7 @@ mod tests {
             config_digest: [5; 32],
             boot_id: [6; 16],
             channel: Channel::Beta,
-            interval_seconds: cpu_percent.map(u16::from),
+            interval_seconds: cpu_percent.map(u32::from),
         }
     }
 
@@ -269,6 +271,18 @@ mod tests {
         for heartbeat in [heartbeat(None, 0), heartbeat(Some(100), 16)] {
             assert_eq!(read::<Heartbeat>(&write(&heartbeat)), Ok(heartbeat));
         }
+    }
+
+    #[test]
+    fn a_device_may_report_as_rarely_as_its_configuration_can_say() {
+        let every = |seconds| {
+            let heartbeat = Heartbeat { interval_seconds: Some(seconds), ..heartbeat(None, 0) };
+            read::<Heartbeat>(&write(&heartbeat)).map(|read| read.interval_seconds)
+        };
+        for seconds in [1, 3_601, 65_536, INTERVAL_S_MAX] {
+            assert_eq!(every(seconds), Ok(Some(seconds)));
+        }
+        assert!(every(0).is_err() && every(INTERVAL_S_MAX + 1).is_err());
     }
 
     #[test]

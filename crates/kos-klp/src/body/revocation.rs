@@ -24,6 +24,8 @@ pub const LIST_BYTES_MAX: u32 = 16 << 20;
 
 /// Bytes for lists in one message; the rest is for everything around them.
 const ROOM: usize = BODY_BYTES_MAX - 256;
+/// Bytes around a list in a message.
+const LIST_HEAD: usize = 8;
 
 /// News about revoked certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl Revocation {
             let Some(total) = u32::try_from(list.len()).ok().filter(|total| *total <= LIST_BYTES_MAX) else {
                 continue;
             };
-            if list.len() > ROOM {
+            if list.len() + LIST_HEAD > ROOM {
                 let digest = sha256(&list);
                 let pieces = (0..total).step_by(ROOM).zip(list.chunks(ROOM)).map(|(offset, bytes)| {
                     let piece = Piece { digest, total, offset, bytes: bytes.to_vec().into() };
@@ -65,11 +67,11 @@ impl Revocation {
                 continue;
             }
             let full = u64::try_from(together.len()).is_ok_and(|count| count >= CRLS_MAX);
-            if full || list.len() + 8 > room {
+            if full || list.len() + LIST_HEAD > room {
                 messages.push(whole(core::mem::take(&mut together)));
                 room = ROOM;
             }
-            room = room.saturating_sub(list.len() + 8);
+            room = room.saturating_sub(list.len() + LIST_HEAD);
             together.push(ByteVec::from(list));
         }
         if !together.is_empty() {
@@ -197,6 +199,8 @@ mod tests {
             (vec![list(1, 30_000), list(2, 32_000)], 2),
             (vec![list(1, 1); 4], 1),
             (vec![list(1, 1); 5], 2),
+            (vec![list(1, ROOM - 4)], 1),
+            (vec![list(1, ROOM - LIST_HEAD)], 1),
             (vec![list(1, 200_000)], 4),
             (Vec::new(), 0),
         ] {

@@ -79,29 +79,15 @@ impl Initiator {
         self.outputs.pop_front()
     }
 
-    /// When the exchange has failed if it is not complete by then.
-    pub const fn poll_timeout(&self) -> Option<Timestamp> {
-        if matches!(self.phase, Phase::Over) { None } else { Some(self.deadline) }
-    }
-
-    /// Ends an exchange whose time is over.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn handle_timeout(&mut self, now: Timestamp) -> Result<(), ChannelError> {
-        if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
-            self.phase = Phase::Over;
-            return Err(ChannelError::Over);
-        }
-        Ok(())
-    }
-
     /// Goes on with an answer of the shell or a message of the peer.
     ///
     /// # Errors
     /// When anything is not as it must be. The exchange is over; begin a new one.
     pub fn handle_input(&mut self, now: Timestamp, input: Input<'_>) -> Result<(), ChannelError> {
-        self.handle_timeout(now)?;
+        if self.deadline <= now {
+            self.phase = Phase::Over;
+            return Err(ChannelError::Over);
+        }
         self.phase = match (mem::replace(&mut self.phase, Phase::Over), input) {
             (Phase::MakingKey, Input::Ephemeral(ephemeral)) => {
                 let (own, peer) = (self.own.party.clone(), self.peer.clone());

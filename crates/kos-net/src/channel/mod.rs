@@ -410,9 +410,10 @@ impl PathSender {
 
     fn hop<'a>(&self, to: PartyRef<'a>) -> Hop<'a> {
         match (self.clock)() {
-            Clock::Trusted(now) | Clock::Floor(now) => Hop::to(to, now.plus(LIFE_DEFAULT)),
-            // Relays drop what has no end, so a node without any clock claims the first that is far enough.
-            Clock::Untrusted => Hop::to(to, Timestamp::from_unix_s(NO_CLOCK_EXPIRY_S)),
+            Clock::Trusted(now) => Hop::to(to, now.plus(LIFE_DEFAULT)),
+            // Relays drop what has no end, so a node that does not know the time claims one that is far enough. A floor
+            // may be months ago.
+            Clock::Floor(_) | Clock::Untrusted => Hop::to(to, Timestamp::from_unix_s(NO_CLOCK_EXPIRY_S)),
         }
     }
 }

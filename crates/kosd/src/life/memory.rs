@@ -67,14 +67,13 @@ pub(super) fn read_record(root: &Root) -> Result<Option<Vec<u8>>, RootError> {
 pub(super) fn load(
     root: &Root,
     profile: Profile,
-    journal: Option<&[u8]>,
+    journal: Option<&JournalFile>,
     record: Option<Vec<u8>>,
     clock: &Clock,
 ) -> Result<Machine, RootError> {
-    let damaged = |_| RootError::Damaged { path: root.secrets().join(JOURNAL) };
-    let active =
-        journal.map(Journal::from_bytes).transpose().map_err(damaged)?.and_then(|journal| journal.active);
+    let active = journal.and_then(|(journal, _)| journal.active.as_ref());
     let due = active.is_some_and(|held| clock.now() >= held.renew_at);
     let trust = if due { ClockTrust::Untrusted } else { clock.trust() };
-    Machine::load(profile, journal, record, trust).map_err(damaged)
+    Machine::load(profile, journal.map(|(_, bytes)| bytes.as_slice()), record, trust)
+        .map_err(|_| RootError::Damaged { path: root.secrets().join(JOURNAL) })
 }

@@ -235,8 +235,7 @@ impl Device {
         let observer = Observer::new(options.host.clone());
         let profile = profile(&options.host, &config, &observer, image.clone(), options.ticket.as_ref());
         let record = read_record(&root)?;
-        let bytes = journal.map(|(_, bytes)| bytes);
-        let machine = load(&root, profile.clone(), bytes.as_deref(), record, &clock)?;
+        let machine = load(&root, profile.clone(), journal.as_ref(), record, &clock)?;
         let ticket = options.ticket.map(|ticket| Admission::new(&ticket, &config)).transpose()?;
         let (news, receiver) = news::channel();
         let allowed = config.allowed_endpoints.clone();
@@ -409,9 +408,9 @@ impl Device {
         self.connection = None;
         self.service.stop();
         self.resume_at = Some(Instant::now() + SETBACK_PAUSE);
-        let journal = read_journal(&self.root)?.map(|(_, bytes)| bytes);
+        let journal = read_journal(&self.root)?;
         let record = read_record(&self.root)?;
-        self.machine = load(&self.root, self.profile.clone(), journal.as_deref(), record, &self.clock)?;
+        self.machine = load(&self.root, self.profile.clone(), journal.as_ref(), record, &self.clock)?;
         Ok(())
     }
 }

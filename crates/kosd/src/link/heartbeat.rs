@@ -69,7 +69,7 @@ impl Reporter {
             config_digest: self.config_digest,
             boot_id: self.boot_id,
             channel,
-            interval_seconds: interval.and_then(|interval| u16::try_from(interval.as_secs()).ok()),
+            interval_seconds: interval.and_then(|interval| u32::try_from(interval.as_secs()).ok()),
         };
         (heartbeat, failed)
     }

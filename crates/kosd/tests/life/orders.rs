@@ -168,4 +168,6 @@ async fn a_list_that_is_longer_than_a_message_arrives_whole() {
     // And it is read again at the next start.
     let mut device = Running::start(root.path(), None);
     device.heartbeat().await;
+    let status = device.ask(Question::Status).await;
+    assert!(!status.warnings.iter().any(|warning| warning.contains("not used")), "{:?}", status.warnings);
 }

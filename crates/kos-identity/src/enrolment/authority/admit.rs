@@ -253,6 +253,9 @@ fn unconfirmed(with: &Circumstances<'_>, request: &Request, device: Device) -> R
     if is_held_for(with, request, &device) {
         return Ok(Decision::Again(Box::new(device)));
     }
+    if let Some((commit, code)) = forfeit(request, &device) {
+        return Ok(Decision::RefuseAfter(commit, code));
+    }
     check_budget(with.now, &device)?;
     Ok(Decision::Issue(Box::new(replacing(with, request, device, false))))
 }
@@ -269,12 +272,13 @@ fn check_budget(now: Timestamp, device: &Device) -> Result<(), Code> {
     Ok(())
 }
 
-/// Whether this very request was granted before and its certificate can still be confirmed. After its end it would be
-/// refused by the device for ever.
+/// Whether this very request was granted before, its certificate can still be confirmed (after its end it would be
+/// refused by the device for ever), and the device still has the image and the profile that it was granted with.
 fn is_held_for(with: &Circumstances<'_>, request: &Request, device: &Device) -> bool {
-    device.pending.as_ref().is_some_and(|issued| {
+    let same = device.pending.as_ref().is_some_and(|issued| {
         &issued.credential.key == request.csr.public_key() && with.now < issued.credential.not_after
-    })
+    });
+    same && device.image.as_deref() == request.hello.image.digest() && covers(device).is_ok()
 }
 
 /// A plan for the next certificate, which revokes the one that was never confirmed.
@@ -443,10 +447,7 @@ fn first_contact(with: &Circumstances<'_>, request: &Request) -> Device {
 
 /// Takes over what the boot found out about the image, and tells when the manifest that was there is another or gone.
 fn see_image(device: &mut Device, said: &Image) -> Option<Change> {
-    let now = match said {
-        Image::Verified(digest) => Some(digest.to_vec()),
-        Image::Unverified => None,
-    };
+    let now = said.digest().map(<[u8]>::to_vec);
     let from =
         core::mem::replace(&mut device.image, now).filter(|from| device.image.as_ref() != Some(from))?;
     Some(Change::ImageAltered { device: device.id.clone(), from, to: device.image.clone() })
