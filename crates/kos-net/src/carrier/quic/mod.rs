@@ -14,7 +14,7 @@ use std::{
     fmt,
     future::Future,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
     time::Duration,
 };
@@ -23,6 +23,7 @@ use quinn::{
     ClientConfig, Endpoint, EndpointConfig, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
     TokioRuntime, TransportConfig, ValidationTokenConfig, VarInt,
 };
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustls::quic::Suite;
 use tokio::{task::JoinSet, time::timeout};
 
@@ -55,6 +56,10 @@ const INITIAL_MTU_BYTES: u16 = 1_200;
 /// What a peer may make us buffer, in bytes: a few frames.
 const WINDOW_BYTES: u32 = 4 * 65_536;
 
+/// What the kernel may hold for a socket, in bytes, as far as `net.core.rmem_max` allows. One socket carries all links:
+/// what thousands of devices send at once is lost in the customary 208 KiB, and the lost packets cost more than the rest.
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+
 /// Bytes of a handshake that may arrive out of order.
 const CRYPTO_BYTES: usize = 8_192;
 
@@ -83,6 +88,13 @@ fn endpoint_config() -> EndpointConfig {
     config
 }
 
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    // The kernel gives less where its limit is lower; that is slower, and no reason not to serve.
+    let _ = set_socket_recv_buffer_size(&socket, SOCKET_BUFFER_BYTES);
+    Ok(socket)
+}
+
 /// A server's UDP socket.
 pub struct Listener {
     endpoint: Endpoint,
@@ -108,7 +120,7 @@ impl Listener {
             .max_incoming(INCOMING_MAX)
             .incoming_buffer_size(INCOMING_BYTES)
             .incoming_buffer_size_total(INCOMING_BYTES * 1_024);
-        let socket = std::net::UdpSocket::bind(address)?;
+        let socket = bind(address)?;
         let endpoint = Endpoint::new(endpoint_config(), Some(base.clone()), socket, Arc::new(TokioRuntime))?;
         Ok(Self { endpoint, tls, base, initial })
     }
@@ -216,7 +228,7 @@ impl Sockets {
             (SocketAddr::V6(_), true) => (&self.v6_loopback, (Ipv6Addr::LOCALHOST, 0).into()),
         };
         cell.get_or_try_init(|| async {
-            let socket = std::net::UdpSocket::bind(own)?;
+            let socket = bind(own)?;
             Endpoint::new(endpoint_config(), None, socket, Arc::new(TokioRuntime))
         })
         .await
