@@ -1,4 +1,6 @@
-//! Text from strangers, made safe to show.
+//! Text from strangers, made safe to show, and what the system says, in our words.
+
+use std::io;
 
 /// `s` with control characters, bidirectional overrides and other invisible marks replaced by `�`, cut to at most
 /// `chars_max` characters. Use it for every text that did not come from this program, before a person sees it.
@@ -16,6 +18,31 @@ pub fn is_safe(c: char) -> bool {
     !(c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{061c}' | '\u{e0000}'..='\u{e0fff}'))
+}
+
+/// What an IO error means, in our words.
+pub fn reason(error: &io::Error) -> &'static str {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::NotFound => "there is nothing of this name",
+        Kind::PermissionDenied => "no permission",
+        Kind::AlreadyExists => "there is something of this name already",
+        Kind::ConnectionRefused => "nobody listens there",
+        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => "the connection broke",
+        Kind::UnexpectedEof => "it ends too early",
+        Kind::TimedOut => "no answer in time",
+        Kind::HostUnreachable | Kind::NetworkUnreachable => "no route to it",
+        Kind::AddrNotAvailable => "this machine has no such address",
+        Kind::AddrInUse => "somebody else listens there",
+        Kind::StorageFull | Kind::QuotaExceeded => "no space left",
+        Kind::ReadOnlyFilesystem => "the file system is read-only",
+        Kind::IsADirectory => "it is a folder",
+        Kind::NotADirectory => "a part of the path is not a folder",
+        Kind::FileTooLarge => "it is too large",
+        Kind::InvalidData => "it is not what it should be",
+        Kind::InvalidFilename => "the name is not possible",
+        _ => "the system refused",
+    }
 }
 
 #[cfg(test)]

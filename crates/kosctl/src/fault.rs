@@ -6,7 +6,10 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use kos_api::{Failure, Problem, problem::Party};
-use kos_base::{Code, code, text::printable};
+use kos_base::{
+    Code, code,
+    text::{printable, reason},
+};
 
 /// Why it failed.
 #[derive(Debug, thiserror::Error)]
@@ -211,29 +214,6 @@ fn length(span: Duration) -> String {
         format!("{} ms", span.as_millis())
     } else {
         format!("{} s", span.as_secs())
-    }
-}
-
-/// What an IO error means, in our words.
-pub(crate) fn reason(error: &io::Error) -> &'static str {
-    use io::ErrorKind as Kind;
-    match error.kind() {
-        Kind::NotFound => "there is nothing of this name",
-        Kind::PermissionDenied => "no permission",
-        Kind::AlreadyExists => "there is something of this name already",
-        Kind::ConnectionRefused => "nobody listens there",
-        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => "the connection broke",
-        Kind::UnexpectedEof => "it ends too early",
-        Kind::TimedOut => "no answer in time",
-        Kind::HostUnreachable | Kind::NetworkUnreachable => "no route to it",
-        Kind::AddrNotAvailable => "this machine has no such address",
-        Kind::StorageFull | Kind::QuotaExceeded => "no space left",
-        Kind::ReadOnlyFilesystem => "the file system is read-only",
-        Kind::IsADirectory => "it is a folder",
-        Kind::NotADirectory => "a part of the path is not a folder",
-        Kind::InvalidData => "it is not what it should be",
-        Kind::InvalidFilename => "the name is not possible",
-        _ => "the system refused",
     }
 }
 

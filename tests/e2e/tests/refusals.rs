@@ -37,7 +37,16 @@ fn tickets_that_are_not_good_let_nobody_in() {
     check(&authority, "bound", "", &ticket(&["--serial", "another"]), 5, "KOS-E0209");
 
     let spent = ticket(&[]);
-    assert!(Device::new("first", "").unwrap().enrol(&spent).unwrap().status.success());
+    let device = Device::new("first", "").unwrap();
+    let first = device.enrol(&spent).unwrap();
+    assert!(first.status.success(), "{}", first.stderr);
+    // Whoever was cut off before it was told asks again, and hears the same.
+    let again = device.enrol(&spent).unwrap();
+    assert_eq!((again.code(), &again.stdout), (0, &first.stdout), "{}", again.stderr);
+    let other = Authority::start().unwrap().ticket(&["--role", "sensor"]).unwrap();
+    let elsewhere = device.enrol(&other).unwrap();
+    assert_eq!(elsewhere.code(), 6, "{}", elsewhere.stdout);
+    assert!(elsewhere.stderr.contains("KOS-E0223"), "{}", elsewhere.stderr);
     check(&authority, "second", "", &spent, 5, "KOS-E0203");
 
     let revoked = authority.json(&["ticket", "create", "--role", "sensor"]).unwrap();

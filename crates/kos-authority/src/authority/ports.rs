@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use kos_api::authority::Ports;
+use kos_base::text::reason;
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::{Authority, StartError};
@@ -68,7 +69,7 @@ impl Listeners {
         let bound = Self { web, tls, pki, passed_over: None };
         let quic = bound.ports().tls;
         let udp = UdpSocket::bind(SocketAddr::new(address, quic)).await;
-        udp.map_err(|e| StartError::Port { port: quic, why: format!("udp: {e}") })?;
+        udp.map_err(|e| StartError::Port { port: quic, why: format!("udp: {}", reason(&e)) })?;
         if choice == PortChoice::NextFree {
             // Nothing listens there yet, but a block that is chosen freely should hold all that a block will.
             drop(listen(address, last).await?);
@@ -85,7 +86,7 @@ impl Listeners {
 /// Listens on one port.
 pub(crate) async fn listen(address: IpAddr, port: u16) -> Result<TcpListener, StartError> {
     let bound = TcpListener::bind(SocketAddr::new(address, port)).await;
-    bound.map_err(|e| StartError::Port { port, why: e.to_string() })
+    bound.map_err(|e| StartError::Port { port, why: reason(&e).to_owned() })
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ mod folder;
 
 use std::{path::Path, sync::Arc};
 
-use kos_base::{AuthorityName, Code, KeyAlgorithm, Secret, Timestamp, code, key::SignatureForm};
+use kos_base::{
+    AuthorityName, Code, KeyAlgorithm, Secret, Timestamp, code, key::SignatureForm, text::reason,
+};
 use kos_identity::{
     certificate::{self, Certificate, IssueError, IssuerClass, IssuerContext, Serial, SigningError},
     enrolment::message::AuthorityKeys,
@@ -51,7 +53,7 @@ pub enum KeysError {
     #[error("there are no keys in `{0}`")]
     Missing(String),
     /// A file cannot be read or written.
-    #[error("the key file `{path}`: {source}")]
+    #[error("the key file `{path}`: {}", reason(source))]
     File {
         /// Which.
         path: String,

@@ -17,7 +17,7 @@ use kos_authority::{
     Age, Authority, ClockRule, Options, PortChoice, StartError, metrics,
     restore::{Ended, Restoration},
 };
-use kos_base::{AuthorityName, Code, code};
+use kos_base::{AuthorityName, Code, code, text::reason};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -181,7 +181,7 @@ async fn wait_until_open(
 fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(code::config::FILE_UNWRITABLE, error.to_string()))
+            Err(Failure::new(code::config::FILE_UNWRITABLE, format!("stdout: {}", reason(&error))))
         }
         _ => Ok(()),
     }

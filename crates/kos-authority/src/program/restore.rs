@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use kos_authority::restore::{self, RestoreError};
 use kos_backup::{Opening, Passphrase};
-use kos_base::code;
+use kos_base::{code, text::reason};
 
 use super::{Failure, print};
 
@@ -83,5 +83,5 @@ fn trimmed(mut text: String) -> String {
 }
 
 fn unreadable(name: &str, error: &io::Error) -> Failure {
-    Failure::new(code::config::FILE_UNREADABLE, format!("{name}: {error}"))
+    Failure::new(code::config::FILE_UNREADABLE, format!("{name}: {}", reason(error)))
 }

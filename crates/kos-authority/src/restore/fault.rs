@@ -3,7 +3,7 @@
 use std::io;
 
 use kos_backup::BackupError;
-use kos_base::{Code, code};
+use kos_base::{Code, code, text::reason};
 
 use crate::{authority::StartError, store::StoreError};
 
@@ -17,8 +17,13 @@ pub enum RestoreError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The file cannot be read.
-    #[error("`{0}`: {1}")]
-    Unreadable(String, io::Error),
+    #[error("`{file}`: {}", reason(source))]
+    Unreadable {
+        /// Which.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The log that was shown is not a sound continuation of the backup's.
     #[error("the log in `{folder}`: {why}")]
     Log {
@@ -38,7 +43,7 @@ impl RestoreError {
         match self {
             Self::Backup(e) => e.code(),
             Self::Start(e) => e.code(),
-            Self::Unreadable(..) => code::config::FILE_UNREADABLE,
+            Self::Unreadable { .. } => code::config::FILE_UNREADABLE,
             Self::Log { .. } => code::store::RESTORE_LOG,
             Self::Undecided => code::config::BAD_REQUEST,
         }

@@ -104,7 +104,8 @@ pub async fn put_back(data: &Path, backup: &Path, opening: Opening) -> Result<Re
     let partial = home.restore();
     clear(&partial)?;
     let _keys = Leftover(&partial);
-    let file = File::open(backup).map_err(|e| RestoreError::Unreadable(backup.display().to_string(), e))?;
+    let unreadable = |source| RestoreError::Unreadable { file: backup.display().to_string(), source };
+    let file = File::open(backup).map_err(unreadable)?;
     let into = partial.clone();
     let unpacking = tokio::task::spawn_blocking(move || take_apart(file, &opening, &into));
     let manifest = unpacking.await.map_err(|e| StartError::Internal(e.to_string()))??;

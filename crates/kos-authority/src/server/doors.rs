@@ -16,6 +16,7 @@ use std::{
 };
 
 use axum::Router;
+use kos_base::text::reason;
 use kos_net::carrier::quic;
 use tokio::{
     net::TcpListener,
@@ -99,7 +100,7 @@ impl Sockets {
     pub(super) fn with(tls: TcpListener, pki: TcpListener, front: &Front) -> Result<Self, StartError> {
         let udp = tls.local_addr().and_then(|at| quic::Listener::bind(at, Arc::clone(front.tls())));
         let port = front.shared().ports.tls;
-        let udp = udp.map_err(|e| StartError::Port { port, why: format!("udp: {e}") })?;
+        let udp = udp.map_err(|e| StartError::Port { port, why: format!("udp: {}", reason(&e)) })?;
         Ok(Self { tls, udp, pki })
     }
 

@@ -1,6 +1,6 @@
 //! What can go wrong in the store, and how SQLite's own errors are sorted into it.
 
-use kos_base::{Code, code};
+use kos_base::{Code, code, text::reason};
 
 /// Why the store gave no answer. Every variant means that nothing was changed and nothing acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +89,7 @@ impl StoreError {
     pub(crate) fn from_io(path: &std::path::Path, error: &std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full,
-            _ => Self::Failed(format!("`{}`: {error}", path.display())),
+            _ => Self::Failed(format!("`{}`: {}", path.display(), reason(error))),
         }
     }
 

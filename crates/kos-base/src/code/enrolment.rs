@@ -31,4 +31,5 @@ super::codes! {
     TOO_MANY_CODES = 228, "too many authorities want this device", Trust, "use a ticket, or begin anew where only the right authority answers";
     IMAGE_UNVERIFIED = 229, "the device's image is not verified", Refused, "install a signed image with its manifest; SEC-3 and SEC-4 need one";
     BOOTLOADER_UNLOCKED = 230, "the device's bootloader could not be locked", Refused, "mend the lock command, decommission the device and enrol it anew; SEC-3 and SEC-4 need it";
+    CODE_MISMATCH = 231, "the digits are not those of the device that waits", Trust, "compare again with the device's own display; if they still differ: kosctl device reject DEVICE";
 }

@@ -16,7 +16,9 @@ use tokio::{
 };
 
 use super::{Credentials, Server, body::Body, socket, tls};
-use crate::{Fault, fault::reason};
+use kos_base::text::reason;
+
+use crate::Fault;
 
 /// A connection that is open, and closed when this is dropped.
 pub(super) struct Connection {

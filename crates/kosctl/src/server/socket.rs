@@ -9,7 +9,9 @@ use std::{os::fd::AsRawFd as _, path::Path};
 use rustix::fs::{FileType, Mode, OFlags};
 use tokio::net::UnixStream;
 
-use crate::{Fault, fault::reason};
+use kos_base::text::reason;
+
+use crate::Fault;
 
 /// Connects to `path` if root or the caller owns it.
 pub(super) async fn connect(path: &Path) -> Result<UnixStream, Fault> {

@@ -23,6 +23,7 @@ use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
 use kos_base::{
     Capability, KeyId, Mac, Name, PublicKey, Role, SecurityProfile,
     digest::{Sha256, sha256},
+    text::reason,
 };
 use kos_identity::enrolment::message::{Carrier, MACS_MAX, SERIALS_MAX};
 use kos_net::endpoints::{Endpoint, Pattern};
@@ -115,7 +116,7 @@ impl Config {
         match fs::read(path) {
             Ok(bytes) => Self::parse(&file, &bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::parse(&file, b""),
-            Err(error) => Err(ConfigError::Unreadable { file, reason: error.kind().to_string() }),
+            Err(error) => Err(ConfigError::Unreadable { file, reason: reason(&error).to_owned() }),
         }
     }
 

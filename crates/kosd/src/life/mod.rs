@@ -25,11 +25,11 @@ use std::{
     time::Duration,
 };
 
-use kos_base::{Code, KeyAlgorithm, Role, Secret, SecurityProfile, code, digest::Sha256};
+use kos_base::{Code, DeviceId, KeyAlgorithm, Role, Secret, SecurityProfile, code, digest::Sha256};
 use kos_identity::{
     certificate::Certificate,
     enrolment::{
-        device::{Anchor, BootloaderLock, Command, Delivery, Input, Machine, Profile},
+        device::{Anchor, BootloaderLock, Command, Delivery, Input, Journal, Machine, Profile},
         message::Image,
         ticket::TicketText,
     },
@@ -105,8 +105,8 @@ pub enum LifeError {
     /// Neither a ticket nor the configuration says whom to enrol with.
     #[error("there is neither a ticket nor an authority in the configuration")]
     NotEnrolled,
-    /// It belongs to an authority already.
-    #[error("this device belongs to an authority already")]
+    /// It belongs to another authority than the one of the ticket.
+    #[error("this device belongs to another authority than the one of the ticket")]
     EnrolledAlready,
 }
 
@@ -203,6 +203,12 @@ enum Happening {
     BootloaderLock(Result<(), String>),
 }
 
+/// Whether a device with this journal is in the service of the authority that made the ticket.
+fn serves(journal: &Journal, ticket: &TicketText) -> bool {
+    let pinned = journal.authority.as_ref().map(|anchor| anchor.pins.as_slice()).unwrap_or_default();
+    journal.active.is_some() && ticket.pins.iter().any(|pin| pinned.contains(pin))
+}
+
 impl Device {
     /// Reads the configuration, takes ROOT, checks the image and loads what is remembered.
     ///
@@ -233,10 +239,13 @@ impl Device {
             }
         })?;
         let observer = Observer::new(options.host.clone());
-        let profile = profile(&options.host, &config, &observer, image.clone(), options.ticket.as_ref());
+        // What a ticket of the authority that the device belongs to asks for has been done.
+        let ticket =
+            options.ticket.filter(|ticket| !journal.as_ref().is_some_and(|(j, _)| serves(j, ticket)));
+        let profile = profile(&options.host, &config, &observer, image.clone(), ticket.as_ref());
         let record = read_record(&root)?;
         let machine = load(&root, profile.clone(), journal.as_ref(), record, &clock)?;
-        let ticket = options.ticket.map(|ticket| Admission::new(&ticket, &config)).transpose()?;
+        let ticket = ticket.map(|ticket| Admission::new(&ticket, &config)).transpose()?;
         let (news, receiver) = news::channel();
         let allowed = config.allowed_endpoints.clone();
         let dialler = allowed.map_or_else(Dialler::unrestricted, Dialler::restricted_to);
@@ -274,6 +283,12 @@ impl Device {
         device.check_purpose()?;
         device.compare_with_config();
         Ok((device, receiver))
+    }
+
+    /// Who the device is, if it is enrolled already.
+    pub fn enrolled(&self) -> Option<&DeviceId> {
+        let journal = self.machine.journal();
+        journal.active.as_ref().and(journal.membership.as_ref()).map(|membership| &membership.device)
     }
 
     /// Asks the running device. Works until [`Device::run`] returns.
@@ -362,7 +377,7 @@ impl Device {
         })
     }
 
-    /// Refuses to start without anything to do, and to enrol a device twice.
+    /// Refuses to start without anything to do, and to enrol a device with a second authority.
     fn check_purpose(&self) -> Result<(), LifeError> {
         let journal = self.machine.journal();
         if self.ticket.is_some() && journal.active.is_some() {

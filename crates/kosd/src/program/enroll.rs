@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use kos_base::code;
+use kos_base::{code, text::reason};
 use kos_identity::enrolment::{
     device::RETRY_MAX,
     ticket::{TICKET_CHARS_MAX, TicketText},
@@ -37,6 +37,11 @@ pub(super) async fn enroll(root: &Path, ticket_file: Option<&Path>) -> Result<()
     // Not before the question, which a signal is to end at once.
     let interrupted = stop_signal()?;
     let (device, news) = Device::boot(root, Options { ticket, ..Options::default() })?;
+    // It may have been killed after its last step and before it said so.
+    if let Some(id) = device.enrolled() {
+        say("this device is enrolled already");
+        return print(&format!("{id}\n"));
+    }
     let asker = device.asker();
     let (stop, stopped) = oneshot::channel::<()>();
     let watching = async {
@@ -106,7 +111,7 @@ fn compare(digits: &str, asker: &mpsc::Sender<Question>) {
 /// The ticket from the file, standard input, the credentials of the service or a prompt. Nothing at all means that the
 /// device asks to be let in.
 fn read_ticket(file: Option<&Path>) -> Result<Option<TicketText>, Failure> {
-    let unreadable = |error: io::Error| Failure::new(code::config::FILE_UNREADABLE, error.kind().to_string());
+    let unreadable = |error: io::Error| Failure::new(code::config::FILE_UNREADABLE, reason(&error));
     let credential = credential();
     let text = match (file, Terminal::open()) {
         (Some(path), _) => read_file(path)?,
@@ -134,7 +139,7 @@ fn credential() -> Option<PathBuf> {
 
 fn read_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let named = |error: io::Error| {
-        Failure::new(code::config::FILE_UNREADABLE, format!("{}: {}", path.display(), error.kind()))
+        Failure::new(code::config::FILE_UNREADABLE, format!("{}: {}", path.display(), reason(&error)))
     };
     read_text(File::open(path).map_err(named)?).map_err(named)
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use kos_base::{Code, code};
+use kos_base::{Code, code, text::reason};
 use kosd::{
     chain,
     life::{Device, LifeError, Options},
@@ -137,7 +137,7 @@ async fn perform(Arguments { command, root }: Arguments) -> Result<(), Failure> 
 fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(code::config::FILE_UNWRITABLE, error.kind().to_string()))
+            Err(Failure::new(code::config::FILE_UNWRITABLE, format!("stdout: {}", reason(&error))))
         }
         _ => Ok(()),
     }

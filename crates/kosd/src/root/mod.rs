@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kos_base::{Code, code};
+use kos_base::{Code, code, text::reason};
 
 pub use self::frame::{Kind, open, seal};
 use crate::config::Config;
@@ -32,7 +32,7 @@ const PUBLIC_FOLDER: u32 = 0o755;
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
     /// The system refuses to read it.
-    #[error("{} cannot be read", path.display())]
+    #[error("{} cannot be read: {}", path.display(), reason(source))]
     Unreadable {
         /// Which file or folder.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum RootError {
         source: io::Error,
     },
     /// The system refuses to write it. What was there before is still there.
-    #[error("{} cannot be written", path.display())]
+    #[error("{} cannot be written: {}", path.display(), reason(source))]
     Unwritable {
         /// Which file or folder.
         path: PathBuf,

@@ -26,14 +26,16 @@ async fn a_device_enrols_by_ticket_and_is_checked_by_its_own_identity_chain() {
 
     // A second start goes on as the same device and enrols nothing.
     let device = Running::start(root.path(), None);
-    assert_eq!(device.ask(Question::Status).await.device_id, Some(id));
+    assert_eq!(device.ask(Question::Status).await.device_id.as_ref(), Some(&id));
     device.stop().await;
     assert_eq!(authority.count(|change| matches!(change, Change::DeviceEnrolled { .. })), 1);
-    let again = Device::boot(
-        root.path(),
-        Options { ticket: Some(authority.ticket(Role::Sensor)), ..Options::default() },
-    );
-    assert_eq!(again.map(drop).unwrap_err().code(), code::enrolment::ENROLLED_ALREADY);
+    let again = |ticket| Device::boot(root.path(), Options { ticket: Some(ticket), ..Options::default() });
+    let (booted, _) = again(authority.ticket(Role::Sensor)).unwrap();
+    assert_eq!(booted.enrolled(), Some(&id));
+    drop(booted);
+    let elsewhere =
+        TicketText { pins: vec![kos_base::KeyId::from_bytes([9; 32])], ..authority.ticket(Role::Sensor) };
+    assert_eq!(again(elsewhere).map(drop).unwrap_err().code(), code::enrolment::ENROLLED_ALREADY);
 }
 
 #[tokio::test]

@@ -151,7 +151,7 @@ fn a_ticket_is_no_argument_and_a_damaged_one_is_refused() {
     enroll("").expect(3, "KOS-E0224");
     root.put("credentials/kos.ticket", b"kos1.abc");
     enroll("").expect(2, "KOS-E0201");
-    root.call(&["enroll", "--ticket-file", "/nowhere"]).expect(1, "/nowhere: entity not found");
+    root.call(&["enroll", "--ticket-file", "/nowhere"]).expect(1, "/nowhere: there is nothing of this name");
 }
 
 #[test]

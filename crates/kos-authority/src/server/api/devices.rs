@@ -105,8 +105,11 @@ pub(super) async fn events(
 
 /// The device with this id, or the only one whose id begins so.
 pub(super) async fn find(shared: &Shared, context: &Context, typed: &str) -> Result<Device, Refusal> {
-    let unknown =
-        || Refusal::new(code::enrolment::DEVICE_UNKNOWN).about("device", &short(typed)).under(context.id);
+    let unknown = || {
+        let why = "a device is named by its id or the first 4 or more characters of it, not by its name";
+        let refusal = Refusal::new(code::enrolment::DEVICE_UNKNOWN).saying(why);
+        refusal.about("device", &short(typed)).under(context.id)
+    };
     let id = match typed.parse::<DeviceId>() {
         Ok(id) => id,
         Err(_) => match shared.store.devices_with_prefix(typed, 6).await?.as_slice() {

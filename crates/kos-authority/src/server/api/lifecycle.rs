@@ -53,7 +53,7 @@ pub(super) async fn approve(
             }
             (_, Some(_)) => {
                 let why = "these are not the digits that belong to the device that waits here: compare again, and reject it if they still differ";
-                return Err(Refusal::new(code::enrolment::PIN_MISMATCH).saying(why));
+                return Err(Refusal::new(code::enrolment::CODE_MISMATCH).saying(why));
             }
         }
         let profile = call.body.profile.unwrap_or(SecurityProfile::Sec2);

@@ -10,7 +10,7 @@ use kos_api::{
     authority::{Authority, Listen, SetListen},
     plan::{Change as Difference, Plan},
 };
-use kos_base::code;
+use kos_base::{code, text::reason};
 use kos_net::endpoints::Host;
 use tokio::net::TcpListener;
 
@@ -114,7 +114,7 @@ async fn try_out(address: IpAddr) -> Result<(), Refusal> {
 }
 
 fn unusable(address: IpAddr, error: &std::io::Error) -> Refusal {
-    Refusal::new(code::config::PORT_TAKEN).saying(&format!("cannot listen on {address}: {error}"))
+    Refusal::new(code::config::PORT_TAKEN).saying(&format!("cannot listen on {address}: {}", reason(error)))
 }
 
 fn shown(place: &Place) -> Listen {
