@@ -226,6 +226,28 @@ async fn whatever_a_relay_does_to_the_records_is_noticed_and_ends_the_channel() 
 }
 
 #[tokio::test]
+async fn what_others_send_through_the_relay_disturbs_neither_exchange_nor_channel() {
+    let mut attic = Attic::new().await;
+    let stray = [&[0x84, 4, 0x50][..], &[9; 16], &[1, 0x41, 0]].concat();
+    let meddle = move |direction, n: usize, frame: Vec<u8>| {
+        let stray = write_channel(&Hop::default(), &stray).unwrap();
+        // What comes first of all would be taken for the hello.
+        let disturbed = (direction, n) != (Direction::Forth, 0);
+        Deed::PassOn(if disturbed { vec![stray.clone(), frame, stray] } else { vec![frame, stray] })
+    };
+    let (anna, bert, _between) = exchange(&mut attic, Carrier::Tls, meddle).await;
+    let (mut anna, mut bert) = (anna.unwrap(), bert.unwrap());
+    for said in [b"one", b"two"] {
+        anna.sender.send(said).await.unwrap();
+        assert_eq!(heard(&mut bert).await.unwrap().unwrap(), said);
+        bert.sender.send(said).await.unwrap();
+        assert_eq!(heard(&mut anna).await.unwrap().unwrap(), said);
+    }
+    anna.sender.sign_off().await.unwrap();
+    assert_eq!(heard(&mut bert).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_record_thrown_back_at_its_sender_does_not_open() {
     let mut attic = Attic::new().await;
     let mut first = None;

@@ -142,6 +142,30 @@ fn a_rule_that_is_newer_than_the_wait_ends_it() {
     assert_eq!(approvals.count(), 1);
 }
 
+fn approved(office: &Office) -> bool {
+    office.only().lobby.as_ref().is_some_and(|entry| entry.approved)
+}
+
+#[test]
+fn a_rule_that_was_taken_back_before_the_certificate_lets_nobody_in() {
+    let lesser = vec![rule(asks(&["S20"], &[], &[], &[]), SecurityProfile::Sec0)];
+    let other = vec![rule(asks(&["S21"], &[], &[], &[]), SecurityProfile::Sec1)];
+    for (after, profile) in [(Vec::new(), None), (other, None), (lesser, Some(SecurityProfile::Sec0))] {
+        let mut office = Office::new();
+        office.rules(for_serial());
+        let applicant = Applicant { profile: SecurityProfile::Sec1, ..Applicant::new(20) };
+        assert!(waits(&applicant.wait_in_lobby(&mut office)));
+        assert!(approved(&office));
+        office.rules(after);
+        assert!(waits(&applicant.wait_in_lobby(&mut office)));
+        assert_eq!(approved(&office), profile.is_some());
+        if let Some(profile) = profile {
+            issued(&applicant.wait_in_lobby(&mut office));
+            assert_eq!(office.only().profile(), profile);
+        }
+    }
+}
+
 #[test]
 fn what_a_device_said_first_counts_as_much_as_what_it_says_now() {
     let mut office = Office::new();

@@ -11,6 +11,7 @@ use crate::{entropy, keys::AgreementSecret};
 
 /// One exchange over one link.
 pub(super) struct Exchange<'a> {
+    channel: ChannelId,
     machine: Machine,
     way: Way,
     own: &'a Identity,
@@ -30,23 +31,31 @@ impl<'a> Exchange<'a> {
     ) -> Result<SecureLink, ChannelFault> {
         let channel = ChannelId::from_bytes(entropy::array()?);
         let machine = Initiator::new(way.timer.now(), channel, shown(own)?, way.sender.to.clone())?;
-        Self::new(Machine::Initiator(machine), way, own, judge, Usage::Server).run().await
+        Self::new(channel, Machine::Initiator(machine), way, own, judge, Usage::Server).run().await
     }
 
     /// Answers a hello.
     pub(super) async fn accept(
         mut way: Way,
+        channel: ChannelId,
         hello: &[u8],
         own: &'a Identity,
         judge: &'a Judge,
     ) -> Result<SecureLink, ChannelFault> {
         let machine = Responder::new(way.timer.now(), hello, shown(own)?)?;
         way.sender.to = machine.claimed_peer().clone();
-        Self::new(Machine::Responder(machine), way, own, judge, Usage::Client).run().await
+        Self::new(channel, Machine::Responder(machine), way, own, judge, Usage::Client).run().await
     }
 
-    const fn new(machine: Machine, way: Way, own: &'a Identity, judge: &'a Judge, usage: Usage) -> Self {
-        Self { machine, way, own, judge, usage, ephemeral: None, peer: None }
+    const fn new(
+        channel: ChannelId,
+        machine: Machine,
+        way: Way,
+        own: &'a Identity,
+        judge: &'a Judge,
+        usage: Usage,
+    ) -> Self {
+        Self { channel, machine, way, own, judge, usage, ephemeral: None, peer: None }
     }
 
     async fn run(mut self) -> Result<SecureLink, ChannelFault> {
@@ -57,7 +66,7 @@ impl<'a> Exchange<'a> {
                     return Ok(SecureLink::new(self.way, self.judge, *channel, peer));
                 }
             }
-            let message = self.way.recv().await?;
+            let message = self.way.recv(self.channel).await?;
             self.input(Input::Message(&message))?;
         }
     }

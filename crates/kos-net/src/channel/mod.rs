@@ -29,7 +29,10 @@ use kos_identity::{
     chain::{ChainError, Clock, VerifiedPeer},
 };
 use kos_klp::{
-    channel::{Channel, ChannelError, EXCHANGE_TIME_MAX, Opened, RECORD_PLAINTEXT_BYTES_MAX},
+    channel::{
+        Channel, ChannelError, ChannelId, EXCHANGE_TIME_MAX, Opened, RECORD_PLAINTEXT_BYTES_MAX,
+        channel_id_of,
+    },
     frame::{self, Content, Frame, Hop},
     message::LIFE_DEFAULT,
     party::{Party, PartyRef},
@@ -153,9 +156,10 @@ pub async fn open(
 /// As [`open`]. Nobody who was refused learns more than that.
 pub async fn accept(link: Link, own: &Identity, judge: &Judge) -> Result<SecureLink, ChannelFault> {
     let mut way = Way::new(link, judge, party(&own.identity)?);
-    let hello = way.recv().await?;
+    let frame = way.receiver.recv().await?.ok_or(ChannelFault::Cut)?;
+    let (channel, hello) = channel_message(&frame)?;
     way.timer = Timer(Instant::now());
-    within(Exchange::accept(way, &hello, own, judge)).await
+    within(Exchange::accept(way, channel, hello, own, judge)).await
 }
 
 async fn within(
@@ -330,11 +334,13 @@ impl SecureReceiver {
                     let frame = received.map_err(|error| self.shared.fault(error))?;
                     let frame = frame.ok_or_else(|| self.shared.fault(ChannelFault::Cut))?;
                     let opened = self.shared.with(|channel, now| {
-                        Ok(channel.open_next(now, channel_message(&frame)?)?)
+                        let (of, message) = channel_message(&frame)?;
+                        if of == channel.id() { Ok(Some(channel.open_next(now, message)?)) } else { Ok(None) }
                     })?;
                     match opened {
-                        Opened::Data(plaintext) => return Ok(Some(plaintext)),
-                        Opened::Closed { .. } => self.signed_off = true,
+                        Some(Opened::Data(plaintext)) => return Ok(Some(plaintext)),
+                        Some(Opened::Closed { .. }) => self.signed_off = true,
+                        None => {}
                     }
                 }
                 () = changed(&mut self.trust) => self.shared.with(|_, _| Ok(()))?,
@@ -357,10 +363,11 @@ async fn changed(trust: &mut watch::Receiver<Trust>) {
     }
 }
 
-/// The message of a channel in a frame. The hop is the relay's: nothing in it is believed, and nothing needs to be.
-fn channel_message(frame: &[u8]) -> Result<&[u8], ChannelFault> {
+/// The message of a channel in a frame, and which channel it is of: whoever a relay serves can send to us, and what is not
+/// of our channel is passed over. The hop is the relay's: nothing in it is believed, and nothing needs to be.
+fn channel_message(frame: &[u8]) -> Result<(ChannelId, &[u8]), ChannelFault> {
     match Frame::parse(frame)?.into_content() {
-        Content::Channel(message) => Ok(message),
+        Content::Channel(message) => Ok((channel_id_of(message)?, message)),
         Content::Plain(_) | Content::Encrypted(_) => Err(ChannelFault::Foreign),
     }
 }
@@ -389,9 +396,15 @@ impl Way {
         Self { sender, receiver, timer: Timer(Instant::now()) }
     }
 
-    async fn recv(&mut self) -> Result<Vec<u8>, ChannelFault> {
-        let frame = self.receiver.recv().await?.ok_or(ChannelFault::Cut)?;
-        Ok(channel_message(&frame)?.to_vec())
+    /// The next message of this channel.
+    async fn recv(&mut self, channel: ChannelId) -> Result<Vec<u8>, ChannelFault> {
+        loop {
+            let frame = self.receiver.recv().await?.ok_or(ChannelFault::Cut)?;
+            let (of, message) = channel_message(&frame)?;
+            if of == channel {
+                return Ok(message.to_vec());
+            }
+        }
     }
 }
 

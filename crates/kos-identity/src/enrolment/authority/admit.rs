@@ -129,8 +129,11 @@ fn by_lobby(with: &Circumstances<'_>, request: &Request, found: &Found) -> Resul
     match found.device.clone() {
         Some(device) if device.credentials().next().is_some() => unconfirmed(with, request, device),
         Some(device) => match device.lobby.clone() {
-            // A rule speaks of hardware that nobody else shows, and by now somebody does.
-            Some(entry) if entry.rule.is_some() && has_clone(found) => {
+            // The rule was taken back or gives less, or by now somebody else shows the hardware that it speaks of.
+            Some(Lobby { rule: Some(rule), profile, .. })
+                if rule_for(with, request, &device, found)
+                    .is_none_or(|now| *now.name() != rule || now.profile() < profile) =>
+            {
                 lobby(with, request, Some(device), found)
             }
             Some(entry) if entry.approved => {
