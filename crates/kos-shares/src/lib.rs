@@ -5,8 +5,8 @@
 //! somebody else joins them where nothing of ours is left; and the sets of such tools are joined here, also those with
 //! groups, with a passphrase and from before the extendable flag.
 //!
-//! [`split`] makes shares, [`Share`] reads and writes the words, [`Joiner`] takes them back one by one, and [`Commitment`] is
-//! what a vault publishes of each.
+//! [`split`] makes shares, [`Sheet`] the page on which one is kept, [`Share`] reads and writes the words, [`Joiner`] takes
+//! them back one by one, and [`Commitment`] is what a vault publishes of each.
 //!
 //! Invariants: a key comes out only of as many shares as its set asks for, all of one set and each given once. What reads
 //! as a share is written in the same words. Secrets are wiped and shown by nothing but what says so in its name; no error
@@ -26,6 +26,7 @@ mod commitment;
 mod field;
 mod join;
 mod share;
+mod sheet;
 mod split;
 mod text;
 mod word;
@@ -34,6 +35,7 @@ pub use cipher::Passphrase;
 pub use commitment::Commitment;
 pub use join::{Joiner, MasterSecret, Progress, join};
 pub use share::{Identifier, Share};
+pub use sheet::{Sheet, TEXT_CHARS_MAX};
 pub use split::{FRESH_BYTES, Fresh, Plan, split};
 pub use text::SecretText;
 pub use word::UnknownWord;
