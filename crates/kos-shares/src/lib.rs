@@ -18,7 +18,7 @@
 //!
 //! Errors: [`ShareError`]; nearly all are told to the person who typed, who looks at the sheet again.
 //!
-//! Source: `docs/spec/recovery.md` RCV-1 to RCV-26; vectors in `tests/vectors/slip39`.
+//! Source: `docs/spec/recovery.md` RCV-1 to RCV-26; vectors in `tests/vectors/slip39`; fuzz target `share`.
 
 mod checksum;
 mod cipher;
