@@ -18,6 +18,22 @@
 //!
 //! Errors: [`ShareError`]; nearly all are told to the person who typed, who looks at the sheet again.
 //!
+//! ```
+//! use kos_base::Secret;
+//! use kos_shares::{FRESH_BYTES, Fresh, Identifier, Joiner, Plan, Share, split};
+//!
+//! // The shell draws these.
+//! let fresh = Fresh { identifier: Identifier::from_random([1, 2]), bytes: Secret::new([3; FRESH_BYTES]) };
+//! let shares = split(&Secret::new([4; 32]), Plan::new(2, 3)?, fresh);
+//!
+//! let mut joiner = Joiner::new();
+//! for share in shares.iter().skip(1) {
+//!     joiner.add(Share::parse(share.to_words().expose())?)?;
+//! }
+//! assert_eq!(joiner.join()?, Secret::new([4; 32]));
+//! # Ok::<(), kos_shares::ShareError>(())
+//! ```
+//!
 //! Source: `docs/spec/recovery.md` RCV-1 to RCV-26; vectors in `tests/vectors/slip39`; fuzz target `share`.
 
 mod checksum;

@@ -37,6 +37,11 @@ impl Identifier {
     pub const fn from_random(bytes: [u8; 2]) -> Self {
         Self(u16::from_be_bytes(bytes) & 0x7fff)
     }
+
+    /// What a vault keeps of it.
+    pub const fn to_bytes(self) -> [u8; 2] {
+        self.0.to_be_bytes()
+    }
 }
 
 impl fmt::Display for Identifier {
@@ -61,7 +66,7 @@ impl Set {
         if self.is_extendable {
             Vec::new()
         } else {
-            [b"shamir".as_slice(), &self.identifier.0.to_be_bytes()].concat()
+            [b"shamir".as_slice(), &self.identifier.to_bytes()].concat()
         }
     }
 }

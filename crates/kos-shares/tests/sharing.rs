@@ -4,7 +4,7 @@
 mod sample;
 
 use kos_base::Secret;
-use kos_shares::{Commitment, Joiner, Passphrase, Plan, Progress, Share, ShareError, join};
+use kos_shares::{Commitment, Identifier, Joiner, Passphrase, Plan, Progress, Share, ShareError, join};
 use proptest::prelude::*;
 use sample::{KEY, shares, shares_of, words};
 
@@ -77,6 +77,7 @@ fn a_share_has_33_words_and_says_its_place() {
         assert_eq!(words(share).split(' ').count(), 33);
         assert_eq!((share.number(), share.threshold()), (number, 3));
         assert_eq!(share.identifier(), shares(3, 5, 1)[0].identifier());
+        assert_eq!(Identifier::from_random(share.identifier().to_bytes()), share.identifier());
         assert!(again(share) == *share);
     }
 }

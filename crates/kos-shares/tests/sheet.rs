@@ -52,6 +52,13 @@ fn a_long_name_is_cut_and_a_strange_one_does_nothing() {
     assert_eq!(line, format!("Holder  \u{fffd}[2J{}…", "x".repeat(TEXT_CHARS_MAX - 4)));
 }
 
+#[test]
+fn a_name_cannot_leave_its_place_on_the_page() {
+    let share = &shares(3, 5, 1)[1];
+    let page = sheet(share, "<&>\"'&lt;", (3, 5)).to_html();
+    assert!(page.expose().contains("<dd>&lt;&amp;&gt;&quot;&#39;&amp;lt;</dd>"));
+}
+
 /// What outgrows its room leaves a copy in memory that nothing wipes.
 #[test]
 fn the_longest_sheet_stays_in_its_room() {

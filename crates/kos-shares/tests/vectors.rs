@@ -73,6 +73,18 @@ fn every_invalid_set_is_refused_for_what_is_wrong_with_it() {
 }
 
 #[test]
+fn malice_is_refused_with_its_code() {
+    let cases: Vec<(String, Vec<String>, String)> =
+        serde_json::from_str(include_str!("../../../tests/vectors/slip39/malice.json")).unwrap();
+    for (description, shares, code) in &cases {
+        let read: Result<Vec<_>, _> = shares.iter().map(|share| Share::parse(share)).collect();
+        let refused = read.and_then(kos_shares::join).unwrap_err();
+        assert_eq!(refused.code().to_string(), *code, "{description}");
+    }
+    assert_eq!(cases.len(), 7);
+}
+
+#[test]
 fn every_share_that_is_read_is_written_in_the_same_words() {
     let mut read = 0;
     for text in vectors().iter().flat_map(|vector| &vector.shares) {
