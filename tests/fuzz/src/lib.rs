@@ -16,6 +16,7 @@ pub mod enrolment_message;
 pub mod kid;
 pub mod klp_address;
 pub mod klp_frame;
+pub mod share;
 pub mod ticket;
 
 mod cast;
@@ -30,7 +31,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "audit", run: audit::run },
     Target { name: "backup", run: backup::run },
     Target { name: "cbor", run: cbor::run },
@@ -40,6 +41,7 @@ pub const TARGETS: [Target; 10] = [
     Target { name: "kid", run: kid::run },
     Target { name: "klp_address", run: klp_address::run },
     Target { name: "klp_frame", run: klp_frame::run },
+    Target { name: "share", run: share::run },
     Target { name: "ticket", run: ticket::run },
 ];
 

@@ -15,6 +15,7 @@ use std::{
 use data_encoding::HEXLOWER;
 use kos_base::{EntryId, KeyId, Role, Secret, SecurityProfile, Timestamp};
 use kos_identity::enrolment::ticket::TicketText;
+use kos_shares::{FRESH_BYTES, Fresh, Identifier, Plan, split};
 use serde_json::Value;
 
 /// The path of a seed below `fuzz/corpus`, and what is in it.
@@ -126,6 +127,30 @@ fn config() -> Vec<Seed> {
     vec![("config/every-key".into(), file.into_bytes())]
 }
 
+fn share() -> Vec<Seed> {
+    let sets = json("slip39/vectors.json");
+    let set = |name: &str, number: &str| {
+        let of_number = |set: &&Value| set[0].as_str().unwrap().starts_with(&format!("{number}. "));
+        let set = sets.as_array().unwrap().iter().find(of_number).unwrap();
+        let shares: Vec<_> = set[1].as_array().unwrap().iter().map(|share| share.as_str().unwrap()).collect();
+        (format!("share/{name}"), shares.join("\n").into_bytes())
+    };
+    let fresh = Fresh { identifier: Identifier::from_random([1, 2]), bytes: Secret::new([7; FRESH_BYTES]) };
+    let ours = split(&Secret::new([9; 32]), Plan::new(2, 3).unwrap(), fresh).swap_remove(0);
+    vec![
+        set("alone", "20"),
+        set("contradicting", "11"),
+        set("digest", "13"),
+        set("extendable", "45"),
+        set("groups", "17"),
+        set("missing", "24"),
+        set("other-set", "25"),
+        set("two-of-three", "23"),
+        ("share/longest".into(), vector("slip39/512-bits.txt")),
+        ("share/ours".into(), ours.to_words().expose().as_bytes().to_vec()),
+    ]
+}
+
 fn ticket() -> Vec<Seed> {
     let ticket = |pins: &[u8], addresses: &[&str]| TicketText {
         authority: "attic".parse().unwrap(),
@@ -145,7 +170,8 @@ fn ticket() -> Vec<Seed> {
 #[test]
 fn seeds_are_what_the_vectors_hold_and_the_writers_write() {
     let made =
-        [audit(), cbor(), certificate(), config(), conversation::seeds(), kid(), klp(), ticket()].concat();
+        [audit(), cbor(), certificate(), config(), conversation::seeds(), kid(), klp(), share(), ticket()]
+            .concat();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("corpus");
     let corpus = root().join("fuzz/corpus");
     let differing =
