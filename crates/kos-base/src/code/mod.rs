@@ -2,7 +2,8 @@
 //!
 //! Every failure that a person or program can meet has one. The code carries its title, the exit code of the command
 //! line and one fix, so that `kosctl explain` works without a server and `docs/reference/errors.md` is written from
-//! the same table. Areas: 00 use and config, 01 store, 02 enrolment, 03 certificates, 04 KLP, 05 audit.
+//! the same table. Areas: 00 use and config, 01 store, 02 enrolment, 03 certificates, 04 KLP, 05 audit,
+//! 06 vault.
 
 pub mod audit;
 pub mod certificate;
@@ -10,6 +11,7 @@ pub mod config;
 pub mod enrolment;
 pub mod klp;
 pub mod store;
+pub mod vault;
 
 use core::fmt;
 
@@ -119,7 +121,7 @@ impl Code {
 
     /// Every code, by number.
     pub fn all() -> impl Iterator<Item = Self> {
-        [config::ALL, store::ALL, enrolment::ALL, certificate::ALL, klp::ALL, audit::ALL]
+        [config::ALL, store::ALL, enrolment::ALL, certificate::ALL, klp::ALL, audit::ALL, vault::ALL]
             .into_iter()
             .flatten()
             .copied()
