@@ -34,6 +34,9 @@ mod state;
 mod tree;
 mod version;
 
+#[cfg(test)]
+mod tests;
+
 pub use fresh::Fresh;
 pub use name::{EntryName, Environment, ParseNameError, SlotName, VaultId};
 pub use opened::{Listed, NewSecret, Opened, Past, Sealing};

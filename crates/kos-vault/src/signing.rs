@@ -38,7 +38,7 @@ impl PrivateKey {
         PublicKey::from_raw(algorithm, raw).map_err(|_| VaultError::Fault)
     }
 
-    pub(crate) fn sign(&self, message: &[u8], form: SignatureForm) -> Result<Vec<u8>, VaultError> {
+    pub(crate) fn sign(&self, form: SignatureForm, message: &[u8]) -> Result<Vec<u8>, VaultError> {
         let signature = match (self, form) {
             (Self::Ed25519(key), _) => key.try_sign(message),
             (Self::P256 { der, .. }, SignatureForm::Der) => der.sign_digest(&digest(&SHA256, message)),

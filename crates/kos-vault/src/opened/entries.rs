@@ -193,10 +193,10 @@ impl Opened {
         &mut self,
         now: Timestamp,
         name: &EntryName,
-        message: &[u8],
         form: SignatureForm,
+        message: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
-        self.private_key(now, name)?.sign(message, form)
+        self.private_key(now, name)?.sign(form, message)
     }
 
     /// The public half of a private key.

@@ -172,6 +172,16 @@ impl Opened {
         self.written = file.changes;
     }
 
+    #[cfg(test)]
+    pub(crate) const fn parts(&self) -> (&State, &Secret<32>, &Keys) {
+        (&self.state, &self.master, &self.keys)
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
     fn next(&self, now: Timestamp) -> State {
         let mut next = self.state.clone();
         next.generation = self.state.generation.saturating_add(1);

@@ -1,0 +1,131 @@
+//! Parts of a vault in places that are not theirs, under a MAC that holds: what the encryption itself refuses.
+
+use super::{BEFORE, GOLDEN, NOW, key, owned, read_all};
+use crate::{
+    Fresh, KeySource, NewSecret, NewSlot, Opened, Passphrase, Sealed, SecretType, SlotInfo, SlotKind, Unlock,
+    Value, VaultError, Work,
+    slot::{Slot, Writing},
+    state::State,
+    version::{Id, Version},
+};
+use kos_base::{Secret, Timestamp};
+
+fn fresh(n: u8) -> Fresh {
+    Fresh::new(Secret::new([n; 32]))
+}
+
+/// A version of the golden vault: of its entry with this many versions, from the oldest.
+fn versions(state: &State, count: usize) -> (Id, Vec<Version>) {
+    let found = state.entries.iter().find(|(_, record)| record.versions.len() == count);
+    found.map(|(id, record)| (*id, record.versions.clone())).unwrap()
+}
+
+fn check(why: &str, change: impl FnOnce(&mut State)) {
+    let read = read_all(&owned(change));
+    assert!(matches!(read, Err(VaultError::Damaged(_))), "{why}: {read:?}");
+}
+
+#[test]
+fn a_version_opens_in_its_place_only() {
+    check("as another entry", |state| {
+        let (_, one) = versions(state, 1);
+        let (id, _) = versions(state, 2);
+        state.entries.get_mut(&id).unwrap().versions = one;
+    });
+    check("two entries exchanged", |state| {
+        let ids: Vec<Id> = state.entries.keys().copied().collect();
+        let [a, b] = [ids[0], ids[1]].map(|id| state.entries.remove(&id).unwrap());
+        state.entries.extend([(ids[0], b), (ids[1], a)]);
+    });
+    check("an old version as the newest", |state| {
+        let (id, mut two) = versions(state, 2);
+        two[0].facts.number = 2;
+        two.truncate(1);
+        state.entries.get_mut(&id).unwrap().versions = two;
+    });
+    check("another type", |state| {
+        let (id, _) = versions(state, 2);
+        state.entries.get_mut(&id).unwrap().versions[1].facts.kind = SecretType::Password;
+    });
+    check("another time", |state| {
+        let (id, _) = versions(state, 2);
+        state.entries.get_mut(&id).unwrap().versions[1].facts.created = NOW;
+    });
+    check("without its end", |state| {
+        let (id, _) = versions(state, 2);
+        state.entries.get_mut(&id).unwrap().versions[1].facts.expires = None;
+    });
+    check("with another end", |state| {
+        let (id, _) = versions(state, 2);
+        state.entries.get_mut(&id).unwrap().versions[1].facts.expires = Some(Timestamp::MAX);
+    });
+    check("another salt", |state| {
+        let (id, _) = versions(state, 2);
+        state.entries.get_mut(&id).unwrap().versions[0].salt[0] ^= 1;
+    });
+}
+
+#[test]
+fn a_vault_under_another_name_does_not_open() {
+    // The slots are bound to vault and environment, so the master key is not even reached.
+    for bytes in [
+        owned(|state| state.environment = "production".parse().unwrap()),
+        owned(|state| state.vault = "00000000000000000000000000000000".parse().unwrap()),
+    ] {
+        assert_eq!(read_all(&bytes).err(), Some(VaultError::WrongSecret));
+    }
+}
+
+#[test]
+fn an_entry_of_another_environment_does_not_open_here() {
+    let secret = key();
+    let make = |environment: &str, n| {
+        let new = NewSlot::Key(&secret, KeySource::File);
+        let name = "key file".parse().unwrap();
+        let mut vault = Opened::create(NOW, environment.parse().unwrap(), &name, new, fresh(n)).unwrap();
+        let value = Value::new(b"secret".to_vec().into()).unwrap();
+        let new = NewSecret { kind: SecretType::Opaque, value: &value, expires: None };
+        vault.put(NOW, &"a".parse().unwrap(), new, fresh(n)).unwrap();
+        vault
+    };
+    // The same draws: even the master keys are alike, and only the environments differ.
+    let [machine, production] = ["machine", "production"].map(|environment| make(environment, 1));
+    assert_eq!(machine.parts().1, production.parts().1);
+    let ids = [&machine, &production].map(|vault| *vault.parts().0.entries.keys().next().unwrap());
+    assert_ne!(ids[0], ids[1]);
+    let moved = production.parts().0.entries[&ids[1]].versions[0].clone();
+    let opened = moved.open(machine.parts().0.owner(), machine.parts().2, &ids[0]);
+    assert!(matches!(opened, Err(VaultError::Damaged(_))));
+}
+
+#[test]
+fn every_version_has_a_salt_and_a_key_of_its_own() {
+    let mut salts = std::collections::BTreeSet::new();
+    let opened = read_all(GOLDEN).unwrap();
+    let versions = opened.parts().0.entries.values().flat_map(|record| &record.versions);
+    assert!(versions.map(|version| salts.insert(version.salt)).all(|is_new| is_new));
+    assert_eq!(salts.len(), 6);
+}
+
+#[test]
+fn a_generation_leads_back_to_the_one_before() {
+    let before = Sealed::parse(BEFORE).unwrap().head();
+    assert_eq!(read_all(GOLDEN).unwrap().parts().0.previous_root, before.root);
+}
+
+#[test]
+fn rounds_of_the_source_document_are_read_and_raised_with_the_next_master_key() {
+    let mut opened = read_all(GOLDEN).unwrap();
+    let passphrase = Passphrase::new("correct horse battery".to_owned().into()).unwrap();
+    let work = Work::Pbkdf2 { iterations: Work::ROUNDS_READ_MIN };
+    let info = SlotInfo { name: "old".parse().unwrap(), kind: SlotKind::Passphrase(work), created: NOW };
+    let (writing, draws) = (Writing::Passphrase(&passphrase, work), fresh(50).draws());
+    let owner = opened.parts().0.owner();
+    let slot = Slot::write(owner, info, writing, opened.parts().1, &draws).unwrap();
+    opened.state_mut().slots = vec![slot];
+    let file = opened.seal(NOW).unwrap();
+    let mut read = Sealed::parse(file.bytes()).unwrap().open(Unlock::Passphrase(&passphrase)).unwrap();
+    assert_eq!(read.rotate(&[Unlock::Passphrase(&passphrase)], fresh(51)), Ok(vec![]));
+    let raised = SlotKind::Passphrase(Work::Pbkdf2 { iterations: Work::ROUNDS_WRITTEN_MIN });
+    assert_eq!(read.slots().next().unwrap().kind, raised);
+}
