@@ -17,6 +17,7 @@ pub mod kid;
 pub mod klp_address;
 pub mod klp_frame;
 pub mod ticket;
+pub mod vault;
 
 mod cast;
 
@@ -30,7 +31,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "audit", run: audit::run },
     Target { name: "backup", run: backup::run },
     Target { name: "cbor", run: cbor::run },
@@ -41,6 +42,7 @@ pub const TARGETS: [Target; 10] = [
     Target { name: "klp_address", run: klp_address::run },
     Target { name: "klp_frame", run: klp_frame::run },
     Target { name: "ticket", run: ticket::run },
+    Target { name: "vault", run: vault::run },
 ];
 
 /// Whether some reader took the bytes for what they claim to be.

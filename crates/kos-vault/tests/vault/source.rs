@@ -65,7 +65,7 @@ fn forged(from: &str, to: &str) -> Result<Opened, VaultError> {
     assert_ne!(changed, PBKDF2);
     let start = changed.find(r#""encryptedData":"#).unwrap() + r#""encryptedData":"#.len();
     let end = changed.find(r#","integrity":"#).unwrap();
-    let digest = data_encoding::HEXLOWER.encode(&kos_base::digest::sha256(changed[start..end].as_bytes()));
+    let digest = data_encoding::HEXLOWER.encode(&kos_base::digest::sha256(&changed.as_bytes()[start..end]));
     let (front, old) = changed.split_once(r#""checksum":""#).unwrap();
     import(&format!(r#"{front}"checksum":"{digest}{}"#, &old[64..]), "an old passphrase")
 }
