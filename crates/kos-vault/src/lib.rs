@@ -5,6 +5,30 @@
 //! else makes except [`Opened::create`] and the import of a [`SourceFile`]. An `Opened` takes, gives and uses secrets in
 //! memory. [`Opened::seal`] gives the next file; once that is durable, [`Opened::written`] goes on from it.
 //!
+//! ```
+//! use kos_base::{Secret, Timestamp};
+//! use kos_vault::{Fresh, KeySource, NewSecret, NewSlot, Opened, Sealed, SecretType, Unlock, Value};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // From the shell: the time, a key, and two draws of its random number generator.
+//! # let (now, key) = (Timestamp::from_unix_ms(1_795_170_000_007), Secret::new([7; 32]));
+//! # let [first, second] = [1, 2].map(|n| Fresh::new(Secret::new([n; 32])));
+//! let slot = NewSlot::Key(&key, KeySource::Credential);
+//! let mut vault = Opened::create(now, "machine".parse()?, &"systemd".parse()?, slot, first)?;
+//! let value = Value::new(b"hunter2".to_vec().into())?;
+//! let secret = NewSecret { kind: SecretType::Password, value: &value, expires: None };
+//! vault.put(now, &"db/password".parse()?, secret, second)?;
+//!
+//! let file = vault.seal(now)?;
+//! // The shell makes `file.bytes()` durable, and only then:
+//! vault.written(&file);
+//!
+//! let mut again = Sealed::parse(file.bytes())?.open(Unlock::Key(&key))?;
+//! assert_eq!(again.get(now, &"db/password".parse()?)?.expose(), b"hunter2");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What it does not do: read or write files, know the time, draw random bytes (each operation that needs some takes a
 //! [`Fresh`]), lock itself after a while, remember which file was the newest. For the last, a program keeps the [`Head`]
 //! elsewhere and asks [`Opened::standing`]. ECDSA signs with a nonce that aws-lc draws inside.

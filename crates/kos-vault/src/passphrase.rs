@@ -8,7 +8,7 @@
 
 use core::{fmt, num::NonZeroU32};
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::pbkdf2;
 use kos_base::Secret;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -151,11 +151,8 @@ impl Work {
         let done = match self {
             Self::Argon2id { iterations, memory_kib, parallelism } => {
                 Params::new(memory_kib, iterations, parallelism, Some(out.len()))
-                    .and_then(|params| {
-                        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-                        argon2.hash_password_into(passphrase, salt, &mut out)
-                    })
                     .map_err(|_| VaultError::Fault)
+                    .and_then(|params| argon2id(params, passphrase, salt, &mut out))
             }
             Self::Pbkdf2 { iterations } => {
                 NonZeroU32::new(iterations).ok_or(VaultError::Fault).map(|rounds| {
@@ -167,6 +164,20 @@ impl Work {
         out.zeroize();
         done.map(|()| secret)
     }
+}
+
+/// With the memory in our hands: it is wiped afterwards, and where there is not enough that is an error.
+fn argon2id(params: Params, passphrase: &[u8], salt: &[u8], out: &mut [u8]) -> Result<(), VaultError> {
+    let mut memory: Vec<Block> = Vec::new();
+    let blocks = params.block_count();
+    memory
+        .try_reserve_exact(blocks)
+        .map_err(|_| VaultError::TooHeavy("Argon2id with more memory than there is"))?;
+    memory.resize(blocks, Block::default());
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let done = argon2.hash_password_into_with_memory(passphrase, salt, out, &mut memory);
+    memory.zeroize();
+    done.map_err(|_| VaultError::Fault)
 }
 
 #[cfg(test)]

@@ -216,4 +216,24 @@ mod tests {
             assert!(unpad(bad).is_none(), "{bad:?}");
         }
     }
+
+    #[test]
+    fn a_version_with_the_name_of_another_entry_is_refused() {
+        let vault: VaultId = "00000000000000000000000000000000".parse().unwrap();
+        let environment: Environment = "machine".parse().unwrap();
+        let owner = Owner { vault: &vault, environment: &environment };
+        let keys = Keys::of(&kos_base::Secret::new([1; 32]), &vault, &environment).unwrap();
+        let at = Timestamp::from_unix_ms(1);
+        let facts = Facts { number: 1, kind: SecretType::Opaque, created: at, expires: None };
+        let (id, salt, iv) = (keys.id("a"), [2; 32], [3; 12]);
+        let open = |name: &str| {
+            let mut text = pad(name, b"value").unwrap();
+            let key = key(&keys, &salt, &id, 1).unwrap();
+            let tag = key.seal(&iv, facts.associated(owner, &id), &mut text).unwrap();
+            let version = Version { facts, salt, iv, ciphertext: text.to_vec(), tag };
+            version.open(owner, &keys, &id).map(|(name, _)| name).map_err(|why| why.code().number())
+        };
+        assert_eq!(open("a"), Ok("a".to_owned()));
+        assert_eq!(open("b"), Err(603));
+    }
 }
