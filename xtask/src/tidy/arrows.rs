@@ -25,10 +25,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("quickstart", &["kosd", "kos-authority", "kosctl"]),
     ("kos-sim", &CORE),
     ("kos-e2e", &["kosctl", "kos-api", "kos-base"]),
-    (
-        "kos-fuzz",
-        &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-vault", "kos-backup", "kosd"],
-    ),
+    ("kos-fuzz", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-vault", "kos-backup", "kosd"]),
     ("kos-bench", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-api", "kos-net", "kosctl"]),
     ("xtask", &[]),
 ];
