@@ -60,7 +60,8 @@ impl Sealed {
         self.state.slots.iter().map(|slot| &slot.info)
     }
 
-    /// Opens it with a secret, and believes it only if its MAC holds.
+    /// Opens it with a secret, and believes it only if its MAC holds. That says who wrote it for passphrases and keys; what
+    /// an offline key opens anybody may have written, until [`Opened::standing`] says otherwise (KV-18).
     ///
     /// # Errors
     /// [`VaultError::NoSlot`] or [`VaultError::WrongSecret`]: try another. [`VaultError::Forged`]: the secret was right, and

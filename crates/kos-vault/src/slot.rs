@@ -110,7 +110,7 @@ pub enum Unlock<'a> {
     Passphrase(&'a Passphrase),
     /// 256 bits, wherever they came from.
     Key(&'a Secret<32>),
-    /// An offline key.
+    /// An offline key. Anybody can write a vault for one: compare the head before you believe it (KV-18).
     Offline(&'a OfflineKey),
 }
 

@@ -120,7 +120,8 @@ impl SourceFile {
         self.entries.len()
     }
 
-    /// Decrypts every entry and makes a vault of them, with keys of its own and one slot.
+    /// Decrypts every entry and makes a vault of them, with keys of its own and one slot. Without an entry, any passphrase is
+    /// as good as the right one.
     ///
     /// # Errors
     /// [`VaultError::WrongSecret`] when the first entry does not decrypt, [`VaultError::Damaged`] when a later one does not;

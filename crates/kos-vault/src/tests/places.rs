@@ -4,8 +4,8 @@ use kos_base::{Secret, Timestamp};
 
 use super::{BEFORE, GOLDEN, NOW, key, owned, read_all};
 use crate::{
-    Fresh, KeySource, NewSecret, NewSlot, Opened, Passphrase, Sealed, SecretType, SlotInfo, SlotKind, Unlock,
-    Value, VaultError, Work,
+    Fresh, KeySource, NewSecret, NewSlot, OfflineKey, Opened, Passphrase, Sealed, SecretType, SlotInfo,
+    SlotKind, Standing, Unlock, Value, VaultError, Work,
     slot::{Slot, Writing},
     state::State,
     version::{Id, Version},
@@ -134,4 +134,26 @@ fn rounds_of_the_source_document_are_read_and_raised_with_the_next_master_key() 
     assert_eq!(read.rotate(&[Unlock::Passphrase(&passphrase)], fresh(51)), Ok(vec![]));
     let raised = SlotKind::Passphrase(Work::Pbkdf2 { iterations: Work::ROUNDS_WRITTEN_MIN });
     assert_eq!(read.slots().next().unwrap().kind, raised);
+}
+
+#[test]
+fn a_vault_that_a_stranger_made_for_an_offline_key_is_told_by_its_head() {
+    // KV-18: the recipient and everything else that this takes stands in the file.
+    let golden = Sealed::parse(GOLDEN).unwrap();
+    let info = golden.slots().find(|slot| matches!(slot.kind, SlotKind::Offline(_))).unwrap().clone();
+    let SlotKind::Offline(recipient) = info.kind else { unreachable!("it was found by its kind") };
+    let mut stranger =
+        Opened::create(NOW, golden.environment().clone(), &info.name, NewSlot::Offline(recipient), fresh(60))
+            .unwrap();
+    stranger.state_mut().vault = *golden.vault();
+    stranger.state_mut().generation = golden.head().generation - 1;
+    assert_eq!(stranger.rotate(&[], fresh(61)), Ok(vec![]), "now its keys are for that vault");
+    let file = stranger.seal(NOW).unwrap();
+
+    let offline = OfflineKey::new(&Secret::new([9; 32])).unwrap();
+    let opened = Sealed::parse(file.bytes()).unwrap().open(Unlock::Offline(&offline)).unwrap();
+    assert_eq!((opened.vault(), opened.head().generation), (golden.vault(), 2));
+    assert_eq!(opened.standing(&golden.head()), Standing::Forked);
+    // A key or passphrase opens nothing of a stranger's.
+    assert_eq!(read_all(file.bytes()).err(), Some(VaultError::NoSlot));
 }
