@@ -18,6 +18,7 @@ pub mod klp_address;
 pub mod klp_frame;
 pub mod share;
 pub mod ticket;
+pub mod vault;
 
 mod cast;
 
@@ -31,7 +32,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "audit", run: audit::run },
     Target { name: "backup", run: backup::run },
     Target { name: "cbor", run: cbor::run },
@@ -43,6 +44,7 @@ pub const TARGETS: [Target; 11] = [
     Target { name: "klp_frame", run: klp_frame::run },
     Target { name: "share", run: share::run },
     Target { name: "ticket", run: ticket::run },
+    Target { name: "vault", run: vault::run },
 ];
 
 /// Whether some reader took the bytes for what they claim to be.

@@ -7,12 +7,13 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("kos-base", &[]),
     ("kos-identity", &["kos-base"]),
     ("kos-klp", &["kos-base"]),
     ("kos-audit", &["kos-base"]),
     ("kos-shares", &["kos-base"]),
+    ("kos-vault", &["kos-base"]),
     ("kos-api", &["kos-base"]),
     ("kos-backup", &["kos-base"]),
     ("kos-net", &["kos-base", "kos-identity", "kos-klp"]),
@@ -25,7 +26,19 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("quickstart", &["kosd", "kos-authority", "kosctl"]),
     ("kos-sim", &CORE),
     ("kos-e2e", &["kosctl", "kos-api", "kos-base"]),
-    ("kos-fuzz", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-shares", "kos-backup", "kosd"]),
+    (
+        "kos-fuzz",
+        &[
+            "kos-base",
+            "kos-identity",
+            "kos-klp",
+            "kos-audit",
+            "kos-vault",
+            "kos-shares",
+            "kos-backup",
+            "kosd",
+        ],
+    ),
     ("kos-bench", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-api", "kos-net", "kosctl"]),
     ("xtask", &[]),
 ];

@@ -24,7 +24,7 @@ use crate::FOUND;
 use crate::workspace::Workspace;
 
 /// The crates that may do no IO and know neither clock nor chance.
-const CORE: [&str; 5] = ["kos-audit", "kos-base", "kos-identity", "kos-klp", "kos-shares"];
+const CORE: [&str; 6] = ["kos-audit", "kos-base", "kos-identity", "kos-klp", "kos-shares", "kos-vault"];
 
 /// The crates that become programs; each reads the clock in one place.
 const PROGRAMS: [&str; 4] = ["kos-authority", "kosctl", "kosd", "quickstart"];

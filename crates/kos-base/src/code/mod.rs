@@ -11,6 +11,7 @@ pub mod enrolment;
 pub mod klp;
 pub mod share;
 pub mod store;
+pub mod vault;
 
 use core::fmt;
 
@@ -120,10 +121,17 @@ impl Code {
 
     /// Every code, by number.
     pub fn all() -> impl Iterator<Item = Self> {
-        [config::ALL, store::ALL, enrolment::ALL, certificate::ALL, klp::ALL, audit::ALL, share::ALL]
-            .into_iter()
-            .flatten()
-            .copied()
+        let areas = [
+            config::ALL,
+            store::ALL,
+            enrolment::ALL,
+            certificate::ALL,
+            klp::ALL,
+            audit::ALL,
+            vault::ALL,
+            share::ALL,
+        ];
+        areas.into_iter().flatten().copied()
     }
 
     /// The code written `KOS-E0231`, `E0231`, `0231` or `231`.

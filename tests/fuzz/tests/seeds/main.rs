@@ -167,11 +167,27 @@ fn ticket() -> Vec<Seed> {
     vec![("ticket/one".into(), one.as_bytes().to_vec()), ("ticket/many".into(), many.as_bytes().to_vec())]
 }
 
+fn vault() -> Vec<Seed> {
+    let mut seeds = copy("vault", "vault/golden", &["before.json", "vault.json"]);
+    seeds.extend(copy("vault", "vault/source", &["pbkdf2.json", "argon2id.json"]));
+    seeds
+}
+
 #[test]
 fn seeds_are_what_the_vectors_hold_and_the_writers_write() {
-    let made =
-        [audit(), cbor(), certificate(), config(), conversation::seeds(), kid(), klp(), share(), ticket()]
-            .concat();
+    let made = [
+        audit(),
+        cbor(),
+        certificate(),
+        config(),
+        conversation::seeds(),
+        kid(),
+        klp(),
+        share(),
+        ticket(),
+        vault(),
+    ]
+    .concat();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("corpus");
     let corpus = root().join("fuzz/corpus");
     let differing =

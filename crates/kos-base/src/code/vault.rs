@@ -1,0 +1,22 @@
+//! 06: the vault.
+
+super::codes! {
+    VAULT_MALFORMED = 601, "this is not a vault", Usage, "check that it is the right file, and that nobody edited it";
+    VAULT_NEWER = 602, "the vault was written by a newer version", Other, "use that version or a newer one";
+    VAULT_DAMAGED = 603, "the vault is damaged", Trust, "put the newest good copy in its place; do not edit it";
+    VAULT_FORGED = 604, "the vault was changed by somebody without its key", Trust, "keep this file as evidence, and put the newest good copy in its place";
+    VAULT_DERIVATION_WEAK = 605, "the passphrase is protected too weakly", Refused, "open it with the program that wrote it, and raise the iterations there";
+    VAULT_DERIVATION_HEAVY = 606, "the passphrase asks for too much work", Refused, "do not open it, unless it is known who wrote it";
+    VAULT_NO_SLOT = 607, "the vault has no slot of this kind", NotFound, "use what it was made for: a passphrase, a key or an offline key";
+    VAULT_SECRET = 608, "this secret does not open the vault", Refused, "try again with the right passphrase or key";
+    VAULT_LAST_SLOT = 609, "the vault would have no slot left", Conflict, "add another slot first";
+    VAULT_SLOT_EXISTS = 610, "a slot has this name already", Conflict, "choose another name, or remove the slot first";
+    VAULT_SLOT_UNKNOWN = 611, "the vault has no slot of this name", NotFound, "list the slots";
+    VAULT_ENTRY_UNKNOWN = 612, "the vault has no such entry", NotFound, "list the entries";
+    VAULT_ENTRY_EXPIRED = 613, "the secret has expired", Refused, "put a new one in its place";
+    VAULT_ENTRY_TYPE = 614, "a secret of this type cannot be used so", Usage, "use a secret of the right type";
+    VAULT_VALUE = 615, "the value is not of its type", Usage, "a private_key is PKCS#8 of Ed25519 or P-256; anything else is opaque";
+    VAULT_FULL = 616, "the vault is full", Usage, "remove what is no longer needed, or make another vault";
+    VAULT_PASSPHRASE = 617, "the passphrase is too short or too long", Usage, "take at least 12 characters, and at most 1 024 bytes";
+    VAULT_NAME = 618, "this name cannot be used", Usage, "take a shorter name of visible characters";
+}

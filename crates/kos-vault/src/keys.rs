@@ -1,0 +1,196 @@
+//! HKDF, HMAC and AES-256-GCM as the format uses them, and what follows from the master key.
+//!
+//! Source: KV-1, KV-19; RFC 5869, FIPS 198-1, NIST SP 800-38D.
+
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    constant_time, hkdf, hmac,
+};
+use kos_base::{
+    Secret,
+    digest::{Sha256, sha256_parts},
+};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::{Environment, VaultError, VaultId};
+
+const MAC: &str = "kos vault v1 mac";
+const ID: &str = "kos vault v1 id";
+const ENVIRONMENT: &str = "kos vault v1 environment";
+
+/// What follows from the master key.
+pub(crate) struct Keys {
+    mac: Secret<32>,
+    id: Secret<32>,
+    environment: Secret<32>,
+}
+
+impl Keys {
+    pub(crate) fn of(
+        master: &Secret<32>,
+        vault: &VaultId,
+        environment: &Environment,
+    ) -> Result<Self, VaultError> {
+        let one =
+            |label| derive(vault.as_bytes(), master.expose(), label, &[environment.as_str().as_bytes()]);
+        Ok(Self { mac: one(MAC)?, id: one(ID)?, environment: one(ENVIRONMENT)? })
+    }
+
+    /// The MAC of a root (KV-26).
+    pub(crate) fn mac(&self, root: &Sha256) -> [u8; 32] {
+        hmac_sha256(self.mac.expose(), root)
+    }
+
+    /// The id of an entry (KV-20).
+    pub(crate) fn id(&self, name: &str) -> [u8; 32] {
+        hmac_sha256(self.id.expose(), name.as_bytes())
+    }
+
+    /// From which the key of each version comes (KV-21).
+    pub(crate) const fn environment(&self) -> &Secret<32> {
+        &self.environment
+    }
+}
+
+/// HKDF-SHA-256 to 32 bytes, with `info` = `H(label, parts..)`.
+pub(crate) fn derive(
+    salt: &[u8],
+    secret: &[u8],
+    label: &str,
+    parts: &[&[u8]],
+) -> Result<Secret<32>, VaultError> {
+    let info = sha256_parts(label, parts.iter().copied());
+    hkdf_sha256(salt, secret, &info)
+}
+
+fn hkdf_sha256(salt: &[u8], secret: &[u8], info: &[u8]) -> Result<Secret<32>, VaultError> {
+    let root = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(secret);
+    let mut out = [0; 32];
+    let filled = root.expand(&[info], hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut out));
+    let key = Secret::new(out);
+    out.zeroize();
+    filled.map(|()| key).map_err(|_| VaultError::Fault)
+}
+
+/// HMAC-SHA-256.
+pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref());
+    out
+}
+
+/// Equality that takes as long whatever differs.
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+    constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+/// A key for AES-256-GCM that serves one message.
+pub(crate) struct SingleUse(Secret<32>);
+
+impl SingleUse {
+    pub(crate) const fn new(key: Secret<32>) -> Self {
+        Self(key)
+    }
+
+    /// Encrypts where it stands; the tag comes back.
+    pub(crate) fn seal(
+        self,
+        iv: &[u8; 12],
+        associated: Sha256,
+        text: &mut [u8],
+    ) -> Result<[u8; 16], VaultError> {
+        let nonce = Nonce::assume_unique_for_key(*iv);
+        let sealed = self.cipher()?.seal_in_place_separate_tag(nonce, Aad::from(associated), text);
+        let tag = sealed.map_err(|_| VaultError::Fault)?;
+        tag.as_ref().try_into().map_err(|_| VaultError::Fault)
+    }
+
+    /// The plaintext, or `None` when key, nonce, associated data, ciphertext and tag do not belong together.
+    pub(crate) fn open(
+        self,
+        iv: &[u8; 12],
+        associated: &[u8],
+        ciphertext: &[u8],
+        tag: &[u8; 16],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        let mut text = Zeroizing::new(vec![0; ciphertext.len()]);
+        let nonce = Nonce::assume_unique_for_key(*iv);
+        let opened =
+            self.cipher()?.open_separate_gather(nonce, Aad::from(associated), ciphertext, tag, &mut text);
+        Ok(opened.ok().map(|()| text))
+    }
+
+    fn cipher(&self) -> Result<LessSafeKey, VaultError> {
+        UnboundKey::new(&AES_256_GCM, self.0.expose()).map(LessSafeKey::new).map_err(|_| VaultError::Fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+
+    fn hex<const N: usize>(text: &str) -> [u8; N] {
+        HEXLOWER.decode(text.as_bytes()).unwrap().try_into().unwrap()
+    }
+
+    #[test]
+    fn hkdf_matches_the_first_case_of_rfc_5869() {
+        // The first 32 of its 42 bytes: HKDF-Expand gives the same front whatever the length.
+        let info: [u8; 10] = hex("f0f1f2f3f4f5f6f7f8f9");
+        let key = hkdf_sha256(&hex::<13>("000102030405060708090a0b0c"), &[0x0b; 22], &info).unwrap();
+        let expected: [u8; 32] = hex("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf");
+        assert_eq!(key.expose(), &expected);
+    }
+
+    #[test]
+    fn hmac_matches_the_second_case_of_rfc_4231() {
+        let expected: [u8; 32] = hex("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        assert_eq!(hmac_sha256(b"Jefe", b"what do ya want for nothing?"), expected);
+    }
+
+    #[test]
+    fn aes_gcm_matches_cases_14_and_16_of_mcgrew_and_viega() {
+        let key = || SingleUse::new(Secret::new([0; 32]));
+        let opened = key().open(
+            &[0; 12],
+            &[],
+            &hex::<16>("cea7403d4d606b6e074ec5d3baf39d18"),
+            &hex("d0d1c8a799996bf0265b98b5d48ab919"),
+        );
+        assert_eq!(opened.unwrap().unwrap().as_slice(), &[0; 16]);
+
+        let text: [u8; 60] = hex(concat!(
+            "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72",
+            "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
+        ));
+        let sealed: [u8; 60] = hex(concat!(
+            "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa",
+            "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
+        ));
+        let key = SingleUse::new(Secret::new(hex(
+            "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308",
+        )));
+        let associated: [u8; 20] = hex("feedfacedeadbeeffeedfacedeadbeefabaddad2");
+        let opened = key.open(
+            &hex("cafebabefacedbaddecaf888"),
+            &associated,
+            &sealed,
+            &hex("76fc6ece0f4e1768cddf8853bb2d551b"),
+        );
+        assert_eq!(opened.unwrap().unwrap().as_slice(), &text);
+    }
+
+    #[test]
+    fn what_was_sealed_opens_with_everything_it_was_sealed_with_and_nothing_less() {
+        let key = |byte| SingleUse::new(Secret::new([byte; 32]));
+        let mut text = *b"text";
+        let tag = key(1).seal(&[2; 12], [3; 32], &mut text).unwrap();
+        let open = |byte, iv, aad: [u8; 32]| key(byte).open(&[iv; 12], &aad, &text, &tag).unwrap();
+        assert_eq!(open(1, 2, [3; 32]).unwrap().as_slice(), b"text");
+        assert!(
+            open(9, 2, [3; 32]).is_none() && open(1, 9, [3; 32]).is_none() && open(1, 2, [9; 32]).is_none()
+        );
+    }
+}

@@ -1,0 +1,50 @@
+//! Any bytes as a vault and as a file of the source document: reading ends, no work of a passphrase is done for it, and
+//! with the secret of the golden vault nothing opens that its keys did not seal.
+
+use kos_base::Secret;
+use kos_vault::{Head, Opened, Sealed, SourceFile, Unlock, VaultError};
+
+use crate::Verdict;
+
+/// The two generations of the vault of `tests/vectors/vault/golden`, and the secret of its key slot.
+const GOLDEN: [&[u8]; 2] = [
+    include_bytes!("../../../fuzz/corpus/vault/before.json"),
+    include_bytes!("../../../fuzz/corpus/vault/vault.json"),
+];
+/// Sealed with its keys by hand, from parts that are not in their places: it opens, and does not decrypt.
+const EXCHANGED: &[u8] =
+    include_bytes!("../../../tests/vectors/vault/malice/exchanged-under-a-good-mac/vault.json");
+const KEY: Secret<32> = Secret::new([7; 32]);
+
+/// Reads the bytes as both.
+pub fn run(bytes: &[u8]) -> Verdict {
+    let sealed = Sealed::parse(bytes);
+    if let Ok(sealed) = &sealed {
+        let _ = (sealed.vault(), sealed.environment(), sealed.slots().count());
+        match sealed.open(Unlock::Key(&KEY)) {
+            Ok(opened) => check(sealed, &opened),
+            Err(VaultError::NoSlot | VaultError::WrongSecret | VaultError::Forged) => {}
+            Err(other) => assert_eq!(other.to_string(), "", "the file was read already"),
+        }
+    }
+    let source = SourceFile::parse(bytes);
+    assert!(sealed.is_err() || source.is_err(), "no file is both");
+    Verdict::of(&sealed).or(Verdict::of(&source))
+}
+
+/// What opens is one of the golden files, however its JSON is written, and everything in it is whole.
+fn check(sealed: &Sealed, opened: &Opened) {
+    assert_eq!(sealed.head(), opened.head());
+    if sealed.head() == head(EXCHANGED) {
+        assert!(matches!(opened.list(), Err(VaultError::Damaged(_))));
+        return;
+    }
+    assert!(GOLDEN.map(head).contains(&opened.head()), "nobody sealed this");
+    for entry in opened.list().expect("what was sealed decrypts") {
+        assert!(opened.history(&entry.name).is_ok_and(|history| !history.is_empty()));
+    }
+}
+
+fn head(file: &[u8]) -> Head {
+    Sealed::parse(file).expect("a file of the vectors").head()
+}
