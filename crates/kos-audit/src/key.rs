@@ -6,7 +6,11 @@
 use core::{fmt, str::FromStr};
 
 use data_encoding::{BASE64, HEXLOWER};
-use kos_base::{AuthorityName, Code, KeyAlgorithm, KeyId, PublicKey, code, digest::sha256, text::printable};
+use kos_base::{
+    AuthorityName, Code, KeyAlgorithm, KeyId, PublicKey, code,
+    digest::sha256,
+    text::{base64, printable},
+};
 
 /// Signature types of C2SP notes that kOS uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +204,7 @@ impl NoteKey {
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(VerifierKeyError::Malformed);
         };
-        let key = BASE64.decode(key.as_bytes()).map_err(|_| VerifierKeyError::Malformed)?;
+        let key = base64(key).ok_or(VerifierKeyError::Malformed)?;
         let (type_byte, raw) = key.split_first().ok_or(VerifierKeyError::Malformed)?;
         if *type_byte != key_type.byte() {
             return Err(VerifierKeyError::Type);

@@ -13,7 +13,7 @@
 use core::fmt;
 
 use data_encoding::BASE64;
-use kos_base::key::SignatureForm;
+use kos_base::{key::SignatureForm, text::base64};
 
 use crate::key::{NoteKey, is_key_name};
 
@@ -110,7 +110,7 @@ impl Note {
 impl NoteSignature {
     fn parse(line: &str) -> Option<Self> {
         let (name, encoded) = line.strip_prefix(DASH)?.split_once(' ')?;
-        let bytes = BASE64.decode(encoded.as_bytes()).ok()?;
+        let bytes = base64(encoded)?;
         let (key_id, signature) = bytes.split_first_chunk::<4>()?;
         if !is_key_name(name) || signature.is_empty() {
             return None;
@@ -175,6 +175,8 @@ mod tests {
             "a\n\n\u{2014} a AAAAAA==\n",
             "a\n\n\u{2014} a AAAAAAA\n",
             "a\n\n\u{2014}  AAAAAAA=\n",
+            "a\n\n\u{2014} a AAAAAA==AAA=\n",
+            "a\n\n\u{2014} a AAAAAAA=AAAA\n",
             "a\n\n\u{2014} a+b AAAAAAA=\n",
             "a\n\n\u{2014} a\u{202e} AAAAAAA=\n",
             "a\t\n\n\u{2014} a AAAAAAA=\n",

@@ -14,7 +14,7 @@
 use core::fmt;
 
 use data_encoding::BASE64;
-use kos_base::{Code, code};
+use kos_base::{Code, code, text::base64};
 
 use crate::{
     checkpoint::{CheckpointError, SignedCheckpoint, VerifiedCheckpoint, decimal},
@@ -152,7 +152,7 @@ fn parse_head(head: &str) -> Option<(u64, Option<Vec<u8>>, Vec<TreeHash>)> {
     let mut line = lines.next()?;
     let mut extra = None;
     if let Some(encoded) = line.strip_prefix(EXTRA) {
-        extra = Some(BASE64.decode(encoded.as_bytes()).ok()?);
+        extra = Some(base64(encoded)?);
         line = lines.next()?;
     }
     let index = decimal(line.strip_prefix(INDEX)?)?;

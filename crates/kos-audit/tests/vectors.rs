@@ -22,7 +22,7 @@ const GOLDEN: [(&str, &[u8]); 12] = files!["golden/":
     "vkey" "entry.json" "to-be-signed.bin" "leaf.cose" "checkpoint" "0.tlog-proof" "4.tlog-proof" "3-to-5.consistency"
     "frontier.bin" "tile/0/000.p/5" "tile/entries/000.p/5" "old-checkpoint"];
 
-const MALICE: [(&str, &[u8]); 29] = files!["malice/":
+const MALICE: [(&str, &[u8]); 30] = files!["malice/":
     "leaf-of-another-key/leaf" "leaf-for-another-purpose/leaf" "leaf-with-unprotected-header/leaf"
     "leaf-with-trailing-byte/leaf" "leaf-too-large/leaf" "leaf-with-spaces/leaf" "leaf-with-key-twice/leaf"
     "leaf-with-members-out-of-order/leaf" "leaf-with-fraction/leaf" "leaf-with-number-zero/leaf"
@@ -30,7 +30,8 @@ const MALICE: [(&str, &[u8]); 29] = files!["malice/":
     "leaf-with-person-in-the-clear/leaf" "leaf-with-time-in-seconds/leaf"
     "checkpoint-of-another-key/checkpoint" "checkpoint-of-another-log/checkpoint" "checkpoint-cut/checkpoint"
     "checkpoint-with-carriage-returns/checkpoint" "checkpoint-without-time/checkpoint"
-    "checkpoint-with-zero-in-front/checkpoint" "checkpoint-signed-as-an-entry/checkpoint"
+    "checkpoint-with-zero-in-front/checkpoint" "checkpoint-with-joined-base64/checkpoint"
+    "checkpoint-signed-as-an-entry/checkpoint"
     "proof-for-another-index/proof" "proof-of-another-entry/proof" "proof-without-a-hash/proof"
     "proof-with-a-hash-too-many/proof" "proof-with-a-bent-hash/proof" "proof-without-its-entry/proof"
     "proof-of-an-older-form/proof"];

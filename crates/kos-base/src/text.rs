@@ -2,6 +2,8 @@
 
 use std::io;
 
+use data_encoding::BASE64;
+
 /// `s` with control characters, bidirectional overrides and other invisible marks replaced by `�`, cut to at most
 /// `chars_max` characters. Use it for every text that did not come from this program, before a person sees it.
 pub fn printable(s: &str, chars_max: usize) -> String {
@@ -45,9 +47,29 @@ pub fn reason(error: &io::Error) -> &'static str {
     }
 }
 
+/// The bytes that `text` is the one base64 of: RFC 4648, section 4, with padding at the end and zero bits in it. The library
+/// alone takes padded pieces one after the other as well, so that a value would have many texts.
+pub fn base64(text: &str) -> Option<Vec<u8>> {
+    let is_one = !text.trim_end_matches('=').contains('=');
+    if is_one { BASE64.decode(text.as_bytes()).ok() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_has_one_base64() {
+        for (text, bytes) in
+            [("", &b""[..]), ("Zg==", b"f"), ("Zm8=", b"fo"), ("Zm9v", b"foo"), ("Zm9vYg==", b"foob")]
+        {
+            assert_eq!(base64(text).as_deref(), Some(bytes));
+        }
+        for other in ["Zg==Zg==", "Zm8=Zm9v", "Zh==", "Zg=", "Zg", "Zm9v=", "====", "Zm 9v", "Zm9v\n", "Zm9_"]
+        {
+            assert_eq!(base64(other), None, "{other:?}");
+        }
+    }
 
     #[test]
     fn terminal_escapes_and_overrides_are_made_visible() {

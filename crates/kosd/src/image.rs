@@ -24,6 +24,7 @@ use kos_base::{
     Code, PublicKey, cbor, code,
     cose::{CoseError, Purpose, Sealed},
     digest::sha256,
+    text::base64,
 };
 use kos_identity::enrolment::message::Image;
 use minicbor::{Decode, Encode, bytes::ByteArray};
@@ -147,8 +148,8 @@ fn signer(root: &Root, config: &Config) -> Result<Option<PublicKey>, ImageError>
     let body = text.trim().strip_prefix("-----BEGIN PUBLIC KEY-----");
     let body =
         body.and_then(|body| body.strip_suffix("-----END PUBLIC KEY-----")).ok_or(ImageError::Signer)?;
-    let base64: String = body.split_ascii_whitespace().collect();
-    let der = data_encoding::BASE64.decode(base64.as_bytes()).map_err(|_| ImageError::Signer)?;
+    let joined: String = body.split_ascii_whitespace().collect();
+    let der = base64(&joined).ok_or(ImageError::Signer)?;
     PublicKey::from_spki_der(&der).map(Some).map_err(|_| ImageError::Signer)
 }
 

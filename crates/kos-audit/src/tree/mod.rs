@@ -18,7 +18,7 @@ use core::fmt;
 
 use aws_lc_rs::digest;
 use data_encoding::{BASE64, HEXLOWER};
-use kos_base::{Code, code};
+use kos_base::{Code, code, text::base64};
 
 pub use frontier::Frontier;
 pub use growth::TileGrowth;
@@ -60,7 +60,7 @@ impl TreeHash {
 
     /// Reads what [`TreeHash::to_base64`] writes, and nothing else.
     pub fn from_base64(text: &str) -> Option<Self> {
-        BASE64.decode(text.as_bytes()).ok()?.try_into().ok().map(Self)
+        base64(text)?.try_into().ok().map(Self)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use data_encoding::{BASE64, HEXLOWER};
-use kos_base::{Secret, digest::sha256};
+use kos_base::{Secret, digest::sha256, text::base64};
 use kos_identity::certificate::Certificate;
 use kos_net::keys::SigningKey;
 use zeroize::Zeroizing;
@@ -163,5 +163,5 @@ fn unpem(label: &str, text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let body = text.trim_end().strip_prefix(&format!("-----BEGIN {label}-----\n"))?;
     let body = body.strip_suffix(&format!("\n-----END {label}-----"))?;
     let joined: Zeroizing<String> = Zeroizing::new(body.lines().collect());
-    BASE64.decode(joined.as_bytes()).ok().map(Zeroizing::new)
+    base64(&joined).map(Zeroizing::new)
 }

@@ -6,6 +6,7 @@ use core::{fmt, marker::PhantomData, str::FromStr};
 use std::collections::BTreeSet;
 
 use data_encoding::{BASE64, HEXLOWER};
+use kos_base::text::base64;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, MapAccess, Visitor},
@@ -96,7 +97,7 @@ impl<const N: usize> FromStr for Base64<N> {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = BASE64.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+        let bytes = base64(text).and_then(|bytes| bytes.try_into().ok());
         bytes.map(Self).ok_or("bytes that are not base64 of their length")
     }
 }
@@ -115,7 +116,7 @@ impl FromStr for Base64Bytes {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        BASE64.decode(text.as_bytes()).map(Self).map_err(|_| "bytes that are not base64")
+        base64(text).map(Self).ok_or("bytes that are not base64")
     }
 }
 

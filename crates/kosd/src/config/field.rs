@@ -270,7 +270,7 @@ impl FromStr for ImageSigner {
     type Err = BadValue;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        let key = data_encoding::BASE64.decode(s.as_bytes()).ok();
+        let key = kos_base::text::base64(s);
         let key = key.and_then(|der| PublicKey::from_spki_der(&der).ok());
         key.map(Self).ok_or_else(|| BadValue::new(s, "a public key (base64 of its SubjectPublicKeyInfo)"))
     }
