@@ -29,6 +29,7 @@ pub mod routes;
 mod schema;
 pub mod text;
 pub mod ticket;
+pub mod vault;
 
 pub use envelope::{API_VERSION, Document, Kind, List};
 pub use problem::{Failure, Problem};

@@ -3,6 +3,7 @@
 use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use zeroize::Zeroize as _;
 
 /// The text is too long, empty, or has characters that it may not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +108,7 @@ checked!(Tag);
 checked!(OperatorName);
 
 /// A text that lets somebody in, such as a ticket. It travels in a body and is never shown by `Debug`, and therefore
-/// never in a log.
+/// never in a log; it is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SecretText(String);
@@ -121,6 +122,12 @@ impl SecretText {
     /// The text, for the one place that needs it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for SecretText {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

@@ -9,7 +9,7 @@
 //!
 //! [`store`] keeps rows that cannot be changed unnoticed, [`writer`] is the only one who writes them, [`record`] says
 //! what the log gets for each change, [`log`] grows and publishes the tree, [`revocation`] knows what is revoked and
-//! publishes it, `server` is everything that listens.
+//! publishes it, `vault` keeps secrets in sealed files, `server` is everything that listens.
 //!
 //! Invariants: no change without an entry; no answer before both are on the disk; every certificate is issued by the
 //! machines of `kos_identity` and recorded in the same transaction.
@@ -31,6 +31,7 @@ pub mod revocation;
 mod server;
 pub mod settings;
 pub mod store;
+mod vault;
 pub mod writer;
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ pub struct Settings {
     /// Time between heartbeats, 5 to 3600 seconds.
     #[serde(deserialize_with = "heartbeat")]
     pub heartbeat_seconds: u32,
+    /// After how long without use a vault locks itself, 60 to 86 400 seconds.
+    #[serde(deserialize_with = "vault_lock")]
+    pub vault_lock_seconds: u32,
     /// Whom it lets in without a person.
     #[serde(deserialize_with = "approval::read")]
     pub approve: Vec<ApprovalRule>,
@@ -35,7 +38,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { name: None, port_base: None, heartbeat_seconds: 60, approve: Vec::new() }
+        Self {
+            name: None,
+            port_base: None,
+            heartbeat_seconds: 60,
+            vault_lock_seconds: 900,
+            approve: Vec::new(),
+        }
     }
 }
 
@@ -116,6 +125,11 @@ impl Settings {
     pub fn heartbeat(&self) -> Duration {
         Duration::from_secs(u64::from(self.heartbeat_seconds))
     }
+
+    /// After how long without use a vault locks itself.
+    pub fn vault_lock(&self) -> Duration {
+        Duration::from_secs(u64::from(self.vault_lock_seconds))
+    }
 }
 
 /// Names the first line that is no text.
@@ -155,6 +169,14 @@ fn heartbeat<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
         return Ok(seconds);
     }
     Err(serde::de::Error::custom(format_args!("heartbeat_seconds is {seconds}, 5 to 3600 are allowed")))
+}
+
+fn vault_lock<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    let seconds = u32::deserialize(d)?;
+    if (60..=86_400).contains(&seconds) {
+        return Ok(seconds);
+    }
+    Err(serde::de::Error::custom(format_args!("vault_lock_seconds is {seconds}, 60 to 86400 are allowed")))
 }
 
 #[cfg(test)]
@@ -198,6 +220,7 @@ mod tests {
             ),
             ("zzz: 1\n", "`a.yaml`, line 1: unknown key `zzz`"),
             ("heartbeat_seconds: 1\n", "`a.yaml`, line 1: heartbeat_seconds is 1, 5 to 3600 are allowed"),
+            ("vault_lock_seconds: 59\n", "vault_lock_seconds is 59, 60 to 86400 are allowed"),
             ("name: Attic!\n", "line 1"),
             ("name: [\n", "line"),
             ("port_base: 70000\n", "line 1"),

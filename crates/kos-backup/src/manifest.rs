@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de};
 
 /// What a file in a backup is called: a path with `/` below the folder of the authority.
 ///
-/// Settings, store, one of the key files, or a file of the log in C2SP's layout. Nothing else has a name, so nothing else
+/// Settings, store, one of the key files, the sealed file of a vault, or a file of the log in C2SP's layout. Nothing else has a name, so nothing else
 /// can be put anywhere.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Member(String);
@@ -46,6 +46,7 @@ impl FromStr for Member {
         let known = match text.split_once('/') {
             None => matches!(text, "authority.yaml" | "store.db"),
             Some(("keys", name)) => !name.contains('/'),
+            Some(("vaults", name)) => name.ends_with(".json") && !name.contains('/'),
             Some(("log", rest)) => rest == "checkpoint" || rest.starts_with("tile/"),
             Some(_) => false,
         };
@@ -120,6 +121,7 @@ mod tests {
         for good in ["authority.yaml", "store.db", "keys/root.key", "keys/SHA256SUMS", "log/checkpoint"] {
             assert_eq!(good.parse::<Member>().map(|m| m.to_string()), Ok(good.to_owned()));
         }
+        assert!("vaults/people-2.json".parse::<Member>().is_ok_and(|member| member.is_private()));
         assert!("log/tile/0/x001/067.p/12".parse::<Member>().is_ok());
         assert!("log/tile/entries/000".parse::<Member>().is_ok());
         for bad in [
@@ -133,6 +135,11 @@ mod tests {
             "keys/",
             "keys/../store.db",
             "keys/a/b",
+            "vaults",
+            "vaults/",
+            "vaults/.json",
+            "vaults/a/b.json",
+            "vaults/people.json.aside",
             "keys/.hidden",
             "log",
             "log/",

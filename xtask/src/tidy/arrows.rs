@@ -20,7 +20,17 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("kosd", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-net", "kos-api"]),
     (
         "kos-authority",
-        &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-net", "kos-api", "kos-backup"],
+        &[
+            "kos-base",
+            "kos-identity",
+            "kos-klp",
+            "kos-audit",
+            "kos-net",
+            "kos-api",
+            "kos-backup",
+            "kos-vault",
+            "kos-shares",
+        ],
     ),
     ("kosctl", &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup"]),
     ("quickstart", &["kosd", "kos-authority", "kosctl"]),

@@ -24,6 +24,7 @@ pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
     audit, authority, backup, chain, device, doctor, lifecycle, local, operator, plan::ChangeQuery, ticket,
+    vault,
 };
 use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
@@ -150,6 +151,7 @@ macro_rules! routes {
 const NONE: Shape = Shape::nothing();
 const CHANGE: Shape = Shape::plain::<ChangeQuery>();
 const DEVICE: Shape = Shape::document::<device::Device>();
+const VAULT: Shape = Shape::document::<vault::Vault>();
 const BECAUSE: Shape = Shape::plain::<lifecycle::Because>();
 
 routes! {
@@ -246,6 +248,49 @@ routes! {
     RESTORE_OPEN = "restore-open", Post "/api/v1/restore", [Local], Changes,
         (CHANGE, Shape::plain::<backup::OpenRestored>()) -> Shape::document::<backup::Restored>(),
         "Opens an authority that was put back from a backup and is closed since.";
+
+    VAULT_LIST = "vault-list", Get "/api/v1/vaults", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<vault::Vault>(), "Lists vaults by environment.";
+    VAULT_SHOW = "vault-show", Get "/api/v1/vaults/{environment}", [OperatorRead], Reads,
+        (NONE, NONE) -> VAULT, "Shows a vault, and no secret of it.";
+    VAULT_CREATE = "vault-create", Put "/api/v1/vaults/{environment}", [Local], Changes,
+        (CHANGE, Shape::plain::<vault::CreateVault>()) -> VAULT, "Makes a vault, which is open then.";
+    VAULT_UNLOCK = "vault-unlock", Post "/api/v1/vaults/{environment}/unlock", [Local], Changes,
+        (CHANGE, Shape::plain::<vault::UnlockVault>()) -> VAULT, "Opens a vault until it locks itself.";
+    VAULT_LOCK = "vault-lock", Post "/api/v1/vaults/{environment}/lock", [Local], Changes,
+        (CHANGE, NONE) -> VAULT, "Wipes the keys of a vault from memory.";
+    VAULT_ENTRIES = "vault-entries", Get "/api/v1/vaults/{environment}/entries", [Local], Reads,
+        (NONE, NONE) -> Shape::list::<vault::VaultEntry>(), "Lists the secrets of a vault by name, without them.";
+    VAULT_HISTORY = "vault-history", Get "/api/v1/vaults/{environment}/history/{*entry}", [Local], Reads,
+        (NONE, NONE) -> Shape::list::<vault::VaultVersion>(), "Lists the versions of a secret, newest first.";
+    VAULT_READ = "vault-read", Post "/api/v1/vaults/{environment}/read/{*entry}", [Local], Reads,
+        (Shape::plain::<vault::VaultVersionQuery>(), NONE) -> Shape::document::<vault::VaultSecret>(),
+        "Gives a secret away, which is recorded first.";
+    VAULT_PUT = "vault-put", Put "/api/v1/vaults/{environment}/entries/{*entry}", [Local], Changes,
+        (CHANGE, Shape::plain::<vault::PutVaultEntry>()) -> Shape::document::<vault::VaultEntry>(),
+        "Puts a secret, or a new version of it.";
+    VAULT_REMOVE = "vault-remove", Delete "/api/v1/vaults/{environment}/entries/{*entry}", [Local], Changes,
+        (CHANGE, NONE) -> Shape::document::<vault::VaultEntry>(), "Removes a secret with all its versions.";
+    VAULT_ROTATE = "vault-rotate", Post "/api/v1/vaults/{environment}/rotate", [Local], Changes,
+        (CHANGE, Shape::plain::<vault::RotateVault>()) -> VAULT,
+        "Gives a vault a new master key and one slot, a passphrase.";
+    VAULT_EXPORT = "vault-export", Get "/api/v1/vaults/{environment}/file", [Local], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Bytes), "Returns the sealed file of a vault.";
+    VAULT_IMPORT = "vault-import", Post "/api/v1/vaults/{environment}/import", [Local], Changes,
+        (CHANGE, Shape::plain::<vault::ImportVault>()) -> VAULT, "Makes a vault of a file, where there is none.";
+    VAULT_SHARE = "vault-share", Post "/api/v1/vaults/{environment}/share", [Local], Changes,
+        (CHANGE, Shape::plain::<vault::ShareVault>()) -> Shape::document::<vault::VaultShares>(),
+        "Gives a vault a new master key, and shares that recover it.";
+    VAULT_SUBMIT = "vault-submit", Post "/api/v1/vaults/{environment}/recovery", [Local], Changes,
+        (CHANGE, Shape::plain::<vault::SubmitShare>()) -> Shape::document::<vault::VaultRecovery>(),
+        "Hands in a share of a vault.";
+    VAULT_RECOVER = "vault-recover", Post "/api/v1/vaults/{environment}/recovery/finish", [Local], Changes,
+        (CHANGE, Shape::plain::<vault::RecoverVault>()) -> VAULT,
+        "Opens a vault by the shares that were handed in, and gives it new keys.";
+    VAULT_REHEARSE = "vault-rehearse", Post "/api/v1/vaults/{environment}/recovery/rehearse", [Local], Changes,
+        (CHANGE, NONE) -> VAULT, "Proves that the shares that were handed in open a vault, and forgets them.";
+    VAULT_ABANDON = "vault-abandon", Delete "/api/v1/vaults/{environment}/recovery", [Local], Changes,
+        (CHANGE, NONE) -> VAULT, "Forgets the shares that were handed in.";
 }
 
 routes! {

@@ -165,6 +165,41 @@ events! {
     /// A device is wiped, or given up.
     DeviceDecommissioned = "device_decommissioned", Critical;
 
+    /// A vault was made.
+    VaultCreated = "vault_created", Critical;
+    /// A vault was opened.
+    VaultUnlocked = "vault_unlocked", Ordinary;
+    /// A passphrase did not open a vault.
+    VaultUnlockFailed = "vault_unlock_failed", Ordinary;
+    /// The keys of a vault were wiped from memory.
+    VaultLocked = "vault_locked", Ordinary;
+    /// A secret is about to be given away.
+    VaultAccess = "vault_access", Ordinary;
+    /// A secret, or a new version of it, was put in.
+    VaultEntryPut = "vault_entry_put", Ordinary;
+    /// A secret was removed with all its versions.
+    VaultEntryRemoved = "vault_entry_removed", Ordinary;
+    /// A vault got a new master key.
+    VaultRotated = "vault_rotated", Critical;
+    /// A recovery key of a vault was split into shares.
+    VaultShared = "vault_shared", Critical;
+    /// Somebody handed a share in.
+    VaultShareSubmitted = "vault_share_submitted", Ordinary;
+    /// The shares that were handed in were forgotten.
+    VaultRecoveryAbandoned = "vault_recovery_abandoned", Ordinary;
+    /// A vault was opened by its shares and got new keys.
+    VaultRecovered = "vault_recovered", Critical;
+    /// Shares proved that they open a vault.
+    VaultRehearsed = "vault_rehearsed", Ordinary;
+    /// The sealed file of a vault left.
+    VaultExported = "vault_exported", Ordinary;
+    /// A vault was made of a file.
+    VaultImported = "vault_imported", Critical;
+    /// A vault was one ahead of its anchor, which followed.
+    VaultRepaired = "vault_repaired", Critical;
+    /// A vault is damaged, older than its anchor, or gone.
+    VaultRefused = "vault_refused", Critical;
+
     /// The clock jumped.
     TimeStepped = "time_stepped", Ordinary;
     /// Entries could not be written; says how many and which.

@@ -43,6 +43,8 @@ pub enum Target {
     Rule(Label),
     /// A backup.
     Backup(Label),
+    /// A vault, by its environment.
+    Vault(Label),
 }
 
 impl Actor {
@@ -88,6 +90,7 @@ impl Target {
             Self::Operator(_) => "operator",
             Self::Rule(_) => "rule",
             Self::Backup(_) => "backup",
+            Self::Vault(_) => "vault",
         }
     }
 
@@ -98,7 +101,9 @@ impl Target {
             Self::Device(id) => Some(id.to_string()),
             Self::Ticket(id) => Some(id.to_string()),
             Self::Issuer(key) => Some(key.to_string()),
-            Self::Certificate(label) | Self::Rule(label) | Self::Backup(label) => Some(label.to_string()),
+            Self::Certificate(label) | Self::Rule(label) | Self::Backup(label) | Self::Vault(label) => {
+                Some(label.to_string())
+            }
             Self::Operator(_) => None,
         }
     }
@@ -228,6 +233,7 @@ impl<'de> Deserialize<'de> for Target {
             "operator" => party.personal().map(Self::Operator),
             "rule" => party.plain().map(Self::Rule),
             "backup" => party.plain().map(Self::Backup),
+            "vault" => party.plain().map(Self::Vault),
             other => {
                 Err(de::Error::custom(format_args!("`{}` is not a type of target", printable(other, 40))))
             }

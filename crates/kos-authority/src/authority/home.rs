@@ -29,6 +29,11 @@ impl Home {
         self.folder.join("store.db")
     }
 
+    /// One sealed file for each vault.
+    pub(crate) fn vaults(&self) -> PathBuf {
+        self.folder.join("vaults")
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.folder.join("log")
     }

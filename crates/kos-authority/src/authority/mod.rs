@@ -40,6 +40,7 @@ use crate::{
     server::{self, Doors, Moves},
     settings::{PORT_BASE, Settings},
     store::{self, Setting, Store, StoreLock},
+    vault::Vaults,
     writer::{SystemWrite, Transaction, Writer, Writing},
 };
 
@@ -79,6 +80,7 @@ pub(crate) struct Shared {
     /// Who was refused at the API and at handshakes. Apart from enrolment, where refusals keep a source waiting.
     pub(crate) refusals: MisuseBook,
     pub(crate) links: Arc<Links>,
+    pub(crate) vaults: Vaults,
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
     /// Where it listens now.
@@ -211,6 +213,7 @@ impl Authority {
             presence,
             refusals: MisuseBook::of_few_sources(),
             links,
+            vaults: Vaults::new(home.vaults(), settings.vault_lock()),
             settings,
             ports: listeners.ports(),
             place: watch::Sender::new(place),
@@ -321,7 +324,9 @@ pub(crate) fn make_folders(home: &Home) -> Result<(), StartError> {
         let made = DirBuilder::new().recursive(true).mode(0o755).create(&folder);
         made.map_err(|e| StartError::file(&folder, &e))?;
     }
-    Ok(())
+    let vaults = home.vaults();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&vaults);
+    made.map_err(|e| StartError::file(&vaults, &e))
 }
 
 /// The machine's name, made into a name that an authority can have.

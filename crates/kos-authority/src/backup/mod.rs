@@ -1,7 +1,8 @@
 //! Backups of a running authority: its settings, keys, store and log at one moment, sealed as they leave.
 //!
 //! Shape: the store is copied in one read transaction into a folder beside it, looked at as at a start, and its log is
-//! written from the copy; so all parts are of the same moment, and what is not sound is not backed up. Then everything
+//! written from the copy; so all parts are of the same moment, and what is not sound is not backed up. No vault is
+//! written meanwhile, so their sealed files, which are copied too, are those of the anchors in the store (KVS-13). Then everything
 //! goes into [`kos_backup`]'s file, piece by piece, to whoever asked. The folder goes whatever happens.
 //!
 //! Invariants: a backup is recorded in the log, and in itself, before its first byte leaves. Nothing unsealed leaves.
@@ -27,6 +28,7 @@ use crate::{
     keys::Keys,
     log::{LogFiles, Tail},
     store::{self, Store, StoreError},
+    vault::Vaults,
 };
 
 /// The state of one moment, in a folder of its own.
@@ -55,7 +57,7 @@ impl Snapshot {
     /// *Cost*: the size of the store and of its log, written once more.
     pub(crate) async fn take(
         home: &Home,
-        store: &Store,
+        (store, vaults): (&Store, &Vaults),
         keys: &Keys,
         log: &LogKey,
         at: Timestamp,
@@ -70,7 +72,10 @@ impl Snapshot {
         let mut snapshot =
             Self { folder: folder.clone(), settings: home.settings(), keys: home.keys(), log_size: 0, at };
         let path = folder.join(STORE);
+        let still = vaults.keep_still().await;
         store.copy_to(&path).await?;
+        copy_sealed(&home.vaults(), &folder.join(VAULTS))?;
+        drop(still);
         let (copy, half) = store::open(&path, &keys.store).await?;
         let tail = Tail::load(&copy, log, None).await?;
         snapshot.log_size = tail.size();
@@ -103,6 +108,9 @@ impl Snapshot {
             add(&mut packer, &name, &path)?;
         }
         add(&mut packer, STORE, &self.folder.join(STORE))?;
+        for (name, path) in files_below(&self.folder.join(VAULTS), VAULTS).map_err(BackupError::Io)? {
+            add(&mut packer, &name, &path)?;
+        }
         for (name, path) in files_below(&self.folder.join(LOG), LOG).map_err(BackupError::Io)? {
             add(&mut packer, &name, &path)?;
         }
@@ -121,6 +129,23 @@ impl Snapshot {
 
 const STORE: &str = "store.db";
 const LOG: &str = "log";
+const VAULTS: &str = "vaults";
+
+/// Copies the sealed files of vaults, and nothing else that lies there.
+fn copy_sealed(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let copied = || -> io::Result<()> {
+        DirBuilder::new().mode(0o700).create(to)?;
+        for entry in fs::read_dir(from)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                // The mode comes along.
+                fs::copy(&path, to.join(path.file_name().unwrap_or_default()))?;
+            }
+        }
+        Ok(())
+    };
+    copied().map_err(|e| StoreError::from_io(from, &e))
+}
 
 fn add<W: io::Write>(packer: &mut Packer<W>, name: &str, path: &Path) -> Result<(), BackupError> {
     let name: Member =

@@ -18,7 +18,7 @@ use kos_authority::{
     restore::{Ended, Restoration},
 };
 use kos_base::{AuthorityName, Code, code, text::reason};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -97,6 +97,7 @@ impl From<StartError> for Failure {
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
     log::start();
+    leave_no_core();
     match perform(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(),
@@ -150,6 +151,18 @@ async fn serve(options: Options, rule: ClockRule) -> Result<(), Failure> {
         })
         .await?;
     Ok(())
+}
+
+/// A core file would hold keys. A limit of zero stops files, and not what the kernel pipes to a program; the mark of the
+/// process stops both, and debuggers of other users.
+fn leave_no_core() {
+    let mut core = getrlimit(Resource::Core);
+    core.current = Some(0);
+    core.maximum = Some(0);
+    let limited = setrlimit(Resource::Core, core);
+    if let Err(error) = limited.and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable)) {
+        tracing::warn!(%error, "a crash may leave a core file with keys in it");
+    }
 }
 
 /// Takes as many descriptors as it may. The usual 1024 are as many as strangers may hold who have not said who they are.

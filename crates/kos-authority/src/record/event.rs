@@ -6,9 +6,10 @@ use kos_identity::{
     enrolment::authority::RuleName,
     registry::{self, Actor},
 };
+use kos_vault::{EntryName, Environment};
 use serde_json::{Map, Value, json};
 
-use super::{Change, SystemChange};
+use super::{Change, SystemChange, VaultDeed};
 
 /// An entry before it has an id, a place and a signature. What speaks of a person is not sealed yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,7 @@ pub(crate) enum About {
     Issuer(KeyId),
     Operator(Name),
     Rule(RuleName),
+    Vault(Environment),
 }
 
 /// Somebody whom the log names only under seal.
@@ -38,6 +40,10 @@ pub(crate) enum Person {
     Operator(Name),
     LocalUser(String),
     Address(String),
+    /// No person, but named only under seal as well: the file hides what secrets are called.
+    Secret(EntryName),
+    /// Who holds a share.
+    Holder(String),
 }
 
 impl Person {
@@ -55,7 +61,8 @@ impl Person {
     pub(crate) fn text(&self) -> &str {
         match self {
             Self::Operator(name) => name.as_ref(),
-            Self::LocalUser(text) | Self::Address(text) => text,
+            Self::LocalUser(text) | Self::Address(text) | Self::Holder(text) => text,
+            Self::Secret(name) => name.as_str(),
         }
     }
 
@@ -65,6 +72,8 @@ impl Person {
             Self::Operator(_) => "operator",
             Self::LocalUser(_) => "local-user",
             Self::Address(_) => "address",
+            Self::Secret(_) => "vault-entry",
+            Self::Holder(_) => "share-holder",
         };
         format!("{kind} {}", self.text())
     }
@@ -185,6 +194,7 @@ fn state_event(from: DeviceState, to: DeviceState) -> EventType {
 fn system_event(change: &SystemChange) -> Draft {
     use SystemChange as C;
     match change {
+        C::Vault(environment, deed) => vault_event(environment, deed),
         C::Created { root, kid, orders } => draft(
             EventType::AuthorityCreated,
             About::Authority,
@@ -261,6 +271,59 @@ fn system_event(change: &SystemChange) -> Draft {
             about(EventType::DeviceExpired, device, json!({"issue": issue, "notAfter": not_after}))
         }
     }
+}
+
+fn vault_event(environment: &Environment, deed: &VaultDeed) -> Draft {
+    use VaultDeed as D;
+    let (event, details) = match deed {
+        D::Created { vault } => (EventType::VaultCreated, json!({"vaultId": vault.to_string()})),
+        D::Unlocked => (EventType::VaultUnlocked, json!({})),
+        D::UnlockFailed => (EventType::VaultUnlockFailed, json!({})),
+        D::Locked { reason } => (EventType::VaultLocked, json!({"reason": reason.as_str()})),
+        D::Read { version, kind, .. } => {
+            (EventType::VaultAccess, json!({"version": version, "type": kind.as_str()}))
+        }
+        D::Put { version, kind, generation, .. } => (
+            EventType::VaultEntryPut,
+            json!({"version": version, "type": kind.as_str(), "generation": generation}),
+        ),
+        D::Removed { version, kind, generation, .. } => (
+            EventType::VaultEntryRemoved,
+            json!({"version": version, "type": kind.as_str(), "generation": generation}),
+        ),
+        D::Rotated { generation } => (EventType::VaultRotated, json!({"generation": generation})),
+        D::Shared { threshold, total, generation } => (
+            EventType::VaultShared,
+            json!({"threshold": threshold, "total": total, "generation": generation}),
+        ),
+        D::ShareSubmitted { number, refused, .. } => (
+            EventType::VaultShareSubmitted,
+            json!({
+                "number": number, "accepted": refused.is_none(), "code": refused.map(|code| code.to_string())
+            }),
+        ),
+        D::RecoveryAbandoned => (EventType::VaultRecoveryAbandoned, json!({})),
+        D::Recovered { generation } => (EventType::VaultRecovered, json!({"generation": generation})),
+        D::Rehearsed => (EventType::VaultRehearsed, json!({})),
+        D::Exported { generation } => (EventType::VaultExported, json!({"generation": generation})),
+        D::Imported { vault, generation, source } => (
+            EventType::VaultImported,
+            json!({"vaultId": vault.to_string(), "generation": generation, "source": source}),
+        ),
+        D::Repaired { generation } => (EventType::VaultRepaired, json!({"generation": generation})),
+        D::Refused { code } => (EventType::VaultRefused, json!({"code": code.to_string()})),
+    };
+    let mut draft = draft(event, About::Vault(environment.clone()), details);
+    match deed {
+        D::Read { name, .. } | D::Put { name, .. } | D::Removed { name, .. } => {
+            draft.people.push(("entry", Person::Secret(name.clone())));
+        }
+        D::ShareSubmitted { holder: Some(holder), .. } => {
+            draft.people.push(("holder", Person::Holder(holder.clone())));
+        }
+        _ => {}
+    }
+    draft
 }
 
 fn about(event: EventType, device: &DeviceId, details: Value) -> Draft {

@@ -8,8 +8,9 @@ mod event;
 use std::collections::BTreeSet;
 
 use kos_api::operator::OperatorRole;
-use kos_base::{DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp};
+use kos_base::{Code, DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp};
 use kos_identity::{enrolment::authority::RuleName, registry};
+use kos_vault::{EntryName, Environment, SecretType, VaultId};
 
 pub(crate) use self::event::{About, Draft, Person, event_of};
 
@@ -90,4 +91,73 @@ pub enum SystemChange {
     DeviceRenewalDue { device: DeviceId, issue: u32, not_after: Timestamp },
     /// A device's certificate ran out.
     DeviceExpired { device: DeviceId, issue: u32, not_after: Timestamp },
+    /// Something happened to the vault of this environment.
+    Vault(Environment, VaultDeed),
+}
+
+/// One thing that happened to a vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the fields are named after what they are, and each variant says what happened"
+)]
+pub enum VaultDeed {
+    /// It was made.
+    Created { vault: VaultId },
+    /// It was opened.
+    Unlocked,
+    /// A passphrase did not open it.
+    UnlockFailed,
+    /// Its keys were wiped from memory.
+    Locked { reason: LockReason },
+    /// A secret is about to be given away.
+    Read { name: EntryName, version: u64, kind: SecretType },
+    /// A secret was put in.
+    Put { name: EntryName, version: u64, kind: SecretType, generation: u64 },
+    /// A secret was removed; the version and type are those of its newest.
+    Removed { name: EntryName, version: u64, kind: SecretType, generation: u64 },
+    /// It got a new master key and one passphrase.
+    Rotated { generation: u64 },
+    /// A key that recovers it was split.
+    Shared { threshold: u8, total: u8, generation: u64 },
+    /// A share was handed in: its number, if it reads as one, and why it was not taken.
+    ShareSubmitted { number: Option<u8>, holder: Option<String>, refused: Option<Code> },
+    /// The shares that were handed in were forgotten.
+    RecoveryAbandoned,
+    /// Shares opened it; it got new keys.
+    Recovered { generation: u64 },
+    /// Shares proved that they open it.
+    Rehearsed,
+    /// Its sealed file left.
+    Exported { generation: u64 },
+    /// It was made of a file.
+    Imported { vault: VaultId, generation: u64, source: &'static str },
+    /// Its file was one ahead of the anchor.
+    Repaired { generation: u64 },
+    /// It is not used any more as it stands.
+    Refused { code: Code },
+}
+
+/// Why a vault was locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockReason {
+    /// Somebody asked for it.
+    Asked,
+    /// Nobody used it.
+    Inactivity,
+    /// The program ended.
+    Stop,
+    /// A change could not be made durable or recorded.
+    Failure,
+}
+
+impl LockReason {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Inactivity => "inactivity",
+            Self::Stop => "stop",
+            Self::Failure => "failure",
+        }
+    }
 }

@@ -194,6 +194,7 @@ fn move_in(home: &Home, partial: &Path, restoration: &Restoration) -> io::Result
         ("authority.yaml", home.settings()),
         ("store.db", home.store()),
         ("log", home.log()),
+        ("vaults", home.vaults()),
         ("keys", home.keys()),
     ] {
         let from = partial.join(name);

@@ -33,6 +33,7 @@ use crate::{
     reception::MisuseBook,
     revocation::Publisher,
     store::Store,
+    vault,
     writer::Progress,
 };
 
@@ -79,6 +80,7 @@ pub(crate) async fn serve(
     let publisher = Publisher::new(Arc::clone(&shared.board), shared.writer.clone(), &shared.keys);
     services.spawn(publisher.run());
     services.spawn(upkeep::run(Arc::clone(shared), Arc::clone(&misuse)));
+    services.spawn(vault::watch(Arc::clone(shared)));
     services.spawn(front.keep_fresh());
     let progress = shared.writer.progress();
     services.spawn(publish_log(shared.log_files.clone(), shared.store.clone(), progress));
@@ -91,6 +93,7 @@ pub(crate) async fn serve(
     }
     tasks.shutdown().await;
     services.shutdown().await;
+    vault::close(shared).await;
     let written = upkeep::write_heartbeats(shared).await;
     upkeep::close_books(shared, &misuse, clock::now()).await?;
     Ok(written?)

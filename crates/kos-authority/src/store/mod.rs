@@ -25,6 +25,7 @@ mod schema;
 mod settings;
 mod subjects;
 mod tickets;
+mod vaults;
 
 use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path};
 
@@ -45,6 +46,7 @@ pub use self::{
     operators::Operator,
     settings::Setting,
     subjects::Subject,
+    vaults::{Anchor, Sharing},
 };
 pub(crate) use self::{lock::StoreLock, row::Sealer};
 

@@ -97,6 +97,9 @@ async fn apply(
             SystemWrite::Setting(setting, Some(value)) => half.put_setting(*setting, value).await?,
             SystemWrite::Setting(setting, None) => half.clear_setting(*setting).await?,
             SystemWrite::Revoke(revocation) => half.put_revocation(revocation).await?,
+            SystemWrite::Vault { anchor, instead_of } => {
+                half.put_anchor(anchor, instead_of.as_ref()).await?;
+            }
             SystemWrite::OwnCertificate { issuer, serial, der } => {
                 half.add_certificate(*issuer, serial, None, 0, der).await?;
             }

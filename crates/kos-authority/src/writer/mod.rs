@@ -18,6 +18,7 @@ use std::fmt;
 use kos_audit::VerifiedEntry;
 use kos_base::{AuthorityName, KeyId, Timestamp};
 use kos_identity::registry::{self, Actor, Revocation, Write};
+use kos_vault::Head;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -26,7 +27,7 @@ use tokio::{
 use crate::{
     log::{LogSigner, Tail},
     record::Change,
-    store::{Answer, Heartbeat, Operator, Setting, Store, StoreError, StoredCrl, WriteHalf},
+    store::{Anchor, Answer, Heartbeat, Operator, Setting, Store, StoreError, StoredCrl, WriteHalf},
 };
 
 use self::scribe::Scribe;
@@ -54,11 +55,11 @@ pub struct Transaction {
 }
 
 /// Makes the answer that is kept for a repeated request, once the receipt is known.
-pub struct KeptAnswer(Box<dyn FnOnce(Receipt) -> Answer + Send>);
+pub struct KeptAnswer(Box<dyn FnOnce(Receipt) -> Answer + Send + Sync>);
 
 impl KeptAnswer {
     /// Keeps what `make` makes.
-    pub fn new(make: impl FnOnce(Receipt) -> Answer + Send + 'static) -> Self {
+    pub fn new(make: impl FnOnce(Receipt) -> Answer + Send + Sync + 'static) -> Self {
         Self(Box::new(make))
     }
 }
@@ -97,6 +98,9 @@ pub enum SystemWrite {
     /// A certificate of the authority's TLS port, kept for ever.
     #[expect(missing_docs, reason = "the fields are named after the columns")]
     OwnCertificate { issuer: KeyId, serial: Vec<u8>, der: Vec<u8> },
+    /// What is known of a vault outside of its file, in place of the head that is kept; nothing for a new one.
+    #[expect(missing_docs, reason = "the fields are named after what they are")]
+    Vault { anchor: Box<Anchor>, instead_of: Option<Head> },
 }
 
 /// A transaction that is on the disk.

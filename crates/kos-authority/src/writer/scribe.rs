@@ -109,6 +109,10 @@ impl Scribe {
                 let label = name.as_ref().parse().map_err(|_| StoreError::Entry(name.to_string()))?;
                 Some(Target::Rule(label))
             }
+            About::Vault(environment) => {
+                let label = environment.as_str().parse();
+                Some(Target::Vault(label.map_err(|_| StoreError::Entry(environment.to_string()))?))
+            }
             About::Operator(name) => {
                 let person = Person::Operator(name);
                 Some(Target::Operator(self.seal(half, &person, id, Place::Target).await?))

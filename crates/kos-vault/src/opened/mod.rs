@@ -129,6 +129,11 @@ impl Opened {
         self.state.last_modified
     }
 
+    /// How many entries it has.
+    pub fn entries(&self) -> usize {
+        self.state.entries.len()
+    }
+
     /// Whether something is not in the file yet. Reading changes nothing.
     pub const fn is_changed(&self) -> bool {
         self.changes != self.written

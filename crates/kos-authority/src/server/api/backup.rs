@@ -57,7 +57,9 @@ pub(super) async fn create(
         Transaction { actor: call.who.actor(), ..Transaction::own(at, vec![change.into()], Vec::new()) };
     let failed = |error| Refusal::from(error).under(call.id);
     shared.writer.commit(transaction).await.map_err(failed)?;
-    let snapshot = Snapshot::take(&shared.home, &shared.store, &shared.keys, shared.log.key(), at).await;
+    let snapshot =
+        Snapshot::take(&shared.home, (&shared.store, &shared.vaults), &shared.keys, shared.log.key(), at)
+            .await;
     let snapshot = snapshot.map_err(failed)?;
 
     let (pipe, chunks) = Pipe::new();

@@ -3,13 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, response::Response};
-use kos_api::doctor::{Check, Doctor};
+use kos_api::{
+    doctor::{Check, Doctor},
+    vault::VaultState,
+};
 use kos_audit::SignedCheckpoint;
 use kos_base::Timestamp;
 use kos_identity::certificate::Certificate;
 
 use super::answer::{Refusal, document};
-use crate::{authority::Shared, clock, store::StoreError};
+use crate::{
+    authority::Shared,
+    clock,
+    store::StoreError,
+    vault::{Deed, REHEARSAL_MAX, VAULTS_MAX},
+};
 
 /// Free space on the disk below which something is wrong; a busy fleet writes that much in a day.
 const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
@@ -27,6 +35,8 @@ pub(super) async fn examine(State(shared): State<Arc<Shared>>) -> Result<Respons
         revocation_lists(&shared, now),
         disk(&shared),
         reach(&shared),
+        vaults(&shared, now).await,
+        recovery(&shared, now).await,
     ];
     Ok(document(Doctor::of(checks)))
 }
@@ -128,5 +138,52 @@ fn reach(shared: &Shared) -> Check {
                 format!("listens on {address} without a name: certificates do not say where lists are");
             Check::bad("reach", found, "kosctl authority listen ADDR --advertise NAME")
         }
+    }
+}
+
+/// Every vault has the file that it should have.
+async fn vaults(shared: &Arc<Shared>, now: Timestamp) -> Check {
+    let fix = "keep the file as evidence, and put the newest good copy of it in its place below DATA/authority/vaults";
+    let anchors = match shared.store.anchors(VAULTS_MAX).await {
+        Ok(anchors) => anchors,
+        Err(error) => return Check::bad("vaults", error.to_string(), fix),
+    };
+    let (mut refused, count) = (Vec::new(), anchors.len());
+    for anchor in anchors {
+        let shown = Deed::own(shared, anchor.environment.clone(), now).show().await;
+        match shown {
+            Ok(vault) if vault.state != VaultState::Refused => {}
+            Ok(_) => refused.push(format!("`{}` is refused", anchor.environment)),
+            Err(error) => refused.push(format!("`{}`: {error}", anchor.environment)),
+        }
+    }
+    match refused.is_empty() {
+        true => Check::good("vaults", format!("{count} vaults")),
+        false => Check::bad("vaults", refused.join(", "), fix),
+    }
+}
+
+/// Whoever holds shares has shown not long ago that they recover the vault.
+async fn recovery(shared: &Shared, now: Timestamp) -> Check {
+    let fix = "kosctl vault rehearse ENVIRONMENT, with the holders of the shares";
+    let anchors = match shared.store.anchors(VAULTS_MAX).await {
+        Ok(anchors) => anchors,
+        Err(error) => return Check::bad("recovery", error.to_string(), fix),
+    };
+    let shared_ones = anchors.iter().filter_map(|anchor| Some((anchor, &anchor.sharing.as_ref()?.public)));
+    let (mut due, mut count) = (Vec::new(), 0);
+    for (anchor, sharing) in shared_ones {
+        count += 1;
+        match sharing.rehearsed_at {
+            None => due.push(format!("`{}` was never rehearsed", anchor.environment)),
+            Some(at) if now.since(at) > REHEARSAL_MAX => {
+                due.push(format!("`{}` was last rehearsed at {at}", anchor.environment));
+            }
+            Some(_) => {}
+        }
+    }
+    match due.is_empty() {
+        true => Check::good("recovery", format!("{count} vaults have shares that were rehearsed")),
+        false => Check::bad("recovery", due.join(", "), fix),
     }
 }

@@ -20,6 +20,7 @@ mod lifecycle;
 mod listen;
 mod operators;
 mod tickets;
+mod vaults;
 mod view;
 
 use std::{sync::Arc, time::Duration};
@@ -41,6 +42,10 @@ use crate::authority::Shared;
 
 /// Longest body of a request, in bytes. Stops a caller from filling the memory.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Longest body that brings a secret, in bytes: 64 KiB of it in base64, and what stands around it.
+const SECRET_BYTES_MAX: usize = 96 * 1024;
+/// Longest body that brings the file of a vault, in bytes: some thousand secrets.
+const VAULT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a backup may take before its first byte: the store is copied and looked at.
@@ -65,6 +70,16 @@ impl Api {
     {
         let load = self.load.clone();
         self.under(load, route, handler)
+    }
+
+    /// The same for a body of up to `bytes_max`.
+    fn taking<H, T>(self, bytes_max: usize, route: &'static Route, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Shared>>,
+        T: 'static,
+    {
+        // The innermost limit is the one that counts.
+        self.on(route, handler.layer(DefaultBodyLimit::max(bytes_max)))
     }
 
     /// The same with limits of its own.
@@ -137,6 +152,24 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::OPERATOR_REMOVE, operators::remove)
         .under(Load::new(1, BACKUP_TIMEOUT), &routes::BACKUP_CREATE, backup::create)
         .on(&routes::RESTORE_OPEN, backup::open)
+        .on(&routes::VAULT_LIST, vaults::list)
+        .on(&routes::VAULT_SHOW, vaults::show)
+        .on(&routes::VAULT_CREATE, vaults::create)
+        .on(&routes::VAULT_UNLOCK, vaults::unlock)
+        .on(&routes::VAULT_LOCK, vaults::lock)
+        .on(&routes::VAULT_ENTRIES, vaults::entries)
+        .on(&routes::VAULT_HISTORY, vaults::history)
+        .on(&routes::VAULT_READ, vaults::read)
+        .taking(SECRET_BYTES_MAX, &routes::VAULT_PUT, vaults::put)
+        .on(&routes::VAULT_REMOVE, vaults::remove)
+        .on(&routes::VAULT_ROTATE, vaults::rotate)
+        .on(&routes::VAULT_EXPORT, vaults::export)
+        .taking(VAULT_BYTES_MAX, &routes::VAULT_IMPORT, vaults::import)
+        .on(&routes::VAULT_SHARE, vaults::share)
+        .on(&routes::VAULT_SUBMIT, vaults::submit)
+        .on(&routes::VAULT_RECOVER, vaults::recover)
+        .on(&routes::VAULT_REHEARSE, vaults::rehearse)
+        .on(&routes::VAULT_ABANDON, vaults::abandon)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod plans;
+mod vaults;
 
 /// An authority whose API is asked without sockets.
 struct Bench {
@@ -133,7 +134,7 @@ fn request_of(key: &SigningKey) -> String {
 
 /// A route's path with something in place of every placeholder.
 fn path_of(route: &Route) -> String {
-    route.fill(&["kdev-0000000000000001"])
+    route.fill(&["kdev-0000000000000001", "x"])
 }
 
 #[tokio::test]
@@ -195,7 +196,16 @@ async fn an_examination_of_a_sound_authority_finds_nothing() {
     assert_eq!(reply.body["item"]["ok"], true, "{}", reply.body);
     let checks = reply.body["item"]["checks"].as_array().unwrap();
     let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
-    let expected = ["audit-log", "log-files", "ca-certificates", "revocation-lists", "disk", "reach"];
+    let expected = [
+        "audit-log",
+        "log-files",
+        "ca-certificates",
+        "revocation-lists",
+        "disk",
+        "reach",
+        "vaults",
+        "recovery",
+    ];
     assert_eq!(names, expected);
 }
 

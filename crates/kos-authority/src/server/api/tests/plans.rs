@@ -9,8 +9,19 @@ const MEMBER: &str = "kdev-0000000000000001";
 const WAITING: &str = "kdev-0000000000000002";
 const SUSPENDED: &str = "kdev-0000000000000003";
 
-/// An authority on which each change of the table has something to change; and the ticket that is there.
-async fn bench() -> (Bench, String) {
+const VAULT: &str = "people";
+const SOURCE_PASSPHRASE: &str = "an old passphrase";
+const SOURCE: &str = include_str!("../../../../../../tests/vectors/vault/source/pbkdf2.json");
+
+/// What is there, and known only once it was made.
+struct Made {
+    ticket: String,
+    /// The words of the one share of the vault.
+    words: String,
+}
+
+/// An authority on which each change of the table has something to change.
+async fn bench() -> (Bench, Made) {
     let bench = Bench::new().await;
     let mut in_service = member(1);
     if let Some(credential) = &mut in_service.credential {
@@ -26,14 +37,27 @@ async fn bench() -> (Bench, String) {
     let ticket = bench.post("/api/v1/tickets", json!({"role": "sensor"})).await;
     let ticket = ticket.body["item"]["ticketId"].as_str().unwrap().to_owned();
     bench.operator("anna", OperatorRole::Operator).await;
-    (bench, ticket)
+    bench.vault(VAULT).await;
+    assert_eq!(bench.secret(VAULT, "x").await.status, StatusCode::OK);
+    let share = json!({"passphrase": vaults::PASSPHRASE, "threshold": 1, "holders": ["Anna"]});
+    let shared = bench.post("/api/v1/vaults/people/share", share).await;
+    let words = shared.body["item"]["words"][0].as_str().unwrap().to_owned();
+    (bench, Made { ticket, words })
+}
+
+/// Hands in the share, where the change is about one that was handed in.
+async fn hand_in(bench: &Bench, route: &Route, made: &Made) {
+    if ["vault-recover", "vault-rehearse", "vault-abandon"].contains(&route.name) {
+        let handed = bench.post("/api/v1/vaults/people/recovery", json!({"words": made.words})).await;
+        assert_eq!(handed.status, StatusCode::OK, "{}", handed.body);
+    }
 }
 
 /// What stands in the place of the path's placeholder, and a body that makes sense.
-fn example<'a>(route: &Route, ticket: &'a str) -> (&'a str, Value) {
+fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
     match route.name {
         "ticket-create" => ("", json!({"role": "sensor"})),
-        "ticket-revoke" => (ticket, json!({})),
+        "ticket-revoke" => (&made.ticket, json!({})),
         "device-approve" => (WAITING, json!({"comparisonCode": "042137"})),
         "device-reject" => (WAITING, json!({})),
         "device-reinstate" => (SUSPENDED, json!({})),
@@ -50,22 +74,36 @@ fn example<'a>(route: &Route, ticket: &'a str) -> (&'a str, Value) {
             ("", json!({"name": "otto", "role": "viewer", "csr": request_of(&key)}))
         }
         "operator-remove" => ("anna", json!({})),
+        "vault-create" => ("fresh", json!({"passphrase": vaults::PASSPHRASE})),
+        "vault-import" => (
+            "fresh",
+            json!({"passphrase": SOURCE_PASSPHRASE, "file": data_encoding::BASE64.encode(SOURCE.as_bytes())}),
+        ),
+        "vault-unlock" | "vault-rotate" => (VAULT, json!({"passphrase": vaults::PASSPHRASE})),
+        "vault-lock" | "vault-remove" | "vault-rehearse" | "vault-abandon" => (VAULT, json!({})),
+        "vault-put" => (VAULT, json!({"value": "AAAA"})),
+        "vault-share" => {
+            (VAULT, json!({"passphrase": vaults::PASSPHRASE, "threshold": 1, "holders": ["Anna"]}))
+        }
+        "vault-submit" => (VAULT, json!({"words": made.words})),
+        "vault-recover" => (VAULT, json!({"newPassphrase": vaults::PASSPHRASE})),
         "backup-create" => ("", json!({"passphrase": "correct horse battery"})),
         other => panic!("{other}: say here how it is planned"),
     }
 }
 
 async fn plan(bench: &Bench, route: &Route, object: &str, body: &Value) -> Reply {
-    let path = format!("{}?dryRun=true", route.fill(&[object]));
+    let path = format!("{}?dryRun=true", route.fill(&[object, "x"]));
     bench.ask(local(), route.method.as_str(), &path, &[], &body.to_string()).await
 }
 
 #[tokio::test]
 async fn every_change_can_be_planned_and_leaves_the_log_as_it_is() {
-    let (bench, ticket) = bench().await;
+    let (bench, made) = bench().await;
+    hand_in(&bench, &routes::VAULT_RECOVER, &made).await;
     let before = bench.events().await;
     for route in changing() {
-        let (object, body) = example(route, &ticket);
+        let (object, body) = example(route, &made);
         let reply = plan(&bench, route, object, &body).await;
         assert_eq!(reply.status, StatusCode::OK, "{}: {}", route.name, reply.body);
         assert_eq!(reply.body["kind"], "Plan", "{}", route.name);
@@ -87,14 +125,15 @@ fn changing() -> impl Iterator<Item = &'static Route> {
 async fn every_change_has_its_entry_by_the_time_of_its_answer() {
     // The doors move only while they are open: `crates/kos-authority/src/server/tests.rs`.
     for route in changing().filter(|route| route.name != "authority-listen") {
-        let (bench, ticket) = bench().await;
+        let (bench, made) = bench().await;
         let shared = bench.shared();
         let publisher =
             crate::revocation::Publisher::new(Arc::clone(&shared.board), shared.writer.clone(), &shared.keys);
         let publishing = tokio::spawn(publisher.run());
-        let (object, body) = example(route, &ticket);
+        let (object, body) = example(route, &made);
+        hand_in(&bench, route, &made).await;
         let before = bench.entries().await.len();
-        let path = route.fill(&[object]);
+        let path = route.fill(&[object, "x"]);
         let reply = bench.ask(local(), route.method.as_str(), &path, &[], &body.to_string()).await;
         assert_eq!(reply.status, StatusCode::OK, "{}: {}", route.name, reply.body);
         let entries = bench.entries().await;
@@ -111,12 +150,14 @@ async fn every_change_has_its_entry_by_the_time_of_its_answer() {
 
 #[tokio::test]
 async fn a_plan_for_what_is_not_there_is_refused_as_the_change_is() {
-    let (bench, ticket) = bench().await;
-    for route in ALL.iter().filter(|route| route.effect == Effect::Changes && route.path.contains('{')) {
-        let (_, body) = example(route, &ticket);
+    let (bench, made) = bench().await;
+    // What makes a vault needs one that is not there.
+    let makes = |route: &Route| ["vault-create", "vault-import"].contains(&route.name);
+    for route in changing().filter(|route| route.path.contains('{') && !makes(route)) {
+        let (_, body) = example(route, &made);
         for nobody in ["kdev-0000000000000009", "01a1f8bf-ac7c-730d-974d-26f553ad23e3", "nobody"] {
             let planned = plan(&bench, route, nobody, &body).await;
-            let path = route.fill(&[nobody]);
+            let path = route.fill(&[nobody, "x"]);
             let done = bench.ask(local(), route.method.as_str(), &path, &[], &body.to_string()).await;
             assert!(planned.status.is_client_error(), "{} {nobody}: {}", route.name, planned.body);
             assert_eq!((planned.status, code(&planned)), (done.status, code(&done)), "{}", route.name);

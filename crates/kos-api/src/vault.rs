@@ -1,0 +1,299 @@
+//! Vaults of an authority: a keyring of secrets for each environment, opened by people.
+//!
+//! Secrets travel only over the local socket, in [`SecretText`], which no `Debug` shows.
+
+use kos_base::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{envelope::Kind, schema, text::SecretText};
+
+/// A vault: one file, one environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Vault {
+    /// Which keyring it is: 1 to 32 of `a-z 0-9 -`, beginning with a letter.
+    pub environment: String,
+    /// 32 hex digits, for the life of the vault.
+    pub vault_id: String,
+    /// Whether its secrets can be had now.
+    pub state: VaultState,
+    /// How often it was written.
+    pub generation: u64,
+    /// When it was written last.
+    #[schema(value_type = schema::Timestamp)]
+    pub last_modified: Timestamp,
+    /// How many secrets it has; unknown while it is locked.
+    pub entries: Option<u64>,
+    /// What opens it.
+    pub slots: Vec<VaultSlot>,
+    /// What tells an old file from the newest.
+    pub anchor: VaultAnchor,
+    /// When it locks itself if nobody uses it; null while it is locked.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub locks_at: Option<Timestamp>,
+    /// Who holds the shares that recover it, if it was shared.
+    pub sharing: Option<VaultSharing>,
+}
+
+impl Kind for Vault {
+    const KIND: &'static str = "Vault";
+}
+
+/// Whether a vault can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum VaultState {
+    /// Its keys are not in memory.
+    Locked,
+    /// It gives and takes secrets.
+    Unlocked,
+    /// Its file is damaged, older than the anchor, or gone.
+    Refused,
+}
+
+/// One way to open a vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultSlot {
+    /// What people call it.
+    pub name: String,
+    /// `passphrase`, `key` or `offline`.
+    pub kind: String,
+    /// Where a key comes from: `file`, `credential`, `tpm`, `token` or `shares`.
+    pub source: Option<String>,
+    /// When it was made.
+    #[schema(value_type = schema::Timestamp)]
+    pub created_at: Timestamp,
+}
+
+/// What is kept outside of the file, so that an old one is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultAnchor {
+    /// Where: `log`, the authority's store and audit log.
+    pub place: String,
+    /// The generation that is kept there.
+    pub generation: u64,
+    /// What it is worth, for people.
+    pub detail: String,
+}
+
+/// A vault's key in shares. Who holds which, and never a share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultSharing {
+    /// How many are needed.
+    pub threshold: u8,
+    /// How many there are.
+    pub total: u8,
+    /// Who has them, by number.
+    pub holders: Vec<String>,
+    /// A digest of each share, by number, by which a wrong or older one is found.
+    pub commitments: Vec<String>,
+    /// When they were made.
+    #[schema(value_type = schema::Timestamp)]
+    pub shared_at: Timestamp,
+    /// When somebody last proved that they recover the vault.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub rehearsed_at: Option<Timestamp>,
+}
+
+/// Makes a vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateVault {
+    /// 12 characters or more.
+    #[schema(value_type = String)]
+    pub passphrase: SecretText,
+}
+
+/// Opens a vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UnlockVault {
+    /// What somebody remembers.
+    #[schema(value_type = String)]
+    pub passphrase: SecretText,
+}
+
+/// A secret, without the secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultEntry {
+    /// 1 to 128 bytes of visible characters.
+    pub name: String,
+    /// `api_key`, `certificate`, `password`, `jwt`, `ssh_key`, `totp_seed`, `private_key` or `opaque`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Number of its newest version.
+    pub version: u64,
+    /// When that was put.
+    #[schema(value_type = schema::Timestamp)]
+    pub created_at: Timestamp,
+    /// When it was read last, as of the last change of the vault.
+    #[schema(value_type = schema::Timestamp)]
+    pub last_accessed_at: Timestamp,
+    /// After which it is not given any more.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub expires_at: Option<Timestamp>,
+    /// How many versions are kept.
+    pub versions: u64,
+}
+
+impl Kind for VaultEntry {
+    const KIND: &'static str = "VaultEntry";
+}
+
+/// Puts a secret, as a new version if there is one of this name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PutVaultEntry {
+    /// What it is; `opaque` when not given.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The secret, in base64 with padding.
+    #[schema(value_type = String)]
+    pub value: SecretText,
+    /// After which it is not given any more.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Which version of a secret; the newest when not given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VaultVersionQuery {
+    /// Its number.
+    pub version: Option<u64>,
+}
+
+/// A secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultSecret {
+    /// What it is called.
+    pub name: String,
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Which version this is.
+    pub version: u64,
+    /// The secret, in base64 with padding.
+    #[schema(value_type = String)]
+    pub value: SecretText,
+}
+
+impl Kind for VaultSecret {
+    const KIND: &'static str = "VaultSecret";
+}
+
+/// A version of a secret, without the secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultVersion {
+    /// Its number.
+    pub version: u64,
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When it was put.
+    #[schema(value_type = schema::Timestamp)]
+    pub created_at: Timestamp,
+    /// After which it is not given any more.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Kind for VaultVersion {
+    const KIND: &'static str = "VaultVersion";
+}
+
+/// Gives a vault a new master key, and encrypts everything anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RotateVault {
+    /// The passphrase that opens it now.
+    #[schema(value_type = String)]
+    pub passphrase: SecretText,
+    /// The one that is to open it from now on; the same when not given.
+    #[schema(value_type = Option<String>)]
+    pub new_passphrase: Option<SecretText>,
+}
+
+/// Splits a new recovery key of a vault into shares. The shares before open nothing any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ShareVault {
+    /// The passphrase that opens it now: sharing rotates the master key.
+    #[schema(value_type = String)]
+    pub passphrase: SecretText,
+    /// How many shares are to be needed.
+    pub threshold: u8,
+    /// Who gets one: 1 to 16 names, of 1 to 64 visible characters.
+    pub holders: Vec<String>,
+}
+
+/// The shares of a vault. Only the answer that makes them has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultShares {
+    /// What is known of them from now on.
+    pub sharing: VaultSharing,
+    /// The words of each, by number.
+    #[schema(value_type = Vec<String>)]
+    pub words: Vec<SecretText>,
+}
+
+impl Kind for VaultShares {
+    const KIND: &'static str = "VaultShares";
+}
+
+/// Hands in a share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SubmitShare {
+    /// Its words.
+    #[schema(value_type = String)]
+    pub words: SecretText,
+}
+
+/// How far a recovery is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultRecovery {
+    /// Of which vault.
+    pub environment: String,
+    /// Whose shares have been handed in.
+    pub holders: Vec<String>,
+    /// How many more are needed.
+    pub missing: u8,
+    /// When what was handed in is forgotten.
+    #[schema(value_type = schema::Timestamp)]
+    pub forgotten_at: Timestamp,
+}
+
+impl Kind for VaultRecovery {
+    const KIND: &'static str = "VaultRecovery";
+}
+
+/// Ends a recovery: the vault gets a new master key, this passphrase, and no other slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RecoverVault {
+    /// 12 characters or more.
+    #[schema(value_type = String)]
+    pub new_passphrase: SecretText,
+}
+
+/// Makes a vault of a file: one that was exported, or one of the shape of the source document, which gets new keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImportVault {
+    /// Its bytes, in base64 with padding.
+    #[schema(value_type = String)]
+    pub file: SecretText,
+    /// What opens it, and what will open the vault that it becomes.
+    #[schema(value_type = String)]
+    pub passphrase: SecretText,
+}

@@ -1,0 +1,267 @@
+//! Vaults: what is asked for is checked here, and done by [`crate::vault`].
+//!
+//! Whatever carries a passphrase or a secret keeps no answer for an `Idempotency-Key`: with the answer the store would
+//! keep a fast hash of the request, by which a passphrase could be guessed. Repeated, such a request is done again, or
+//! refused because it was done.
+
+mod entries;
+mod recovery;
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::header,
+    response::{IntoResponse as _, Response},
+};
+use kos_api::{
+    plan::{Change, Plan},
+    problem::Party,
+    text::SecretText,
+    vault::{CreateVault, ImportVault, RotateVault, UnlockVault, Vault, VaultState},
+};
+use kos_base::{Timestamp, code};
+use kos_identity::registry::Actor;
+use kos_vault::{Environment, Passphrase, VaultError};
+use zeroize::Zeroizing;
+
+pub(super) use self::{
+    entries::{entries, history, put, read, remove},
+    recovery::{abandon, recover, rehearse, share, submit},
+};
+use super::{
+    answer::{Refusal, document, page},
+    call::{Call, Context, Mode, RequestId},
+    lifecycle::Demanded,
+    operators::Nothing,
+};
+use crate::{
+    authority::Shared,
+    clock,
+    record::LockReason,
+    vault::{Deed, ImportedFrom, VAULTS_MAX, VaultFault},
+};
+
+type Shares = State<Arc<Shared>>;
+
+pub(super) async fn list(State(shared): Shares, context: Context) -> Result<Response, Refusal> {
+    let now = clock::now();
+    let mut shown = Vec::new();
+    for anchor in shared.store.anchors(VAULTS_MAX).await? {
+        let deed = Deed::own(&shared, anchor.environment.clone(), now);
+        shown.push(apart(&anchor.environment, context.id, deed.show()).await?);
+    }
+    Ok(page(shown, None))
+}
+
+pub(super) async fn show(
+    State(shared): Shares,
+    context: Context,
+    Path(typed): Path<String>,
+) -> Result<Response, Refusal> {
+    let environment = known(&shared, &typed, context.id).await?;
+    let deed = Deed::own(&shared, environment.clone(), clock::now());
+    Ok(document(apart(&environment, context.id, deed.show()).await?))
+}
+
+pub(super) async fn create(
+    State(shared): Shares,
+    Path(typed): Path<String>,
+    call: Call<Demanded<CreateVault>>,
+) -> Result<Response, Refusal> {
+    let environment = parse(&typed, call.id)?;
+    let passphrase = new_passphrase(&call.body.get()?.passphrase).map_err(told(&environment, call.id))?;
+    let deed = deed(&shared, &environment, &call);
+    if call.mode == Mode::Plan {
+        deed.admit_new().await.map_err(told(&environment, call.id))?;
+        return Ok(planned(&call, &environment, Vec::new(), &["log: vault_created"]));
+    }
+    Ok(document(apart(&environment, call.id, deed.create(passphrase)).await?))
+}
+
+pub(super) async fn unlock(
+    State(shared): Shares,
+    Path(typed): Path<String>,
+    call: Call<Demanded<UnlockVault>>,
+) -> Result<Response, Refusal> {
+    let environment = known(&shared, &typed, call.id).await?;
+    let passphrase = passphrase(&call.body.get()?.passphrase).map_err(told(&environment, call.id))?;
+    if call.mode == Mode::Plan {
+        let change = to_state(&usable(&shared, &environment, call.id).await?, "unlocked");
+        return Ok(planned(&call, &environment, change, &["log: vault_unlocked"]));
+    }
+    let deed = deed(&shared, &environment, &call);
+    Ok(document(apart(&environment, call.id, deed.unlock(passphrase)).await?))
+}
+
+pub(super) async fn lock(
+    State(shared): Shares,
+    Path(typed): Path<String>,
+    call: Call<Nothing>,
+) -> Result<Response, Refusal> {
+    let environment = known(&shared, &typed, call.id).await?;
+    if call.mode == Mode::Plan {
+        let vault = apart(&environment, call.id, deed(&shared, &environment, &call).show()).await?;
+        let change = to_state(&vault, "locked");
+        let effects: &[&str] = if change.is_empty() { &[] } else { &["log: vault_locked"] };
+        return Ok(planned(&call, &environment, change, effects));
+    }
+    let deed = deed(&shared, &environment, &call);
+    Ok(document(apart(&environment, call.id, deed.lock(LockReason::Asked)).await?))
+}
+
+pub(super) async fn rotate(
+    State(shared): Shares,
+    Path(typed): Path<String>,
+    call: Call<Demanded<RotateVault>>,
+) -> Result<Response, Refusal> {
+    let environment = known(&shared, &typed, call.id).await?;
+    let wanted = call.body.get()?;
+    let held = passphrase(&wanted.passphrase).map_err(told(&environment, call.id))?;
+    let new = wanted.new_passphrase.as_ref().map(new_passphrase).transpose();
+    let new = new.map_err(told(&environment, call.id))?;
+    if call.mode == Mode::Plan {
+        let vault = usable(&shared, &environment, call.id).await?;
+        let mut effects = vec!["log: vault_rotated"];
+        if vault.sharing.is_some() {
+            effects.push("the shares open nothing any more: share it again");
+        }
+        return Ok(planned(&call, &environment, Vec::new(), &effects));
+    }
+    let deed = deed(&shared, &environment, &call);
+    Ok(document(apart(&environment, call.id, deed.rotate(held, new)).await?))
+}
+
+pub(super) async fn export(
+    State(shared): Shares,
+    context: Context,
+    Path(typed): Path<String>,
+) -> Result<Response, Refusal> {
+    let environment = known(&shared, &typed, context.id).await?;
+    let deed = Deed::new(&shared, environment.clone(), context.who.actor(), clock::now());
+    let bytes = apart(&environment, context.id, deed.export()).await?;
+    let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, bytes).into_response())
+}
+
+pub(super) async fn import(
+    State(shared): Shares,
+    Path(typed): Path<String>,
+    call: Call<Demanded<ImportVault>>,
+) -> Result<Response, Refusal> {
+    let environment = parse(&typed, call.id)?;
+    let wanted = call.body.get()?;
+    let held = passphrase(&wanted.passphrase).map_err(told(&environment, call.id))?;
+    let bytes = base64(&wanted.file, call.id)?;
+    let from = ImportedFrom::parse(&bytes).map_err(told(&environment, call.id))?;
+    let deed = deed(&shared, &environment, &call);
+    if call.mode == Mode::Plan {
+        deed.admit_new().await.map_err(told(&environment, call.id))?;
+        deed.admit_import(&from).map_err(told(&environment, call.id))?;
+        return Ok(planned(&call, &environment, Vec::new(), &["log: vault_imported"]));
+    }
+    Ok(document(apart(&environment, call.id, deed.import(from, held)).await?))
+}
+
+/// Does it to its end, even if whoever asked goes away: a file that is half-way to its place must not be overtaken.
+async fn apart<T: Send + 'static>(
+    environment: &Environment,
+    id: RequestId,
+    work: impl Future<Output = Result<T, VaultFault>> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::spawn(work).await.unwrap_or_else(|e| Err(VaultFault::Internal(e.to_string())));
+    done.map_err(told(environment, id))
+}
+
+/// A fault as the caller is told of it.
+fn told<E: Into<VaultFault>>(environment: &Environment, id: RequestId) -> impl Fn(E) -> Refusal {
+    move |fault| {
+        let fault = fault.into();
+        let mut refusal = Refusal::new(fault.code()).about("vault", environment).under(id);
+        match &fault {
+            VaultFault::Attempts => refusal = refusal.with_status(429),
+            VaultFault::Store(_) | VaultFault::Entropy(_) | VaultFault::Internal(_) => {
+                tracing::error!(%environment, error = %fault, "nothing was done with a vault");
+            }
+            _ => {}
+        }
+        if fault.is_for_the_caller() { refusal.saying(&fault.to_string()) } else { refusal }
+    }
+}
+
+fn deed<T>(shared: &Arc<Shared>, environment: &Environment, call: &Call<T>) -> Deed {
+    Deed::new(shared, environment.clone(), actor(call), clock::now())
+}
+
+fn actor<T>(call: &Call<T>) -> Actor {
+    call.who.actor()
+}
+
+/// An environment that may have a vault.
+fn parse(typed: &str, id: RequestId) -> Result<Environment, Refusal> {
+    typed.parse().map_err(|e: kos_vault::ParseNameError| {
+        Refusal::new(code::config::BAD_REQUEST).saying(&e.to_string()).under(id)
+    })
+}
+
+/// An environment that has one. Asked before anything is made for it in memory.
+async fn known(shared: &Shared, typed: &str, id: RequestId) -> Result<Environment, Refusal> {
+    let short = kos_base::text::printable(typed, 64);
+    let unknown = || Refusal::new(code::vault::VAULT_UNKNOWN).about("vault", &short).under(id);
+    let environment: Environment = typed.parse().map_err(|_| unknown())?;
+    let anchor = shared.store.anchor(&environment).await.map_err(|e| Refusal::from(e).under(id))?;
+    anchor.map(|_| environment).ok_or_else(unknown)
+}
+
+/// For a plan: the vault, unless it is refused.
+async fn usable(shared: &Arc<Shared>, environment: &Environment, id: RequestId) -> Result<Vault, Refusal> {
+    let deed = Deed::own(shared, environment.clone(), clock::now());
+    apart(environment, id, deed.show_usable()).await
+}
+
+fn to_state(vault: &Vault, to: &str) -> Vec<Change> {
+    let from = match vault.state {
+        VaultState::Locked => "locked",
+        VaultState::Unlocked => "unlocked",
+        VaultState::Refused => "refused",
+    };
+    let change =
+        || Change { field: "state".to_owned(), from: Some(from.to_owned()), to: Some(to.to_owned()) };
+    if from == to { Vec::new() } else { vec![change()] }
+}
+
+fn planned<T>(call: &Call<T>, environment: &Environment, changes: Vec<Change>, effects: &[&str]) -> Response {
+    document(Plan {
+        action: call.route.name.to_owned(),
+        object: Some(Party::new("vault", environment)),
+        changes,
+        effects: effects.iter().map(|effect| (*effect).to_owned()).collect(),
+    })
+}
+
+fn passphrase(text: &SecretText) -> Result<Passphrase, VaultError> {
+    Passphrase::new(Zeroizing::new(text.expose().to_owned()))
+}
+
+/// One that a slot may be written for. Asked here, so that a plan refuses it too.
+fn new_passphrase(text: &SecretText) -> Result<Passphrase, VaultError> {
+    if text.expose().chars().count() < Passphrase::CHARS_MIN {
+        return Err(VaultError::Passphrase);
+    }
+    passphrase(text)
+}
+
+fn base64(text: &SecretText, id: RequestId) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    let bytes = data_encoding::BASE64.decode(text.expose().as_bytes()).map(Zeroizing::new);
+    bytes.map_err(|_| Refusal::new(code::config::BAD_REQUEST).saying("this is not base64").under(id))
+}
+
+/// When it is, in a plan or an answer.
+fn in_future(expires: Option<Timestamp>, id: RequestId) -> Result<(), Refusal> {
+    match expires {
+        Some(at) if at <= clock::now() => Err(Refusal::new(code::config::BAD_REQUEST)
+            .saying("the secret would have expired already")
+            .under(id)),
+        _ => Ok(()),
+    }
+}

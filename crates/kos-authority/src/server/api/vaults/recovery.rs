@@ -1,0 +1,111 @@
+//! Shares over the local socket.
+
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use kos_api::vault::{RecoverVault, ShareVault, SubmitShare};
+use kos_base::{code, text::is_safe};
+use kos_shares::Plan;
+
+use super::{Shares, apart, deed, known, new_passphrase, passphrase, planned, told, usable};
+use crate::server::api::{
+    answer::{Refusal, document},
+    call::{Call, Mode},
+    lifecycle::Demanded,
+    operators::Nothing,
+};
+
+/// Longest name of a holder, in characters; also what a sheet has room for.
+const HOLDER_CHARS_MAX: usize = kos_shares::TEXT_CHARS_MAX;
+
+pub(in crate::server::api) async fn share(
+    State(shared): Shares,
+    Path(typed): Path<String>,
+    call: Call<Demanded<ShareVault>>,
+) -> Result<Response, Refusal> {
+    let environment = known(&shared, &typed, call.id).await?;
+    let wanted = call.body.get()?;
+    let held = passphrase(&wanted.passphrase).map_err(told(&environment, call.id))?;
+    let fits = |name: &String| {
+        (1..=HOLDER_CHARS_MAX).contains(&name.chars().count())
+            && name.chars().all(is_safe)
+            && name.trim() == name
+    };
+    if !wanted.holders.iter().all(fits) {
+        let why = "a holder has a name of 1 to 64 visible characters";
+        return Err(Refusal::new(code::config::BAD_REQUEST).saying(why).under(call.id));
+    }
+    let total = u8::try_from(wanted.holders.len()).unwrap_or(u8::MAX);
+    let plan = Plan::new(wanted.threshold, total).map_err(told(&environment, call.id))?;
+    if call.mode == Mode::Plan {
+        let vault = usable(&shared, &environment, call.id).await?;
+        let mut effects = vec!["log: vault_shared"];
+        if vault.sharing.is_some() {
+            effects.push("the shares before open nothing any more");
+        }
+        return Ok(planned(&call, &environment, Vec::new(), &effects));
+    }
+    let deed = deed(&shared, &environment, &call);
+    Ok(document(apart(&environment, call.id, deed.share(held, plan, wanted.holders.clone())).await?))
+}
+
+pub(in crate::server::api) async fn submit(
+    State(shared): Shares,
+    Path(typed): Path<String>,
+    call: Call<Demanded<SubmitShare>>,
+) -> Result<Response, Refusal> {
+    let environment = known(&shared, &typed, call.id).await?;
+    let words = call.body.get()?.words.clone();
+    let deed = deed(&shared, &environment, &call);
+    if call.mode == Mode::Plan {
+        deed.admit_share().await.map_err(told(&environment, call.id))?;
+        return Ok(planned(&call, &environment, Vec::new(), &["log: vault_share_submitted"]));
+    }
+    Ok(document(apart(&environment, call.id, async move { deed.submit(words.expose()).await }).await?))
+}
+
+pub(in crate::server::api) async fn recover(
+    State(shared): Shares,
+    Path(typed): Path<String>,
+    call: Call<Demanded<RecoverVault>>,
+) -> Result<Response, Refusal> {
+    let environment = known(&shared, &typed, call.id).await?;
+    let new = new_passphrase(&call.body.get()?.new_passphrase).map_err(told(&environment, call.id))?;
+    let deed = deed(&shared, &environment, &call);
+    if call.mode == Mode::Plan {
+        deed.admit_recovery().await.map_err(told(&environment, call.id))?;
+        let effects = ["log: vault_recovered", "the shares open nothing any more: share it again"];
+        return Ok(planned(&call, &environment, Vec::new(), &effects));
+    }
+    Ok(document(apart(&environment, call.id, deed.recover(new)).await?))
+}
+
+pub(in crate::server::api) async fn rehearse(
+    State(shared): Shares,
+    Path(typed): Path<String>,
+    call: Call<Nothing>,
+) -> Result<Response, Refusal> {
+    let environment = known(&shared, &typed, call.id).await?;
+    let deed = deed(&shared, &environment, &call);
+    if call.mode == Mode::Plan {
+        deed.admit_recovery().await.map_err(told(&environment, call.id))?;
+        return Ok(planned(&call, &environment, Vec::new(), &["log: vault_rehearsed"]));
+    }
+    Ok(document(apart(&environment, call.id, deed.rehearse()).await?))
+}
+
+pub(in crate::server::api) async fn abandon(
+    State(shared): Shares,
+    Path(typed): Path<String>,
+    call: Call<Nothing>,
+) -> Result<Response, Refusal> {
+    let environment = known(&shared, &typed, call.id).await?;
+    let deed = deed(&shared, &environment, &call);
+    if call.mode == Mode::Plan {
+        let begun = deed.has_recovery().await;
+        let effects: &[&str] = if begun { &["log: vault_recovery_abandoned"] } else { &[] };
+        return Ok(planned(&call, &environment, Vec::new(), effects));
+    }
+    Ok(document(apart(&environment, call.id, deed.abandon()).await?))
+}

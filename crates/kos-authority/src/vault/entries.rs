@@ -1,0 +1,163 @@
+//! Secrets go in, are listed, given away and removed.
+
+use kos_api::{
+    text::SecretText,
+    vault::{VaultEntry, VaultSecret, VaultVersion},
+};
+use kos_base::Timestamp;
+use kos_vault::{EntryName, Listed, NewSecret, Opened, Past, SecretType, Value, VaultError};
+
+use super::{VaultFault, deed::Deed};
+use crate::record::VaultDeed;
+
+impl Deed {
+    /// Every entry, by name, without its secret.
+    pub(crate) async fn entries(self) -> Result<Vec<VaultEntry>, VaultFault> {
+        let mut ring = self.ring().await;
+        let (vault, _) = self.take_open(&mut ring).await?;
+        let listed = list(&vault);
+        self.put_back(&mut ring, vault);
+        listed
+    }
+
+    /// The versions of a secret, newest first.
+    pub(crate) async fn history(self, name: EntryName) -> Result<Vec<VaultVersion>, VaultFault> {
+        let mut ring = self.ring().await;
+        let (vault, _) = self.take_open(&mut ring).await?;
+        let history = vault.history(&name);
+        self.put_back(&mut ring, vault);
+        Ok(history?.iter().rev().map(version).collect())
+    }
+
+    /// Gives a secret away. It is recorded first: if it cannot be recorded, it is not given.
+    pub(crate) async fn read(self, name: EntryName, number: Option<u64>) -> Result<VaultSecret, VaultFault> {
+        let mut ring = self.ring().await;
+        let (mut vault, _) = self.take_open(&mut ring).await?;
+        let wanted = wanted(&vault, &name, number, self.at);
+        let recorded = match &wanted {
+            Ok(past) => {
+                self.record(VaultDeed::Read { name: name.clone(), version: past.number, kind: past.kind })
+                    .await
+            }
+            Err(_) => Ok(()),
+        };
+        let given = wanted.and_then(|past| {
+            recorded?;
+            let value = match number {
+                Some(number) => vault.get_version(self.at, &name, number)?,
+                None => vault.get(self.at, &name)?,
+            };
+            Ok(VaultSecret {
+                name: name.to_string(),
+                kind: past.kind.to_string(),
+                version: past.number,
+                value: SecretText::new(data_encoding::BASE64.encode(value.expose())),
+            })
+        });
+        self.put_back(&mut ring, vault);
+        given
+    }
+
+    /// Puts a secret in, as a new version if there is one of this name.
+    pub(crate) async fn put(
+        mut self,
+        name: EntryName,
+        kind: SecretType,
+        value: Value,
+        expires: Option<Timestamp>,
+    ) -> Result<VaultEntry, VaultFault> {
+        let fresh = Self::fresh()?;
+        let mut ring = self.ring().await;
+        let (mut vault, anchor) = self.take_open(&mut ring).await?;
+        let version = match vault.put(self.at, &name, NewSecret { kind, value: &value, expires }, fresh) {
+            Ok(version) => version,
+            Err(error) => {
+                self.put_back(&mut ring, vault);
+                return Err(error.into());
+            }
+        };
+        let versions = vault.history(&name).map_or(1, |history| count(history.len()));
+        let sharing = anchor.sharing.clone();
+        let deed = |generation| VaultDeed::Put { name: name.clone(), version, kind, generation };
+        self.settle(&mut ring, vault, Some(anchor), sharing, deed).await?;
+        Ok(VaultEntry {
+            name: name.to_string(),
+            kind: kind.to_string(),
+            version,
+            created_at: self.at,
+            last_accessed_at: self.at,
+            expires_at: expires,
+            versions,
+        })
+    }
+
+    /// What there is of this name, for a plan or an answer.
+    pub(crate) async fn entry(self, name: EntryName) -> Result<VaultEntry, VaultFault> {
+        let entries = self.entries().await?;
+        let found = entries.into_iter().find(|entry| entry.name == name.as_str());
+        found.ok_or_else(|| VaultError::EntryUnknown.into())
+    }
+
+    /// Removes a secret with all its versions.
+    pub(crate) async fn remove(mut self, name: EntryName) -> Result<(), VaultFault> {
+        let mut ring = self.ring().await;
+        let (mut vault, anchor) = self.take_open(&mut ring).await?;
+        let newest = wanted_newest(&vault, &name);
+        let removed = newest.and_then(|newest| vault.remove(&name).map(|()| newest));
+        let newest = match removed {
+            Ok(newest) => newest,
+            Err(error) => {
+                self.put_back(&mut ring, vault);
+                return Err(error.into());
+            }
+        };
+        let sharing = anchor.sharing.clone();
+        let (version, kind) = (newest.number, newest.kind);
+        let deed = |generation| VaultDeed::Removed { name, version, kind, generation };
+        self.settle(&mut ring, vault, Some(anchor), sharing, deed).await
+    }
+}
+
+fn list(vault: &Opened) -> Result<Vec<VaultEntry>, VaultFault> {
+    let shown = |Listed { name, newest, last_accessed }: Listed| {
+        Ok(VaultEntry {
+            versions: count(vault.history(&name)?.len()),
+            name: name.to_string(),
+            kind: newest.kind.to_string(),
+            version: newest.number,
+            created_at: newest.created,
+            last_accessed_at: last_accessed,
+            expires_at: newest.expires,
+        })
+    };
+    vault.list()?.into_iter().map(shown).collect()
+}
+
+/// The version that is asked for, if it may be given: the newest not after its time, others always.
+fn wanted(vault: &Opened, name: &EntryName, number: Option<u64>, now: Timestamp) -> Result<Past, VaultFault> {
+    let Some(number) = number else {
+        let newest = wanted_newest(vault, name)?;
+        let is_over = newest.expires.is_some_and(|expires| expires <= now);
+        return if is_over { Err(VaultError::Expired.into()) } else { Ok(newest) };
+    };
+    let history = vault.history(name)?;
+    let found = history.into_iter().find(|past| past.number == number);
+    found.ok_or_else(|| VaultError::EntryUnknown.into())
+}
+
+fn wanted_newest(vault: &Opened, name: &EntryName) -> Result<Past, VaultError> {
+    vault.history(name)?.last().copied().ok_or(VaultError::EntryUnknown)
+}
+
+fn version(past: &Past) -> VaultVersion {
+    VaultVersion {
+        version: past.number,
+        kind: past.kind.to_string(),
+        created_at: past.created,
+        expires_at: past.expires,
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

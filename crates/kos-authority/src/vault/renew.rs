@@ -1,0 +1,196 @@
+//! Vaults are made, imported, exported, and get new keys.
+
+use kos_api::vault::Vault;
+use kos_base::Secret;
+use kos_net::entropy;
+use kos_vault::{
+    KeySource, NewSlot, Opened, Passphrase, Sealed, SlotKind, SlotName, SourceFile, Unlock, VaultError,
+};
+
+use super::{
+    VAULTS_MAX, VaultFault, WORK,
+    deed::{Deed, Found, Opener, blocking},
+    file,
+};
+use crate::record::VaultDeed;
+
+/// The slot of the one passphrase.
+const PASSPHRASE: &str = "passphrase";
+/// The slot of the recovery key.
+const SHARES: &str = "shares";
+/// A slot that is there only while the others are replaced.
+const RENEWAL: &str = "renewal";
+
+/// What a vault is made of.
+pub(crate) enum ImportedFrom {
+    /// A file of ours.
+    Vault(Sealed),
+    /// A file of the source document's shape.
+    Source(SourceFile),
+}
+
+impl ImportedFrom {
+    /// Reads either.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, VaultError> {
+        match Sealed::parse(bytes) {
+            Ok(sealed) => Ok(Self::Vault(sealed)),
+            // What is no vault may be the other; if it is neither, the first answer says more.
+            Err(error @ VaultError::Malformed(_)) => {
+                SourceFile::parse(bytes).map(Self::Source).map_err(|other| match other {
+                    VaultError::Malformed(_) => error,
+                    other => other,
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Deed {
+    /// That a vault of this environment may be made.
+    pub(crate) async fn admit_new(&self) -> Result<(), VaultFault> {
+        if self.shared.store.anchor(&self.environment).await?.is_some() {
+            return Err(VaultFault::Exists);
+        }
+        let held = self.shared.store.anchors(VAULTS_MAX).await?.len();
+        if held >= usize::try_from(VAULTS_MAX).unwrap_or(usize::MAX) {
+            return Err(VaultFault::Full(VAULTS_MAX));
+        }
+        Ok(())
+    }
+
+    /// Makes a vault with one passphrase. It is open then.
+    pub(crate) async fn create(mut self, passphrase: Passphrase) -> Result<Vault, VaultFault> {
+        let mut ring = self.ring().await;
+        self.admit_new().await?;
+        let (at, environment, fresh) = (self.at, self.environment.clone(), Self::fresh()?);
+        let turn = self.shared.vaults.derivations.acquire().await;
+        let vault = blocking(move || {
+            let slot = NewSlot::Passphrase(&passphrase, WORK);
+            Opened::create(at, environment, &name(PASSPHRASE)?, slot, fresh)
+        })
+        .await??;
+        drop(turn);
+        let id = *vault.vault();
+        self.settle(&mut ring, vault, None, None, |_| VaultDeed::Created { vault: id }).await?;
+        self.view(&mut ring).await
+    }
+
+    /// Makes a vault of a file.
+    pub(crate) async fn import(
+        mut self,
+        from: ImportedFrom,
+        passphrase: Passphrase,
+    ) -> Result<Vault, VaultFault> {
+        let mut ring = self.ring().await;
+        self.admit_new().await?;
+        self.admit_import(&from)?;
+        let (at, environment, fresh) = (self.at, self.environment.clone(), Self::fresh()?);
+        let turn = self.shared.vaults.derivations.acquire().await;
+        let (vault, source) = blocking(move || match from {
+            ImportedFrom::Vault(sealed) => {
+                let mut vault = sealed.open(Unlock::Passphrase(&passphrase))?;
+                drop_shares(&mut vault)?;
+                Ok::<_, VaultError>((vault, "vault"))
+            }
+            ImportedFrom::Source(file) => {
+                let slot = NewSlot::Passphrase(&passphrase, WORK);
+                let vault = file.import(at, &passphrase, environment, (&name(PASSPHRASE)?, slot), fresh)?;
+                Ok((vault, "source document"))
+            }
+        })
+        .await??;
+        drop(turn);
+        let id = *vault.vault();
+        let deed = |generation| VaultDeed::Imported { vault: id, generation, source };
+        self.settle(&mut ring, vault, None, None, deed).await?;
+        self.view(&mut ring).await
+    }
+
+    /// That the file is of this environment, as far as it says.
+    pub(crate) fn admit_import(&self, from: &ImportedFrom) -> Result<(), VaultFault> {
+        match from {
+            ImportedFrom::Vault(sealed) if *sealed.environment() != self.environment => {
+                Err(VaultFault::Environment(sealed.environment().clone()))
+            }
+            ImportedFrom::Vault(_) | ImportedFrom::Source(_) => Ok(()),
+        }
+    }
+
+    /// The sealed file. It is recorded first.
+    pub(crate) async fn export(self) -> Result<Vec<u8>, VaultFault> {
+        let mut ring = self.ring().await;
+        let anchor = match self.examine(&mut ring).await? {
+            Found::None => return Err(VaultFault::Unknown),
+            Found::Refused(_, code) => return Err(VaultFault::Refused(code)),
+            Found::Locked(anchor, ..) | Found::Open(anchor) => anchor,
+        };
+        self.record(VaultDeed::Exported { generation: anchor.head.generation }).await?;
+        let path = self.shared.vaults.path(&self.environment);
+        let bytes = blocking(move || file::read(&path)).await??;
+        bytes.ok_or(VaultFault::Refused(kos_base::code::vault::VAULT_GONE))
+    }
+
+    /// Gives the vault a new master key and one slot, this passphrase or another.
+    pub(crate) async fn rotate(
+        mut self,
+        passphrase: Passphrase,
+        new: Option<Passphrase>,
+    ) -> Result<Vault, VaultFault> {
+        let mut ring = self.ring().await;
+        let (vault, anchor, opener) = self.open_by(&mut ring, Opener::Passphrase(passphrase)).await?;
+        let passphrase = match (new, opener) {
+            (Some(new), _) | (None, Opener::Passphrase(new)) => new,
+            (None, Opener::Key(_)) => return Err(VaultFault::Internal("another opener".to_owned())),
+        };
+        let (vault, _) = self.renew(vault, passphrase, None).await?;
+        let deed = |generation| VaultDeed::Rotated { generation };
+        self.settle(&mut ring, vault, Some(anchor), None, deed).await?;
+        self.view(&mut ring).await
+    }
+
+    /// A new master key, and slots for a passphrase and, where it is shared, for the key that shares join to. No other slot
+    /// stays.
+    pub(super) async fn renew(
+        &self,
+        mut vault: Opened,
+        passphrase: Passphrase,
+        shares: Option<Secret<32>>,
+    ) -> Result<(Opened, Option<Secret<32>>), VaultFault> {
+        let (at, bridge) = (self.at, entropy::secret()?);
+        let fresh = [Self::fresh()?, Self::fresh()?, Self::fresh()?, Self::fresh()?];
+        let turn = self.shared.vaults.derivations.acquire().await;
+        let renewed = blocking(move || {
+            let [first, second, third, fourth] = fresh;
+            let renewal = name(RENEWAL)?;
+            // The vault keeps one slot at least; this one holds its place until the new ones are there.
+            let held: Vec<SlotName> = vault.slots().map(|slot| slot.name.clone()).collect();
+            vault.add_slot(at, &renewal, NewSlot::Key(&bridge, KeySource::File), first)?;
+            for slot in held {
+                vault.remove_slot(&slot)?;
+            }
+            vault.rotate(&[Unlock::Key(&bridge)], second)?;
+            vault.add_slot(at, &name(PASSPHRASE)?, NewSlot::Passphrase(&passphrase, WORK), third)?;
+            if let Some(key) = &shares {
+                vault.add_slot(at, &name(SHARES)?, NewSlot::Key(key, KeySource::Shares), fourth)?;
+            }
+            vault.remove_slot(&renewal)?;
+            Ok::<_, VaultError>((vault, shares))
+        })
+        .await??;
+        drop(turn);
+        Ok(renewed)
+    }
+}
+
+/// Slots of shares whose commitments nobody here has.
+fn drop_shares(vault: &mut Opened) -> Result<(), VaultError> {
+    let is_shares = |kind| kind == SlotKind::Key(KeySource::Shares);
+    let unknown: Vec<SlotName> =
+        vault.slots().filter(|slot| is_shares(slot.kind)).map(|slot| slot.name.clone()).collect();
+    unknown.iter().try_for_each(|slot| vault.remove_slot(slot))
+}
+
+fn name(text: &str) -> Result<SlotName, VaultError> {
+    text.parse().map_err(|_| VaultError::Fault)
+}

@@ -1,0 +1,98 @@
+//! What no request can bring about: power that goes at a bad moment, and a backup of what is there.
+
+use kos_api::vault::VaultState;
+use kos_vault::{EntryName, NewSecret, Passphrase, SecretType, Value};
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::{
+    authority::Authority,
+    backup::Snapshot,
+    fixtures::{self, NOW},
+    record::VaultDeed,
+    restore,
+};
+
+fn passphrase() -> Passphrase {
+    Passphrase::new(Zeroizing::new("correct horse battery".to_owned())).unwrap()
+}
+
+fn value() -> Value {
+    Value::new(Zeroizing::new(b"hunter2".to_vec())).unwrap()
+}
+
+fn name(text: &str) -> EntryName {
+    text.parse().unwrap()
+}
+
+fn deed(authority: &Authority) -> Deed {
+    Deed::own(authority.shared(), "people".parse().unwrap(), NOW)
+}
+
+async fn events(authority: &Authority) -> Vec<String> {
+    let entries = authority.shared().store.entries(&crate::store::EntryQuery::default(), 500).await.unwrap();
+    entries.into_iter().map(|entry| entry.event).filter(|event| event.starts_with("vault_")).collect()
+}
+
+#[tokio::test]
+async fn a_change_whose_record_fails_after_the_file_was_written_locks_the_vault_and_is_repaired() {
+    let (_folder, authority) = fixtures::attic().await;
+    deed(&authority).create(passphrase()).await.unwrap();
+
+    let mut cut = deed(&authority);
+    let mut ring = cut.ring().await;
+    let (mut vault, anchor) = cut.take_open(&mut ring).await.unwrap();
+    let secret = NewSecret { kind: SecretType::Password, value: &value(), expires: None };
+    vault.put(NOW, &name("x"), secret, Deed::fresh().unwrap()).unwrap();
+    let mut other = anchor.clone();
+    other.head.generation += 7;
+    let put =
+        |generation| VaultDeed::Put { name: name("x"), version: 1, kind: SecretType::Password, generation };
+    let settled = cut.settle(&mut ring, vault, Some(other), None, put).await;
+    assert_eq!(settled.unwrap_err().code().number(), 106);
+    drop(ring);
+
+    assert_eq!(deed(&authority).show().await.unwrap().state, VaultState::Locked);
+    let kept = authority.shared().store.anchor(&anchor.environment).await.unwrap();
+    assert_eq!(kept, Some(anchor));
+    deed(&authority).unlock(passphrase()).await.unwrap();
+    assert_eq!(deed(&authority).entries().await.unwrap().len(), 1);
+    let expected = ["vault_created", "vault_locked", "vault_repaired", "vault_unlocked"];
+    assert_eq!(events(&authority).await, expected);
+}
+
+#[tokio::test]
+async fn changes_that_nobody_waits_for_are_done_one_after_the_other() {
+    let (_folder, authority) = fixtures::attic().await;
+    deed(&authority).create(passphrase()).await.unwrap();
+    for n in 0..5 {
+        let put = deed(&authority).put(name(&format!("x{n}")), SecretType::Opaque, value(), None);
+        tokio::spawn(put);
+    }
+    // The next in line comes after those that were begun, whether somebody waits for them or not.
+    tokio::task::yield_now().await;
+    assert_eq!(deed(&authority).entries().await.unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_backup_has_the_vaults_and_a_restore_puts_them_back() {
+    let (_folder, authority) = fixtures::attic().await;
+    deed(&authority).create(passphrase()).await.unwrap();
+    let shared = authority.shared();
+    let file = std::fs::read(shared.vaults.path(&"people".parse().unwrap())).unwrap();
+    std::fs::write(shared.home.vaults().join("people.json.aside"), b"left").unwrap();
+    let parts = (&shared.store, &shared.vaults);
+    let snapshot = Snapshot::take(&shared.home, parts, &shared.keys, shared.log.key(), NOW).await.unwrap();
+    let words = || "correct horse battery".to_owned();
+    let sealing = kos_backup::Sealing::Passphrase(kos_backup::Passphrase::new(words()));
+    let packed = snapshot.pack(Vec::new(), sealing, &shared.name, shared.log.key()).unwrap();
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let backup = elsewhere.path().join("backup");
+    std::fs::write(&backup, packed).unwrap();
+    let opening = kos_backup::Opening::Passphrase(kos_backup::Passphrase::new(words()));
+    restore::put_back(elsewhere.path(), &backup, opening).await.unwrap();
+    let vaults = elsewhere.path().join("authority/vaults");
+    assert_eq!(std::fs::read(vaults.join("people.json")).unwrap(), file);
+    assert_eq!(std::fs::read_dir(&vaults).unwrap().count(), 1);
+}
