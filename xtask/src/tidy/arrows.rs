@@ -22,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
         "kos-authority",
         &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-net", "kos-api", "kos-backup"],
     ),
-    ("kosctl", &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup"]),
+    ("kosctl", &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup", "kos-shares"]),
     ("quickstart", &["kosd", "kos-authority", "kosctl"]),
     ("kos-sim", &CORE),
     ("kos-e2e", &["kosctl", "kos-api", "kos-base"]),
