@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{Read as _, Write as _},
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
 };
@@ -28,7 +28,7 @@ pub(crate) struct Seat {
 impl Seat {
     /// Starts `kosctl` with stdin, stdout and stderr on a terminal.
     pub(crate) fn take(user: &User, words: &[&str]) -> Self {
-        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&keyboard).unwrap();
         unlockpt(&keyboard).unwrap();
         let name = ptsname(&keyboard, Vec::new()).unwrap().into_string().unwrap();
@@ -80,10 +80,16 @@ impl Seat {
 
     /// How it ended, and everything that was on the screen.
     pub(crate) fn leave(mut self) -> (i32, String) {
-        let code = self.child.wait().unwrap().code().unwrap();
-        while let Ok(piece) = self.screen.recv_timeout(Duration::from_millis(200)) {
-            self.seen.push_str(&String::from_utf8_lossy(&piece));
+        loop {
+            match self.screen.recv_timeout(PATIENCE) {
+                Ok(piece) => self.seen.push_str(&String::from_utf8_lossy(&piece)),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.child.kill().unwrap();
+                    panic!("it does not end:\n{}", self.seen);
+                }
+            }
         }
-        (code, self.seen)
+        (self.child.wait().unwrap().code().unwrap(), self.seen)
     }
 }

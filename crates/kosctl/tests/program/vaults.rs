@@ -331,7 +331,10 @@ fn a_slip_of_the_pen_is_told_by_its_place_and_nothing_is_sent() {
 
     let mut seat = sit(&user, &server, &["rehearse"]);
     seat.sees("2 of 3 shares are needed: alice, bob, carol\u{fffd}[2J").sees("share: ");
-    seat.types(&(wrong + "\n")).sees("word 7 was likely meant to be `academic`").sees("[KOS-E0650]");
+    seat.types(&(wrong + "\n"))
+        .sees("word 7 was likely meant to be `academic`")
+        .sees("[KOS-E0650]")
+        .sees("list of words\r\n");
     seat.sees("share: ").types("\n");
     assert_eq!(seat.leave().0, 2);
     assert!(server.asked().iter().all(|asked| asked.method == "GET"));
@@ -382,4 +385,28 @@ fn a_recovery_ends_with_a_new_passphrase_or_is_forgotten() {
     let (code, screen) = seat.leave();
     assert!(code == 130 && screen.contains("abandoned"), "{screen}");
     assert_eq!(server.lines().pop().unwrap(), "DELETE /api/v1/vaults/default/recovery");
+}
+
+#[test]
+fn shares_of_an_attempt_that_failed_later_do_not_stop_the_next() {
+    let server = StandIn::start(|asked: &Asked| {
+        if asked.line() == "POST /api/v1/vaults/default/recovery" {
+            return Told::no(&Problem::new(code::share::SHARE_DOUBLED));
+        }
+        Told::item(vault(Some(sharing())))
+    });
+    let user = User::new();
+    let passphrase = user.write("new", "a new passphrase\n");
+    let recover = ["recover", "--new-passphrase-file", &passphrase];
+    let run = run(&server, &recover, format!("{}\n{}\n", words(1), words(2)).as_bytes());
+    assert_eq!(run.code, 0, "{run:?}");
+    let last = server.asked().pop().unwrap();
+    assert_eq!(last.line(), "POST /api/v1/vaults/default/recovery/finish");
+    assert_eq!(last.json()["newPassphrase"], "a new passphrase");
+}
+
+#[test]
+fn a_vault_that_was_not_shared_is_not_recovered() {
+    let run = run(&server(None, b""), &["rehearse", "-o", "json"], b"");
+    assert_eq!((run.code, run.failure()["code"].as_str()), (3, Some("KOS-E0013")), "{run:?}");
 }

@@ -4,7 +4,11 @@
 //! Errors print no word (RCV-8). The word that was likely meant goes to the terminal of whoever typed, and nowhere else
 //! (RCV-7).
 
-use std::{io, io::Read as _, path::PathBuf};
+use std::{
+    io,
+    io::{IsTerminal as _, Read as _},
+    path::PathBuf,
+};
 
 use kos_shares::{Share, ShareError};
 use zeroize::Zeroizing;
@@ -30,7 +34,8 @@ pub(super) fn read_shares(paths: &[PathBuf], terminal: &Terminal) -> Result<Vec<
         let text = files::read(path, SHARES_BYTES_MAX)?;
         texts.push((format!("`{}`", path.display()), Zeroizing::new(text)));
     }
-    if paths.is_empty() {
+    // On a terminal that asks nothing, the words would be seen as they are typed.
+    if paths.is_empty() && !io::stdin().is_terminal() {
         let mut input = Zeroizing::new(Vec::new());
         let unreadable = |source| Fault::Unreadable { path: "stdin".into(), source };
         io::stdin().take(SHARES_BYTES_MAX).read_to_end(&mut input).map_err(unreadable)?;

@@ -153,13 +153,17 @@ impl<'a> Gathering<'a> {
                 Ok(Some(now)) => state = Some(now),
                 Ok(None) => return Ok(Gathered::Interrupted),
                 Err(fault) if fault.code() == code::share::SHARE_NOT_NEEDED => return Ok(Gathered::Enough),
+                // From an attempt before this one, which failed later.
+                Err(fault) if fault.code() == code::share::SHARE_DOUBLED => {}
                 Err(fault) => {
-                    self.session.terminal.note(&format!("the share of {} was refused", handed.from));
+                    let from = printable(&handed.from, 200);
+                    self.session.terminal.note(&format!("the share of {from} was refused"));
                     return Err(fault);
                 }
             }
         }
-        state.map(Gathered::TooFew).ok_or_else(|| Fault::Internal("no share was handed in".to_owned()))
+        // Where all of them were there before, the server knows whether they are enough.
+        Ok(state.map_or(Gathered::Enough, Gathered::TooFew))
     }
 
     /// A share that is refused changes nothing: whoever typed it is told, and asked again.
