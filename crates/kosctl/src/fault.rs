@@ -117,6 +117,15 @@ pub enum Fault {
         /// The code that says so best.
         code: Code,
     },
+    /// What was handed in as a share of a recovery key is none, or not the right one.
+    #[error("{from}: {source}")]
+    Share {
+        /// Where its words came from.
+        from: String,
+        /// Why; prints no word.
+        #[source]
+        source: kos_shares::ShareError,
+    },
     /// A file cannot be read.
     #[error("`{}`: {}", .path.display(), reason(.source))]
     Unreadable {
@@ -163,6 +172,7 @@ impl Fault {
             Self::Usage { .. } => code::config::USAGE,
             Self::Unconfirmed { .. } => code::config::CONFIRM_NEEDED,
             Self::Missing { .. } => code::config::NOT_FOUND,
+            Self::Share { source, .. } => source.code(),
             Self::Unreadable { .. } => code::config::FILE_UNREADABLE,
             Self::Unwritable { .. } => code::config::FILE_UNWRITABLE,
             Self::OutputClosed | Self::Internal(_) => code::config::INTERNAL,

@@ -29,6 +29,10 @@ pub(crate) enum Ending {
     Done,
     /// A person said no when asked.
     Withheld,
+    /// As far as it went, it is done; others have to go on.
+    Partly,
+    /// A person ended it with Ctrl-C.
+    Interrupted,
     /// A check says no; or something would change, in a dry run.
     CheckFailed,
 }
@@ -43,6 +47,8 @@ impl Ending {
         match self {
             Self::Done => 0,
             Self::Withheld => 1,
+            Self::Partly => 9,
+            Self::Interrupted => 130,
             Self::CheckFailed => 10,
         }
     }

@@ -16,6 +16,7 @@ mod paper;
 mod qr;
 mod status;
 mod ticket;
+mod vault;
 
 use clap::Subcommand;
 
@@ -61,6 +62,9 @@ pub(crate) enum Command {
     /// People and programs that may use the authority over the network.
     #[command(subcommand)]
     Operator(operator::Operator),
+    /// Vaults of secrets, one an environment.
+    #[command(subcommand)]
+    Vault(vault::Vault),
     /// Backups of an authority.
     #[command(subcommand)]
     Backup(backup::Backup),
@@ -93,6 +97,7 @@ impl Command {
             Self::Decommission(decommission) => decommission.run(session).await,
             Self::Authority(authority) => authority.run(session).await,
             Self::Operator(operator) => operator.run(session).await,
+            Self::Vault(vault) => vault.run(session).await,
             Self::Backup(backup) => backup.run(session).await,
             Self::Audit(audit) => audit.run(session).await,
             Self::Completions(completions) => completions.run(),

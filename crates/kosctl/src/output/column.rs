@@ -94,8 +94,9 @@ impl<'a> Column<'a> {
             (_, value) => plain(value),
         };
         let tone = match (self.form, text.as_str()) {
-            (Form::Good, "yes") | (Form::State, "active" | "open" | "good") => Tone::Good,
-            (Form::Good, _) | (Form::State, "expired" | "suspended" | "quarantined" | "revoked") => Tone::Bad,
+            (Form::Good, "yes") | (Form::State, "active" | "open" | "good" | "unlocked") => Tone::Good,
+            (Form::Good, _)
+            | (Form::State, "expired" | "suspended" | "quarantined" | "revoked" | "refused") => Tone::Bad,
             (Form::State, "pending" | "renewal-due" | "decommissioning" | "unknown") => Tone::Warn,
             _ => Tone::Plain,
         };

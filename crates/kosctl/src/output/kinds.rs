@@ -12,6 +12,7 @@ use kos_api::{
     operator::Operator,
     plan::Plan,
     ticket::Ticket,
+    vault::{Vault, VaultEntry, VaultRecovery, VaultSecret, VaultShares, VaultVersion},
 };
 
 use super::{Column, Form, Section, Shown};
@@ -303,6 +304,90 @@ impl Shown for Restored {
         column("stopped", "stopped"),
         column("unknown", "unknown"),
         column("revoked", "revoked"),
+    ];
+}
+
+impl Shown for Vault {
+    const NAME: &'static str = "environment";
+    const PLURAL: &'static str = "vaults";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("vault", "environment"),
+        column("state", "state").looks(Form::State),
+        column("entries", "entries"),
+        column("generation", "generation"),
+        column("locks", "locksAt").looks(Form::Moment),
+        column("needed", "sharing.threshold"),
+        column("of", "sharing.holders"),
+        column("rehearsed", "sharing.rehearsedAt").looks(Form::Moment),
+        column("shared", "sharing.sharedAt").looks(Form::Moment).wide(),
+        column("written", "lastModified").looks(Form::Moment).wide(),
+        column("anchor", "anchor.place").wide(),
+        column("anchored", "anchor.generation").wide(),
+        column("which", "anchor.detail").wide(),
+        column("id", "vaultId").looks(Form::Hash).wide(),
+    ];
+    const SECTIONS: &'static [Section] = &[Section::of(
+        "slots",
+        &[
+            column("slot", "name"),
+            column("kind", "kind"),
+            column("source", "source"),
+            column("made", "createdAt").looks(Form::Moment),
+        ],
+    )];
+}
+
+impl Shown for VaultEntry {
+    const NAME: &'static str = "name";
+    const PLURAL: &'static str = "secrets";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("secret", "name"),
+        column("type", "type"),
+        column("version", "version"),
+        column("put", "createdAt").looks(Form::Moment),
+        column("expires", "expiresAt").looks(Form::Moment),
+        column("read", "lastAccessedAt").looks(Form::Moment).wide(),
+        column("kept", "versions").wide(),
+    ];
+}
+
+impl Shown for VaultVersion {
+    const NAME: &'static str = "version";
+    const PLURAL: &'static str = "versions";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("version", "version"),
+        column("type", "type"),
+        column("put", "createdAt").looks(Form::Moment),
+        column("expires", "expiresAt").looks(Form::Moment),
+    ];
+}
+
+impl Shown for VaultSecret {
+    const NAME: &'static str = "name";
+    const PLURAL: &'static str = "secrets";
+    const COLUMNS: &'static [Column<'static>] =
+        &[column("secret", "name"), column("type", "type"), column("version", "version")];
+}
+
+impl Shown for VaultShares {
+    const NAME: &'static str = "sharing.holders";
+    const PLURAL: &'static str = "shares";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("needed", "sharing.threshold"),
+        column("of", "sharing.total"),
+        column("holders", "sharing.holders"),
+        column("shared", "sharing.sharedAt").looks(Form::Moment),
+    ];
+}
+
+impl Shown for VaultRecovery {
+    const NAME: &'static str = "environment";
+    const PLURAL: &'static str = "recoveries";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("vault", "environment"),
+        column("handed in", "holders"),
+        column("missing", "missing"),
+        column("forgotten", "forgottenAt").looks(Form::Moment),
     ];
 }
 

@@ -178,8 +178,13 @@ impl Printer {
 
 /// Writes to stdout.
 pub(crate) fn write_out(text: &str) -> Result<(), Fault> {
+    write_bytes(text.as_bytes())
+}
+
+/// Writes to stdout what need not be text.
+pub(crate) fn write_bytes(bytes: &[u8]) -> Result<(), Fault> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|source| match source.kind() {
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|source| match source.kind() {
         io::ErrorKind::BrokenPipe => Fault::OutputClosed,
         _ => Fault::Unwritable { path: "stdout".into(), source },
     })

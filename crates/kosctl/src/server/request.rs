@@ -149,13 +149,20 @@ impl Client {
         self.read_json(&answer)
     }
 
-    /// The answer to a question that has a body and changes nothing.
+    /// The answer to a question that changes nothing and is not asked by `GET`.
     ///
     /// # Errors
     /// What the server said, or why it did not say anything.
-    pub async fn ask<T: Kind, B: Serialize>(&self, route: &Route, body: &B) -> Result<T, Fault> {
+    pub async fn ask<T: Kind, Q: Serialize, B: Serialize>(
+        &self,
+        route: &Route,
+        values: &[&str],
+        query: &Q,
+        body: &B,
+    ) -> Result<T, Fault> {
+        let path = route.fill(values) + &body::query(query)?;
         let (headers, body) = body::json(body)?;
-        let answer = self.exchange(route, &route.fill(&[]), headers, body).await?;
+        let answer = self.exchange(route, &path, headers, body).await?;
         self.read_document(&answer)
     }
 

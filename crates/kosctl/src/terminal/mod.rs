@@ -8,7 +8,7 @@ mod secret;
 pub(crate) use palette::{Color, Palette, Tone};
 pub(crate) use progress::Progress;
 pub(crate) use question::{Consent, Danger};
-pub(crate) use secret::read_secret;
+pub(crate) use secret::{choose_secret, read_secret, read_value, type_line};
 
 use std::io::{self, Write as _};
 

@@ -8,6 +8,7 @@ use std::{
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use super::Answers;
 use crate::{Fault, files};
 
 /// Longest secret that is read, in bytes.
@@ -23,7 +24,7 @@ const DELETE: u8 = 0x7f;
 pub(crate) fn read_secret(what: &str, file: Option<&Path>) -> Result<Zeroizing<String>, Fault> {
     let bytes = match file {
         Some(path) if path != Path::new("-") => Zeroizing::new(files::read(path, SECRET_BYTES_MAX)?),
-        None if io::stdin().is_terminal() => type_in(what)?,
+        None if io::stdin().is_terminal() => type_in(what)?.unwrap_or_default(),
         _ => {
             let mut bytes = Zeroizing::new(Vec::new());
             io::stdin().take(SECRET_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -35,6 +36,52 @@ pub(crate) fn read_secret(what: &str, file: Option<&Path>) -> Result<Zeroizing<S
         return Err(Fault::usage(format!("there is no {what}"), "give it on stdin or in a file"));
     }
     Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// A secret that nobody has yet: a person types it twice, since what was made with a slip of the finger is lost.
+pub(crate) fn choose_secret(
+    what: &str,
+    file: Option<&Path>,
+    answers: Answers,
+) -> Result<Zeroizing<String>, Fault> {
+    let first = read_secret(what, file)?;
+    let typed = file.is_none() && io::stdin().is_terminal() && answers == Answers::Person;
+    if typed && *read_secret("again", None)? != *first {
+        return Err(Fault::usage(format!("these are two {what}s"), "type the same one twice"));
+    }
+    Ok(first)
+}
+
+/// Bytes as they are, at most `bytes_max`: those of `file` (`-` is stdin); without a file those of stdin, where a person
+/// types one line.
+pub(crate) fn read_value(
+    what: &str,
+    file: Option<&Path>,
+    bytes_max: u64,
+) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let bytes = match file {
+        Some(path) if path != Path::new("-") => return files::read(path, bytes_max).map(Zeroizing::new),
+        None if io::stdin().is_terminal() => type_in(what)?.unwrap_or_default(),
+        _ => {
+            let mut bytes = Zeroizing::new(Vec::new());
+            io::stdin().take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+            bytes
+        }
+    };
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
+        return Err(Fault::usage(
+            format!("the {what} is longer than {bytes_max} bytes"),
+            "give a shorter one",
+        ));
+    }
+    Ok(bytes)
+}
+
+/// A line that a person types where nobody can read along; nothing after Ctrl-C.
+pub(crate) fn type_line(what: &str) -> Result<Option<Zeroizing<String>>, Fault> {
+    let Some(typed) = type_in(what)? else { return Ok(None) };
+    // What is no UTF-8 is no word either, and is told as such.
+    Ok(Some(Zeroizing::new(String::from_utf8_lossy(&typed).trim().to_owned())))
 }
 
 /// Restores the terminal however the typing ends.
@@ -57,26 +104,32 @@ impl Drop for Unseen {
     }
 }
 
-fn type_in(what: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
+/// What is typed up to the end of the line; nothing after Ctrl-C.
+fn type_in(what: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Fault> {
     let unseen = Unseen::begin().map_err(unreadable)?;
     let _ = write!(io::stderr(), "{what}: ");
     let mut typed = Zeroizing::new(Vec::with_capacity(usize::try_from(SECRET_BYTES_MAX).unwrap_or_default()));
+    let (mut is_whole, mut is_too_long) = (true, false);
     for byte in io::stdin().lock().bytes() {
         match byte.map_err(unreadable)? {
             b'\n' | b'\r' | END_OF_TRANSMISSION => break,
             END_OF_TEXT => {
-                typed.clear();
+                is_whole = false;
                 break;
             }
             BACKSPACE | DELETE => while typed.pop().is_some_and(|b| b & 0xc0 == 0x80) {},
             LINE_KILL => typed.clear(),
             byte if typed.len() < typed.capacity() => typed.push(byte),
-            _ => {}
+            _ => is_too_long = true,
         }
     }
     drop(unseen);
     let _ = writeln!(io::stderr());
-    Ok(typed)
+    if is_whole && is_too_long {
+        let message = format!("the {what} is longer than {SECRET_BYTES_MAX} bytes");
+        return Err(Fault::usage(message, "give it on stdin or in a file"));
+    }
+    Ok(is_whole.then_some(typed))
 }
 
 fn unreadable(source: io::Error) -> Fault {

@@ -60,7 +60,8 @@ impl User {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
+        // A program that ends before it reads its input closes it, which is its right.
+        drop(child.stdin.take().unwrap().write_all(input));
         let output = child.wait_with_output().unwrap();
         Run {
             code: output.status.code().unwrap(),

@@ -44,7 +44,8 @@ impl Verify {
         };
         let verdict = match (&self.log, self.on_server) {
             (None, true) => {
-                session.client()?.ask(&routes::AUDIT_VERIFY, &VerifyLog { against: held }).await?
+                let (route, body) = (&routes::AUDIT_VERIFY, VerifyLog { against: held });
+                session.client()?.ask(route, &[], &serde_json::json!({}), &body).await?
             }
             (Some(folder), _) => {
                 let key = log_key(session, self.key.as_deref(), None).await?;

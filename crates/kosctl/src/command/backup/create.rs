@@ -1,6 +1,6 @@
 //! Writing a backup: it streams from the authority into a file that appears when it is whole.
 
-use std::{io, io::IsTerminal as _, path::PathBuf};
+use std::path::PathBuf;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use clap::Args;
@@ -15,7 +15,7 @@ use crate::{
     Change, Fault, Outcome,
     files::{Draft, Readers},
     session::{Ending, Session},
-    terminal::{Answers, read_secret},
+    terminal::choose_secret,
 };
 
 /// `backup create`
@@ -38,7 +38,13 @@ pub(crate) struct Create {
 impl Create {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let client = session.client()?;
-        let passphrase = if self.recipients.is_empty() { Some(self.passphrase(session)?) } else { None };
+        let passphrase = if self.recipients.is_empty() {
+            let file = self.passphrase_file.as_deref();
+            let passphrase = choose_secret("passphrase", file, session.terminal.answers)?;
+            Some(SecretText::new(passphrase.to_string()))
+        } else {
+            None
+        };
         let body = CreateBackup { passphrase, recipients: self.recipients };
         let route = &routes::BACKUP_CREATE;
         if self.dry_run {
@@ -59,17 +65,5 @@ impl Create {
         let sha256 = data_encoding::HEXLOWER.encode(digest.finish().as_ref());
         let file = printable(&self.out.display().to_string(), 4096);
         session.printer.row(&Item { file, bytes, sha256 }).map(|()| Ending::Done)
-    }
-
-    /// A person types it twice: a backup with a slip of the finger in it is lost.
-    fn passphrase(&self, session: &Session) -> Result<SecretText, Fault> {
-        let file = self.passphrase_file.as_deref();
-        let first = read_secret("passphrase", file)?;
-        let typed =
-            file.is_none() && io::stdin().is_terminal() && session.terminal.answers == Answers::Person;
-        if typed && *read_secret("again", None)? != *first {
-            return Err(Fault::usage("these are two passphrases", "type the same one twice"));
-        }
-        Ok(SecretText::new(first.to_string()))
     }
 }

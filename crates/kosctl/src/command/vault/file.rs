@@ -1,0 +1,99 @@
+//! The sealed file of a vault, taken elsewhere and brought back.
+
+use std::path::PathBuf;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use clap::Args;
+use data_encoding::{BASE64, HEXLOWER};
+use kos_api::{
+    Kind, routes,
+    text::SecretText,
+    vault::{ImportVault, Vault as Item},
+};
+use kos_base::text::printable;
+use serde::{Deserialize, Serialize};
+
+use super::{PassphraseFlag, Place, change};
+use crate::{
+    Fault,
+    arguments::ChangeFlags,
+    files::{self, Readers},
+    output::{Column, Form, Shown},
+    session::{Ending, Session},
+};
+
+/// Longest file of a vault, in bytes, as `docs/spec/vault.md` has it.
+const FILE_BYTES_MAX: usize = 96 << 20;
+
+/// `vault export`
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    place: Place,
+    /// Where the file is written; only you can read it.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// `vault import FILE`
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// A file of `vault export`, or of the shape of the source document.
+    file: PathBuf,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    passphrase: PassphraseFlag,
+    #[command(flatten)]
+    change: ChangeFlags,
+}
+
+/// A file that was written.
+#[derive(Debug, Serialize, Deserialize)]
+struct VaultFile {
+    /// Where it is.
+    file: String,
+    /// How long it is.
+    bytes: u64,
+    /// Its digest.
+    sha256: String,
+}
+
+impl Kind for VaultFile {
+    const KIND: &'static str = "VaultFile";
+}
+
+impl Shown for VaultFile {
+    const NAME: &'static str = "file";
+    const PLURAL: &'static str = "files";
+    const COLUMNS: &'static [Column<'static>] = &[
+        Column::of("file", "file"),
+        Column::of("size", "bytes").looks(Form::Bytes),
+        Column::of("sha256", "sha256"),
+    ];
+}
+
+impl Export {
+    pub(super) async fn run(&self, session: &Session) -> Result<Ending, Fault> {
+        let (route, values) = (&routes::VAULT_EXPORT, [self.place.name()]);
+        let bytes = session.client()?.read(route, &values, FILE_BYTES_MAX).await?;
+        files::write(&self.out, &bytes, Readers::Owner)?;
+        let written = VaultFile {
+            file: printable(&self.out.display().to_string(), 4096),
+            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            sha256: HEXLOWER.encode(digest(&SHA256, &bytes).as_ref()),
+        };
+        session.printer.row(&written).map(|()| Ending::Done)
+    }
+}
+
+impl Import {
+    pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let client = session.client()?;
+        let file = files::read(&self.file, u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX))?;
+        let body =
+            ImportVault { file: SecretText::new(BASE64.encode(&file)), passphrase: self.passphrase.read()? };
+        let (route, values) = (&routes::VAULT_IMPORT, [self.place.name()]);
+        change::<Item, _>(session, &client, route, &values, &body, &self.change).await
+    }
+}

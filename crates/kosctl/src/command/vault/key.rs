@@ -1,0 +1,102 @@
+//! The keys of a vault: made, opened, wiped, replaced.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kos_api::{
+    routes,
+    text::SecretText,
+    vault::{CreateVault, RotateVault, UnlockVault, Vault as Item},
+};
+
+use super::{PassphraseFlag, Place, change, nothing};
+use crate::{
+    Fault,
+    arguments::ChangeFlags,
+    session::{Ending, Session},
+    terminal::{Consent, Danger, choose_secret},
+};
+
+/// `vault unlock`
+#[derive(Debug, Args)]
+pub(crate) struct Unlock {
+    #[command(flatten)]
+    place: Place,
+    /// Makes the vault, whose passphrase is asked for twice: 12 characters or more.
+    #[arg(long)]
+    create: bool,
+    #[command(flatten)]
+    passphrase: PassphraseFlag,
+    #[command(flatten)]
+    change: ChangeFlags,
+}
+
+/// `vault lock`
+#[derive(Debug, Args)]
+pub(crate) struct Lock {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    change: ChangeFlags,
+}
+
+/// `vault rotate`
+#[derive(Debug, Args)]
+pub(crate) struct Rotate {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    passphrase: PassphraseFlag,
+    /// Asks for a new passphrase as well.
+    #[arg(long)]
+    new: bool,
+    /// The file with the new passphrase.
+    #[arg(long, value_name = "FILE")]
+    new_passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    change: ChangeFlags,
+}
+
+impl Unlock {
+    pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let (client, values) = (session.client()?, [self.place.name()]);
+        if self.create {
+            let file = self.passphrase.passphrase_file.as_deref();
+            let passphrase = choose_secret("passphrase", file, session.terminal.answers)?;
+            let body = CreateVault { passphrase: SecretText::new(passphrase.to_string()) };
+            return change::<Item, _>(session, &client, &routes::VAULT_CREATE, &values, &body, &self.change)
+                .await;
+        }
+        let body = UnlockVault { passphrase: self.passphrase.read()? };
+        change::<Item, _>(session, &client, &routes::VAULT_UNLOCK, &values, &body, &self.change).await
+    }
+}
+
+impl Lock {
+    pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let (client, values) = (session.client()?, [self.place.name()]);
+        change::<Item, _>(session, &client, &routes::VAULT_LOCK, &values, &nothing(), &self.change).await
+    }
+}
+
+impl Rotate {
+    pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let (client, values) = (session.client()?, [self.place.name()]);
+        let question =
+            format!("give {} new keys; other slots and the shares of before open nothing then", values[0]);
+        let danger = Danger::Moderate { yes: self.change.yes };
+        if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
+            return Ok(Ending::Withheld);
+        }
+        let passphrase = self.passphrase.read()?;
+        let file = self.new_passphrase_file.as_deref();
+        let new_passphrase = if self.new || file.is_some() {
+            let chosen = choose_secret("new passphrase", file, session.terminal.answers)?;
+            Some(SecretText::new(chosen.to_string()))
+        } else {
+            None
+        };
+        let body = RotateVault { passphrase, new_passphrase };
+        change::<Item, _>(session, &client, &routes::VAULT_ROTATE, &values, &body, &self.change).await
+    }
+}

@@ -1,0 +1,181 @@
+//! Vaults: a keyring of secrets an environment, opened by people.
+//!
+//! A secret comes from a prompt, stdin or a file and goes into a pipe or a file; a terminal gets one only after a yes.
+
+mod entry;
+mod file;
+mod handing;
+mod key;
+mod recover;
+mod share;
+mod status;
+
+use core::{fmt, str::FromStr};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use kos_api::{List, routes::Route, text::SecretText};
+use serde::Serialize;
+
+use crate::{
+    Client, Fault,
+    arguments::ChangeFlags,
+    output::Shown,
+    session::{Ending, Session},
+    terminal::read_secret,
+};
+
+/// What to do with vaults.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Vault {
+    /// Shows a vault and no secret of it, or all vaults.
+    Status(status::Status),
+    /// Opens a vault by its passphrase, until it locks itself.
+    Unlock(key::Unlock),
+    /// Wipes the keys of a vault from the memory of the authority.
+    Lock(key::Lock),
+    /// Puts a secret, as a new version if there is one of this name.
+    Put(entry::Put),
+    /// Gives a secret away, which is recorded: into a pipe or a file, to a terminal after a yes.
+    Get(entry::Get),
+    /// Lists the secrets of a vault by name, without them.
+    List(entry::List),
+    /// Lists the versions of a secret, newest first.
+    History(entry::History),
+    /// Removes a secret with all its versions.
+    Rm(entry::Remove),
+    /// Gives a vault a new master key, opened by a passphrase and nothing else.
+    Rotate(key::Rotate),
+    /// Writes the sealed file of a vault.
+    Export(file::Export),
+    /// Makes a vault of a file, where there is none.
+    Import(file::Import),
+    /// Splits a new recovery key into shares, and writes a sheet for each holder.
+    Share(share::Share),
+    /// Opens a vault by its shares, and gives it new keys and a new passphrase.
+    Recover(recover::Recover),
+    /// Proves that shares recover a vault, and changes nothing of it.
+    Rehearse(recover::Rehearse),
+}
+
+impl Vault {
+    pub(crate) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        match self {
+            Self::Status(status) => status.run(session).await,
+            Self::Unlock(unlock) => unlock.run(session).await,
+            Self::Lock(lock) => lock.run(session).await,
+            Self::Put(put) => put.run(session).await,
+            Self::Get(get) => get.run(session).await,
+            Self::List(list) => list.run(session).await,
+            Self::History(history) => history.run(session).await,
+            Self::Rm(remove) => remove.run(session).await,
+            Self::Rotate(rotate) => rotate.run(session).await,
+            Self::Export(export) => export.run(session).await,
+            Self::Import(import) => import.run(session).await,
+            Self::Share(share) => share.run(session).await,
+            Self::Recover(recover) => recover.run(session).await,
+            Self::Rehearse(rehearse) => rehearse.run(session).await,
+        }
+    }
+}
+
+/// Which vault.
+#[derive(Debug, Args)]
+struct Place {
+    /// The environment of the vault.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    env: Environment,
+}
+
+/// Name of an environment: 1 to 32 of `a-z 0-9 -`, beginning with a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Environment(String);
+
+/// What opens the vault.
+#[derive(Debug, Args)]
+struct PassphraseFlag {
+    /// The file with the passphrase; without it, it is asked for or read from stdin.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+/// The text is no name of an environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BadEnvironment;
+
+impl Place {
+    fn name(&self) -> &str {
+        &self.env.0
+    }
+}
+
+impl PassphraseFlag {
+    fn read(&self) -> Result<SecretText, Fault> {
+        let passphrase = read_secret("passphrase", self.passphrase_file.as_deref())?;
+        Ok(SecretText::new(passphrase.to_string()))
+    }
+}
+
+impl FromStr for Environment {
+    type Err = BadEnvironment;
+
+    fn from_str(s: &str) -> Result<Self, BadEnvironment> {
+        let fits = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        let begins = s.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+        if begins && s.len() <= 32 && s.bytes().all(fits) {
+            Ok(Self(s.to_owned()))
+        } else {
+            Err(BadEnvironment)
+        }
+    }
+}
+
+impl fmt::Display for BadEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not 1 to 32 of `a-z 0-9 -`, beginning with a letter")
+    }
+}
+
+impl core::error::Error for BadEnvironment {}
+
+/// Makes a change and prints what it did or would do.
+async fn change<T: Shown, B: Serialize>(
+    session: &Session,
+    client: &Client,
+    route: &Route,
+    values: &[&str],
+    body: &B,
+    flags: &ChangeFlags,
+) -> Result<Ending, Fault> {
+    session.outcome(&client.change::<T, B>(route, values, body, &flags.change()).await?)
+}
+
+/// Prints a list that has one page.
+async fn print_all<T: Shown>(session: &Session, route: &Route, values: &[&str]) -> Result<Ending, Fault> {
+    let list: List<T> = session.client()?.list(route, values, &nothing()).await?;
+    session.printer.list(&list)?;
+    if list.items.is_empty() {
+        session.terminal.note(&format!("no {}", T::PLURAL));
+    }
+    Ok(Ending::Done)
+}
+
+/// A body or a query that says nothing.
+fn nothing() -> serde_json::Value {
+    serde_json::json!({})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_is_a_short_plain_name() {
+        for good in ["default", "a", "prod-2", &"a".repeat(32)] {
+            assert!(good.parse::<Environment>().is_ok(), "{good}");
+        }
+        for bad in ["", "2a", "-a", "Prod", "a_b", "a/b", "a.b", &"a".repeat(33)] {
+            assert!(bad.parse::<Environment>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Recovering a vault by its shares, and rehearsing that.
+//!
+//! Shares may come from several people and in several runs: the server keeps what was handed in for a while and says who is
+//! still missing. Ctrl-C has it forget them.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kos_api::{
+    routes,
+    text::SecretText,
+    vault::{RecoverVault, SubmitShare, Vault as Item, VaultRecovery},
+};
+use kos_base::{Code, code, text::printable};
+use kos_shares::Share;
+use zeroize::Zeroizing;
+
+use super::{Place, handing, nothing};
+use crate::{
+    Change, Client, Fault, Outcome,
+    session::{Ending, Session},
+    terminal::{Answers, choose_secret, say, type_line},
+};
+
+/// `vault recover`
+#[derive(Debug, Args)]
+pub(crate) struct Recover {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    shares: ShareFlags,
+    /// The file with the new passphrase; without it, it is asked for twice, or read from stdin when the shares are in files.
+    #[arg(long, value_name = "FILE")]
+    new_passphrase_file: Option<PathBuf>,
+}
+
+/// `vault rehearse`
+#[derive(Debug, Args)]
+pub(crate) struct Rehearse {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    shares: ShareFlags,
+}
+
+/// Where shares come from.
+#[derive(Debug, Args)]
+struct ShareFlags {
+    /// Files with a share each, as words or as a sheet; without them, shares are asked for or read from stdin, one a line.
+    #[arg(long = "share-file", value_name = "FILE", num_args = 1..)]
+    share_files: Vec<PathBuf>,
+}
+
+/// How handing in ended.
+enum Gathered {
+    /// With as many as are needed.
+    Enough,
+    /// With fewer.
+    TooFew(VaultRecovery),
+    /// With Ctrl-C.
+    Interrupted,
+}
+
+/// Handing in the shares of one vault.
+struct Gathering<'a> {
+    session: &'a Session,
+    client: Client,
+    environment: &'a str,
+    /// Everybody who has a share.
+    holders: Vec<String>,
+}
+
+impl Recover {
+    pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let is_typed = self.shares.are_typed(session);
+        let file = self.new_passphrase_file.as_deref();
+        if !is_typed && self.shares.share_files.is_empty() && file.is_none() {
+            let message = "stdin has the shares and cannot have the new passphrase as well";
+            return Err(Fault::usage(message, "give it with --new-passphrase-file FILE"));
+        }
+        let gathering = Gathering::begin(session, self.place.name()).await?;
+        let given = match file {
+            None if session.terminal.answers == Answers::Person => None,
+            _ => Some(choose_secret("new passphrase", file, session.terminal.answers)?),
+        };
+        match gathering.gather(&self.shares).await? {
+            Gathered::TooFew(state) => return gathering.wait(&state),
+            Gathered::Interrupted => return gathering.abandon().await,
+            Gathered::Enough => {}
+        }
+        if let Some(passphrase) = given {
+            let vault = gathering.finish(passphrase).await?;
+            return session.outcome(&vault);
+        }
+        loop {
+            let Some(passphrase) = type_twice()? else { return gathering.abandon().await };
+            match gathering.finish(passphrase).await {
+                Err(fault) if fault.code() == code::vault::VAULT_PASSPHRASE => tell(&fault),
+                vault => return session.outcome(&vault?),
+            }
+        }
+    }
+}
+
+impl Rehearse {
+    pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let gathering = Gathering::begin(session, self.place.name()).await?;
+        match gathering.gather(&self.shares).await? {
+            Gathered::TooFew(state) => return gathering.wait(&state),
+            Gathered::Interrupted => return gathering.abandon().await,
+            Gathered::Enough => {}
+        }
+        let (route, values) = (&routes::VAULT_REHEARSE, [gathering.environment]);
+        let vault: Outcome<Item> =
+            gathering.client.change(route, &values, &nothing(), &Change::default()).await?;
+        session.outcome(&vault)
+    }
+}
+
+impl ShareFlags {
+    fn are_typed(&self, session: &Session) -> bool {
+        self.share_files.is_empty() && session.terminal.answers == Answers::Person
+    }
+}
+
+impl<'a> Gathering<'a> {
+    async fn begin(session: &'a Session, environment: &'a str) -> Result<Self, Fault> {
+        let client = session.client()?;
+        let vault: Item = client.show(&routes::VAULT_SHOW, &[environment]).await?;
+        let Some(sharing) = vault.sharing else {
+            return Err(Fault::Missing {
+                kind: "sharing of the vault",
+                name: environment.to_owned(),
+                fix: "kosctl vault share --threshold T --holder NAME --out DIR, while somebody knows the passphrase",
+            });
+        };
+        let everybody = printable(&sharing.holders.join(", "), 2000);
+        session
+            .terminal
+            .note(&format!("{} of {} shares are needed: {everybody}", sharing.threshold, sharing.total));
+        Ok(Self { session, client, environment, holders: sharing.holders })
+    }
+
+    /// Hands shares in until there are enough, or no more.
+    async fn gather(&self, flags: &ShareFlags) -> Result<Gathered, Fault> {
+        if flags.are_typed(self.session) {
+            return self.gather_typed().await;
+        }
+        let mut state = None;
+        for handed in handing::read_shares(&flags.share_files, &self.session.terminal)? {
+            match self.submit(&handed.share).await {
+                Ok(Some(now)) if now.missing == 0 => return Ok(Gathered::Enough),
+                Ok(Some(now)) => state = Some(now),
+                Ok(None) => return Ok(Gathered::Interrupted),
+                Err(fault) if fault.code() == code::share::SHARE_NOT_NEEDED => return Ok(Gathered::Enough),
+                // From an attempt before this one, which failed later.
+                Err(fault) if fault.code() == code::share::SHARE_DOUBLED => {}
+                Err(fault) => {
+                    let from = printable(&handed.from, 200);
+                    self.session.terminal.note(&format!("the share of {from} was refused"));
+                    return Err(fault);
+                }
+            }
+        }
+        // Where all of them were there before, the server knows whether they are enough.
+        Ok(state.map_or(Gathered::Enough, Gathered::TooFew))
+    }
+
+    /// A share that is refused changes nothing: whoever typed it is told, and asked again.
+    async fn gather_typed(&self) -> Result<Gathered, Fault> {
+        let mut state: Option<VaultRecovery> = None;
+        loop {
+            let Some(typed) = type_line("share")? else { return Ok(Gathered::Interrupted) };
+            if typed.is_empty() {
+                let too_few = || Fault::usage("there is no share", "type the words of a sheet");
+                return state.map(Gathered::TooFew).ok_or_else(too_few);
+            }
+            let share = match handing::parse(&typed) {
+                Ok(share) => share,
+                Err(source) => {
+                    handing::hint(&source);
+                    tell(&Fault::Share { from: "this share".to_owned(), source });
+                    continue;
+                }
+            };
+            match self.submit(&share).await {
+                Ok(Some(now)) if now.missing == 0 => return Ok(Gathered::Enough),
+                Ok(Some(now)) => {
+                    say(&self.progress(&now));
+                    state = Some(now);
+                }
+                Ok(None) => return Ok(Gathered::Interrupted),
+                Err(fault) if fault.code() == code::share::SHARE_NOT_NEEDED => return Ok(Gathered::Enough),
+                Err(fault) if is_about_a_share(fault.code()) => tell(&fault),
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// Hands one share in; nothing when it was interrupted meanwhile.
+    async fn submit(&self, share: &Share) -> Result<Option<VaultRecovery>, Fault> {
+        let body = SubmitShare { words: SecretText::new(share.to_words().expose().to_owned()) };
+        let (values, how) = ([self.environment], Change::default());
+        let sending = self.client.change::<VaultRecovery, _>(&routes::VAULT_SUBMIT, &values, &body, &how);
+        let outcome = tokio::select! {
+            outcome = sending => outcome?,
+            _ = tokio::signal::ctrl_c() => return Ok(None),
+        };
+        match outcome {
+            Outcome::Done(state) => Ok(Some(state)),
+            Outcome::Planned(_) => Err(Fault::Internal("a plan that nobody asked for".to_owned())),
+        }
+    }
+
+    async fn finish(&self, passphrase: Zeroizing<String>) -> Result<Outcome<Item>, Fault> {
+        let body = RecoverVault { new_passphrase: SecretText::new(passphrase.to_string()) };
+        self.client.change(&routes::VAULT_RECOVER, &[self.environment], &body, &Change::default()).await
+    }
+
+    /// Has the server forget what was handed in.
+    async fn abandon(&self) -> Result<Ending, Fault> {
+        let (route, values) = (&routes::VAULT_ABANDON, [self.environment]);
+        self.client.change::<Item, _>(route, &values, &nothing(), &Change::default()).await?;
+        say("abandoned: what was handed in is forgotten");
+        Ok(Ending::Interrupted)
+    }
+
+    /// Prints how far it is, and leaves it there for others to go on.
+    fn wait(&self, state: &VaultRecovery) -> Result<Ending, Fault> {
+        self.session.printer.row(state)?;
+        let (progress, until) = (self.progress(state), state.forgotten_at);
+        self.session.terminal.note(&format!("{progress}; what is there is forgotten at {until}"));
+        Ok(Ending::Partly)
+    }
+
+    fn progress(&self, state: &VaultRecovery) -> String {
+        let absent = self.holders.iter().filter(|holder| !state.holders.contains(holder));
+        let absent: Vec<&str> = absent.map(String::as_str).collect();
+        let text = format!(
+            "{} handed in, {} more needed of: {}",
+            state.holders.join(", "),
+            state.missing,
+            absent.join(", ")
+        );
+        printable(&text, 2000)
+    }
+}
+
+/// A passphrase that was typed twice alike; nothing after Ctrl-C.
+fn type_twice() -> Result<Option<Zeroizing<String>>, Fault> {
+    loop {
+        let Some(first) = type_line("new passphrase")? else { return Ok(None) };
+        let Some(again) = type_line("again")? else { return Ok(None) };
+        if *first == *again && !first.is_empty() {
+            return Ok(Some(first));
+        }
+        say("these are two passphrases, or none");
+    }
+}
+
+/// Whether another share may do better: the codes of `docs/reference/errors.md` from 0650 on.
+fn is_about_a_share(code: Code) -> bool {
+    (650..700).contains(&code.number())
+}
+
+/// Says why, to somebody who is asked again.
+fn tell(fault: &Fault) {
+    let failure = fault.failure();
+    let detail = failure.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+    say(&printable(&format!("[{}] {}{detail}", failure.code, failure.title), 500));
+}
