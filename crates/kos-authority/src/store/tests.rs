@@ -239,7 +239,22 @@ async fn a_store_of_a_later_version_is_left_alone() {
     sqlx::query("UPDATE schema_version SET version = 99").execute(&mut writer.connection).await.unwrap();
     close(store, writer).await;
     let found = folder.open().await.unwrap_err();
-    assert_eq!(found, StoreError::Newer { found: 99, known: 1 });
+    assert_eq!(found, StoreError::Newer { found: 99, known: schema::VERSION });
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_version_is_brought_up_with_what_it_holds() {
+    let folder = Folder::new();
+    let (store, mut writer) = folder.open().await.unwrap();
+    fill(&mut writer).await;
+    for sql in ["DROP TABLE vaults", "UPDATE schema_version SET version = 1"] {
+        sqlx::query(sql).execute(&mut writer.connection).await.unwrap();
+    }
+    close(store, writer).await;
+    let (store, writer) = folder.open().await.unwrap();
+    assert!(store.device(&device_id(1)).await.unwrap().is_some());
+    assert_eq!(store.anchors(10).await, Ok(Vec::new()));
+    close(store, writer).await;
 }
 
 #[tokio::test]
