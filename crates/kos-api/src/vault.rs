@@ -149,7 +149,7 @@ impl Kind for VaultEntry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PutVaultEntry {
-    /// What it is; `opaque` when not given.
+    /// What it is; when not given, that of the version before, or `opaque`.
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// The secret, in base64 with padding.
@@ -249,6 +249,16 @@ impl Kind for VaultShares {
     const KIND: &'static str = "VaultShares";
 }
 
+/// What shares are handed in for. Those of one purpose serve no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SharePurpose {
+    /// To give the vault new keys.
+    Recovery,
+    /// To prove that they would.
+    Rehearsal,
+}
+
 /// Hands in a share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -256,6 +266,8 @@ pub struct SubmitShare {
     /// Its words.
     #[schema(value_type = String)]
     pub words: SecretText,
+    /// What for. Whatever was handed in for something else is forgotten.
+    pub purpose: SharePurpose,
 }
 
 /// How far a recovery is.

@@ -68,8 +68,15 @@ impl Drop for Draft {
     }
 }
 
-/// Writes a whole file.
+/// Writes a whole file. Something that is no file, such as a device or a link, is not replaced by one.
 pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), Fault> {
+    if path == Path::new("-") {
+        return Err(Fault::usage("`-` is no file", "leave the flag out for stdout, or write ./-"));
+    }
+    if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        let message = format!("{} is there and is no file", path.display());
+        return Err(Fault::usage(message, "name a file that is not there yet"));
+    }
     let mut draft = Draft::start(path, readers)?;
     draft.write(bytes)?;
     draft.finish()

@@ -99,10 +99,43 @@ impl Deed {
     pub(crate) async fn lock(self, reason: LockReason) -> Result<Vault, VaultFault> {
         let mut ring = self.ring().await;
         ring.recovery = None;
+        self.mend(&mut ring).await?;
         if ring.open.take().is_some() {
             self.record(VaultDeed::Locked { reason }).await?;
         }
         self.view(&mut ring).await
+    }
+
+    /// Whether the file is the one that it should be, also while the vault is open.
+    pub(crate) async fn sound(self) -> Result<bool, VaultFault> {
+        let mut ring = self.ring().await;
+        Ok(match self.examine(&mut ring).await? {
+            Found::Open(anchor) => matches!(self.look(&mut ring, &anchor).await?, OnDisk::Sealed(..)),
+            Found::Locked(..) => true,
+            Found::None | Found::Refused(..) => false,
+        })
+    }
+
+    /// An open vault whose file is gone, damaged or another is written again from memory, before that is wiped: else what
+    /// was acknowledged would be lost.
+    pub(super) async fn mend(&self, ring: &mut Keyring) -> Result<(), VaultFault> {
+        let Some(anchor) = self.shared.store.anchor(&self.environment).await? else { return Ok(()) };
+        let Some(open) = ring.open.take_if(|open| open.vault.head() == anchor.head) else { return Ok(()) };
+        let used = open.used;
+        let found = self.look(ring, &anchor).await;
+        if !matches!(found, Ok(OnDisk::Refused(_))) {
+            ring.open = Some(open);
+            return found.map(drop);
+        }
+        let sharing = anchor.sharing.clone();
+        let deed = |generation| VaultDeed::Repaired { generation };
+        let mut own = Self::own(&self.shared, self.environment.clone(), self.at);
+        own.settle(ring, open.vault, Some(anchor), sharing, deed).await?;
+        ring.refused = None;
+        if let Some(open) = &mut ring.open {
+            open.used = used;
+        }
+        Ok(())
     }
 
     /// Locks the vault if nobody used it for its time, and forgets shares that lay too long.
@@ -128,9 +161,11 @@ impl Deed {
             ring.recovery = None;
         }
         if ring.open.as_ref().is_some_and(|open| now.saturating_sub(open.used) >= vaults.lock_after) {
-            ring.open = None;
+            let mended = self.mend(ring).await;
+            (ring.open, ring.recovery) = (None, None);
             let own = Self::own(&self.shared, self.environment.clone(), self.at);
             own.record(VaultDeed::Locked { reason: LockReason::Inactivity }).await?;
+            mended?;
         }
         Ok(())
     }
@@ -298,6 +333,7 @@ impl Deed {
                 Ok(())
             }
             Err(error) => {
+                ring.recovery = None;
                 // Where the disk is full, this cannot be recorded either.
                 drop(self.record(VaultDeed::Locked { reason: LockReason::Failure }).await);
                 Err(error)

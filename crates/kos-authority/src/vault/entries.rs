@@ -62,13 +62,16 @@ impl Deed {
     pub(crate) async fn put(
         mut self,
         name: EntryName,
-        kind: SecretType,
+        kind: Option<SecretType>,
         value: Value,
         expires: Option<Timestamp>,
     ) -> Result<VaultEntry, VaultFault> {
         let fresh = Self::fresh()?;
         let mut ring = self.ring().await;
         let (mut vault, anchor) = self.take_open(&mut ring).await?;
+        // A new version is of the type of the one before, unless somebody says otherwise.
+        let before = || wanted_newest(&vault, &name).ok().map(|newest| newest.kind);
+        let kind = kind.or_else(before).unwrap_or(SecretType::Opaque);
         let version = match vault.put(self.at, &name, NewSecret { kind, value: &value, expires }, fresh) {
             Ok(version) => version,
             Err(error) => {
@@ -133,16 +136,17 @@ fn list(vault: &Opened) -> Result<Vec<VaultEntry>, VaultFault> {
     vault.list()?.into_iter().map(shown).collect()
 }
 
-/// The version that is asked for, if it may be given: the newest not after its time, others always.
+/// The version that is asked for. None is given after its time.
 fn wanted(vault: &Opened, name: &EntryName, number: Option<u64>, now: Timestamp) -> Result<Past, VaultFault> {
-    let Some(number) = number else {
-        let newest = wanted_newest(vault, name)?;
-        let is_over = newest.expires.is_some_and(|expires| expires <= now);
-        return if is_over { Err(VaultError::Expired.into()) } else { Ok(newest) };
+    let found = match number {
+        None => wanted_newest(vault, name)?,
+        Some(number) => {
+            let mut history = vault.history(name)?.into_iter();
+            history.find(|past| past.number == number).ok_or(VaultError::EntryUnknown)?
+        }
     };
-    let history = vault.history(name)?;
-    let found = history.into_iter().find(|past| past.number == number);
-    found.ok_or_else(|| VaultError::EntryUnknown.into())
+    let is_over = found.expires.is_some_and(|expires| expires <= now);
+    if is_over { Err(VaultError::Expired.into()) } else { Ok(found) }
 }
 
 fn wanted_newest(vault: &Opened, name: &EntryName) -> Result<Past, VaultError> {

@@ -7,8 +7,8 @@ use kos_vault::VaultError;
 
 use crate::store::StoreError;
 
-/// Nothing was given away. After [X the vault is locked, and opening it again
-/// brings file and anchor together.
+/// Nothing was given away. Where a file was written already, the vault is locked, and opening it again brings file and
+/// anchor together.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VaultFault {
     #[error(transparent)]
@@ -28,6 +28,10 @@ pub(crate) enum VaultFault {
     Exists,
     #[error("too many wrong passphrases")]
     Attempts,
+    #[error("whoever asked is gone")]
+    Gone,
+    #[error("a file is being imported already")]
+    Busy,
     #[error("the vault has no shares")]
     NotShared,
     #[error("{0} more shares are needed")]
@@ -54,6 +58,8 @@ impl VaultFault {
             Self::Unknown => code::vault::VAULT_UNKNOWN,
             Self::Exists => code::vault::VAULT_EXISTS,
             Self::Attempts => code::vault::VAULT_ATTEMPTS,
+            Self::Gone => code::config::UNREACHABLE,
+            Self::Busy => code::config::OVERLOADED,
             Self::NotShared => code::vault::VAULT_NOT_SHARED,
             Self::NotRecovered(_) => code::vault::VAULT_NOT_RECOVERED,
             Self::Environment(_) => code::vault::VAULT_ENVIRONMENT,

@@ -33,19 +33,24 @@ pub(super) enum OnDisk {
 /// # Errors
 /// When the disk fails.
 pub(super) fn look(path: &Path, kept: &Head) -> Result<OnDisk, StoreError> {
-    let Some(bytes) = read(path)? else { return Ok(OnDisk::Refused(code::vault::VAULT_GONE)) };
-    let sealed = match Sealed::parse(&bytes) {
+    let bytes = read(path)?;
+    Ok(bytes.map_or(OnDisk::Refused(code::vault::VAULT_GONE), |bytes| judge(&bytes, kept)))
+}
+
+/// The same of bytes that were read.
+pub(super) fn judge(bytes: &[u8], kept: &Head) -> OnDisk {
+    let sealed = match Sealed::parse(bytes) {
         Ok(sealed) => sealed,
-        Err(error) => return Ok(OnDisk::Refused(error.code())),
+        Err(error) => return OnDisk::Refused(error.code()),
     };
     let claim = sealed.head();
     if claim == *kept || (claim.vault == kept.vault && claim.generation == kept.generation.saturating_add(1))
     {
-        return Ok(OnDisk::Sealed(sealed, sha256(&bytes)));
+        return OnDisk::Sealed(sealed, sha256(bytes));
     }
     let is_behind = claim.vault == kept.vault && claim.generation < kept.generation;
     let standing = if is_behind { Standing::Behind } else { Standing::Forked };
-    Ok(OnDisk::Refused(refusal(standing)))
+    OnDisk::Refused(refusal(standing))
 }
 
 /// The code of a file that cannot be taken as it stands.
@@ -83,10 +88,21 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 /// Moves a file away that no anchor tells of. It may be left from a vault whose making was cut short, or somebody put it
 /// there; it is not lost.
 pub(super) fn set_aside(path: &Path) -> Result<(), StoreError> {
-    match fs::rename(path, path.with_extension("json.aside")) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::from_io(path, &e)),
-        _ => Ok(()),
+    let names = (0_u32..).map(|n| match n {
+        0 => path.with_extension("json.aside"),
+        n => path.with_extension(format!("json.aside-{n}")),
+    });
+    for beside in names {
+        // What was put aside before stays. Nobody else makes such names: the folder is ours.
+        if beside.exists() {
+            continue;
+        }
+        return match fs::rename(path, beside) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::from_io(path, &e)),
+            _ => Ok(()),
+        };
     }
+    Ok(())
 }
 
 /// Whether an error says that the file is to be refused from now on, and not that the secret was wrong.

@@ -64,6 +64,8 @@ pub(crate) struct Vaults {
     still: RwLock<()>,
     /// One derivation of a passphrase at a time: a file may ask for 1 GiB of memory.
     derivations: Semaphore,
+    /// One import at a time.
+    imports: Semaphore,
 }
 
 /// What is in memory of one vault.
@@ -119,6 +121,7 @@ impl Vaults {
             uptime: Uptime::default(),
             still: RwLock::default(),
             derivations: Semaphore::new(1),
+            imports: Semaphore::new(1),
         }
     }
 

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use kos_api::{
     text::SecretText,
-    vault::{Vault, VaultRecovery, VaultShares, VaultSharing},
+    vault::{SharePurpose, Vault, VaultRecovery, VaultShares, VaultSharing},
 };
 use kos_base::{Secret, Timestamp};
 use kos_net::entropy;
 use kos_shares::{Commitment, Fresh, Identifier, Joiner, Plan, Progress, Share, ShareError, split};
+use kos_identity::registry::Actor;
 use kos_vault::Passphrase;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::{
     Keyring, VaultFault,
@@ -35,6 +37,9 @@ pub(super) struct Recovery {
     joiner: Joiner,
     /// Of which sharing they are.
     identifier: [u8; 2],
+    purpose: SharePurpose,
+    /// Who handed something in. Nobody else may use it.
+    actors: Vec<Actor>,
     holders: Vec<String>,
     last: Duration,
     forgotten_at: Timestamp,
@@ -60,6 +65,7 @@ impl Deed {
         passphrase: Passphrase,
         plan: Plan,
         holders: Vec<String>,
+        mut asker: oneshot::Receiver<()>,
     ) -> Result<VaultShares, VaultFault> {
         let mut ring = self.ring().await;
         let (vault, anchor, opener) = self.open_by(&mut ring, Opener::Passphrase(passphrase)).await?;
@@ -87,6 +93,10 @@ impl Deed {
         let sharing = Sharing { identifier: identifier.to_bytes(), public: public.clone() };
         let (threshold, total) = (plan.threshold(), plan.total());
         let deed = |generation| VaultDeed::Shared { threshold, total, generation };
+        // The shares before are good until then. Nobody else will ever see the words of the new ones.
+        if asker.try_recv() == Err(TryRecvError::Closed) {
+            return Err(VaultFault::Gone);
+        }
         ring.recovery = None;
         self.settle(&mut ring, vault, Some(anchor), Some(sharing), deed).await?;
         let words = shares.iter().map(|share| SecretText::new(share.to_words().expose().to_owned()));
@@ -94,11 +104,15 @@ impl Deed {
     }
 
     /// Hands a share in. Whether it is taken is recorded, and no word of it.
-    pub(crate) async fn submit(self, words: &str) -> Result<VaultRecovery, VaultFault> {
+    pub(crate) async fn submit(
+        self,
+        words: &str,
+        purpose: SharePurpose,
+    ) -> Result<VaultRecovery, VaultFault> {
         let mut ring = self.ring().await;
         let (_, sharing) = self.shared_vault(&mut ring).await?;
         let (number, taken) = match Share::parse(words) {
-            Ok(share) => (Some(share.number()), self.take(&mut ring, &sharing, share)?),
+            Ok(share) => (Some(share.number()), self.take(&mut ring, &sharing, share, purpose)?),
             Err(error) => (None, Err(error)),
         };
         let holder = number
@@ -115,6 +129,9 @@ impl Deed {
         taken?;
         let recovery = ring.recovery.as_mut().ok_or(VaultFault::NotShared)?;
         recovery.holders.extend(holder);
+        if !recovery.actors.contains(&self.actor) {
+            recovery.actors.push(self.actor.clone());
+        }
         Ok(VaultRecovery {
             environment: self.environment.to_string(),
             holders: recovery.holders.clone(),
@@ -128,14 +145,19 @@ impl Deed {
         ring: &mut Keyring,
         sharing: &Sharing,
         share: Share,
+        purpose: SharePurpose,
     ) -> Result<Result<Progress, ShareError>, VaultFault> {
         let now = self.shared.vaults.uptime.now();
-        let begun = ring.recovery.take().filter(|begun| begun.identifier == sharing.identifier);
+        let goes_on =
+            |begun: &Recovery| begun.identifier == sharing.identifier && begun.purpose == purpose;
+        let begun = ring.recovery.take().filter(goes_on);
         let mut recovery = match begun {
             Some(recovery) => recovery,
             None => Recovery {
                 joiner: Joiner::for_vault(&commitments(sharing)?),
                 identifier: sharing.identifier,
+                purpose,
+                actors: Vec::new(),
                 holders: Vec::new(),
                 last: now,
                 forgotten_at: self.at.plus(KEPT),
@@ -154,7 +176,7 @@ impl Deed {
     /// Opens the vault by what was handed in, and gives it new keys and one passphrase.
     pub(crate) async fn recover(mut self, passphrase: Passphrase) -> Result<Vault, VaultFault> {
         let mut ring = self.ring().await;
-        let key = self.joined(&mut ring).await?;
+        let key = self.joined(&mut ring, SharePurpose::Recovery).await?;
         let (vault, anchor, _) = self.open_by(&mut ring, Opener::Key(key)).await?;
         let (vault, _) = self.renew(vault, passphrase, None).await?;
         let deed = |generation| VaultDeed::Recovered { generation };
@@ -168,7 +190,7 @@ impl Deed {
     /// Opens a copy of the vault by what was handed in, decrypts every name in it, and forgets both.
     pub(crate) async fn rehearse(self) -> Result<Vault, VaultFault> {
         let mut ring = self.ring().await;
-        let key = self.joined(&mut ring).await?;
+        let key = self.joined(&mut ring, SharePurpose::Rehearsal).await?;
         let (vault, anchor, _) = self.open_by(&mut ring, Opener::Key(key)).await?;
         vault.list()?;
         drop(vault);
@@ -201,13 +223,9 @@ impl Deed {
     }
 
     /// That enough was handed in.
-    pub(crate) async fn admit_recovery(&self) -> Result<(), VaultFault> {
+    pub(crate) async fn admit_recovery(&self, purpose: SharePurpose) -> Result<(), VaultFault> {
         let mut ring = self.ring().await;
-        self.shared_vault(&mut ring).await?;
-        match ring.recovery.as_ref().map_or(1, Recovery::missing) {
-            0 => Ok(()),
-            missing => Err(VaultFault::NotRecovered(missing)),
-        }
+        self.begun(&mut ring, purpose).await.map(drop)
     }
 
     /// That there is a vault with shares.
@@ -226,12 +244,26 @@ impl Deed {
         Ok((anchor, sharing))
     }
 
-    async fn joined(&self, ring: &mut Keyring) -> Result<Secret<32>, VaultFault> {
+    async fn joined(&self, ring: &mut Keyring, purpose: SharePurpose) -> Result<Secret<32>, VaultFault> {
+        Ok(self.begun(ring, purpose).await?.joiner.join()?)
+    }
+
+    /// What was handed in for this purpose, if it is enough and whoever asks has handed in a part of it.
+    async fn begun<'a>(
+        &self,
+        ring: &'a mut Keyring,
+        purpose: SharePurpose,
+    ) -> Result<&'a Recovery, VaultFault> {
         let (_, sharing) = self.shared_vault(ring).await?;
-        let begun = ring.recovery.as_ref().filter(|begun| begun.identifier == sharing.identifier);
-        let recovery = begun.ok_or(VaultFault::NotRecovered(sharing.public.threshold))?;
+        let is_ours = |begun: &&Recovery| {
+            begun.identifier == sharing.identifier
+                && begun.purpose == purpose
+                && begun.actors.contains(&self.actor)
+        };
+        let recovery = ring.recovery.as_ref().filter(is_ours);
+        let recovery = recovery.ok_or(VaultFault::NotRecovered(sharing.public.threshold))?;
         match recovery.missing() {
-            0 => Ok(recovery.joiner.join()?),
+            0 => Ok(recovery),
             missing => Err(VaultFault::NotRecovered(missing)),
         }
     }

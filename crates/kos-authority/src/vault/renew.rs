@@ -1,5 +1,7 @@
 //! Vaults are made, imported, exported, and get new keys.
 
+use std::sync::Arc;
+
 use kos_api::vault::Vault;
 use kos_base::Secret;
 use kos_net::entropy;
@@ -8,9 +10,9 @@ use kos_vault::{
 };
 
 use super::{
-    VAULTS_MAX, VaultFault, WORK,
+    FAILURES_MAX, VAULTS_MAX, VaultFault, WORK,
     deed::{Deed, Found, Opener, blocking},
-    file,
+    file::{self, OnDisk},
 };
 use crate::record::VaultDeed;
 
@@ -18,6 +20,8 @@ use crate::record::VaultDeed;
 const PASSPHRASE: &str = "passphrase";
 /// The slot of the recovery key.
 const SHARES: &str = "shares";
+/// Highest generation of a file that is imported.
+const GENERATION_MAX: u64 = 1 << 48;
 /// A slot that is there only while the others are replaced.
 const RENEWAL: &str = "renewal";
 
@@ -82,12 +86,17 @@ impl Deed {
         from: ImportedFrom,
         passphrase: Passphrase,
     ) -> Result<Vault, VaultFault> {
+        // One at a time, and not in the line of those who open their own: the file says what it costs.
+        let vaults = Arc::clone(&self.shared);
+        let _turn = vaults.vaults.imports.try_acquire().map_err(|_| VaultFault::Busy)?;
         let mut ring = self.ring().await;
         self.admit_new().await?;
         self.admit_import(&from)?;
+        if ring.failures.len() >= FAILURES_MAX {
+            return Err(VaultFault::Attempts);
+        }
         let (at, environment, fresh) = (self.at, self.environment.clone(), Self::fresh()?);
-        let turn = self.shared.vaults.derivations.acquire().await;
-        let (vault, source) = blocking(move || match from {
+        let imported = blocking(move || match from {
             ImportedFrom::Vault(sealed) => {
                 let mut vault = sealed.open(Unlock::Passphrase(&passphrase))?;
                 drop_shares(&mut vault)?;
@@ -99,8 +108,12 @@ impl Deed {
                 Ok((vault, "source document"))
             }
         })
-        .await??;
-        drop(turn);
+        .await?;
+        if let Err(VaultError::WrongSecret) = imported {
+            ring.failures.push_back(self.shared.vaults.uptime.now());
+            self.record(VaultDeed::UnlockFailed).await?;
+        }
+        let (vault, source) = imported?;
         let id = *vault.vault();
         let deed = |generation| VaultDeed::Imported { vault: id, generation, source };
         self.settle(&mut ring, vault, None, None, deed).await?;
@@ -113,6 +126,10 @@ impl Deed {
             ImportedFrom::Vault(sealed) if *sealed.environment() != self.environment => {
                 Err(VaultFault::Environment(sealed.environment().clone()))
             }
+            // The store counts to 2^63, and this vault is to go on.
+            ImportedFrom::Vault(sealed) if sealed.head().generation > GENERATION_MAX => {
+                Err(VaultError::Malformed("its generation is beyond any count".to_owned()).into())
+            }
             ImportedFrom::Vault(_) | ImportedFrom::Source(_) => Ok(()),
         }
     }
@@ -120,15 +137,22 @@ impl Deed {
     /// The sealed file. It is recorded first.
     pub(crate) async fn export(self) -> Result<Vec<u8>, VaultFault> {
         let mut ring = self.ring().await;
+        self.mend(&mut ring).await?;
         let anchor = match self.examine(&mut ring).await? {
             Found::None => return Err(VaultFault::Unknown),
             Found::Refused(_, code) => return Err(VaultFault::Refused(code)),
             Found::Locked(anchor, ..) | Found::Open(anchor) => anchor,
         };
-        self.record(VaultDeed::Exported { generation: anchor.head.generation }).await?;
-        let path = self.shared.vaults.path(&self.environment);
-        let bytes = blocking(move || file::read(&path)).await??;
-        bytes.ok_or(VaultFault::Refused(kos_base::code::vault::VAULT_GONE))
+        let (path, head) = (self.shared.vaults.path(&self.environment), anchor.head);
+        let bytes = blocking(move || file::read(&path)).await??.unwrap_or_default();
+        // These very bytes, and not those that were there a moment ago.
+        match file::judge(&bytes, &head) {
+            OnDisk::Sealed(sealed, _) => {
+                self.record(VaultDeed::Exported { generation: sealed.head().generation }).await?;
+                Ok(bytes)
+            }
+            OnDisk::Refused(code) => Err(VaultFault::Refused(code)),
+        }
     }
 
     /// Gives the vault a new master key and one slot, this passphrase or another.

@@ -18,16 +18,16 @@ super::codes! {
     VAULT_VALUE = 615, "the value is not of its type", Usage, "a private_key is PKCS#8 of Ed25519 or P-256; anything else is opaque";
     VAULT_FULL = 616, "the vault is full", Usage, "remove what is no longer needed, or make another vault";
     VAULT_PASSPHRASE = 617, "the passphrase is too short or too long", Usage, "take at least 12 characters, and at most 1 024 bytes";
-    VAULT_NAME = 618, "this name cannot be used", Usage, "take a shorter name of visible characters";
-    VAULT_LOCKED = 630, "the vault is locked", Refused, "open it: kosctl vault unlock ENVIRONMENT";
+    VAULT_NAME = 618, "this name cannot be used", Usage, "take a name of 1 to 128 bytes of visible characters";
+    VAULT_LOCKED = 630, "the vault is locked", Refused, "open it: kosctl vault unlock --env ENVIRONMENT";
     VAULT_BEHIND = 631, "the file of the vault is older than it should be", Trust, "keep this file as evidence, and put the newest good copy in its place";
     VAULT_FORKED = 632, "the file of the vault is not the one that was kept", Trust, "keep this file as evidence, and put the newest good copy in its place";
     VAULT_GONE = 633, "the file of the vault is gone", Trust, "put the newest good copy in its place";
-    VAULT_UNKNOWN = 634, "there is no vault of this environment", NotFound, "list them: kosctl vault list";
+    VAULT_UNKNOWN = 634, "there is no vault of this environment", NotFound, "see which there are: kosctl vault status; make one: kosctl vault unlock --create --env ENVIRONMENT";
     VAULT_EXISTS = 635, "there is a vault of this environment already", Conflict, "use it, or choose another environment";
     VAULT_ATTEMPTS = 636, "too many wrong passphrases", Unreachable, "wait five minutes, and try the right one";
-    VAULT_NOT_SHARED = 637, "the vault has no shares", NotFound, "share it: kosctl vault share ENVIRONMENT";
-    VAULT_NOT_RECOVERED = 638, "shares are missing", Refused, "hand in more of them: kosctl vault recover ENVIRONMENT";
-    VAULT_ENVIRONMENT = 639, "the file is of another environment", Usage, "import it under the environment that it was made for";
+    VAULT_NOT_SHARED = 637, "the vault has no shares", NotFound, "share it while somebody knows the passphrase: kosctl vault share --env ENVIRONMENT";
+    VAULT_NOT_RECOVERED = 638, "shares are missing", Refused, "hand in the shares of other holders";
+    VAULT_ENVIRONMENT = 639, "the file is of another environment", Usage, "import it with --env and the environment that it was made for";
     VAULTS_FULL = 640, "there are too many vaults", Refused, "use one of those that are there";
 }

@@ -317,7 +317,7 @@ impl Shown for Vault {
         column("generation", "generation"),
         column("locks", "locksAt").looks(Form::Moment),
         column("needed", "sharing.threshold"),
-        column("of", "sharing.holders"),
+        column("of", "sharing.total"),
         column("rehearsed", "sharing.rehearsedAt").looks(Form::Moment),
         column("shared", "sharing.sharedAt").looks(Form::Moment).wide(),
         column("written", "lastModified").looks(Form::Moment).wide(),

@@ -27,10 +27,14 @@ pub(crate) fn read_secret(what: &str, file: Option<&Path>) -> Result<Zeroizing<S
         None if io::stdin().is_terminal() => type_in(what)?.unwrap_or_default(),
         _ => {
             let mut bytes = Zeroizing::new(Vec::new());
-            io::stdin().take(SECRET_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
+            io::stdin().take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
             bytes
         }
     };
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SECRET_BYTES_MAX {
+        let message = format!("the {what} is longer than {SECRET_BYTES_MAX} bytes");
+        return Err(Fault::usage(message, "give a shorter one"));
+    }
     let text = core::str::from_utf8(&bytes).map(str::trim_end).unwrap_or_default();
     if text.is_empty() {
         return Err(Fault::usage(format!("there is no {what}"), "give it on stdin or in a file"));
@@ -81,7 +85,7 @@ pub(crate) fn read_value(
 pub(crate) fn type_line(what: &str) -> Result<Option<Zeroizing<String>>, Fault> {
     let Some(typed) = type_in(what)? else { return Ok(None) };
     // What is no UTF-8 is no word either, and is told as such.
-    Ok(Some(Zeroizing::new(String::from_utf8_lossy(&typed).trim().to_owned())))
+    Ok(Some(Zeroizing::new(String::from_utf8_lossy(&typed).trim_end().to_owned())))
 }
 
 /// Restores the terminal however the typing ends.

@@ -15,6 +15,7 @@ use kos_base::{DeviceId, EntryId, Name, code, digest::sha256_parts};
 use kos_identity::{certificate::PeerIdentity, chain::VerifiedPeer, registry::Actor};
 use kos_net::accept::source_of;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 use super::answer::Refusal;
 use crate::{authority::Shared, clock, store::Digest};
@@ -181,13 +182,28 @@ where
         let body = if bytes.is_empty() {
             T::default()
         } else {
-            serde_json::from_slice(&bytes).map_err(|e| context.bad(&e.to_string()))?
+            serde_json::from_slice(&bytes).map_err(|e| context.bad(&wrong_with(&e)))?
         };
         let repeatable = key.map(|key| repeatable(&context, &key, &method_and_path, &bytes)).transpose()?;
         let Context { who, route, id } = context;
         let mode = if query.dry_run.unwrap_or(false) { Mode::Plan } else { Mode::Do };
         Ok(Self { who, route, id, mode, if_match, repeatable, body })
     }
+}
+
+/// What is wrong with a body. What stands where something else should be is not repeated, since it may be a secret; the
+/// names of fields are.
+fn wrong_with(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let field = ["unknown field", "missing field", "duplicate field"].iter().any(|start| said.starts_with(start));
+    if field {
+        return said;
+    }
+    let what = match error.classify() {
+        Category::Syntax | Category::Eof => "this is not JSON",
+        Category::Data | Category::Io => "this is not what belongs here",
+    };
+    format!("{what}: line {} column {}", error.line(), error.column())
 }
 
 fn repeatable(context: &Context, key: &str, asked: &str, body: &[u8]) -> Result<Repeatable, Refusal> {

@@ -150,10 +150,9 @@ async fn vaults(shared: &Arc<Shared>, now: Timestamp) -> Check {
     };
     let (mut refused, count) = (Vec::new(), anchors.len());
     for anchor in anchors {
-        let shown = Deed::own(shared, anchor.environment.clone(), now).show().await;
-        match shown {
-            Ok(vault) if vault.state != VaultState::Refused => {}
-            Ok(_) => refused.push(format!("`{}` is refused", anchor.environment)),
+        match Deed::own(shared, anchor.environment.clone(), now).sound().await {
+            Ok(true) => {}
+            Ok(false) => refused.push(format!("`{}` is refused", anchor.environment)),
             Err(error) => refused.push(format!("`{}`: {error}", anchor.environment)),
         }
     }
@@ -165,7 +164,7 @@ async fn vaults(shared: &Arc<Shared>, now: Timestamp) -> Check {
 
 /// Whoever holds shares has shown not long ago that they recover the vault.
 async fn recovery(shared: &Shared, now: Timestamp) -> Check {
-    let fix = "kosctl vault rehearse ENVIRONMENT, with the holders of the shares";
+    let fix = "kosctl vault rehearse --env ENVIRONMENT, with the holders of the shares";
     let anchors = match shared.store.anchors(VAULTS_MAX).await {
         Ok(anchors) => anchors,
         Err(error) => return Check::bad("recovery", error.to_string(), fix),

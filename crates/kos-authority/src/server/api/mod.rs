@@ -44,8 +44,8 @@ use crate::authority::Shared;
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Longest body that brings a secret, in bytes: 64 KiB of it in base64, and what stands around it.
 const SECRET_BYTES_MAX: usize = 96 * 1024;
-/// Longest body that brings the file of a vault, in bytes: some thousand secrets.
-const VAULT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest body that brings the file of a vault, in bytes: the largest that there is, with its ciphertext in base64 twice.
+const VAULT_BYTES_MAX: usize = 96 * 1024 * 1024;
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a backup may take before its first byte: the store is copied and looked at.

@@ -36,8 +36,8 @@ pub(crate) struct Put {
     name: String,
     #[command(flatten)]
     place: Place,
-    /// What it is: api_key, certificate, password, jwt, ssh_key, totp_seed, private_key or opaque, which it is when nothing
-    /// is said.
+    /// What it is: api_key, certificate, password, jwt, ssh_key, totp_seed, private_key or opaque; without it, what it was
+    /// before, or opaque.
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     /// After how long it is not given any more.

@@ -9,7 +9,7 @@ use clap::Args;
 use kos_api::{
     routes,
     text::SecretText,
-    vault::{RecoverVault, SubmitShare, Vault as Item, VaultRecovery},
+    vault::{RecoverVault, SharePurpose, SubmitShare, Vault as Item, VaultRecovery},
 };
 use kos_base::{Code, code, text::printable};
 use kos_shares::Share;
@@ -66,6 +66,7 @@ struct Gathering<'a> {
     session: &'a Session,
     client: Client,
     environment: &'a str,
+    purpose: SharePurpose,
     /// Everybody who has a share.
     holders: Vec<String>,
 }
@@ -78,7 +79,7 @@ impl Recover {
             let message = "stdin has the shares and cannot have the new passphrase as well";
             return Err(Fault::usage(message, "give it with --new-passphrase-file FILE"));
         }
-        let gathering = Gathering::begin(session, self.place.name()).await?;
+        let gathering = Gathering::begin(session, self.place.name(), SharePurpose::Recovery).await?;
         let given = match file {
             None if session.terminal.answers == Answers::Person => None,
             _ => Some(choose_secret("new passphrase", file, session.terminal.answers)?),
@@ -104,7 +105,7 @@ impl Recover {
 
 impl Rehearse {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
-        let gathering = Gathering::begin(session, self.place.name()).await?;
+        let gathering = Gathering::begin(session, self.place.name(), SharePurpose::Rehearsal).await?;
         match gathering.gather(&self.shares).await? {
             Gathered::TooFew(state) => return gathering.wait(&state),
             Gathered::Interrupted => return gathering.abandon().await,
@@ -124,7 +125,11 @@ impl ShareFlags {
 }
 
 impl<'a> Gathering<'a> {
-    async fn begin(session: &'a Session, environment: &'a str) -> Result<Self, Fault> {
+    async fn begin(
+        session: &'a Session,
+        environment: &'a str,
+        purpose: SharePurpose,
+    ) -> Result<Self, Fault> {
         let client = session.client()?;
         let vault: Item = client.show(&routes::VAULT_SHOW, &[environment]).await?;
         let Some(sharing) = vault.sharing else {
@@ -138,7 +143,7 @@ impl<'a> Gathering<'a> {
         session
             .terminal
             .note(&format!("{} of {} shares are needed: {everybody}", sharing.threshold, sharing.total));
-        Ok(Self { session, client, environment, holders: sharing.holders })
+        Ok(Self { session, client, environment, purpose, holders: sharing.holders })
     }
 
     /// Hands shares in until there are enough, or no more.
@@ -199,7 +204,8 @@ impl<'a> Gathering<'a> {
 
     /// Hands one share in; nothing when it was interrupted meanwhile.
     async fn submit(&self, share: &Share) -> Result<Option<VaultRecovery>, Fault> {
-        let body = SubmitShare { words: SecretText::new(share.to_words().expose().to_owned()) };
+        let words = SecretText::new(share.to_words().expose().to_owned());
+        let body = SubmitShare { words, purpose: self.purpose };
         let (values, how) = ([self.environment], Change::default());
         let sending = self.client.change::<VaultRecovery, _>(&routes::VAULT_SUBMIT, &values, &body, &how);
         let outcome = tokio::select! {

@@ -69,7 +69,8 @@ impl Share {
             return Err(Fault::Unconfirmed { what, flag: "--no-read-back".to_owned() });
         }
         let client = session.client()?;
-        if self.replace(session, &client).await? == Consent::Withheld {
+        let held = client.show::<Item>(&routes::VAULT_SHOW, &[self.place.name()]).await?.sharing;
+        if self.replace(session, held.as_ref())? == Consent::Withheld {
             return Ok(Ending::Withheld);
         }
         let body = ShareVault {
@@ -111,22 +112,21 @@ impl Share {
         }
         let folder = printable(&self.out.display().to_string(), 4096);
         session.terminal.note(&format!("print the sheets in {folder}, hand them out, and delete the files"));
-        if is_read_back { self.read_back(session, &made.sharing) } else { Ok(Ending::Done) }
-    }
-
-    /// Asks before shares that people hold become worthless.
-    async fn replace(&self, session: &Session, client: &Client) -> Result<Consent, Fault> {
-        let vault: Item = client.show(&routes::VAULT_SHOW, &[self.place.name()]).await?;
-        let Some(sharing) = vault.sharing else { return Ok(Consent::Given) };
-        let question = format!("replace the shares of {}", sharing.holders.join(", "));
-        let danger = Danger::Moderate { yes: self.change.yes };
-        let consent = session.consent(&question, danger, DryRun::from(self.change.dry_run))?;
-        if consent == Consent::Given && !self.change.dry_run {
+        let ending = if is_read_back { self.read_back(session, &made.sharing)? } else { Ending::Done };
+        if held.is_some() {
             session
                 .terminal
                 .note("the sheets of before go on opening older copies of the vault: destroy them");
         }
-        Ok(consent)
+        Ok(ending)
+    }
+
+    /// Asks before shares that people hold become worthless.
+    fn replace(&self, session: &Session, held: Option<&VaultSharing>) -> Result<Consent, Fault> {
+        let Some(sharing) = held else { return Ok(Consent::Given) };
+        let question = format!("replace the shares of {}", sharing.holders.join(", "));
+        let danger = Danger::Moderate { yes: self.change.yes };
+        session.consent(&question, danger, DryRun::from(self.change.dry_run))
     }
 
     /// The files of the sheets, for each holder a text and a page. A folder with other sheets in it would mix two sets.

@@ -10,7 +10,7 @@ use kos_api::{
     plan::Change,
     vault::{PutVaultEntry, VaultEntry, VaultVersionQuery},
 };
-use kos_vault::{EntryName, SecretType, Value};
+use kos_vault::{EntryName, Value};
 
 use super::{Shares, apart, base64, deed, in_future, known, planned, told};
 use crate::{
@@ -19,7 +19,6 @@ use crate::{
     server::api::{
         answer::{Refusal, document, page},
         call::{Asked, Call, Context, Mode, RequestId},
-        change::{given_before, keep},
         lifecycle::Demanded,
         operators::Nothing,
     },
@@ -67,7 +66,7 @@ pub(in crate::server::api) async fn put(
     let environment = known(&shared, &typed, call.id).await?;
     let name = named(&name, call.id)?;
     let wanted = call.body.get()?;
-    let kind = wanted.kind.as_deref().map_or(Ok(SecretType::Opaque), str::parse);
+    let kind = wanted.kind.as_deref().map(str::parse).transpose();
     let kind = kind.map_err(told(&environment, call.id))?;
     in_future(wanted.expires_at, call.id)?;
     let value = Value::new(base64(&wanted.value, call.id)?).map_err(told(&environment, call.id))?;
@@ -87,9 +86,6 @@ pub(in crate::server::api) async fn remove(
     Path((typed, name)): Path<(String, String)>,
     call: Call<Nothing>,
 ) -> Result<Response, Refusal> {
-    if let Some(response) = given_before(&shared, &call).await? {
-        return Ok(response);
-    }
     let environment = known(&shared, &typed, call.id).await?;
     let name = named(&name, call.id)?;
     let entry = deed(&shared, &environment, &call).entry(name.clone());
@@ -99,7 +95,7 @@ pub(in crate::server::api) async fn remove(
         let changes = vec![Change { field: "version".to_owned(), from, to: None }];
         return Ok(planned(&call, &environment, changes, &["log: vault_entry_removed"]));
     }
-    let deed = deed(&shared, &environment, &call).keeping(keep(&call, clock::now(), &entry)?);
+    let deed = deed(&shared, &environment, &call);
     apart(&environment, call.id, deed.remove(name)).await?;
     Ok(document(entry))
 }

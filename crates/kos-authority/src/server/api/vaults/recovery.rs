@@ -4,9 +4,10 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use kos_api::vault::{RecoverVault, ShareVault, SubmitShare};
+use kos_api::vault::{RecoverVault, SharePurpose, ShareVault, SubmitShare};
 use kos_base::{code, text::is_safe};
 use kos_shares::Plan;
+use tokio::sync::oneshot;
 
 use super::{Shares, apart, deed, known, new_passphrase, passphrase, planned, told, usable};
 use crate::server::api::{
@@ -47,7 +48,9 @@ pub(in crate::server::api) async fn share(
         return Ok(planned(&call, &environment, Vec::new(), &effects));
     }
     let deed = deed(&shared, &environment, &call);
-    Ok(document(apart(&environment, call.id, deed.share(held, plan, wanted.holders.clone())).await?))
+    let (_here, asker) = oneshot::channel();
+    let sharing = deed.share(held, plan, wanted.holders.clone(), asker);
+    Ok(document(apart(&environment, call.id, sharing).await?))
 }
 
 pub(in crate::server::api) async fn submit(
@@ -56,13 +59,13 @@ pub(in crate::server::api) async fn submit(
     call: Call<Demanded<SubmitShare>>,
 ) -> Result<Response, Refusal> {
     let environment = known(&shared, &typed, call.id).await?;
-    let words = call.body.get()?.words.clone();
+    let SubmitShare { words, purpose } = call.body.get()?.clone();
     let deed = deed(&shared, &environment, &call);
     if call.mode == Mode::Plan {
         deed.admit_share().await.map_err(told(&environment, call.id))?;
         return Ok(planned(&call, &environment, Vec::new(), &["log: vault_share_submitted"]));
     }
-    Ok(document(apart(&environment, call.id, async move { deed.submit(words.expose()).await }).await?))
+    Ok(document(apart(&environment, call.id, async move { deed.submit(words.expose(), purpose).await }).await?))
 }
 
 pub(in crate::server::api) async fn recover(
@@ -74,7 +77,7 @@ pub(in crate::server::api) async fn recover(
     let new = new_passphrase(&call.body.get()?.new_passphrase).map_err(told(&environment, call.id))?;
     let deed = deed(&shared, &environment, &call);
     if call.mode == Mode::Plan {
-        deed.admit_recovery().await.map_err(told(&environment, call.id))?;
+        deed.admit_recovery(SharePurpose::Recovery).await.map_err(told(&environment, call.id))?;
         let effects = ["log: vault_recovered", "the shares open nothing any more: share it again"];
         return Ok(planned(&call, &environment, Vec::new(), &effects));
     }
@@ -89,7 +92,7 @@ pub(in crate::server::api) async fn rehearse(
     let environment = known(&shared, &typed, call.id).await?;
     let deed = deed(&shared, &environment, &call);
     if call.mode == Mode::Plan {
-        deed.admit_recovery().await.map_err(told(&environment, call.id))?;
+        deed.admit_recovery(SharePurpose::Rehearsal).await.map_err(told(&environment, call.id))?;
         return Ok(planned(&call, &environment, Vec::new(), &["log: vault_rehearsed"]));
     }
     Ok(document(apart(&environment, call.id, deed.rehearse()).await?))
