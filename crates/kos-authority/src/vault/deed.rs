@@ -19,7 +19,7 @@ use crate::{
     authority::Shared,
     record::{LockReason, SystemChange, VaultDeed},
     store::{Anchor, Sharing},
-    writer::{KeptAnswer, SystemWrite, Transaction},
+    writer::{SystemWrite, Transaction},
 };
 
 /// Who does something to which vault, and when.
@@ -28,8 +28,6 @@ pub(crate) struct Deed {
     pub(super) environment: Environment,
     pub(super) actor: Actor,
     pub(super) at: Timestamp,
-    /// What a repeated request is to get.
-    pub(super) answer: Option<KeptAnswer>,
 }
 
 /// How a vault is found.
@@ -58,17 +56,12 @@ impl Opener {
 impl Deed {
     /// Something that somebody asked for.
     pub(crate) fn new(shared: &Arc<Shared>, environment: Environment, actor: Actor, at: Timestamp) -> Self {
-        Self { shared: Arc::clone(shared), environment, actor, at, answer: None }
+        Self { shared: Arc::clone(shared), environment, actor, at }
     }
 
     /// Something that the authority does by itself.
     pub(crate) fn own(shared: &Arc<Shared>, environment: Environment, at: Timestamp) -> Self {
         Self::new(shared, environment, Actor::Authority, at)
-    }
-
-    /// Keeps an answer together with the change.
-    pub(crate) fn keeping(self, answer: Option<KeptAnswer>) -> Self {
-        Self { answer, ..self }
     }
 
     /// How the vault is.
@@ -129,7 +122,7 @@ impl Deed {
         }
         let sharing = anchor.sharing.clone();
         let deed = |generation| VaultDeed::Repaired { generation };
-        let mut own = Self::own(&self.shared, self.environment.clone(), self.at);
+        let own = Self::own(&self.shared, self.environment.clone(), self.at);
         own.settle(ring, open.vault, Some(anchor), sharing, deed).await?;
         ring.refused = None;
         if let Some(open) = &mut ring.open {
@@ -318,7 +311,7 @@ impl Deed {
     /// Makes what is in memory durable: the file, then anchor and entry, then it is in its place. If it fails, the vault
     /// is locked.
     pub(super) async fn settle(
-        &mut self,
+        &self,
         ring: &mut Keyring,
         vault: Opened,
         before: Option<Anchor>,
@@ -342,7 +335,7 @@ impl Deed {
     }
 
     async fn make_durable(
-        &mut self,
+        &self,
         mut vault: Opened,
         before: Option<Anchor>,
         sharing: Option<Sharing>,
@@ -371,7 +364,7 @@ impl Deed {
             changes: vec![SystemChange::Vault(self.environment.clone(), deed(head.generation)).into()],
             writes: Vec::new(),
             system: vec![SystemWrite::Vault { anchor: Box::new(anchor), instead_of }],
-            answer: self.answer.take(),
+            answer: None,
         };
         self.shared.writer.commit(transaction).await?;
         Ok(vault)

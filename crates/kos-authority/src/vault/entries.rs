@@ -60,7 +60,7 @@ impl Deed {
 
     /// Puts a secret in, as a new version if there is one of this name.
     pub(crate) async fn put(
-        mut self,
+        self,
         name: EntryName,
         kind: Option<SecretType>,
         value: Value,
@@ -102,7 +102,7 @@ impl Deed {
     }
 
     /// Removes a secret with all its versions.
-    pub(crate) async fn remove(mut self, name: EntryName) -> Result<(), VaultFault> {
+    pub(crate) async fn remove(self, name: EntryName) -> Result<(), VaultFault> {
         let mut ring = self.ring().await;
         let (mut vault, anchor) = self.take_open(&mut ring).await?;
         let newest = wanted_newest(&vault, &name);

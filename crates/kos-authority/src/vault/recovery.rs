@@ -10,9 +10,9 @@ use kos_api::{
     vault::{SharePurpose, Vault, VaultRecovery, VaultShares, VaultSharing},
 };
 use kos_base::{Secret, Timestamp};
+use kos_identity::registry::Actor;
 use kos_net::entropy;
 use kos_shares::{Commitment, Fresh, Identifier, Joiner, Plan, Progress, Share, ShareError, split};
-use kos_identity::registry::Actor;
 use kos_vault::Passphrase;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
@@ -61,7 +61,7 @@ impl Recovery {
 impl Deed {
     /// Gives the vault a new master key and splits a key that recovers it. Only this answer has the words.
     pub(crate) async fn share(
-        mut self,
+        self,
         passphrase: Passphrase,
         plan: Plan,
         holders: Vec<String>,
@@ -148,8 +148,7 @@ impl Deed {
         purpose: SharePurpose,
     ) -> Result<Result<Progress, ShareError>, VaultFault> {
         let now = self.shared.vaults.uptime.now();
-        let goes_on =
-            |begun: &Recovery| begun.identifier == sharing.identifier && begun.purpose == purpose;
+        let goes_on = |begun: &Recovery| begun.identifier == sharing.identifier && begun.purpose == purpose;
         let begun = ring.recovery.take().filter(goes_on);
         let mut recovery = match begun {
             Some(recovery) => recovery,
@@ -174,7 +173,7 @@ impl Deed {
     }
 
     /// Opens the vault by what was handed in, and gives it new keys and one passphrase.
-    pub(crate) async fn recover(mut self, passphrase: Passphrase) -> Result<Vault, VaultFault> {
+    pub(crate) async fn recover(self, passphrase: Passphrase) -> Result<Vault, VaultFault> {
         let mut ring = self.ring().await;
         let key = self.joined(&mut ring, SharePurpose::Recovery).await?;
         let (vault, anchor, _) = self.open_by(&mut ring, Opener::Key(key)).await?;

@@ -64,7 +64,7 @@ impl Deed {
     }
 
     /// Makes a vault with one passphrase. It is open then.
-    pub(crate) async fn create(mut self, passphrase: Passphrase) -> Result<Vault, VaultFault> {
+    pub(crate) async fn create(self, passphrase: Passphrase) -> Result<Vault, VaultFault> {
         let mut ring = self.ring().await;
         self.admit_new().await?;
         let (at, environment, fresh) = (self.at, self.environment.clone(), Self::fresh()?);
@@ -82,7 +82,7 @@ impl Deed {
 
     /// Makes a vault of a file.
     pub(crate) async fn import(
-        mut self,
+        self,
         from: ImportedFrom,
         passphrase: Passphrase,
     ) -> Result<Vault, VaultFault> {
@@ -157,7 +157,7 @@ impl Deed {
 
     /// Gives the vault a new master key and one slot, this passphrase or another.
     pub(crate) async fn rotate(
-        mut self,
+        self,
         passphrase: Passphrase,
         new: Option<Passphrase>,
     ) -> Result<Vault, VaultFault> {

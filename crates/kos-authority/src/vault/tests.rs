@@ -2,6 +2,7 @@
 
 use kos_api::vault::VaultState;
 use kos_vault::{EntryName, NewSecret, Passphrase, SecretType, Value};
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::*;
@@ -39,7 +40,7 @@ async fn a_change_whose_record_fails_after_the_file_was_written_locks_the_vault_
     let (_folder, authority) = fixtures::attic().await;
     deed(&authority).create(passphrase()).await.unwrap();
 
-    let mut cut = deed(&authority);
+    let cut = deed(&authority);
     let mut ring = cut.ring().await;
     let (mut vault, anchor) = cut.take_open(&mut ring).await.unwrap();
     let secret = NewSecret { kind: SecretType::Password, value: &value(), expires: None };
@@ -62,11 +63,29 @@ async fn a_change_whose_record_fails_after_the_file_was_written_locks_the_vault_
 }
 
 #[tokio::test]
+async fn a_sharing_whose_words_nobody_would_see_leaves_the_vault_as_it_was() {
+    let (_folder, authority) = fixtures::attic().await;
+    deed(&authority).create(passphrase()).await.unwrap();
+    let plan = || kos_shares::Plan::new(2, 2).unwrap();
+    let holders = || vec!["Anna".to_owned(), "Bert".to_owned()];
+    let (here, asker) = oneshot::channel();
+    let first = deed(&authority).share(passphrase(), plan(), holders(), asker).await.unwrap();
+    drop(here);
+    let (gone, asker) = oneshot::channel();
+    drop(gone);
+    let refused = deed(&authority).share(passphrase(), plan(), holders(), asker).await.unwrap_err();
+    assert!(matches!(refused, VaultFault::Gone), "{refused}");
+    let shown = deed(&authority).show().await.unwrap();
+    assert_eq!(shown.sharing, Some(first.sharing));
+    deed(&authority).unlock(passphrase()).await.unwrap();
+}
+
+#[tokio::test]
 async fn changes_that_nobody_waits_for_are_done_one_after_the_other() {
     let (_folder, authority) = fixtures::attic().await;
     deed(&authority).create(passphrase()).await.unwrap();
     for n in 0..5 {
-        let put = deed(&authority).put(name(&format!("x{n}")), SecretType::Opaque, value(), None);
+        let put = deed(&authority).put(name(&format!("x{n}")), Some(SecretType::Opaque), value(), None);
         tokio::spawn(put);
     }
     // The next in line comes after those that were begun, whether somebody waits for them or not.

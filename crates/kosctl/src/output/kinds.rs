@@ -319,6 +319,7 @@ impl Shown for Vault {
         column("needed", "sharing.threshold"),
         column("of", "sharing.total"),
         column("rehearsed", "sharing.rehearsedAt").looks(Form::Moment),
+        column("holders", "sharing.holders").wide(),
         column("shared", "sharing.sharedAt").looks(Form::Moment).wide(),
         column("written", "lastModified").looks(Form::Moment).wide(),
         column("anchor", "anchor.place").wide(),

@@ -195,7 +195,8 @@ where
 /// names of fields are.
 fn wrong_with(error: &serde_json::Error) -> String {
     let said = error.to_string();
-    let field = ["unknown field", "missing field", "duplicate field"].iter().any(|start| said.starts_with(start));
+    let field =
+        ["unknown field", "missing field", "duplicate field"].iter().any(|start| said.starts_with(start));
     if field {
         return said;
     }

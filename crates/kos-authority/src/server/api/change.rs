@@ -71,18 +71,6 @@ pub(super) async fn commit<T, K: Kind>(
     }
 }
 
-/// The answer `item` for a repeated request, to be kept with a change that is committed elsewhere.
-pub(super) fn keep<T, K: Kind + Clone>(
-    call: &Call<T>,
-    at: Timestamp,
-    item: &K,
-) -> Result<Option<KeptAnswer>, Refusal> {
-    let Some(repeatable) = call.repeatable.clone() else { return Ok(None) };
-    let nonce = entropy::array().map_err(|e| Refusal::new(e.code()))?;
-    let body = serde_json::to_vec(&Document::new(item.clone())).unwrap_or_default();
-    Ok(Some(KeptAnswer::new(move |_| repeatable.keep(at, body, nonce))))
-}
-
 /// Keeps `item` as the answer in place of the one that was kept with the change, since it tells more.
 pub(super) async fn keep_again<T, K: Kind>(
     shared: &Shared,

@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, response::Response};
-use kos_api::{
-    doctor::{Check, Doctor},
-    vault::VaultState,
-};
+use kos_api::doctor::{Check, Doctor};
 use kos_audit::SignedCheckpoint;
 use kos_base::Timestamp;
 use kos_identity::certificate::Certificate;

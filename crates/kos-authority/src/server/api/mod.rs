@@ -164,7 +164,12 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::VAULT_REMOVE, vaults::remove)
         .on(&routes::VAULT_ROTATE, vaults::rotate)
         .on(&routes::VAULT_EXPORT, vaults::export)
-        .taking(VAULT_BYTES_MAX, &routes::VAULT_IMPORT, vaults::import)
+        .under(
+            // One at a time, for the memory that it takes.
+            Load::new(1, ANSWER_TIMEOUT),
+            &routes::VAULT_IMPORT,
+            vaults::import.layer(DefaultBodyLimit::max(VAULT_BYTES_MAX)),
+        )
         .on(&routes::VAULT_SHARE, vaults::share)
         .on(&routes::VAULT_SUBMIT, vaults::submit)
         .on(&routes::VAULT_RECOVER, vaults::recover)

@@ -125,11 +125,7 @@ impl ShareFlags {
 }
 
 impl<'a> Gathering<'a> {
-    async fn begin(
-        session: &'a Session,
-        environment: &'a str,
-        purpose: SharePurpose,
-    ) -> Result<Self, Fault> {
+    async fn begin(session: &'a Session, environment: &'a str, purpose: SharePurpose) -> Result<Self, Fault> {
         let client = session.client()?;
         let vault: Item = client.show(&routes::VAULT_SHOW, &[environment]).await?;
         let Some(sharing) = vault.sharing else {

@@ -65,7 +65,9 @@ pub(in crate::server::api) async fn submit(
         deed.admit_share().await.map_err(told(&environment, call.id))?;
         return Ok(planned(&call, &environment, Vec::new(), &["log: vault_share_submitted"]));
     }
-    Ok(document(apart(&environment, call.id, async move { deed.submit(words.expose(), purpose).await }).await?))
+    Ok(document(
+        apart(&environment, call.id, async move { deed.submit(words.expose(), purpose).await }).await?,
+    ))
 }
 
 pub(in crate::server::api) async fn recover(

@@ -56,6 +56,40 @@ async fn an_older_file_is_refused_and_recorded_once_and_the_newest_one_is_taken_
 }
 
 #[tokio::test]
+async fn an_open_vault_whose_file_is_lost_is_written_again_before_its_keys_go() {
+    let bench = people().await;
+    let file = bench.file("people");
+    let check = async || {
+        let doctor = bench.get("/api/v1/doctor").await;
+        let checks = doctor.body["item"]["checks"].as_array().unwrap().clone();
+        checks.into_iter().find(|check| check["name"] == "vaults").unwrap()["ok"].clone()
+    };
+    for round in 1..=3 {
+        assert_eq!(check().await, true);
+        if round == 2 {
+            std::fs::remove_file(&file).unwrap();
+        } else {
+            std::fs::write(&file, b"garbage").unwrap();
+        }
+        assert_eq!(check().await, false);
+        match round {
+            1 => assert_eq!(bench.lock("people").await.body["item"]["state"], "locked"),
+            2 => {
+                bench.shared().vaults.advance(Duration::from_secs(24 * 3600));
+                assert_eq!(bench.state("people").await, "locked");
+            }
+            _ => {
+                let exported = bench.ask(local(), "GET", "/api/v1/vaults/people/file", &[], "").await;
+                assert_eq!(exported.status, StatusCode::OK);
+            }
+        }
+        assert_eq!(bench.count("vault_repaired").await, round);
+        assert_eq!(bench.unlock("people", PASSPHRASE).await.status, StatusCode::OK);
+        assert_eq!(bench.read("people", "x").await.body["item"]["value"], SECRET);
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_one_ahead_is_repaired_when_it_is_opened() {
     let bench = people().await;
     let before = anchor(&bench).await;

@@ -14,7 +14,11 @@ async fn share(bench: &Bench) -> Vec<String> {
 }
 
 async fn submit(bench: &Bench, words: &str) -> Reply {
-    bench.post("/api/v1/vaults/people/recovery", json!({"words": words})).await
+    submit_for(bench, words, "recovery").await
+}
+
+async fn submit_for(bench: &Bench, words: &str, purpose: &str) -> Reply {
+    bench.post("/api/v1/vaults/people/recovery", json!({"words": words, "purpose": purpose})).await
 }
 
 async fn people() -> Bench {
@@ -81,9 +85,13 @@ async fn a_rehearsal_proves_the_shares_and_changes_nothing_else() {
     };
     assert_eq!(check("recovery").await, false);
     let file = std::fs::read(bench.file("people")).unwrap();
-    submit(&bench, &words[0]).await;
-    submit(&bench, &words[1]).await;
-    assert_eq!(code(&submit(&bench, &words[2]).await), "KOS-E0658");
+    for words in &words[..2] {
+        submit_for(&bench, words, "rehearsal").await;
+    }
+    assert_eq!(code(&submit_for(&bench, &words[2], "rehearsal").await), "KOS-E0658");
+    let taken = json!({"newPassphrase": OTHER});
+    let taken = bench.post("/api/v1/vaults/people/recovery/finish", taken).await;
+    assert_eq!(code(&taken), "KOS-E0638", "what was shown for a rehearsal recovers nothing");
     let rehearsed = bench.post("/api/v1/vaults/people/recovery/rehearse", json!({})).await;
     assert!(rehearsed.body["item"]["sharing"]["rehearsedAt"].is_string(), "{}", rehearsed.body);
     assert_eq!(std::fs::read(bench.file("people")).unwrap(), file);
@@ -92,6 +100,20 @@ async fn a_rehearsal_proves_the_shares_and_changes_nothing_else() {
     assert_eq!(code(&again), "KOS-E0638");
     bench.lock("people").await;
     assert_eq!(bench.unlock("people", PASSPHRASE).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn shares_serve_what_they_were_handed_in_for_and_whoever_handed_in_one() {
+    let bench = people().await;
+    let words = share(&bench).await;
+    submit_for(&bench, &words[0], "rehearsal").await;
+    assert_eq!(submit(&bench, &words[1]).await.body["item"]["missing"], 1, "it begins anew");
+    assert_eq!(submit(&bench, &words[0]).await.body["item"]["missing"], 0);
+    let finish = json!({"newPassphrase": OTHER}).to_string();
+    let path = "/api/v1/vaults/people/recovery/finish";
+    let mallory = Origin::LocalAdmin("mallory".to_owned());
+    assert_eq!(code(&bench.ask(mallory, "POST", path, &[], &finish).await), "KOS-E0638");
+    assert_eq!(bench.ask(local(), "POST", path, &[], &finish).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -163,6 +185,6 @@ async fn an_exported_file_becomes_a_vault_where_there_is_none_of_its_environment
     assert_eq!(elsewhere.read("people", "x").await.body["item"]["value"], SECRET);
     let nonsense = json!({"file": "e30=", "passphrase": PASSPHRASE});
     assert_eq!(code(&elsewhere.post("/api/v1/vaults/third/import", nonsense).await), "KOS-E0601");
-    let large = json!({"file": "A".repeat(4 << 20), "passphrase": PASSPHRASE});
+    let large = json!({"file": "A".repeat(96 << 20), "passphrase": PASSPHRASE});
     assert_eq!(elsewhere.post("/api/v1/vaults/third/import", large).await.status.as_u16(), 413);
 }
