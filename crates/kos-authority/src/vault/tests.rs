@@ -1,6 +1,7 @@
 //! What no request can bring about: power that goes at a bad moment, and a backup of what is there.
 
 use kos_api::vault::VaultState;
+use kos_base::code;
 use kos_vault::{EntryName, NewSecret, Passphrase, SecretType, Value};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -78,6 +79,30 @@ async fn a_sharing_whose_words_nobody_would_see_leaves_the_vault_as_it_was() {
     let shown = deed(&authority).show().await.unwrap();
     assert_eq!(shown.sharing, Some(first.sharing));
     deed(&authority).unlock(passphrase()).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_version_is_given_after_its_time() {
+    let (_folder, authority) = fixtures::attic().await;
+    deed(&authority).create(passphrase()).await.unwrap();
+    let soon = NOW.plus(Duration::from_secs(1));
+    for expires in [None, Some(soon)] {
+        deed(&authority).put(name("x"), None, value(), expires).await.unwrap();
+    }
+    let read = async |at, version| {
+        let deed = Deed::own(authority.shared(), "people".parse().unwrap(), at);
+        deed.read(name("x"), version).await.map(|secret| secret.version).map_err(|fault| fault.code())
+    };
+    for (at, version, given) in [
+        (NOW, None, Ok(2)),
+        (NOW, Some(2), Ok(2)),
+        (soon, None, Err(code::vault::VAULT_ENTRY_EXPIRED)),
+        (soon, Some(2), Err(code::vault::VAULT_ENTRY_EXPIRED)),
+        (soon, Some(1), Ok(1)),
+        (soon, Some(3), Err(code::vault::VAULT_ENTRY_UNKNOWN)),
+    ] {
+        assert_eq!(read(at, version).await, given, "{version:?}");
+    }
 }
 
 #[tokio::test]
