@@ -86,6 +86,6 @@ impl StartError {
     }
 
     pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::File { path: path.display().to_string(), why: error.to_string() }
+        Self::File { path: path.display().to_string(), why: kos_base::text::reason(error).to_owned() }
     }
 }

@@ -61,24 +61,21 @@ impl EntryShape {
         if self.history.len() >= VERSIONS_MAX {
             return Err(VaultError::malformed("an entry with more than 10 versions"));
         }
-        let mut versions: Vec<Version> =
-            self.history.into_iter().map(PastShape::read).collect::<Result<_, _>>()?;
-        versions.push(Version {
-            facts: facts(
-                self.version_number,
-                &self.metadata.kind,
-                self.metadata.created,
-                self.metadata.expires_at,
-            )?,
-            salt: self.salt.0,
-            iv: self.iv.0,
-            ciphertext: self.ciphertext.0,
-            tag: self.tag.0,
-        });
+        let MetadataShape { kind, created, last_accessed, expires_at } = self.metadata;
+        let newest = PastShape {
+            ciphertext: self.ciphertext,
+            iv: self.iv,
+            tag: self.tag,
+            metadata: PastMetadataShape { kind, created, expires_at },
+            version_number: self.version_number,
+            salt: self.salt,
+        };
+        let all = self.history.into_iter().chain([newest]);
+        let versions: Vec<Version> = all.map(PastShape::read).collect::<Result<_, _>>()?;
         if !versions.is_sorted_by(|older, newer| older.facts.number < newer.facts.number) {
             return Err(VaultError::malformed("versions of an entry that do not rise"));
         }
-        Ok(Record { last_accessed: time(self.metadata.last_accessed)?, versions })
+        Ok(Record { last_accessed: time(last_accessed)?, versions })
     }
 
     pub(super) fn of(record: &Record) -> Option<Self> {

@@ -252,8 +252,8 @@ fn new_passphrase(text: &SecretText) -> Result<Passphrase, VaultError> {
 }
 
 fn base64(text: &SecretText, id: RequestId) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    let bytes = data_encoding::BASE64.decode(text.expose().as_bytes()).map(Zeroizing::new);
-    bytes.map_err(|_| Refusal::new(code::config::BAD_REQUEST).saying("this is not base64").under(id))
+    let bytes = kos_base::text::base64(text.expose()).map(Zeroizing::new);
+    bytes.ok_or_else(|| Refusal::new(code::config::BAD_REQUEST).saying("this is not base64").under(id))
 }
 
 /// When it is, in a plan or an answer.

@@ -57,6 +57,14 @@ impl Bench {
     }
 }
 
+/// An authority with the vault `people`, which is open and has the secret `x`.
+async fn people() -> Bench {
+    let bench = Bench::new().await;
+    bench.vault("people").await;
+    bench.secret("people", "x").await;
+    bench
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_fit_is_not_repeated_in_the_answer() {
     let bench = Bench::new().await;

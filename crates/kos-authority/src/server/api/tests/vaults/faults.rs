@@ -24,13 +24,6 @@ async fn anchor(bench: &Bench) -> Anchor {
     bench.shared().store.anchor(&"people".parse().unwrap()).await.unwrap().unwrap()
 }
 
-async fn people() -> Bench {
-    let bench = Bench::new().await;
-    bench.vault("people").await;
-    bench.secret("people", "x").await;
-    bench
-}
-
 #[tokio::test]
 async fn an_older_file_is_refused_and_recorded_once_and_the_newest_one_is_taken_again() {
     let bench = people().await;

@@ -21,13 +21,6 @@ async fn submit_for(bench: &Bench, words: &str, purpose: &str) -> Reply {
     bench.post("/api/v1/vaults/people/recovery", json!({"words": words, "purpose": purpose})).await
 }
 
-async fn people() -> Bench {
-    let bench = Bench::new().await;
-    bench.vault("people").await;
-    bench.secret("people", "x").await;
-    bench
-}
-
 #[tokio::test]
 async fn enough_holders_give_a_vault_a_new_passphrase_and_their_sheets_are_used_up() {
     let bench = people().await;
