@@ -9,7 +9,7 @@
 //! - An answer of status 400 or above is a [`crate::Problem`].
 //! - A route that [`Effect::Changes`] takes `?dryRun=true`, which answers a [`crate::plan::Plan`] and changes nothing,
 //!   and the header `Idempotency-Key` (1 to 64 visible ASCII characters): the same key by the same caller within
-//!   24 hours gets the same answer again.
+//!   24 hours gets the same answer again. Of vaults no answer is kept ([`Route::is_repeatable`]).
 //! - A device's `ETag` changes when something changes that an operator decides or reads for a decision (name, role,
 //!   profile, group, state, channel, tags, ban, certificate), not with a heartbeat. A change of a device honours
 //!   `If-Match` and answers 412 with KOS-E0106 when the device is another by now.
@@ -97,6 +97,12 @@ impl Route {
     /// Whether `caller` may call it.
     pub fn admits(&self, caller: Caller) -> bool {
         self.access.iter().any(|way| way.admits(caller))
+    }
+
+    /// Whether the same request with the same `Idempotency-Key` gets the same answer instead of being done again. With an
+    /// answer a hash of the request is kept, and those about vaults hold what must not be guessed (KVS-14).
+    pub fn is_repeatable(&self) -> bool {
+        self.effect == Changes && !self.path.starts_with("/api/v1/vaults/")
     }
 
     /// The path with its placeholders filled in, percent-encoded. A `{*path}` keeps its slashes.
@@ -337,6 +343,15 @@ mod tests {
                 assert!(!route.admits(caller), "{} admits {caller:?}", route.name);
             }
         }
+    }
+
+    #[test]
+    fn no_answer_is_kept_of_what_holds_a_secret_of_a_vault() {
+        let kept = |route: &Route| route.is_repeatable();
+        assert_eq!(
+            [DEVICE_RENAME, TICKET_CREATE, VAULT_PUT, VAULT_UNLOCK, STATUS].each_ref().map(kept),
+            [true, true, false, false, false]
+        );
     }
 
     #[test]

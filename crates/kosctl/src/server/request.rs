@@ -166,7 +166,7 @@ impl Client {
         self.read_document(&answer)
     }
 
-    /// A change, done or planned. Asking again after a broken connection does not make it twice.
+    /// A change, done or planned. Where asking again does not make it twice, it is asked again after a broken connection.
     ///
     /// # Errors
     /// What the server said, or why it did not say anything.
@@ -192,7 +192,7 @@ impl Client {
             self.exchange(route, &path, headers, body).await
         };
         let answer = match send().await {
-            Err(Fault::Unreachable { .. }) => send().await?,
+            Err(Fault::Unreachable { .. }) if route.is_repeatable() => send().await?,
             other => other?,
         };
         if how.dry_run {
