@@ -8,6 +8,7 @@ pub mod audit;
 pub mod certificate;
 pub mod config;
 pub mod enrolment;
+pub mod hardware;
 pub mod klp;
 pub mod share;
 pub mod store;
@@ -130,6 +131,7 @@ impl Code {
             audit::ALL,
             vault::ALL,
             share::ALL,
+            hardware::ALL,
         ];
         areas.into_iter().flatten().copied()
     }

@@ -1,6 +1,6 @@
-//! Private keys in software: the shell's answer to the core's requests to make a key and to sign.
+//! Private keys: the shell's answer to the core's requests to make a key and to sign.
 //!
-//! What is not here: where keys are kept (the programs' business), and keys in a TPM or token.
+//! What is not here: where keys are kept (the programs' business), and how a TPM or token is spoken to (`kos-hardware`).
 //!
 //! Invariants: the algorithm is fixed when the key is made; the bytes leave only as PKCS#8 in a buffer that wipes
 //! itself; nothing here can be printed, cloned or serialised.
@@ -10,9 +10,10 @@
 //! Source: RFC 5958 (PKCS#8), RFC 8410 (Ed25519), RFC 5915 (EC); `docs/spec/identity.md`.
 
 mod agreement;
+mod elsewhere;
 mod handshake;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -26,6 +27,7 @@ use zeroize::Zeroizing;
 
 pub use self::{
     agreement::{AgreementSecret, HpkeSealed, seal},
+    elsewhere::HardwareKey,
     handshake::{certified, self_signed},
 };
 
@@ -44,6 +46,15 @@ pub enum KeyError {
     /// The provider failed; it does so only without memory or randomness.
     #[error("the cryptographic provider failed")]
     Provider,
+    /// The key is in a TPM or token, and cannot be written out.
+    #[error("the key never leaves its TPM or token")]
+    Elsewhere,
+    /// The TPM or token did not sign, for the reason that the code tells. Its log line says more.
+    #[error("{}", .0.title())]
+    Hardware(Code),
+    /// The TPM or token signed with another key, or wrongly. The signature was given to nobody.
+    #[error("the signature of the TPM or token does not verify")]
+    WrongSignature,
 }
 
 impl KeyError {
@@ -54,6 +65,9 @@ impl KeyError {
             Self::Agreement => code::klp::KLP_CHANNEL,
             Self::Open => code::klp::KLP_DECRYPT,
             Self::Provider => code::config::INTERNAL,
+            Self::Elsewhere => code::hardware::HARDWARE_ELSEWHERE,
+            Self::Hardware(code) => code,
+            Self::WrongSignature => code::hardware::HARDWARE_ANSWER,
         }
     }
 }
@@ -71,6 +85,8 @@ enum Pair {
         der: EcdsaKeyPair,
         fixed: EcdsaKeyPair,
     },
+    /// In a TPM or token.
+    Elsewhere(Arc<dyn HardwareKey>),
 }
 
 /// The two bindings of an ECDSA curve, for [`SignatureForm::Der`] and [`SignatureForm::Fixed`].
@@ -134,14 +150,20 @@ impl SigningKey {
         Ok(Self { public: public.map_err(|_| KeyError::Rejected)?, pair: Pair::Ecdsa { der, fixed } })
     }
 
+    /// A key whose private half is in a TPM or token. Every signature of it is verified before it is given out.
+    pub fn elsewhere(public: PublicKey, key: Arc<dyn HardwareKey>) -> Self {
+        Self { pair: Pair::Elsewhere(key), public }
+    }
+
     /// The key as PKCS#8 version 1, which every other tool reads.
     ///
     /// # Errors
-    /// When the provider fails.
+    /// When the key is in a TPM or token, or the provider fails.
     pub fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let document = match &self.pair {
             Pair::Ed25519(pair) => pair.to_pkcs8v1(),
             Pair::Ecdsa { der, .. } => der.to_pkcs8v1(),
+            Pair::Elsewhere(_) => return Err(KeyError::Elsewhere),
         };
         Ok(Zeroizing::new(document.map_err(|_| KeyError::Provider)?.as_ref().to_vec()))
     }
@@ -155,13 +177,17 @@ impl SigningKey {
     /// both alike.
     ///
     /// # Errors
-    /// When the provider fails.
+    /// When the provider fails, or the TPM or token that has the key.
+    ///
+    /// # Cost
+    /// A key in a TPM or token blocks the thread for as long as that takes: milliseconds to seconds.
     pub fn sign(&self, form: SignatureForm, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let random = SystemRandom::new();
         let signature = match (&self.pair, form) {
             (Pair::Ed25519(pair), _) => pair.try_sign(message),
             (Pair::Ecdsa { der, .. }, SignatureForm::Der) => der.sign(&random, message),
             (Pair::Ecdsa { fixed, .. }, SignatureForm::Fixed) => fixed.sign(&random, message),
+            (Pair::Elsewhere(key), form) => return elsewhere::sign(&**key, &self.public, form, message),
         };
         Ok(signature.map_err(|_| KeyError::Provider)?.as_ref().to_vec())
     }

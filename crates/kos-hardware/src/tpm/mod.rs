@@ -1,0 +1,73 @@
+//! A TPM 2.0: seals, keys and counters.
+//!
+//! Every errand opens its own connection, makes the storage key, does its work and flushes what it loaded; so a TPM that
+//! was restarted or put back is simply used again, and other programs get their turn. Errands of one [`Tpm`] come one
+//! after the other.
+//!
+//! What it does not do: set up a TPM. Its owner hierarchy has to be without a password, as it is unless somebody set one.
+//!
+//! Source: TPM 2.0 Library (TCG), PC Client Platform TPM Profile; `docs/spec/hardware.md` HW-3 to HW-16.
+
+mod address;
+mod blob;
+mod counter;
+mod exchange;
+mod key;
+mod link;
+mod pcr;
+mod primary;
+mod seal;
+mod session;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use self::{
+    address::{ParseTpmAddressError, TpmAddress},
+    counter::{Anchor, Counter, CounterIndex, ParseCounterIndexError, Standing},
+    pcr::{ParsePcrsError, Pcrs},
+};
+use self::{exchange::Exchange, link::Link, primary::Primary};
+use crate::HardwareError;
+
+/// A TPM that answers. Clones are the same TPM.
+#[derive(Clone, Debug)]
+pub struct Tpm {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    address: TpmAddress,
+    turn: Mutex<()>,
+}
+
+impl Tpm {
+    /// Looks whether a TPM answers there and lets us make the storage key.
+    ///
+    /// # Errors
+    /// [`HardwareError::Absent`] when nothing answers, [`HardwareError::Refused`] when the owner hierarchy has a password.
+    ///
+    /// # Cost
+    /// One primary key: up to a second.
+    pub fn open(address: &TpmAddress) -> Result<Self, HardwareError> {
+        let tpm = Self { inner: Arc::new(Inner { address: address.clone(), turn: Mutex::new(()) }) };
+        tpm.errand(|exchange| Primary::make(exchange).map(drop))?;
+        Ok(tpm)
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &TpmAddress {
+        &self.inner.address
+    }
+
+    /// Runs one errand, alone. What it loaded is flushed when it ends.
+    fn errand<T>(
+        &self,
+        errand: impl FnOnce(&mut Exchange) -> Result<T, HardwareError>,
+    ) -> Result<T, HardwareError> {
+        // The lock guards no data, so a panic elsewhere spoils nothing.
+        let _turn = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut exchange = Exchange::new(Link::open(&self.inner.address)?);
+        errand(&mut exchange)
+    }
+}
