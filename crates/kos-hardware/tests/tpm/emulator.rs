@@ -92,12 +92,61 @@ impl Emulator {
         said
     }
 
+    /// Lets `tpm2_load` load what a blob of ours holds under the storage key that it makes itself: `object.ctx`.
+    pub(crate) fn judge_loads(&self, blob: &[u8]) {
+        // A structure of its library: two coordinates of 32 zeros, each in a buffer of 128 bytes.
+        let coordinate = [&32u16.to_ne_bytes()[..], &[0; 128]].concat();
+        fs::write(self.path("unique"), [&coordinate[..], &coordinate].concat()).unwrap();
+        let public = part(blob, PUBLIC_AT);
+        let private = part(blob, PUBLIC_AT + public.len());
+        fs::write(self.path("object.pub"), public).unwrap();
+        fs::write(self.path("object.priv"), private).unwrap();
+        // These tools leave behind what they load.
+        self.judge(&["tpm2_flushcontext", "-t"]);
+        self.judge(&[
+            "tpm2_createprimary",
+            "-C",
+            "o",
+            "-g",
+            "sha256",
+            "-G",
+            "ecc256:aes128cfb",
+            "-a",
+            "restricted|decrypt|fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda",
+            "-u",
+            "unique",
+            "-c",
+            "primary.ctx",
+        ]);
+        self.judge(&[
+            "tpm2_load",
+            "-C",
+            "primary.ctx",
+            "-u",
+            "object.pub",
+            "-r",
+            "object.priv",
+            "-c",
+            "object.ctx",
+        ]);
+        self.judge(&["tpm2_flushcontext", "-t"]);
+    }
+
     /// What is loaded, as the TPM tells it: objects and sessions that somebody forgot.
     pub(crate) fn left_over(&self) -> String {
         ["handles-transient", "handles-loaded-session", "handles-saved-session"]
             .map(|what| self.judge(&["tpm2_getcap", what]))
             .concat()
     }
+}
+
+/// Where the public part of a blob begins: behind the magic, version, kind, PCRs and name.
+pub(crate) const PUBLIC_AT: usize = 7 + 1 + 1 + 4 + 34;
+
+/// A part with the length before it.
+pub(crate) fn part(blob: &[u8], at: usize) -> &[u8] {
+    let length = usize::from(u16::from_be_bytes([blob[at], blob[at + 1]]));
+    &blob[at..at + 2 + length]
 }
 
 impl Drop for Emulator {

@@ -2,11 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod between;
+mod bus;
+mod counter;
 mod emulator;
+mod faults;
 mod wait;
 
-use kos_base::{Secret, key::SignatureForm};
-use kos_hardware::tpm::Pcrs;
+use std::{fs, process::Command, thread};
+
+use kos_base::{Secret, code, key::SignatureForm};
+use kos_hardware::tpm::{Pcrs, Tpm, TpmAddress};
 
 use emulator::{Emulator, openssl_verifies};
 
@@ -47,4 +53,101 @@ fn a_key_signs_what_openssl_verifies_also_after_a_restart() {
         emulator.kill();
         emulator.start();
     }
+}
+
+#[test]
+fn the_tools_of_others_open_what_we_sealed_and_find_the_key_fixed_to_the_tpm() {
+    let emulator = Emulator::new();
+    let tpm = emulator.open();
+    emulator.judge_loads(&tpm.seal(&secret(), Pcrs::NONE).unwrap());
+    emulator.judge(&["tpm2_unseal", "-c", "object.ctx", "-o", "unsealed"]);
+    assert_eq!(fs::read(emulator.path("unsealed")).unwrap(), SECRET);
+
+    let (blob, public) = tpm.make_key().unwrap();
+    emulator.judge_loads(&blob);
+    let said = emulator.judge(&["tpm2_readpublic", "-c", "object.ctx", "-f", "der", "-o", "public.der"]);
+    assert!(
+        said.contains("value: fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign\n"),
+        "{said}"
+    );
+    assert_eq!(fs::read(emulator.path("public.der")).unwrap(), public.spki_der());
+    // What it signs we take, and what is signed with another scheme it refuses.
+    fs::write(emulator.path("message"), "message").unwrap();
+    let sign = ["tpm2_sign", "-c", "object.ctx", "-g", "sha256", "-f", "plain", "-o", "signature", "message"];
+    emulator.judge(&sign);
+    let signature = fs::read(emulator.path("signature")).unwrap();
+    assert_eq!(public.verify(SignatureForm::Der, b"message", &signature), Ok(()));
+    let (is_success, _) = emulator.tool(&["tpm2_evictcontrol", "-C", "p", "-c", "object.ctx"]);
+    assert!(!is_success);
+}
+
+#[test]
+fn what_is_sealed_to_a_state_opens_in_that_state_only() {
+    let emulator = Emulator::new();
+    let tpm = emulator.open();
+    let bound = tpm.seal(&secret(), "7,16".parse().unwrap()).unwrap();
+    let free = tpm.seal(&secret(), Pcrs::NONE).unwrap();
+    assert_eq!(tpm.unseal(&bound).unwrap(), secret());
+
+    let extend =
+        |pcr: &str| emulator.judge(&["tpm2_pcrextend", &format!("{pcr}:sha256={}", "11".repeat(32))]);
+    extend("8");
+    assert_eq!(tpm.unseal(&bound).unwrap(), secret());
+    extend("16");
+    assert_eq!(tpm.unseal(&bound).unwrap_err().code(), code::hardware::HARDWARE_STATE);
+    assert_eq!(tpm.unseal(&free).unwrap(), secret());
+    emulator.judge(&["tpm2_pcrreset", "16"]);
+    assert_eq!(tpm.unseal(&bound).unwrap(), secret());
+    assert_eq!(emulator.left_over(), "");
+
+    // Without the policy nobody gets it, whatever he uses.
+    emulator.judge_loads(&bound);
+    let (is_success, said) = emulator.tool(&["tpm2_unseal", "-c", "object.ctx"]);
+    assert!(!is_success, "{said}");
+}
+
+#[test]
+fn threads_use_one_tpm_at_once_through_one_handle_and_through_two() {
+    let emulator = Emulator::new();
+    let (tpm, other) = (emulator.open(), emulator.open());
+    let (blob, _) = tpm.make_key().unwrap();
+    let sealed = tpm.seal(&secret(), Pcrs::NONE).unwrap();
+    let keys = [tpm.load(&blob).unwrap(), tpm.load(&blob).unwrap(), other.load(&blob).unwrap()];
+    thread::scope(|scope| {
+        for key in &keys {
+            scope.spawn(|| {
+                for round in 0..20u8 {
+                    key.sign(SignatureForm::Fixed, &[round]).unwrap();
+                    assert_eq!(tpm.unseal(&sealed).unwrap(), secret());
+                }
+            });
+        }
+    });
+    assert_eq!(emulator.left_over(), "");
+}
+
+#[test]
+fn a_tpm_behind_a_port_is_a_tpm() {
+    let folder = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago may be taken now; another is tried.
+    let (mut process, address) = wait::until("swtpm listens on a port", || {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut process = Command::new("swtpm")
+            .args(["socket", "--tpm2", "--flags", "not-need-init", "--tpmstate"])
+            .arg(format!("dir={}", folder.path().display()))
+            .args(["--server", &format!("type=tcp,port={port}")])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let is_up = wait::until("swtpm starts or ends", || {
+            let is_listening = std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+            (is_listening || process.try_wait().unwrap().is_some()).then_some(is_listening)
+        });
+        is_up.then_some((process, format!("swtpm:localhost:{port}")))
+    });
+    let tpm = Tpm::open(&address.parse::<TpmAddress>().unwrap()).unwrap();
+    let sealed = tpm.seal(&secret(), Pcrs::NONE).unwrap();
+    assert_eq!(tpm.unseal(&sealed).unwrap(), secret());
+    process.kill().unwrap();
+    process.wait().unwrap();
 }
