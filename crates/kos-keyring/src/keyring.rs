@@ -1,15 +1,19 @@
 //! The vault `machine` on a disk: opened by itself, changed as a whole.
 
+mod first;
+mod moved;
+
 use core::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kos_base::{Secret, Timestamp};
 use kos_net::entropy;
 use kos_vault::{
-    EntryName, Environment, FILE_BYTES_MAX, Fresh, NewSecret, NewSlot, Opened, Sealed, SecretType, SlotInfo,
-    SlotKind, SlotName, Standing, Unlock, Value, VaultError,
+    EntryName, Environment, FILE_BYTES_MAX, Fresh, Head, NewSecret, NewSlot, Opened, Sealed, SecretType,
+    SlotInfo, SlotKind, SlotName, Standing, Unlock, Value, VaultError,
 };
 
+pub use self::first::Packed;
 use crate::{Anchor, KeyringError, Opener, Protection, file};
 
 /// The environment of service keys.
@@ -55,7 +59,7 @@ impl Keyring {
     /// When its key cannot be had, when it is not the file that it should be, or when the disk fails.
     pub fn open(place: Place, now: Timestamp) -> Result<Self, KeyringError> {
         let (opened, opener) = match read(&place)? {
-            Some(read) => read,
+            Some(found) => found.anchored(&place)?,
             None => (create(&place, now)?, place.opener),
         };
         let mut keyring = Self { place, opened: Some(opened), opener };
@@ -66,6 +70,23 @@ impl Keyring {
     /// Whether there is one, or was one.
     pub fn is_there(place: &Place) -> bool {
         place.vault.exists() || place.anchor.path().exists()
+    }
+
+    /// Opens the vault as it is, to look at it while its program runs: nothing is made, adopted or written.
+    ///
+    /// # Errors
+    /// As [`Keyring::open`]; where there is none, [`KeyringError::Gone`].
+    pub fn look(place: Place) -> Result<Self, KeyringError> {
+        let Found { opened, opener, .. } = read(&place)?.ok_or_else(|| gone(&place))?;
+        Ok(Self { place, opened: Some(opened), opener })
+    }
+
+    /// The head of its newest file.
+    ///
+    /// # Errors
+    /// When the vault has to be read again, and cannot.
+    pub fn head(&mut self) -> Result<Head, KeyringError> {
+        self.opened().map(|opened| opened.head())
     }
 
     /// What the entry holds.
@@ -113,18 +134,7 @@ impl Keyring {
     fn edit(&mut self, now: Timestamp, changes: &[Change<'_>]) -> Result<(), KeyringError> {
         let path = &self.place.vault;
         let Some(opened) = &mut self.opened else { return Err(gone(&self.place)) };
-        for change in changes {
-            let (Change::Put(name, ..) | Change::Remove(name)) = change;
-            match opened.remove(name) {
-                Ok(()) | Err(VaultError::EntryUnknown) => {}
-                Err(error) => return Err(KeyringError::vault(path)(error)),
-            }
-            if let Change::Put(name, kind, value) = change {
-                let secret = NewSecret { kind: *kind, value, expires: None };
-                let put = opened.put(now, name, secret, fresh()?);
-                put.map_err(KeyringError::vault(path))?;
-            }
-        }
+        apply(opened, path, now, changes)?;
         if !opened.is_changed() {
             return Ok(());
         }
@@ -133,7 +143,8 @@ impl Keyring {
 
     fn opened(&mut self) -> Result<&mut Opened, KeyringError> {
         if self.opened.is_none() {
-            let (opened, opener) = read(&self.place)?.ok_or_else(|| gone(&self.place))?;
+            let found = read(&self.place)?.ok_or_else(|| gone(&self.place))?;
+            let (opened, opener) = found.anchored(&self.place)?;
             self.opener = opener;
             return Ok(self.opened.insert(opened));
         }
@@ -143,8 +154,7 @@ impl Keyring {
     /// Makes the configured way in the only one.
     fn adopt(&mut self, now: Timestamp) -> Result<(), KeyringError> {
         let (before, wanted) = (self.opener, self.place.opener);
-        let path = &self.place.vault;
-        let Some(opened) = &mut self.opened else { return Err(gone(&self.place)) };
+        let Some(opened) = &self.opened else { return Err(gone(&self.place)) };
         if before == wanted && opened.slots().count() == 1 {
             // What an interrupted change of the way in left.
             return Opener::ALL
@@ -152,18 +162,30 @@ impl Keyring {
                 .filter(|other| *other != wanted)
                 .try_for_each(|o| o.forget(&self.place));
         }
+        self.seal_anew(now)?;
+        if before == wanted { Ok(()) } else { before.forget(&self.place) }
+    }
+
+    /// One file further: the wanted way in alone, and everything under a new master key.
+    fn seal_anew(&mut self, now: Timestamp) -> Result<(), KeyringError> {
+        let (path, wanted) = (&self.place.vault, self.place.opener);
+        let Some(opened) = &mut self.opened else { return Err(gone(&self.place)) };
         let key = wanted.prepare(&self.place)?;
         let stale = opened.slots().map(|slot| slot.name.clone()).collect::<Vec<_>>();
-        let name = slot_name(wanted);
-        if !stale.contains(&name) {
-            let slot = NewSlot::Key(&key, wanted.source());
-            opened.add_slot(now, &name, slot, fresh()?).map_err(KeyringError::vault(path))?;
+        // A key file that takes the place of another one needs a name beside it.
+        let Some(name) = slot_names(wanted).into_iter().find(|name| !stale.contains(name)) else {
+            return Err(KeyringError::vault(path)(VaultError::SlotExists));
+        };
+        let slot = NewSlot::Key(&key, wanted.source());
+        opened.add_slot(now, &name, slot, fresh()?).map_err(KeyringError::vault(path))?;
+        for name in stale {
+            opened.remove_slot(&name).map_err(KeyringError::vault(path))?;
         }
         // Whoever copied the old way in has the old master key: everything is encrypted anew.
         opened.rotate(&[Unlock::Key(&key)], fresh()?).map_err(KeyringError::vault(path))?;
         write(&self.place, opened, now)?;
         self.opener = wanted;
-        if before == wanted { Ok(()) } else { before.forget(&self.place) }
+        Ok(())
     }
 }
 
@@ -187,17 +209,49 @@ fn slot_name(opener: Opener) -> SlotName {
 }
 
 #[expect(clippy::expect_used, reason = "a constant of ours, parsed by every test")]
+fn slot_names(opener: Opener) -> [SlotName; 2] {
+    let second = format!("{opener}-2");
+    [slot_name(opener), second.parse().expect("a slot name")]
+}
+
+/// Makes the changes in memory.
+fn apply(
+    opened: &mut Opened,
+    path: &Path,
+    now: Timestamp,
+    changes: &[Change<'_>],
+) -> Result<(), KeyringError> {
+    for change in changes {
+        let (Change::Put(name, ..) | Change::Remove(name)) = change;
+        match opened.remove(name) {
+            Ok(()) | Err(VaultError::EntryUnknown) => {}
+            Err(error) => return Err(KeyringError::vault(path)(error)),
+        }
+        if let Change::Put(name, kind, value) = change {
+            let secret = NewSecret { kind: *kind, value, expires: None };
+            let put = opened.put(now, name, secret, fresh()?);
+            put.map_err(KeyringError::vault(path))?;
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::expect_used, reason = "a constant of ours, parsed by every test")]
 fn environment() -> Environment {
     ENVIRONMENT.parse().expect("an environment")
 }
 
 fn create(place: &Place, now: Timestamp) -> Result<Opened, KeyringError> {
     let key = place.opener.prepare(place)?;
-    let slot = NewSlot::Key(&key, place.opener.source());
-    let made = Opened::create(now, environment(), &slot_name(place.opener), slot, fresh()?);
-    let mut made = made.map_err(KeyringError::vault(&place.vault))?;
+    let mut made = empty(&place.vault, place.opener, &key, now)?;
     write(place, &mut made, now)?;
     Ok(made)
+}
+
+/// A vault without entries that no file holds yet.
+fn empty(path: &Path, opener: Opener, key: &Secret<32>, now: Timestamp) -> Result<Opened, KeyringError> {
+    let slot = NewSlot::Key(key, opener.source());
+    Opened::create(now, environment(), &slot_name(opener), slot, fresh()?).map_err(KeyringError::vault(path))
 }
 
 /// KR-9: the file, then the anchor, then memory.
@@ -210,8 +264,26 @@ fn write(place: &Place, opened: &mut Opened, now: Timestamp) -> Result<(), Keyri
     Ok(())
 }
 
-/// The vault in its place, believed; nothing where there has never been one.
-fn read(place: &Place) -> Result<Option<(Opened, Opener)>, KeyringError> {
+/// A vault that is believed.
+struct Found {
+    opened: Opened,
+    opener: Opener,
+    /// Whether its anchor is one behind.
+    ahead: bool,
+}
+
+impl Found {
+    /// The vault, once its anchor has followed.
+    fn anchored(self, place: &Place) -> Result<(Opened, Opener), KeyringError> {
+        if self.ahead {
+            place.anchor.write(&self.opened.head())?;
+        }
+        Ok((self.opened, self.opener))
+    }
+}
+
+/// The vault in its place, believed; nothing where there has never been one. Writes nothing.
+fn read(place: &Place) -> Result<Option<Found>, KeyringError> {
     let kept = place.anchor.read()?;
     let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);
     let bytes = file::read(&place.vault, limit).map_err(KeyringError::unreadable(&place.vault))?;
@@ -228,12 +300,12 @@ fn read(place: &Place) -> Result<Option<(Opened, Opener)>, KeyringError> {
         None if opened.head().generation == 1 => Standing::OneAhead,
         None => Standing::Forked,
     };
-    match standing {
-        Standing::Same => {}
-        Standing::OneAhead => place.anchor.write(&opened.head())?,
+    let ahead = match standing {
+        Standing::Same => false,
+        Standing::OneAhead => true,
         standing => return Err(KeyringError::Standing { path: place.vault.clone(), standing }),
-    }
-    Ok(Some((opened, opener)))
+    };
+    Ok(Some(Found { opened, opener, ahead }))
 }
 
 fn unlock(place: &Place, sealed: &Sealed) -> Result<(Opened, Opener), KeyringError> {

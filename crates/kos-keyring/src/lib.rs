@@ -25,6 +25,6 @@ mod protection;
 
 pub use anchor::Anchor;
 pub use fault::KeyringError;
-pub use keyring::{Change, Keyring, Place};
+pub use keyring::{Change, Keyring, Packed, Place};
 pub use opener::{CREDENTIAL, Opener, ParseOpenerError};
 pub use protection::Protection;

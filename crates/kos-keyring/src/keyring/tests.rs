@@ -260,3 +260,90 @@ fn no_secret_is_printed() {
     let told = format!("{keyring:?}");
     assert!(told.contains("machine.json") && !told.contains("hunter2"), "{told}");
 }
+
+#[test]
+fn the_first_file_has_everything_at_once() {
+    let disk = Disk::new();
+    let place = disk.place(Opener::KeyFile);
+    let (a, b) = (name("a"), name("b"));
+    let (one, two) = (value("1"), value("2"));
+    let entries = [Change::Put(&a, SecretType::Opaque, &one), Change::Put(&b, SecretType::Opaque, &two)];
+    Keyring::make(&place, NOW, &entries).unwrap();
+    assert!(!place.anchor.path().exists(), "the anchor comes after");
+    let again = Keyring::make(&place, NOW, &entries).unwrap_err();
+    assert_eq!(again.code(), code::config::FILE_UNWRITABLE);
+
+    let before = disk.keep();
+    let mut looked = Keyring::look(place).unwrap();
+    assert_eq!(get(&mut looked, "a").unwrap(), "1");
+    assert_eq!(disk.keep(), before, "who looks writes nothing");
+    let mut keyring = disk.open(Opener::KeyFile).unwrap();
+    assert_eq!((get(&mut keyring, "a").unwrap(), get(&mut keyring, "b").unwrap()), ("1".into(), "2".into()));
+    assert_eq!(keyring.head().unwrap().generation, 1);
+    assert!(matches!(
+        Keyring::look(Disk::new().place(Opener::KeyFile)).unwrap_err(),
+        KeyringError::Gone { .. }
+    ));
+}
+
+#[test]
+fn what_is_packed_opens_elsewhere() {
+    let (a, one) = (name("a"), value("a secret of the machine"));
+    let packed = Keyring::pack(NOW, &[Change::Put(&a, SecretType::Opaque, &one)]).unwrap();
+    assert!(!packed.vault.windows(23).any(|window| window == b"a secret of the machine"));
+    let disk = Disk::new();
+    let place = disk.place(Opener::KeyFile);
+    fs::write(&place.vault, &packed.vault).unwrap();
+    fs::write(&place.key_file, &*packed.key).unwrap();
+    assert_eq!(get(&mut disk.open(Opener::KeyFile).unwrap(), "a").unwrap(), "a secret of the machine");
+}
+
+#[test]
+fn a_key_file_moves_to_another_place_and_the_old_one_opens_nothing() {
+    let disk = Disk::new();
+    put(&mut disk.open(Opener::KeyFile).unwrap(), "a", "1").unwrap();
+    let before = disk.keep();
+    let former = disk.place(Opener::KeyFile).key_file;
+    let elsewhere = disk.0.path().join("stick.key");
+    let moved = |opener| {
+        let place = Place { key_file: elsewhere.clone(), ..disk.place(opener) };
+        Keyring::open_moved(place, &former, NOW)
+    };
+    // A place that cannot be written changes nothing.
+    let nowhere = Place { key_file: disk.0.path().join("none/key"), ..disk.place(Opener::KeyFile) };
+    let refused = Keyring::open_moved(nowhere, &former, NOW).unwrap_err();
+    assert_eq!(refused.code(), code::config::FILE_UNWRITABLE);
+    assert_eq!(disk.keep(), before);
+
+    assert_eq!(get(&mut moved(Opener::KeyFile).unwrap(), "a").unwrap(), "1");
+    assert!(!former.exists());
+    // The power went before the old file was destroyed.
+    disk.put_back(&before, "key");
+    assert_eq!(get(&mut moved(Opener::KeyFile).unwrap(), "a").unwrap(), "1");
+    assert!(!former.exists());
+    disk.put_back(&before, "key");
+    assert_eq!(disk.open(Opener::KeyFile).unwrap_err().code(), code::vault::KEYRING_UNOPENED);
+    assert!(former.exists(), "what opens nothing is not destroyed while nothing else opens");
+
+    // Once more, from a vault whose slot has the second name.
+    fs::rename(&elsewhere, &former).unwrap();
+    assert_eq!(get(&mut moved(Opener::KeyFile).unwrap(), "a").unwrap(), "1");
+    // And by a credential, which was never ours.
+    fs::rename(&elsewhere, &former).unwrap();
+    fs::write(disk.0.path().join("credentials/kos-machine-key"), "ab".repeat(32)).unwrap();
+    assert_eq!(get(&mut moved(Opener::Credential).unwrap(), "a").unwrap(), "1");
+    assert!(!former.exists() && !elsewhere.exists());
+    assert_eq!(get(&mut disk.open(Opener::Credential).unwrap(), "a").unwrap(), "1");
+}
+
+#[test]
+fn another_name_of_the_key_file_is_not_another_place() {
+    let disk = Disk::new();
+    put(&mut disk.open(Opener::KeyFile).unwrap(), "a", "1").unwrap();
+    let former = disk.place(Opener::KeyFile).key_file;
+    let link = disk.0.path().join("link");
+    std::os::unix::fs::symlink(disk.0.path().join("secrets"), &link).unwrap();
+    let place = Place { key_file: link.join("machine.key"), ..disk.place(Opener::KeyFile) };
+    assert_eq!(get(&mut Keyring::open_moved(place, &former, NOW).unwrap(), "a").unwrap(), "1");
+    assert_eq!(get(&mut disk.open(Opener::KeyFile).unwrap(), "a").unwrap(), "1");
+}
