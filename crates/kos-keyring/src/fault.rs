@@ -6,6 +6,7 @@ use std::{
 };
 
 use kos_base::{Code, code, text::reason};
+use kos_hardware::HardwareError;
 use kos_net::entropy::NoEntropy;
 use kos_vault::{Standing, VaultError};
 
@@ -64,6 +65,14 @@ pub enum KeyringError {
         /// Where it was.
         path: PathBuf,
     },
+    /// The TPM that seals its key or counts its files does not do what it was asked.
+    #[error("the TPM of {}: {error}", path.display())]
+    Hardware {
+        /// Which vault.
+        path: PathBuf,
+        /// What is wrong.
+        error: HardwareError,
+    },
     /// The system gave no random bytes.
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
@@ -85,6 +94,7 @@ impl KeyringError {
             Self::Standing { standing: Standing::Behind, .. } => code::vault::VAULT_BEHIND,
             Self::Standing { .. } => code::vault::VAULT_FORKED,
             Self::Gone { .. } => code::vault::VAULT_GONE,
+            Self::Hardware { error, .. } => error.code(),
             Self::Entropy(error) => error.code(),
         }
     }
@@ -97,6 +107,11 @@ impl KeyringError {
     pub(crate) fn unwritable(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Unwritable { path, source }
+    }
+
+    pub(crate) fn hardware(path: &Path) -> impl FnOnce(HardwareError) -> Self {
+        let path = path.to_owned();
+        move |error| Self::Hardware { path, error }
     }
 
     pub(crate) fn vault(path: &Path) -> impl FnOnce(VaultError) -> Self {

@@ -14,7 +14,9 @@ use kos_vault::{
 };
 
 pub use self::first::Packed;
-use crate::{Anchor, KeyringError, Opener, Protection, file};
+use kos_hardware::tpm::{Age, CounterAnchor};
+
+use crate::{Anchor, KeyringError, Opener, Protection, TpmPlace, file, tpm::TIE};
 
 /// The environment of service keys.
 const ENVIRONMENT: &str = "machine";
@@ -30,6 +32,8 @@ pub struct Place {
     pub key_file: PathBuf,
     /// The folder of systemd's credentials for this program, where there are any.
     pub credentials: Option<PathBuf>,
+    /// The TPM, where it opens by one.
+    pub tpm: TpmPlace,
     /// How it is to open.
     pub opener: Opener,
 }
@@ -121,12 +125,12 @@ impl Keyring {
     }
 
     /// Destroys the key that opens it, then the vault, then its anchor. Nothing opens what somebody copied before without
-    /// a copy of the key.
+    /// a copy of the key, or of what the TPM sealed and that TPM.
     ///
     /// # Errors
     /// When the disk fails; what could be destroyed is.
     pub fn destroy(place: &Place) -> Result<(), KeyringError> {
-        let erased = [&place.key_file, &place.vault, &place.anchor.path().to_owned()]
+        let erased = [&place.key_file, &place.tpm.sealed, &place.vault, &place.anchor.path().to_owned()]
             .map(|path| file::remove(path).map_err(KeyringError::unwritable(path)));
         erased.into_iter().collect()
     }
@@ -138,7 +142,7 @@ impl Keyring {
         if !opened.is_changed() {
             return Ok(());
         }
-        write(&self.place, opened, now)
+        write(&self.place, opened, now, Counting::On)
     }
 
     fn opened(&mut self) -> Result<&mut Opened, KeyringError> {
@@ -154,8 +158,10 @@ impl Keyring {
     /// Makes the configured way in the only one.
     fn adopt(&mut self, now: Timestamp) -> Result<(), KeyringError> {
         let (before, wanted) = (self.opener, self.place.opener);
-        let Some(opened) = &self.opened else { return Err(gone(&self.place)) };
-        if before == wanted && opened.slots().count() == 1 {
+        let Some(opened) = &mut self.opened else { return Err(gone(&self.place)) };
+        let tied = tie_in(&self.place, opened)?.map(|tie| tie.index());
+        let counter = self.place.tpm.counter.filter(|_| wanted == Opener::Tpm);
+        if before == wanted && opened.slots().count() == 1 && tied == counter {
             // What an interrupted change of the way in left.
             return Opener::ALL
                 .into_iter()
@@ -181,9 +187,10 @@ impl Keyring {
         for name in stale {
             opened.remove_slot(&name).map_err(KeyringError::vault(path))?;
         }
+        put_tie(&self.place, opened, now)?;
         // Whoever copied the old way in has the old master key: everything is encrypted anew.
         opened.rotate(&[Unlock::Key(&key)], fresh()?).map_err(KeyringError::vault(path))?;
-        write(&self.place, opened, now)?;
+        write(&self.place, opened, now, Counting::Begun)?;
         self.opener = wanted;
         Ok(())
     }
@@ -244,7 +251,8 @@ fn environment() -> Environment {
 fn create(place: &Place, now: Timestamp) -> Result<Opened, KeyringError> {
     let key = place.opener.prepare(place)?;
     let mut made = empty(&place.vault, place.opener, &key, now)?;
-    write(place, &mut made, now)?;
+    put_tie(place, &mut made, now)?;
+    write(place, &mut made, now, Counting::Begun)?;
     Ok(made)
 }
 
@@ -254,14 +262,77 @@ fn empty(path: &Path, opener: Opener, key: &Secret<32>, now: Timestamp) -> Resul
     Opened::create(now, environment(), &slot_name(opener), slot, fresh()?).map_err(KeyringError::vault(path))
 }
 
-/// KR-9: the file, then the anchor, then memory.
-fn write(place: &Place, opened: &mut Opened, now: Timestamp) -> Result<(), KeyringError> {
+/// What a new file does to a counter that it is tied to.
+enum Counting {
+    /// It is one further.
+    On,
+    /// The tie begins with this file.
+    Begun,
+}
+
+/// KR-9: the file, then the anchor and the counter, then memory.
+fn write(place: &Place, opened: &mut Opened, now: Timestamp, counting: Counting) -> Result<(), KeyringError> {
     let next = opened.seal(now).map_err(KeyringError::vault(&place.vault))?;
     file::replace(&place.vault, next.bytes(), file::PRIVATE)
         .map_err(KeyringError::unwritable(&place.vault))?;
     place.anchor.write(&next.head())?;
+    if let (Counting::On, Some(tie)) = (counting, tie(place, opened)?) {
+        raise(place, &tie)?;
+    }
     opened.written(&next);
     Ok(())
+}
+
+/// What the vault is tied to, unless the settings say that no counter is asked any more.
+fn tie(place: &Place, opened: &mut Opened) -> Result<Option<CounterAnchor>, KeyringError> {
+    if place.tpm.counter.is_none() { Ok(None) } else { tie_in(place, opened) }
+}
+
+/// What the vault says that it is tied to.
+fn tie_in(place: &Place, opened: &mut Opened) -> Result<Option<CounterAnchor>, KeyringError> {
+    match opened.get(Timestamp::from_unix_ms(0), &tie_name()) {
+        Ok(value) => match CounterAnchor::from_bytes(value.expose()) {
+            Some(tie) => Ok(Some(tie)),
+            None => Err(KeyringError::vault(&place.vault)(VaultError::Damaged("its tie to a counter"))),
+        },
+        Err(VaultError::EntryUnknown) => Ok(None),
+        Err(error) => Err(KeyringError::vault(&place.vault)(error)),
+    }
+}
+
+/// Ties the next file to the counter, if the settings want one; otherwise the file is tied to none.
+fn put_tie(place: &Place, opened: &mut Opened, now: Timestamp) -> Result<(), KeyringError> {
+    let (path, name) = (&place.vault, tie_name());
+    let Some(index) = place.tpm.counter.filter(|_| place.opener == Opener::Tpm) else {
+        return apply(opened, path, now, &[Change::Remove(&name)]);
+    };
+    let next = opened.head().generation.saturating_add(1);
+    let tie = place.tpm.counter(index, path)?.tie(next).map_err(KeyringError::hardware(path))?;
+    let value = Value::new(tie.to_bytes().to_vec().into()).map_err(KeyringError::vault(path))?;
+    apply(opened, path, now, &[Change::Put(&name, SecretType::Opaque, &value)])
+}
+
+fn raise(place: &Place, tie: &CounterAnchor) -> Result<(), KeyringError> {
+    let counter = place.tpm.counter(tie.index(), &place.vault)?;
+    counter.increment().map(drop).map_err(KeyringError::hardware(&place.vault))
+}
+
+/// Asks the counter; whether it has to be raised first of all.
+fn counted(place: &Place, opened: &mut Opened) -> Result<Option<CounterAnchor>, KeyringError> {
+    let Some(tie) = tie(place, opened)? else { return Ok(None) };
+    let refused = |standing| KeyringError::Standing { path: place.vault.clone(), standing };
+    let age = place.tpm.counter(tie.index(), &place.vault)?.judge(&tie, opened.head().generation);
+    match age.map_err(KeyringError::hardware(&place.vault))? {
+        Age::Newest => Ok(None),
+        Age::OneAhead => Ok(Some(tie)),
+        Age::Behind => Err(refused(Standing::Behind)),
+        Age::Beyond => Err(refused(Standing::FarAhead)),
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a constant of ours, parsed by every test")]
+fn tie_name() -> EntryName {
+    TIE.parse().expect("the name of an entry")
 }
 
 /// A vault that is believed.
@@ -270,6 +341,8 @@ struct Found {
     opener: Opener,
     /// Whether its anchor is one behind.
     ahead: bool,
+    /// Whether its counter is one behind.
+    uncounted: Option<CounterAnchor>,
 }
 
 impl Found {
@@ -277,6 +350,9 @@ impl Found {
     fn anchored(self, place: &Place) -> Result<(Opened, Opener), KeyringError> {
         if self.ahead {
             place.anchor.write(&self.opened.head())?;
+        }
+        if let Some(tie) = &self.uncounted {
+            raise(place, tie)?;
         }
         Ok((self.opened, self.opener))
     }
@@ -293,7 +369,7 @@ fn read(place: &Place) -> Result<Option<Found>, KeyringError> {
         (None, Some(_)) => return Err(gone(place)),
     };
     let sealed = Sealed::parse(&bytes).map_err(KeyringError::vault(&place.vault))?;
-    let (opened, opener) = unlock(place, &sealed)?;
+    let (mut opened, opener) = unlock(place, &sealed)?;
     let standing = match &kept {
         Some(kept) => opened.standing(kept),
         // Cut off between the very first file and its anchor.
@@ -305,7 +381,8 @@ fn read(place: &Place) -> Result<Option<Found>, KeyringError> {
         Standing::OneAhead => true,
         standing => return Err(KeyringError::Standing { path: place.vault.clone(), standing }),
     };
-    Ok(Some(Found { opened, opener, ahead }))
+    let uncounted = counted(place, &mut opened)?;
+    Ok(Some(Found { opened, opener, ahead, uncounted }))
 }
 
 fn unlock(place: &Place, sealed: &Sealed) -> Result<(Opened, Opener), KeyringError> {

@@ -1,6 +1,7 @@
 //! How the vault opens when nobody is there: a key of 256 bits from somewhere.
 //!
-//! Shape of the key, in a file and as a credential: 64 lower-case hexadecimal characters, and perhaps a line end.
+//! Shape of the key, in a file and as a credential: 64 lower-case hexadecimal characters, and perhaps a line end. What a TPM
+//! sealed is a file in the form of HW-7.
 //!
 //! Source: KR-3 to KR-7.
 
@@ -28,22 +29,25 @@ pub enum Opener {
     KeyFile,
     /// The systemd credential [`CREDENTIAL`].
     Credential,
+    /// What the machine's TPM sealed.
+    Tpm,
 }
 
 /// The text is no [`Opener`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a way to open the keys (key-file, credential)")]
+#[error("not a way to open the keys (key-file, credential, tpm)")]
 pub struct ParseOpenerError;
 
 impl Opener {
     /// Every one.
-    pub const ALL: [Self; 2] = [Self::KeyFile, Self::Credential];
+    pub const ALL: [Self; 3] = [Self::KeyFile, Self::Credential, Self::Tpm];
 
     /// As it is written in settings and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::KeyFile => "key-file",
             Self::Credential => "credential",
+            Self::Tpm => "tpm",
         }
     }
 
@@ -52,6 +56,7 @@ impl Opener {
         match self {
             Self::KeyFile => KeySource::File,
             Self::Credential => KeySource::Credential,
+            Self::Tpm => KeySource::Tpm,
         }
     }
 
@@ -72,25 +77,32 @@ impl Opener {
                 let key = read(&folder.join(CREDENTIAL))?;
                 key.ok_or_else(|| format!("systemd gave no credential `{CREDENTIAL}` to this program"))
             }
+            Self::Tpm => place.tpm.unseal(),
         }
     }
 
     /// The key for a new slot: what is there, or a fresh one where we may make it.
     pub(crate) fn prepare(self, place: &Place) -> Result<Secret<32>, KeyringError> {
-        let path = &place.key_file;
-        if self == Self::KeyFile && !path.exists() {
-            let key: Secret<32> = entropy::secret()?;
-            let text = Zeroizing::new(HEXLOWER.encode(key.expose()) + "\n");
-            file::replace(path, text.as_bytes(), file::PRIVATE).map_err(KeyringError::unwritable(path))?;
-            return Ok(key);
+        match self {
+            Self::KeyFile if !place.key_file.exists() => {
+                let (path, key) = (&place.key_file, entropy::secret::<32>()?);
+                let text = Zeroizing::new(HEXLOWER.encode(key.expose()) + "\n");
+                file::replace(path, text.as_bytes(), file::PRIVATE)
+                    .map_err(KeyringError::unwritable(path))?;
+                Ok(key)
+            }
+            Self::Tpm => place.tpm.seal(&place.vault),
+            Self::KeyFile | Self::Credential => {
+                self.fetch(place).map_err(|why| KeyringError::Unopened { path: place.vault.clone(), why })
+            }
         }
-        self.fetch(place).map_err(|why| KeyringError::Unopened { path: place.vault.clone(), why })
     }
 
     /// Destroys what we may destroy of the key, once nothing is opened by it.
     pub(crate) fn forget(self, place: &Place) -> Result<(), KeyringError> {
         match self {
             Self::KeyFile => file::remove(&place.key_file).map_err(KeyringError::unwritable(&place.key_file)),
+            Self::Tpm => place.tpm.forget(),
             // Systemd's.
             Self::Credential => Ok(()),
         }

@@ -2,6 +2,8 @@
 
 use std::{os::unix::fs::MetadataExt as _, path::Path};
 
+use kos_hardware::tpm::Pcrs;
+
 use crate::{Opener, Place};
 
 /// What keeps the machine's keys, and from whom.
@@ -32,8 +34,23 @@ impl Protection {
                 "copies of the disk, if systemd keeps the credential encrypted to the TPM or brings it from elsewhere",
                 "root on this machine",
             ),
+            Opener::Tpm if place.tpm.pcrs == Pcrs::NONE => (
+                "copies of the disk, and the disk in another machine",
+                "whoever has the whole machine and starts it; root on this machine",
+            ),
+            Opener::Tpm => (
+                "copies of the disk, the disk in another machine, and this machine started in another way than PCRs tell",
+                "whoever starts the whole machine as it is; root on this machine",
+            ),
         };
-        let rollback = "an old vault put back is refused, unless its anchor is put back with it";
+        let rollback = match opener {
+            Opener::Tpm if place.tpm.counter.is_some() => {
+                "an old vault put back is refused, by a counter of the TPM that nobody can set back"
+            }
+            Opener::Tpm | Opener::KeyFile | Opener::Credential => {
+                "an old vault put back is refused, unless its anchor is put back with it"
+            }
+        };
         Self { opener, against, not_against, rollback }
     }
 }

@@ -1,13 +1,11 @@
 //! The device's private keys: entries of the machine's vault, among the secrets.
 //!
-//! Shape: one entry a slot (`identity`, `operational-a`, ..). Signing keys are PKCS#8 inside, agreement keys their 32 bytes.
-//! The vault is made with the first key, and is not there on a device that has none. Up to version 0.1.0 each key was a
+//! Shape: one entry a slot (`identity`, `operational-a`, ..). Signing keys are what [`Signers`] keeps of them: PKCS#8, or
+//! where in a TPM or token they are. Agreement keys are their 32 bytes, since no TPM has X25519. The vault is made with the first key, and is not there on a device that has none. Up to version 0.1.0 each key was a
 //! file of its own, in the form of [`crate::root::seal`]; such files are taken into the vault when it is opened (KR-12).
 //!
 //! Invariants: a key is durable before its public half is told. Making or erasing a key leaves nothing of the one that was
 //! in the slot. A vault or file that is damaged is never replaced silently: the device stops instead of becoming another.
-//!
-//! What it does not do: keep keys in a TPM or token.
 //!
 //! Source: `docs/spec/keyring.md` KR-1, KR-11, KR-12.
 
@@ -19,7 +17,7 @@ use std::{
 
 use kos_base::{Code, KeyAlgorithm, Secret, Timestamp};
 use kos_identity::enrolment::device::{KeySlot, MadeKey, Slot};
-use kos_keyring::{Change, Keyring, KeyringError, Place, Protection};
+use kos_keyring::{Change, Home, Keyring, KeyringError, Made, Place, Protection, SignerError, Signers};
 use kos_net::keys::{AgreementSecret, KeyError, SigningKey};
 use kos_vault::{EntryName, SecretType, Value, VaultError};
 use zeroize::Zeroizing;
@@ -52,6 +50,14 @@ pub enum KeystoreError {
         /// Why.
         source: KeyError,
     },
+    /// The key cannot be made or had where it is to be.
+    #[error("the {} key: {source}", word(*slot))]
+    Signer {
+        /// Which.
+        slot: KeySlot,
+        /// Why.
+        source: SignerError,
+    },
     /// What the slot holds is no entry of a vault.
     #[error("the {} key: {source}", word(*slot))]
     Value {
@@ -75,6 +81,7 @@ impl KeystoreError {
             Self::Keyring(error) => error.code(),
             Self::File(error) => error.code(),
             Self::Key { source, .. } => source.code(),
+            Self::Signer { source, .. } => source.code(),
             Self::Value { source, .. } => source.code(),
             Self::Missing { .. } => kos_base::code::config::FILE_UNREADABLE,
         }
@@ -84,23 +91,24 @@ impl KeystoreError {
 /// The keys of one device.
 pub struct Keystore {
     place: Place,
+    signers: Signers,
     /// Nothing as long as the device has no key.
     ring: Mutex<Option<Keyring>>,
 }
 
 impl Keystore {
-    /// The keys in the vault at `place`, with those that an earlier version left in files beside it.
+    /// The keys in the vault at `place`, with those that an earlier version left in files beside it; `signers` makes new ones.
     ///
     /// # Errors
     /// When they cannot be opened. A device that has keys must not start without them.
-    pub fn open(place: Place, now: Timestamp) -> Result<Self, KeystoreError> {
+    pub fn open(place: Place, signers: Signers, now: Timestamp) -> Result<Self, KeystoreError> {
         let former = FormerFiles::beside(&place);
         let found = former.read()?;
         let ring = match Keyring::is_there(&place) || !found.is_empty() {
             true => Some(Keyring::open(place.clone(), now)?),
             false => None,
         };
-        let keys = Self { place, ring: Mutex::new(ring) };
+        let keys = Self { place, signers, ring: Mutex::new(ring) };
         if !found.is_empty() {
             keys.take_in(&found, now)?;
         }
@@ -121,12 +129,20 @@ impl Keystore {
         let refused = |source| KeystoreError::Key { slot, source };
         if let KeySlot::Agreement(_) = slot {
             let key = AgreementSecret::generate().map_err(refused)?;
-            self.put(slot, Zeroizing::new(key.secret().expose().to_vec()), now)?;
+            let value = Value::new(Zeroizing::new(key.secret().expose().to_vec()));
+            let value = value.map_err(|source| KeystoreError::Value { slot, source })?;
+            self.put(slot, SecretType::Opaque, &value, now)?;
             return Ok(MadeKey::Agreement(key.public()));
         }
-        let key = SigningKey::generate(KeyAlgorithm::Ed25519).map_err(refused)?;
-        self.put(slot, key.to_pkcs8().map_err(refused)?, now)?;
-        Ok(MadeKey::Signing(key.public().clone()))
+        let algorithm = match self.signers.home() {
+            Home::Vault => KeyAlgorithm::Ed25519,
+            Home::Tpm | Home::Token => KeyAlgorithm::P256,
+        };
+        let label = format!("kos-{}", word(slot));
+        let made = self.signers.make(&label, algorithm);
+        let Made { value, kind, public } = made.map_err(|source| KeystoreError::Signer { slot, source })?;
+        self.put(slot, kind, &value, now)?;
+        Ok(MadeKey::Signing(public))
     }
 
     /// The signing key in `slot`.
@@ -134,8 +150,8 @@ impl Keystore {
     /// # Errors
     /// When there is none, or the vault has to be read again and cannot.
     pub fn signing(&self, slot: KeySlot, now: Timestamp) -> Result<Arc<SigningKey>, KeystoreError> {
-        let key = SigningKey::from_pkcs8(self.get(slot, now)?.expose());
-        key.map(Arc::new).map_err(|source| KeystoreError::Key { slot, source })
+        let key = self.signers.load(&self.get(slot, now)?);
+        key.map_err(|source| KeystoreError::Signer { slot, source })
     }
 
     /// The agreement key in `slot`.
@@ -153,8 +169,18 @@ impl Keystore {
     /// Removes the keys in `slots`, durably, all of them or none. An empty slot is as good as an erased one.
     ///
     /// # Errors
-    /// When the vault cannot be written.
+    /// When the vault cannot be written, or a token does not destroy what is in it.
     pub fn erase(&self, slots: &[KeySlot], now: Timestamp) -> Result<(), KeystoreError> {
+        for slot in slots {
+            match self.get(*slot, now) {
+                Ok(kept) => self
+                    .signers
+                    .destroy(&kept)
+                    .map_err(|source| KeystoreError::Signer { slot: *slot, source })?,
+                Err(KeystoreError::Missing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let names = slots.iter().map(|slot| name(*slot)).collect::<Vec<_>>();
         let changes = names.iter().map(Change::Remove).collect::<Vec<_>>();
         match self.ring().as_mut() {
@@ -163,11 +189,15 @@ impl Keystore {
         }
     }
 
-    /// Destroys the key of the vault and then all that was in it.
+    /// Destroys the key of the vault and then all that was in it. A token that is not there keeps its keys, which never
+    /// leave it; that is told, and stops nothing.
     ///
     /// # Errors
     /// When the disk fails; what could be destroyed is.
-    pub fn destroy(&self) -> Result<(), KeystoreError> {
+    pub fn destroy(&self, now: Timestamp) -> Result<(), KeystoreError> {
+        if let Err(error) = self.erase(&SLOTS, now) {
+            tracing::warn!(%error, "keys are destroyed without being taken out of their places first");
+        }
         *self.ring() = None;
         FormerFiles::beside(&self.place).remove()?;
         Ok(Keyring::destroy(&self.place)?)
@@ -185,14 +215,19 @@ impl Keystore {
         held.ok_or(KeystoreError::Missing { slot })
     }
 
-    fn put(&self, slot: KeySlot, bytes: Zeroizing<Vec<u8>>, now: Timestamp) -> Result<(), KeystoreError> {
-        let value = Value::new(bytes).map_err(|source| KeystoreError::Value { slot, source })?;
+    fn put(
+        &self,
+        slot: KeySlot,
+        kind: SecretType,
+        value: &Value,
+        now: Timestamp,
+    ) -> Result<(), KeystoreError> {
         let mut ring = self.ring();
         let ring = match ring.as_mut() {
             Some(ring) => ring,
             None => ring.insert(Keyring::open(self.place.clone(), now)?),
         };
-        Ok(ring.change(now, &[Change::Put(&name(slot), kind(slot), &value)])?)
+        Ok(ring.change(now, &[Change::Put(&name(slot), kind, value)])?)
     }
 
     /// Puts keys from files into slots of the vault that are empty. What the vault has is newer: files are not written

@@ -18,7 +18,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("kos-backup", &["kos-base"]),
     ("kos-net", &["kos-base", "kos-identity", "kos-klp"]),
     ("kos-hardware", &["kos-base", "kos-net"]),
-    ("kos-keyring", &["kos-base", "kos-net", "kos-vault"]),
+    ("kos-keyring", &["kos-base", "kos-hardware", "kos-net", "kos-vault"]),
     (
         "kosd",
         &[
@@ -29,6 +29,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "kos-vault",
             "kos-net",
             "kos-api",
+            "kos-hardware",
             "kos-keyring",
         ],
     ),

@@ -245,6 +245,11 @@ impl CounterAnchor {
     /// Bytes of [`Self::to_bytes`].
     pub const BYTES: usize = NAME_BYTES + 4 + 8;
 
+    /// Which counter of the TPM it is.
+    pub const fn index(&self) -> CounterIndex {
+        self.index
+    }
+
     /// To be kept: name of the TPM, index, offset.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];

@@ -1,6 +1,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use kos_base::code;
+use kos_hardware::tpm::{Pcrs, TpmAddress};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -26,6 +27,12 @@ impl Disk {
             anchor: Anchor::at(at("state/machine.anchor")),
             key_file: at("secrets/machine.key"),
             credentials: Some(at("credentials")),
+            tpm: TpmPlace {
+                address: TpmAddress::default(),
+                sealed: at("secrets/machine.tpm"),
+                pcrs: Pcrs::NONE,
+                counter: None,
+            },
             opener,
         }
     }

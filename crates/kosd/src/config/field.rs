@@ -4,8 +4,9 @@ use core::{fmt, str::FromStr, time::Duration};
 use std::path::{Path, PathBuf};
 
 use kos_base::{AuthorityName, DeviceId, PublicKey, text::printable};
+use kos_hardware::tpm::{CounterIndex, Pcrs, TpmAddress};
 use kos_identity::enrolment::message::Carrier;
-use kos_keyring::Opener;
+use kos_keyring::{Home, Opener};
 
 /// The text is not a value of its key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -213,7 +214,88 @@ impl FromStr for OpenerWord {
     type Err = BadValue;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        s.parse().map(Self).map_err(|_| BadValue::new(s, "a way to open the keys (key-file, credential)"))
+        s.parse()
+            .map(Self)
+            .map_err(|_| BadValue::new(s, "a way to open the keys (key-file, credential, tpm)"))
+    }
+}
+
+/// What `secrets.keys` asks for: where a signing key is made and stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HomeWord(pub Home);
+
+impl FromStr for HomeWord {
+    type Err = BadValue;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        s.parse().map(Self).map_err(|_| BadValue::new(s, "a place for keys (vault, tpm, token)"))
+    }
+}
+
+/// What `secrets.tpm` names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TpmWord(pub TpmAddress);
+
+impl FromStr for TpmWord {
+    type Err = BadValue;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let refused = |_| BadValue::new(s, "a TPM (device:PATH, swtpm:HOST:PORT, swtpm:unix:PATH)");
+        s.parse().map(Self).map_err(refused)
+    }
+}
+
+/// What `secrets.tpm_pcrs` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PcrsWord(pub Pcrs);
+
+impl FromStr for PcrsWord {
+    type Err = BadValue;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        s.parse().map(Self).map_err(|_| BadValue::new(s, "a set of PCRs (numbers from 0 to 23 with commas)"))
+    }
+}
+
+/// What `secrets.tpm_counter` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CounterWord(pub Option<CounterIndex>);
+
+impl FromStr for CounterWord {
+    type Err = BadValue;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let refused = |_| BadValue::new(s, "a counter of the TPM (0x01800000 to 0x01bfffff, or none)");
+        if s == "none" { Ok(Self(None)) } else { s.parse().map(|index| Self(Some(index))).map_err(refused) }
+    }
+}
+
+/// A file of the machine, and not below ROOT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachinePath(pub PathBuf);
+
+impl FromStr for MachinePath {
+    type Err = BadValue;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        if s.starts_with('/') { Ok(Self(s.into())) } else { Err(BadValue::new(s, "an absolute path")) }
+    }
+}
+
+/// The label or serial number of a token: 1 to 64 visible characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenName(pub String);
+
+impl FromStr for TokenName {
+    type Err = BadValue;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let is_one = (1..=64).contains(&s.len()) && s.chars().all(kos_base::text::is_safe);
+        if is_one {
+            Ok(Self(s.to_owned()))
+        } else {
+            Err(BadValue::new(s, "the label or serial number of a token"))
+        }
     }
 }
 

@@ -10,8 +10,9 @@ use kos_net::endpoints::{Endpoint, Pattern};
 
 use super::{
     field::{
-        CommandWord, DeviceIdPrefix, Discovery, Encryption, ExpectedKid, Fallback, HeartbeatInterval,
-        ImageSigner, ManifestPolicy, OpenerWord, Protocol, RootedPath, Serial,
+        CommandWord, CounterWord, DeviceIdPrefix, Discovery, Encryption, ExpectedKid, Fallback,
+        HeartbeatInterval, HomeWord, ImageSigner, MachinePath, ManifestPolicy, OpenerWord, PcrsWord,
+        Protocol, RootedPath, Serial, TokenName, TpmWord,
     },
     tree::{Entry, Fault, Lined, Node},
 };
@@ -229,11 +230,29 @@ sections! {
         /// (0600) that are not encrypted.
         encryption: One<Encryption>, like "aes-256-gcm", else Value "aes-256-gcm";
         /// How the vault opens when nobody is there. `key-file`: by a file, which is made with the first key.
-        /// `credential`: by the systemd credential `kos-machine-key`. A change is taken over at the next start, if the new
-        /// key is there.
+        /// `credential`: by the systemd credential `kos-machine-key`. `tpm`: by a key that the machine's TPM sealed. A change
+        /// is taken over at the next start, if the new key is there.
         opener: One<OpenerWord>, like "credential", else Value "key-file";
         /// Where the key file lies, below ROOT. On another medium it keeps the keys from whoever copies the disk.
         key_file: One<RootedPath>, like "/mnt/key/machine.key", else Words "`machine.key` in the folder of keys";
+        /// Where signing keys are made and stay. `vault`: in the vault. `tpm`: in the TPM. `token`: in a PKCS#11 token. The
+        /// identity key stays where it was made; the others follow at their next renewal. The agreement key is always in
+        /// the vault.
+        keys: One<HomeWord>, like "tpm", else Value "vault";
+        /// The TPM: `device:PATH`, `swtpm:HOST:PORT` or `swtpm:unix:PATH`. Its owner hierarchy has no password.
+        tpm: One<TpmWord>, like "device:/dev/tpmrm0", else Value "device:/dev/tpmrm0";
+        /// PCRs (SHA-256 bank) to whose values the TPM binds the key of the vault. Another start of the machine than the one
+        /// that they tell of does not open it; neither does an update of what they measure.
+        tpm_pcrs: One<PcrsWord>, like "\"4,7\"", else Words "none";
+        /// The counter of the TPM that shows an older vault, for `opener: tpm`. `none`: no counter. Whoever has lost one says
+        /// `none` for one start.
+        tpm_counter: One<CounterWord>, like "0x01806b01", else Value "0x01806b01";
+        /// The PKCS#11 library of the token's maker, for `keys: token`; a path of the machine.
+        token_module: One<MachinePath>, like "/usr/lib/softhsm/libsofthsm2.so", else Words "none";
+        /// The token's label or serial number.
+        token: One<TokenName>, like "kos", else Words "none";
+        /// The file with the PIN of the token, below ROOT: one line.
+        token_pin_file: One<RootedPath>, like "/etc/kos/secrets/token.pin", else Value "/etc/kos/secrets/token.pin";
     }
     health: Health {
         /// Health checks by name, at most 12. The role profile has some of `disk`, `memory`, `load` and `clock`: a check

@@ -18,15 +18,21 @@ mod keys;
 mod reference;
 mod tree;
 
-use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use kos_base::{
     Capability, KeyId, Mac, Name, PublicKey, Role, SecurityProfile,
     digest::{Sha256, sha256},
     text::reason,
 };
+use kos_hardware::tpm::{CounterIndex, Pcrs, TpmAddress};
 use kos_identity::enrolment::message::{Carrier, MACS_MAX, SERIALS_MAX};
-use kos_keyring::Opener;
+use kos_keyring::{Home, Opener};
 use kos_net::endpoints::{Endpoint, Pattern};
 
 pub use self::{
@@ -86,6 +92,12 @@ pub struct Config {
     pub opener: Opener,
     /// Where its key file lies, if not beside it.
     pub key_file: Option<RootedPath>,
+    /// The TPM, and what of it belongs to the vault.
+    pub tpm: Tpm,
+    /// Where signing keys are made.
+    pub key_home: Home,
+    /// The token, if one is named.
+    pub token: Option<Token>,
     /// Health checks that are defined here.
     pub health_checks: BTreeMap<Capability, HealthCheck>,
     /// Who signs image manifests.
@@ -99,6 +111,31 @@ pub struct Config {
     /// Serial numbers instead of those found.
     pub serials: Option<Vec<String>>,
 }
+
+/// What is said of the TPM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tpm {
+    /// How it is reached.
+    pub address: TpmAddress,
+    /// What the key of the vault is bound to.
+    pub pcrs: Pcrs,
+    /// What shows an older vault.
+    pub counter: Option<CounterIndex>,
+}
+
+/// What is said of a PKCS#11 token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The library of its maker.
+    pub module: PathBuf,
+    /// Its label or serial number.
+    pub name: String,
+    /// Where its PIN lies.
+    pub pin_file: RootedPath,
+}
+
+/// The counter of a device's vault, unless another is named.
+const COUNTER: &str = "0x01806b01";
 
 /// A configuration and what is worth telling about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,6 +217,17 @@ impl Reading<'_> {
             let at = words.first().map_or(1, |word| word.line);
             return Err(self.invalid(at, "the command begins with an absolute path"));
         }
+        let home = secrets.keys.as_ref().map(|home| (home.line, home.value.0));
+        let key_home = home.map(|(_, home)| home).unwrap_or_default();
+        let pin_file = one(secrets.token_pin_file).unwrap_or(RootedPath::fixed("/etc/kos/secrets/token.pin"));
+        let token = one(secrets.token_module).zip(one(secrets.token)).map(|(module, name)| Token {
+            module: module.0,
+            name: name.0,
+            pin_file,
+        });
+        if let (Some((line, Home::Token)), None) = (home, &token) {
+            return Err(self.invalid(line, "`token` needs `token_module` and `token`"));
+        }
         let config = Config {
             device_id: one(identity.device_id),
             kind_id: one(identity.kind_id),
@@ -196,6 +244,13 @@ impl Reading<'_> {
             allowed_endpoints: self.list(services.allowed_endpoints, LIST_MAX)?,
             opener: one(secrets.opener).map(|opener| opener.0).unwrap_or_default(),
             key_file: one(secrets.key_file),
+            tpm: Tpm {
+                address: one(secrets.tpm).unwrap_or_default().0,
+                pcrs: one(secrets.tpm_pcrs).map(|pcrs| pcrs.0).unwrap_or_default(),
+                counter: one(secrets.tpm_counter).map_or_else(|| COUNTER.parse().ok(), |counter| counter.0),
+            },
+            key_home,
+            token,
             vault: one(secrets.vault).unwrap_or(RootedPath::fixed("/etc/kos/secrets")),
             health_checks: self.checks(health.checks.unwrap_or_default())?,
             image_signer: one(image.signer).map(|signer| signer.0),

@@ -1,7 +1,8 @@
 use std::{fs, path::Path};
 
 use kos_base::code;
-use kos_keyring::{Anchor, Opener};
+use kos_hardware::tpm::{Pcrs, TpmAddress};
+use kos_keyring::{Anchor, Opener, TpmPlace};
 use tempfile::TempDir;
 
 use super::*;
@@ -14,12 +15,22 @@ fn place(folder: &Path) -> Place {
         anchor: Anchor::at(folder.join("machine.anchor")),
         key_file: folder.join("machine.key"),
         credentials: None,
+        tpm: TpmPlace {
+            address: TpmAddress::default(),
+            sealed: folder.join("machine.tpm"),
+            pcrs: Pcrs::NONE,
+            counter: None,
+        },
         opener: Opener::KeyFile,
     }
 }
 
+fn signers() -> Signers {
+    Signers::new(Home::Vault, TpmAddress::default(), None)
+}
+
 fn keystore(folder: &TempDir) -> Keystore {
-    Keystore::open(place(folder.path()), NOW).unwrap()
+    Keystore::open(place(folder.path()), signers(), NOW).unwrap()
 }
 
 fn public(keys: &Keystore, slot: KeySlot) -> Result<Vec<u8>, KeystoreError> {
@@ -82,9 +93,9 @@ fn each_slot_keeps_its_own_key_until_it_is_erased() {
         assert!(matches!(public(&keys, slot), Err(KeystoreError::Missing { .. })), "{slot:?}");
     }
     keys.make(KeySlot::Agreement(Slot::B), NOW).unwrap();
-    keys.destroy().unwrap();
+    keys.destroy(NOW).unwrap();
     assert_eq!(files(folder.path()), [""; 0]);
-    keys.destroy().unwrap();
+    keys.destroy(NOW).unwrap();
 }
 
 #[test]
@@ -153,7 +164,7 @@ fn a_damaged_file_of_an_earlier_version_stops_the_device_and_changes_nothing() {
         let mut changed = genuine.clone();
         changed[at] ^= 0x10;
         fs::write(&path, &changed).unwrap();
-        let refused = Keystore::open(place(folder.path()), NOW).unwrap_err();
+        let refused = Keystore::open(place(folder.path()), signers(), NOW).unwrap_err();
         assert_eq!(refused.code(), code::config::FILE_DAMAGED, "byte {at}");
         assert!(refused.to_string().contains("operational-b.key"));
         assert_eq!(files(folder.path()).len(), SLOTS.len());
@@ -165,7 +176,7 @@ fn a_vault_that_is_gone_is_not_replaced_by_an_empty_one() {
     let folder = tempfile::tempdir().unwrap();
     keystore(&folder).make(KeySlot::Identity, NOW).unwrap();
     fs::remove_file(folder.path().join("machine.json")).unwrap();
-    let refused = Keystore::open(place(folder.path()), NOW).unwrap_err();
+    let refused = Keystore::open(place(folder.path()), signers(), NOW).unwrap_err();
     assert_eq!(refused.code(), code::vault::VAULT_GONE);
     assert_eq!(files(folder.path()), ["machine.anchor", "machine.key"]);
 }

@@ -211,7 +211,7 @@ impl Device {
         self.connection = None;
         self.service.end();
         self.ticket = None;
-        self.keys.destroy()?;
+        self.keys.destroy(self.clock.now())?;
         file::empty(self.root.secrets())?;
         file::remove(self.root.certificate())?;
         file::empty_except(&self.root.state(), &[RECORD])?;

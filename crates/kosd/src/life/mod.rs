@@ -240,7 +240,8 @@ impl Device {
                 note(&diary, &clock, Entry::ImageAltered, &error.to_string());
             }
         })?;
-        let keys = Keystore::open(root.keyring(&config, options.credentials), clock.now())?;
+        let keys =
+            Keystore::open(root.keyring(&config, options.credentials), root.signers(&config), clock.now())?;
         let observer = Observer::new(options.host.clone());
         // What a ticket of the authority that the device belongs to asks for has been done.
         let ticket =

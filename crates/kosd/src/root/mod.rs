@@ -19,7 +19,7 @@ use std::{
 };
 
 use kos_base::{Code, code, text::reason};
-use kos_keyring::{Anchor, Place};
+use kos_keyring::{Anchor, Place, Signers, TokenPlace, TpmPlace};
 
 pub use self::frame::{Kind, open, seal};
 use crate::config::Config;
@@ -131,8 +131,24 @@ impl Root {
                 None => self.secrets.join("machine.key"),
             },
             credentials,
+            tpm: TpmPlace {
+                address: config.tpm.address.clone(),
+                sealed: self.secrets.join("machine.tpm"),
+                pcrs: config.tpm.pcrs,
+                counter: config.tpm.counter,
+            },
             opener: config.opener,
         }
+    }
+
+    /// Where the signing keys of the device are made and found, as `config` says.
+    pub fn signers(&self, config: &Config) -> Signers {
+        let token = config.token.as_ref().map(|token| TokenPlace {
+            module: token.module.clone(),
+            name: token.name.clone(),
+            pin_file: token.pin_file.below(&self.folder),
+        });
+        Signers::new(config.key_home, config.tpm.address.clone(), token)
     }
 
     /// The certificate, for other programs to read.

@@ -50,7 +50,8 @@ const NOW: Timestamp = Timestamp::from_unix_s(1_795_170_000);
 /// The keys that the device in `root` holds now.
 fn keystore(root: &Path) -> Keystore {
     let config = Config::load(&Root::config_file(root)).unwrap().config;
-    Keystore::open(Root::new(root, &config).keyring(&config, None), NOW).unwrap()
+    let root = Root::new(root, &config);
+    Keystore::open(root.keyring(&config, None), root.signers(&config), NOW).unwrap()
 }
 
 /// A device that lives until it is stopped.
