@@ -222,13 +222,13 @@ struct Found {
 /// What ties the generations of a file to a counter: the difference between the two, taken once. It has to be kept where
 /// nobody can change it without the key of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Anchor {
+pub struct CounterAnchor {
     offset: u64,
 }
 
 /// How old a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Age {
     /// The newest one.
     Newest,
     /// It was written, and then the counter was not raised. Raise it.
@@ -239,7 +239,7 @@ pub enum Standing {
     Beyond,
 }
 
-impl Anchor {
+impl CounterAnchor {
     /// Ties `generation` to what the counter says now.
     pub const fn tie(generation: u64, counter: u64) -> Self {
         Self { offset: generation.wrapping_sub(counter) }
@@ -256,12 +256,12 @@ impl Anchor {
     }
 
     /// How old a file of `generation` is when the counter says this.
-    pub const fn judge(self, generation: u64, counter: u64) -> Standing {
+    pub const fn judge(self, generation: u64, counter: u64) -> Age {
         match generation.wrapping_sub(counter.wrapping_add(self.offset)) {
-            0 => Standing::Newest,
-            1 => Standing::OneAhead,
-            ahead if ahead <= u64::MAX / 2 => Standing::Beyond,
-            _ => Standing::Behind,
+            0 => Age::Newest,
+            1 => Age::OneAhead,
+            ahead if ahead <= u64::MAX / 2 => Age::Beyond,
+            _ => Age::Behind,
         }
     }
 }
@@ -274,14 +274,11 @@ mod tests {
     fn a_generation_is_judged_by_the_counter() {
         // A counter that begins above the generation, and one that begins below.
         for (generation, counter) in [(5, 100), (100, 5), (1, u64::MAX - 1)] {
-            let anchor = Anchor::from_offset(Anchor::tie(generation, counter).offset());
+            let anchor = CounterAnchor::from_offset(CounterAnchor::tie(generation, counter).offset());
             let later = counter.wrapping_add(3);
-            for (ahead, standing) in [
-                (2u64, Standing::Behind),
-                (3, Standing::Newest),
-                (4, Standing::OneAhead),
-                (5, Standing::Beyond),
-            ] {
+            for (ahead, standing) in
+                [(2u64, Age::Behind), (3, Age::Newest), (4, Age::OneAhead), (5, Age::Beyond)]
+            {
                 assert_eq!(
                     anchor.judge(generation + ahead, later),
                     standing,
@@ -293,11 +290,11 @@ mod tests {
 
     #[test]
     fn a_counter_that_was_made_anew_takes_no_older_file() {
-        let (before, after) = (Anchor::tie(10, 10), Anchor::tie(10, 11));
+        let (before, after) = (CounterAnchor::tie(10, 10), CounterAnchor::tie(10, 11));
         for generation in 1..=10 {
-            assert_eq!(before.judge(generation, 11), Standing::Behind);
+            assert_eq!(before.judge(generation, 11), Age::Behind);
         }
-        assert_eq!(after.judge(10, 11), Standing::Newest);
+        assert_eq!(after.judge(10, 11), Age::Newest);
     }
 
     #[test]

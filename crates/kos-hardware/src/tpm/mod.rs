@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::{
     address::{ParseTpmAddressError, TpmAddress},
-    counter::{Anchor, Counter, CounterIndex, ParseCounterIndexError, Standing},
+    counter::{Age, Counter, CounterAnchor, CounterIndex, ParseCounterIndexError},
     pcr::{ParsePcrsError, Pcrs},
 };
 use self::{exchange::Exchange, link::Link, primary::Primary};

@@ -1,6 +1,6 @@
 //! A real token in software, judged by the tools of others, taken out, exchanged, locked and lied about.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod slot;
 

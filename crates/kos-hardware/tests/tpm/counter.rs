@@ -3,7 +3,7 @@
 use kos_base::code;
 use kos_hardware::{
     HardwareError,
-    tpm::{Anchor, CounterIndex, Standing},
+    tpm::{Age, CounterAnchor, CounterIndex},
 };
 
 use crate::emulator::Emulator;
@@ -58,13 +58,13 @@ fn a_counter_that_was_removed_goes_on_above_all_that_ever_was() {
         counter.increment().unwrap();
     }
     let last = counter.read().unwrap();
-    let anchor = Anchor::tie(1, last);
+    let anchor = CounterAnchor::tie(1, last);
 
     counter.undefine().unwrap();
     lost(counter.read());
     let again = counter.define().unwrap();
     assert!(again > last, "{again} {last}");
-    assert_eq!(anchor.judge(1, again), Standing::Behind);
+    assert_eq!(anchor.judge(1, again), Age::Behind);
 
     // Nor does clearing the TPM help whoever wants to go back.
     emulator.judge(&["tpm2_clear", "-c", "p"]);
