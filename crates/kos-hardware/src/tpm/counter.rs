@@ -23,9 +23,9 @@ use tpm2_protocol::{
 };
 
 use super::{
-    Tpm,
+    Tpm, TpmName,
     exchange::{Authority, Exchange, marshalled, refusal},
-    primary::{Name, Primary, name_of_bytes},
+    primary::{NAME_BYTES, Name, name_of_bytes},
     session::{Hidden, Session, Terms},
 };
 use crate::HardwareError;
@@ -145,7 +145,7 @@ impl Counter {
     }
 
     fn session(&self, exchange: &mut Exchange) -> Result<Session, HardwareError> {
-        let primary = Primary::make(exchange)?;
+        let primary = self.tpm.storage_key(exchange)?;
         Session::start(exchange, &primary, TpmSe::Hmac)
     }
 
@@ -219,10 +219,12 @@ struct Found {
     name: Name,
 }
 
-/// What ties the generations of a file to a counter: the difference between the two, taken once. It has to be kept where
-/// nobody can change it without the key of the file.
+/// What ties the generations of a file to a counter: which counter of which TPM it is, and the difference between the two,
+/// taken once. It is kept where nobody changes it without the key of the file, best inside the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CounterAnchor {
+    tpm: TpmName,
+    index: CounterIndex,
     offset: u64,
 }
 
@@ -235,29 +237,36 @@ pub enum Age {
     OneAhead,
     /// A newer one was written.
     Behind,
-    /// The counter never came so far: the anchor is of another counter or another file.
+    /// The counter never came so far: the anchor is of another file.
     Beyond,
 }
 
 impl CounterAnchor {
-    /// Ties `generation` to what the counter says now.
-    pub const fn tie(generation: u64, counter: u64) -> Self {
-        Self { offset: generation.wrapping_sub(counter) }
+    /// Bytes of [`Self::to_bytes`].
+    pub const BYTES: usize = NAME_BYTES + 4 + 8;
+
+    /// To be kept: name of the TPM, index, offset.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let parts = [&self.tpm.0[..], &self.index.0.to_be_bytes(), &self.offset.to_be_bytes()];
+        bytes.iter_mut().zip(parts.concat()).for_each(|(to, from)| *to = from);
+        bytes
     }
 
-    /// As it was kept.
-    pub const fn from_offset(offset: u64) -> Self {
-        Self { offset }
+    /// As it was kept. `None` when it was something else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (name, rest) = bytes.split_first_chunk()?;
+        let (index, offset) = rest.split_first_chunk()?;
+        let offset = u64::from_be_bytes(offset.try_into().ok()?);
+        Some(Self { tpm: TpmName(*name), index: CounterIndex(u32::from_be_bytes(*index)), offset })
     }
 
-    /// To be kept.
-    pub const fn offset(self) -> u64 {
-        self.offset
+    const fn tie(tpm: TpmName, index: CounterIndex, generation: u64, value: u64) -> Self {
+        Self { tpm, index, offset: generation.wrapping_sub(value) }
     }
 
-    /// How old a file of `generation` is when the counter says this.
-    pub const fn judge(self, generation: u64, counter: u64) -> Age {
-        match generation.wrapping_sub(counter.wrapping_add(self.offset)) {
+    const fn judge(self, generation: u64, value: u64) -> Age {
+        match generation.wrapping_sub(value.wrapping_add(self.offset)) {
             0 => Age::Newest,
             1 => Age::OneAhead,
             ahead if ahead <= u64::MAX / 2 => Age::Beyond,
@@ -266,31 +275,56 @@ impl CounterAnchor {
     }
 }
 
+impl Counter {
+    /// Makes the counter, if it is not there, and ties `generation` to what it says now.
+    ///
+    /// # Errors
+    /// As [`Self::define`].
+    pub fn tie(&self, generation: u64) -> Result<CounterAnchor, HardwareError> {
+        let value = self.define()?;
+        Ok(CounterAnchor::tie(self.tpm.name(), self.index, generation, value))
+    }
+
+    /// How old a file of `generation` is that is tied by `anchor`.
+    ///
+    /// # Errors
+    /// [`HardwareError::CounterLost`] when the counter is gone or the anchor is of another one: then nobody knows.
+    pub fn judge(&self, anchor: &CounterAnchor, generation: u64) -> Result<Age, HardwareError> {
+        if (anchor.tpm, anchor.index) != (self.tpm.name(), self.index) {
+            return Err(HardwareError::CounterLost("the anchor is of another one"));
+        }
+        Ok(anchor.judge(generation, self.read()?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn tie(generation: u64, value: u64) -> CounterAnchor {
+        CounterAnchor::tie(TpmName([3; NAME_BYTES]), CounterIndex(0x0180_0000), generation, value)
+    }
+
     #[test]
     fn a_generation_is_judged_by_the_counter() {
-        // A counter that begins above the generation, and one that begins below.
-        for (generation, counter) in [(5, 100), (100, 5), (1, u64::MAX - 1)] {
-            let anchor = CounterAnchor::from_offset(CounterAnchor::tie(generation, counter).offset());
-            let later = counter.wrapping_add(3);
-            for (ahead, standing) in
-                [(2u64, Age::Behind), (3, Age::Newest), (4, Age::OneAhead), (5, Age::Beyond)]
+        // A counter that begins above the generation, one that begins below, and one that overflows.
+        for (generation, value) in [(5, 100), (100, 5), (1, u64::MAX - 1)] {
+            let anchor = CounterAnchor::from_bytes(&tie(generation, value).to_bytes()).unwrap();
+            assert_eq!(anchor, tie(generation, value));
+            let later = value.wrapping_add(3);
+            for (ahead, age) in [(2u64, Age::Behind), (3, Age::Newest), (4, Age::OneAhead), (5, Age::Beyond)]
             {
-                assert_eq!(
-                    anchor.judge(generation + ahead, later),
-                    standing,
-                    "{generation} {counter} {ahead}"
-                );
+                assert_eq!(anchor.judge(generation + ahead, later), age, "{generation} {value} {ahead}");
             }
         }
+        let bytes = tie(1, 1).to_bytes();
+        assert_eq!(CounterAnchor::from_bytes(&bytes[1..]), None);
+        assert_eq!(CounterAnchor::from_bytes(&[&bytes[..], &[0]].concat()), None);
     }
 
     #[test]
     fn a_counter_that_was_made_anew_takes_no_older_file() {
-        let (before, after) = (CounterAnchor::tie(10, 10), CounterAnchor::tie(10, 11));
+        let (before, after) = (tie(10, 10), tie(10, 11));
         for generation in 1..=10 {
             assert_eq!(before.judge(generation, 11), Age::Behind);
         }

@@ -29,7 +29,7 @@ use super::{
     blob::{Blob, Kind},
     exchange::{Authority, Exchange, malformed},
     pcr::Pcrs,
-    primary::{COORDINATE_BYTES, Primary},
+    primary::COORDINATE_BYTES,
     seal::{create, is_as_wanted, load},
     session::uncompressed,
 };
@@ -42,7 +42,7 @@ impl Tpm {
     /// When the TPM is gone or refuses.
     pub fn make_key(&self) -> Result<(Vec<u8>, PublicKey), HardwareError> {
         self.errand(|exchange| {
-            let primary = Primary::make(exchange)?;
+            let primary = self.storage_key(exchange)?;
             let wanted = signing_object(TpmsEccPoint::default());
             let nothing = Tpm2bSensitiveData::default();
             let (blob, made) =
@@ -62,7 +62,7 @@ impl Tpm {
     pub fn load(&self, blob: &[u8]) -> Result<SigningKey, HardwareError> {
         let blob = Blob::from_bytes(blob, Kind::Key)?;
         let (context, public) = self.errand(|exchange| {
-            let (handle, made) = load_key(exchange, &blob)?;
+            let (handle, made) = load_key(self, exchange, &blob)?;
             let public = public_key(&made).ok_or(HardwareError::Damaged("its parts"))?;
             Ok((save(exchange, handle)?, public))
         })?;
@@ -86,7 +86,7 @@ impl HardwareKey for TpmKey {
                 Ok(handle) => handle,
                 Err(error @ (HardwareError::Absent(_) | HardwareError::Answer(_))) => return Err(error),
                 Err(_) => {
-                    let (handle, _) = load_key(exchange, &self.blob)?;
+                    let (handle, _) = load_key(&self.tpm, exchange, &self.blob)?;
                     *context = save(exchange, handle)?;
                     handle
                 }
@@ -134,8 +134,12 @@ fn public_key(public: &TpmtPublic) -> Option<PublicKey> {
     PublicKey::from_raw(KeyAlgorithm::P256, &uncompressed(&point.x, &point.y)?).ok()
 }
 
-fn load_key(exchange: &mut Exchange, blob: &Blob) -> Result<(TpmHandle, TpmtPublic), HardwareError> {
-    let primary = Primary::make(exchange)?;
+fn load_key(
+    tpm: &Tpm,
+    exchange: &mut Exchange,
+    blob: &Blob,
+) -> Result<(TpmHandle, TpmtPublic), HardwareError> {
+    let primary = tpm.storage_key(exchange)?;
     let (handle, _, public) = load(exchange, &primary, blob)?;
     Ok((handle, public))
 }

@@ -2,7 +2,7 @@
 //!
 //! Every errand opens its own connection, makes the storage key, does its work and flushes what it loaded; so a TPM that
 //! was restarted or put back is simply used again, and other programs get their turn. Errands of one [`Tpm`] come one
-//! after the other.
+//! after the other. A TPM that was cleared or exchanged since it was opened is refused until it is opened anew.
 //!
 //! What it does not do: set up a TPM. Its owner hierarchy has to be without a password, as it is unless somebody set one.
 //!
@@ -26,7 +26,11 @@ pub use self::{
     counter::{Age, Counter, CounterAnchor, CounterIndex, ParseCounterIndexError},
     pcr::{ParsePcrsError, Pcrs},
 };
-use self::{exchange::Exchange, link::Link, primary::Primary};
+use self::{
+    exchange::Exchange,
+    link::Link,
+    primary::{NAME_BYTES, Name, Primary},
+};
 use crate::HardwareError;
 
 /// A TPM that answers. Clones are the same TPM.
@@ -38,7 +42,20 @@ pub struct Tpm {
 #[derive(Debug)]
 struct Inner {
     address: TpmAddress,
+    storage_key: TpmName,
     turn: Mutex<()>,
+}
+
+/// By what a TPM is known again: the name of its storage key. Another TPM has another, and so has this one after it was
+/// cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TpmName(Name);
+
+impl TpmName {
+    /// The number of the hash and the hash.
+    pub const fn as_bytes(&self) -> &[u8; NAME_BYTES] {
+        &self.0
+    }
 }
 
 impl Tpm {
@@ -50,14 +67,25 @@ impl Tpm {
     /// # Cost
     /// One primary key: up to a second.
     pub fn open(address: &TpmAddress) -> Result<Self, HardwareError> {
-        let tpm = Self { inner: Arc::new(Inner { address: address.clone(), turn: Mutex::new(()) }) };
-        tpm.errand(|exchange| Primary::make(exchange).map(drop))?;
-        Ok(tpm)
+        let mut exchange = Exchange::new(Link::open(address)?);
+        let storage_key = TpmName(Primary::make(&mut exchange)?.name);
+        Ok(Self { inner: Arc::new(Inner { address: address.clone(), storage_key, turn: Mutex::new(()) }) })
+    }
+
+    /// By what it is known again. Whoever keeps it finds out that it is another one, and that somebody stands between.
+    pub fn name(&self) -> TpmName {
+        self.inner.storage_key
     }
 
     /// Where it is.
     pub fn address(&self) -> &TpmAddress {
         &self.inner.address
+    }
+
+    /// The storage key, if it is still that of the TPM that was opened.
+    fn storage_key(&self, exchange: &mut Exchange) -> Result<Primary, HardwareError> {
+        let primary = Primary::make(exchange)?;
+        if primary.name == self.inner.storage_key.0 { Ok(primary) } else { Err(HardwareError::Cleared) }
     }
 
     /// Runs one errand, alone. What it loaded is flushed when it ends.

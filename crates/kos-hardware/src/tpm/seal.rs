@@ -43,7 +43,7 @@ impl Tpm {
     /// When the TPM is gone or refuses. Nothing is left in it either way.
     pub fn seal(&self, secret: &Secret<SECRET_BYTES>, pcrs: Pcrs) -> Result<Vec<u8>, HardwareError> {
         self.errand(|exchange| {
-            let primary = Primary::make(exchange)?;
+            let primary = self.storage_key(exchange)?;
             let auth_policy = if pcrs == Pcrs::NONE {
                 Tpm2bDigest::default()
             } else {
@@ -71,7 +71,7 @@ impl Tpm {
         let blob = Blob::from_bytes(sealed, Kind::Sealed)?;
         let pcrs = Pcrs::from_mask(blob.pcrs).ok_or(HardwareError::Damaged("its PCRs"))?;
         self.errand(|exchange| {
-            let primary = Primary::make(exchange)?;
+            let primary = self.storage_key(exchange)?;
             let (object, name, _) = load(exchange, &primary, &blob)?;
             let mut session = if pcrs == Pcrs::NONE {
                 Session::start(exchange, &primary, TpmSe::Hmac)?

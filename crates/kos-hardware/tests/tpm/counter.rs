@@ -3,7 +3,7 @@
 use kos_base::code;
 use kos_hardware::{
     HardwareError,
-    tpm::{Age, CounterAnchor, CounterIndex},
+    tpm::{Age, CounterIndex},
 };
 
 use crate::emulator::Emulator;
@@ -58,19 +58,24 @@ fn a_counter_that_was_removed_goes_on_above_all_that_ever_was() {
         counter.increment().unwrap();
     }
     let last = counter.read().unwrap();
-    let anchor = CounterAnchor::tie(1, last);
+    let anchor = counter.tie(1).unwrap();
+    assert_eq!(counter.judge(&anchor, 1), Ok(Age::Newest));
+    assert_eq!(counter.judge(&anchor, 2), Ok(Age::OneAhead));
 
     counter.undefine().unwrap();
     lost(counter.read());
     let again = counter.define().unwrap();
     assert!(again > last, "{again} {last}");
-    assert_eq!(anchor.judge(1, again), Age::Behind);
+    assert_eq!(counter.judge(&anchor, 1), Ok(Age::Behind));
 
     // Nor does clearing the TPM help whoever wants to go back.
     emulator.judge(&["tpm2_clear", "-c", "p"]);
+    assert_eq!(counter.read().unwrap_err(), HardwareError::Cleared);
+    let counter = emulator.open().counter(index());
     lost(counter.read());
     let cleared = counter.define().unwrap();
     assert!(cleared > again, "{cleared} {again}");
+    lost(counter.judge(&anchor, 1));
 }
 
 #[test]
@@ -111,4 +116,10 @@ fn two_counters_of_one_tpm_do_not_touch_each_other() {
     two.define().unwrap();
     two.increment().unwrap();
     assert_eq!(one.read(), Ok(first));
+    lost(two.judge(&one.tie(1).unwrap(), 1));
+
+    let other = Emulator::new();
+    let elsewhere = other.open().counter(index());
+    elsewhere.define().unwrap();
+    lost(elsewhere.judge(&one.tie(1).unwrap(), 1));
 }

@@ -38,7 +38,11 @@ fn a_tpm_that_was_cleared_or_exchanged_is_told_from_damage() {
     refused(tpm.load(&blob), code::hardware::HARDWARE_CLEARED);
     let refusal = key.sign(SignatureForm::Der, b"message").unwrap_err();
     assert_eq!(refusal.code(), code::hardware::HARDWARE_CLEARED);
+    assert_eq!(tpm.seal(&secret(), Pcrs::NONE), Err(HardwareError::Cleared));
     // It is as good as a new one.
+    let name = tpm.name();
+    let tpm = emulator.open();
+    assert_ne!(tpm.name(), name);
     let sealed = tpm.seal(&secret(), Pcrs::NONE).unwrap();
     assert_eq!(tpm.unseal(&sealed).unwrap(), secret());
     assert_eq!(emulator.left_over(), "");
