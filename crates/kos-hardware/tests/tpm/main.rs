@@ -9,10 +9,18 @@ mod emulator;
 mod faults;
 mod wait;
 
-use std::{fs, process::Command, thread};
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    process::{Command, Stdio},
+    sync::Arc,
+    thread,
+};
 
 use kos_base::{Secret, code, key::SignatureForm};
 use kos_hardware::tpm::{Pcrs, Tpm, TpmAddress};
+use kos_net::keys::{certified, self_signed};
+use rustls::{ServerConfig, ServerConnection, sign::SingleCertAndKey, version::TLS13};
 
 use emulator::{Emulator, openssl_verifies};
 
@@ -131,16 +139,16 @@ fn a_tpm_behind_a_port_is_a_tpm() {
     let folder = tempfile::tempdir().unwrap();
     // A port that was free a moment ago may be taken now; another is tried.
     let (mut process, address) = wait::until("swtpm listens on a port", || {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut process = Command::new("swtpm")
             .args(["socket", "--tpm2", "--flags", "not-need-init", "--tpmstate"])
             .arg(format!("dir={}", folder.path().display()))
             .args(["--server", &format!("type=tcp,port={port}")])
-            .stderr(std::process::Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let is_up = wait::until("swtpm starts or ends", || {
-            let is_listening = std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+            let is_listening = TcpStream::connect(("127.0.0.1", port)).is_ok();
             (is_listening || process.try_wait().unwrap().is_some()).then_some(is_listening)
         });
         is_up.then_some((process, format!("swtpm:localhost:{port}")))
@@ -150,4 +158,36 @@ fn a_tpm_behind_a_port_is_a_tpm() {
     assert_eq!(tpm.unseal(&sealed).unwrap(), secret());
     process.kill().unwrap();
     process.wait().unwrap();
+}
+
+/// A key in the TPM is a key of TLS like any other; `openssl` is at the other end.
+#[test]
+fn a_key_in_the_tpm_answers_for_a_tls_server() {
+    let emulator = Emulator::new();
+    let tpm = emulator.open();
+    let key = tpm.load(&tpm.make_key().unwrap().0).unwrap();
+    let certificate = self_signed(&key).unwrap();
+    let shown = certified(vec![certificate], Arc::new(key));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).unwrap();
+    let config = config.with_no_client_auth().with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let mut socket = listener.accept().unwrap().0;
+        let mut connection = ServerConnection::new(Arc::new(config)).unwrap();
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket).unwrap();
+        }
+    });
+    let client = Command::new("openssl")
+        .args(["s_client", "-tls1_3", "-brief", "-connect", &address])
+        .stdin(Stdio::null())
+        .output()
+        .expect("openssl is installed");
+    server.join().unwrap();
+    let said = String::from_utf8_lossy(&[client.stdout, client.stderr].concat()).into_owned();
+    assert!(said.contains("CONNECTION ESTABLISHED"), "{said}");
+    assert!(said.contains("Signature type: ECDSA"), "{said}");
 }
