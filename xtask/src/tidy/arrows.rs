@@ -7,7 +7,7 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("kos-base", &[]),
     ("kos-identity", &["kos-base"]),
     ("kos-klp", &["kos-base"]),
@@ -17,8 +17,8 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("kos-api", &["kos-base"]),
     ("kos-backup", &["kos-base"]),
     ("kos-net", &["kos-base", "kos-identity", "kos-klp"]),
-    ("kos-hardware", &["kos-base", "kos-net"]),
-    ("kos-keyring", &["kos-base", "kos-hardware", "kos-net", "kos-vault"]),
+    ("kos-hardware", &["kos-base", "kos-net", "kos-emulator"]),
+    ("kos-keyring", &["kos-base", "kos-hardware", "kos-net", "kos-vault", "kos-emulator"]),
     (
         "kosd",
         &[
@@ -51,7 +51,8 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("kosctl", &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup", "kos-shares"]),
     ("quickstart", &["kosd", "kos-authority", "kosctl"]),
     ("kos-sim", &CORE),
-    ("kos-e2e", &["kosctl", "kos-api", "kos-base"]),
+    ("kos-emulator", &[]),
+    ("kos-e2e", &["kosctl", "kos-api", "kos-base", "kos-emulator"]),
     (
         "kos-fuzz",
         &[

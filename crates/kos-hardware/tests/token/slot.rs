@@ -9,14 +9,13 @@ use std::{
     process::{Command, Output},
 };
 
+use kos_emulator::SoftToken;
 use kos_hardware::{HardwareError, token::Token};
 use zeroize::Zeroizing;
 
-/// Where Debian has it.
-const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const FOLDER: &str = "KOS_FAULTS";
-const PIN: &str = "648219";
-pub(crate) const LABEL: &str = "kos test";
+const PIN: &str = SoftToken::PIN;
+pub(crate) const LABEL: &str = SoftToken::LABEL;
 
 /// The token of this process.
 pub(crate) struct Slot {
@@ -28,12 +27,8 @@ pub(crate) fn with_token(name: &str, test: impl FnOnce(&Slot)) {
     if let Some(folder) = env::var_os(FOLDER) {
         return test(&Slot { folder: folder.into() });
     }
-    let folder = tempfile::tempdir().unwrap();
-    let slot = Slot { folder: folder.path().to_owned() };
-    fs::create_dir(slot.path("tokens")).unwrap();
-    let config = format!("directories.tokendir = {}\nlog.level = ERROR\n", slot.path("tokens").display());
-    fs::write(slot.path("softhsm2.conf"), config).unwrap();
-    slot.add(LABEL);
+    let token = SoftToken::new();
+    let slot = Slot { folder: token.folder().to_owned() };
     compile(&slot.faulty());
 
     let mut inside = Command::new(env::current_exe().unwrap());
@@ -93,7 +88,7 @@ impl Slot {
 
     /// The token through SoftHSM itself.
     pub(crate) fn open(&self) -> Token {
-        self.open_through(Path::new(SOFTHSM), LABEL, PIN).unwrap()
+        self.open_through(Path::new(SoftToken::MODULE), LABEL, PIN).unwrap()
     }
 
     /// The token through the module with faults.
@@ -108,7 +103,7 @@ impl Slot {
     /// Runs `pkcs11-tool` on the token. All that it says.
     pub(crate) fn judge(&self, words: &[&str]) -> String {
         let mut tool = Command::new("pkcs11-tool");
-        tool.args(["--module", SOFTHSM, "--token-label", LABEL, "--login", "--pin", PIN]);
+        tool.args(["--module", SoftToken::MODULE, "--token-label", LABEL, "--login", "--pin", PIN]);
         let output = tool.args(words).output().expect("opensc is installed");
         assert!(output.status.success(), "{words:?}: {}", said(&output));
         said(&output)
@@ -116,7 +111,8 @@ impl Slot {
 
     /// What `pkcs11-tool` tells of the slots.
     pub(crate) fn list(&self) -> String {
-        let output = Command::new("pkcs11-tool").args(["--module", SOFTHSM, "--list-token-slots"]).output();
+        let output =
+            Command::new("pkcs11-tool").args(["--module", SoftToken::MODULE, "--list-token-slots"]).output();
         said(&output.expect("opensc is installed"))
     }
 }

@@ -1,95 +1,44 @@
-//! A real TPM 2.0, in software: `swtpm` with a state of its own, and the tools of others that judge it.
+//! A real TPM 2.0, in software, and the tools of others that judge it.
 
 use std::{
     fs,
-    os::unix::net::UnixStream,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    ops::{Deref, DerefMut},
+    path::Path,
+    process::Command,
 };
 
+use kos_emulator::SoftTpm;
 use kos_hardware::tpm::{Tpm, TpmAddress};
-use tempfile::TempDir;
 
-use crate::wait;
+/// What these tests ask of it besides.
+pub(crate) struct Emulator(SoftTpm);
 
-pub(crate) struct Emulator {
-    folder: TempDir,
-    process: Option<Child>,
+impl Deref for Emulator {
+    type Target = SoftTpm;
+
+    fn deref(&self) -> &SoftTpm {
+        &self.0
+    }
+}
+
+impl DerefMut for Emulator {
+    fn deref_mut(&mut self) -> &mut SoftTpm {
+        &mut self.0
+    }
 }
 
 impl Emulator {
     /// A TPM that was never used.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("state")).unwrap();
-        let mut emulator = Self { folder, process: None };
-        emulator.start();
-        emulator
-    }
-
-    pub(crate) fn start(&mut self) {
-        let socket = self.socket();
-        let control = self.path("tpm.ctrl");
-        let _ = fs::remove_file(&socket);
-        let _ = fs::remove_file(&control);
-        let process = Command::new("swtpm")
-            .args(["socket", "--tpm2", "--flags", "not-need-init"])
-            .arg("--tpmstate")
-            .arg(format!("dir={}", self.path("state").display()))
-            .arg("--server")
-            .arg(format!("type=unixio,path={}", socket.display()))
-            .arg("--ctrl")
-            .arg(format!("type=unixio,path={}", control.display()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("swtpm is installed");
-        self.process = Some(process);
-        wait::until("swtpm listens", || UnixStream::connect(&socket).ok());
-    }
-
-    /// As when the power goes.
-    pub(crate) fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.path("tpm")
+        Self(SoftTpm::new())
     }
 
     pub(crate) fn address(&self) -> TpmAddress {
-        TpmAddress::Unix(self.socket())
+        self.0.address().parse().unwrap()
     }
 
     pub(crate) fn open(&self) -> Tpm {
         Tpm::open(&self.address()).unwrap()
-    }
-
-    /// Runs one of `tpm2-tools` against this TPM. Its exit and all that it says.
-    pub(crate) fn tool(&self, words: &[&str]) -> (bool, String) {
-        let (program, arguments) = words.split_first().unwrap();
-        let output = Command::new(program)
-            .args(arguments)
-            .env("TPM2TOOLS_TCTI", format!("swtpm:path={}", self.socket().display()))
-            .current_dir(self.folder.path())
-            .output()
-            .expect("tpm2-tools are installed");
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
-    }
-
-    /// As [`Self::tool`], for what has to work.
-    pub(crate) fn judge(&self, words: &[&str]) -> String {
-        let (is_success, said) = self.tool(words);
-        assert!(is_success, "{words:?}: {said}");
-        said
     }
 
     /// Lets `tpm2_load` load what a blob of ours holds under the storage key that it makes itself: `object.ctx`.
@@ -147,12 +96,6 @@ pub(crate) const PUBLIC_AT: usize = 7 + 1 + 1 + 4 + 34;
 pub(crate) fn part(blob: &[u8], at: usize) -> &[u8] {
     let length = usize::from(u16::from_be_bytes([blob[at], blob[at + 1]]));
     &blob[at..at + 2 + length]
-}
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        self.kill();
-    }
 }
 
 /// Whether `openssl` finds that the key of `spki` signed `message`.

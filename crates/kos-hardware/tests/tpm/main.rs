@@ -7,7 +7,6 @@ mod bus;
 mod counter;
 mod emulator;
 mod faults;
-mod wait;
 
 use std::{
     fs,
@@ -18,6 +17,7 @@ use std::{
 };
 
 use kos_base::{Secret, code, key::SignatureForm};
+use kos_emulator::wait;
 use kos_hardware::tpm::{Pcrs, Tpm, TpmAddress};
 use kos_net::keys::{certified, self_signed};
 use rustls::{ServerConfig, ServerConnection, sign::SingleCertAndKey, version::TLS13};

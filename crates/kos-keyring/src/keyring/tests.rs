@@ -9,6 +9,8 @@ use super::*;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_795_170_000_000);
 
+mod tpm;
+
 struct Disk(TempDir);
 
 impl Disk {

@@ -9,7 +9,7 @@ use std::{
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Asks `attempt` until it answers with a value.
-pub(crate) fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(value) = attempt() {
