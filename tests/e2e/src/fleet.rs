@@ -1,8 +1,10 @@
 //! An authority and its devices on this machine, each in folders of its own.
 
 use std::{
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -229,6 +231,7 @@ impl Authority {
 #[derive(Debug)]
 pub struct Device {
     folder: TempDir,
+    environment: Vec<(String, OsString)>,
     program: Option<Program>,
 }
 
@@ -243,7 +246,14 @@ impl Device {
         fs::create_dir_all(&etc)?;
         let hardware = format!("hardware:\n  macs: []\n  serials: [\"{serial}\"]\n");
         fs::write(etc.join("config.yaml"), hardware + configuration)?;
-        Ok(Self { folder, program: None })
+        Ok(Self { folder, environment: Vec::new(), program: None })
+    }
+
+    /// Its daemon finds this in its environment.
+    #[must_use]
+    pub fn with_environment(mut self, (name, value): (&str, OsString)) -> Self {
+        self.environment.push((name.to_owned(), value));
+        self
     }
 
     /// Its root folder.
@@ -256,8 +266,7 @@ impl Device {
     /// # Errors
     /// When the program cannot be started.
     pub fn enrol(&self, ticket: &str) -> Result<Finished> {
-        let root = self.root().to_string_lossy().into_owned();
-        program::run("kosd", &["enroll", "--root", &root], ticket)
+        program::finish(self.kosd("enroll")?, ticket)
     }
 
     /// Starts the daemon.
@@ -265,9 +274,24 @@ impl Device {
     /// # Errors
     /// When it cannot be started.
     pub fn run(&mut self) -> Result<()> {
-        let root = self.root().to_string_lossy().into_owned();
-        self.program = Some(Program::start("kosd", &["run", "--root", &root], "")?);
+        self.program = Some(Program::of("kosd", self.kosd("run")?, "")?);
         Ok(())
+    }
+
+    /// What `kosd status` says while it runs.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn status(&self) -> Result<Value> {
+        let document = json(&self.root().join("run/kos/kosd.sock"), &["status"])?;
+        document.get("item").cloned().context("a document without item")
+    }
+
+    fn kosd(&self, word: &str) -> Result<Command> {
+        let root = self.root().to_string_lossy().into_owned();
+        let mut command = program::command("kosd", &[word, "--root", &root])?;
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Ok(command)
     }
 
     /// The daemon, while it runs.
@@ -312,6 +336,15 @@ impl Device {
 /// When any of it fails.
 pub fn device_in_service(authority: &Authority, serial: &str) -> Result<(Device, String)> {
     let mut device = Device::new(serial, "")?;
+    let id = bring_into_service(authority, &mut device)?;
+    Ok((device, id))
+}
+
+/// The same with a device that is there.
+///
+/// # Errors
+/// When any of it fails.
+pub fn bring_into_service(authority: &Authority, device: &mut Device) -> Result<String> {
     let ticket = authority.ticket(&["--role", "sensor"])?;
     let done = device.enrol(&ticket)?;
     ensure!(done.status.success(), "enrolment failed with {}: {}", done.code(), done.stderr);
@@ -320,7 +353,7 @@ pub fn device_in_service(authority: &Authority, serial: &str) -> Result<(Device,
     authority
         .device_becomes(&id, "lastHeartbeatAt", |at| !at.is_null())
         .with_context(|| device.program.as_ref().map(Program::errors).unwrap_or_default())?;
-    Ok((device, id))
+    Ok(id)
 }
 
 /// Runs `kosctl` against a socket.
