@@ -254,7 +254,7 @@ impl Signers {
         let token = Token::open(&place.module, &place.name, &pin(&place.pin_file)?);
         match &token {
             Ok(_) | Err(HardwareError::WrongPin | HardwareError::LockedOut(_)) => {
-                *opened = Some(token.clone())
+                *opened = Some(token.clone());
             }
             // It may be put in later.
             Err(_) => {}
