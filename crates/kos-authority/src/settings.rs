@@ -3,10 +3,15 @@
 //! Unknown keys are refused with file and line, since a misspelt one would be silently without effect. The file may be
 //! absent.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use kos_base::{AuthorityName, Code, code};
 use kos_identity::enrolment::authority::ApprovalRule;
+use kos_keyring::Opener;
 use serde::Deserialize;
 use serde_saphyr::Location;
 
@@ -31,6 +36,12 @@ pub struct Settings {
     /// After how long without use a vault locks itself, 60 to 86 400 seconds.
     #[serde(deserialize_with = "vault_lock")]
     pub vault_lock_seconds: u32,
+    /// How the machine's keys open when nobody is there.
+    #[serde(deserialize_with = "keys_opener")]
+    pub keys_opener: Opener,
+    /// Where their key file is; `keys/machine.key` when absent.
+    #[serde(deserialize_with = "keys_file")]
+    pub keys_file: Option<PathBuf>,
     /// Whom it lets in without a person.
     #[serde(deserialize_with = "approval::read")]
     pub approve: Vec<ApprovalRule>,
@@ -43,6 +54,8 @@ impl Default for Settings {
             port_base: None,
             heartbeat_seconds: 60,
             vault_lock_seconds: 900,
+            keys_opener: Opener::KeyFile,
+            keys_file: None,
             approve: Vec::new(),
         }
     }
@@ -179,6 +192,21 @@ fn vault_lock<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     Err(serde::de::Error::custom(format_args!("vault_lock_seconds is {seconds}, 60 to 86400 are allowed")))
 }
 
+fn keys_opener<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Opener, D::Error> {
+    let text = String::deserialize(d)?;
+    let shown = kos_base::text::printable(&text, 60);
+    text.parse().map_err(|error| serde::de::Error::custom(format_args!("keys_opener is `{shown}`, {error}")))
+}
+
+fn keys_file<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = PathBuf::deserialize(d)?;
+    match path {
+        own if own == Path::new("keys/machine.key") => Ok(None),
+        path if path.is_absolute() => Ok(Some(path)),
+        _ => Err(serde::de::Error::custom("keys_file is neither an absolute path nor `keys/machine.key`")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use kos_base::SecurityProfile;
@@ -192,6 +220,11 @@ mod tests {
         assert_eq!((settings.port_base, settings.heartbeat_seconds), (Some(9000), 60));
         assert_eq!(Settings::read(Path::new("/nonexistent/authority.yaml")), Ok(Settings::default()));
         assert_eq!(Settings::parse("a", "# nothing\n"), Ok(Settings::default()));
+        let text = "keys_opener: credential\nkeys_file: /media/stick/key\n";
+        let settings = Settings::parse("a", text).unwrap();
+        assert_eq!(settings.keys_opener, Opener::Credential);
+        assert_eq!(settings.keys_file.as_deref(), Some(Path::new("/media/stick/key")));
+        assert_eq!(Settings::parse("a", "keys_file: keys/machine.key\n"), Ok(Settings::default()));
     }
 
     #[test]
@@ -221,6 +254,8 @@ mod tests {
             ("zzz: 1\n", "`a.yaml`, line 1: unknown key `zzz`"),
             ("heartbeat_seconds: 1\n", "`a.yaml`, line 1: heartbeat_seconds is 1, 5 to 3600 are allowed"),
             ("vault_lock_seconds: 59\n", "vault_lock_seconds is 59, 60 to 86400 are allowed"),
+            ("keys_opener: tpm\n", "keys_opener is `tpm`, not a way to open the keys (key-file, credential)"),
+            ("keys_file: stick/key\n", "line 1: keys_file is neither"),
             ("name: Attic!\n", "line 1"),
             ("name: [\n", "line"),
             ("port_base: 70000\n", "line 1"),

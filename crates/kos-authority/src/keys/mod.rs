@@ -1,15 +1,22 @@
 //! The authority's private keys and the certificates of its CAs: made once, kept in `DATA/authority/keys`.
 //!
-//! Shape: one PKCS#8 PEM file a key (`root.key`, `issuing-1.key`, `issuing-2.key`, `kid.key`, `log.key`, `orders.key`),
-//! one PEM file a CA certificate (`root.crt`, ..), `store.key` with 32 random bytes in hex, and `SHA256SUMS`. The folder
-//! has mode 0700 and every file 0600. It is written beside its place and renamed, so it is there as a whole or not at all.
+//! Shape: the vault of the machine, `machine.json`, with the entries `root`, `issuing-1`, `issuing-2`, `kid`, `log`, `orders`
+//! (PKCS#8) and `store` (32 bytes); its key file `machine.key`, unless the settings say otherwise; one PEM file a CA
+//! certificate (`root.crt`, ..) and their digests in `SHA256SUMS`. The folder has mode 0700 and every file 0600. It is written
+//! beside its place and renamed, so it is there as a whole or not at all. The vault's anchor is outside of it.
 //!
 //! Invariants: every key has one use, so that no signature can be taken for another's. Nothing here is printed,
-//! cloned or serialised. On load each certificate must be that of its key.
+//! cloned or serialised, and no key is in the clear on the disk. On load each certificate must be that of its key. What an
+//! earlier version left in the clear is sealed at the first start, and destroyed only when the vault has all of it.
 //!
-//! What it does not do: encrypt. Whoever is root on this machine has the keys; the file mode keeps everybody else away.
+//! What it does not do: keep root out, who reads the memory of the program (`docs/spec/keyring.md`).
+//!
+//! Errors: [`KeysError`], each with the file that it is about. Source: KR-1 to KR-16.
 
 mod folder;
+mod former;
+mod keep;
+mod sealed;
 
 use std::{path::Path, sync::Arc};
 
@@ -20,10 +27,13 @@ use kos_identity::{
     certificate::{self, Certificate, IssueError, IssuerClass, IssuerContext, Serial, SigningError},
     enrolment::message::AuthorityKeys,
 };
+use kos_keyring::{KeyringError, Packed};
 use kos_net::{
     entropy,
     keys::{KeyError, SigningKey},
 };
+
+pub(crate) use self::keep::{Keep, Kept};
 
 /// Everything that the authority signs with.
 #[derive(Debug)]
@@ -68,6 +78,9 @@ pub enum KeysError {
         /// What is wrong with it.
         why: String,
     },
+    /// The vault that they are in does not open, or is not the one that it should be.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
     /// Keys could not be made.
     #[error("the keys cannot be made: {0}")]
     Make(String),
@@ -75,11 +88,12 @@ pub enum KeysError {
 
 impl KeysError {
     /// The stable code.
-    pub const fn code(&self) -> Code {
+    pub fn code(&self) -> Code {
         match self {
             Self::Missing(_) => code::config::NOT_INITIALISED,
             Self::File { .. } => code::config::FILE_UNREADABLE,
             Self::Damaged { .. } => code::config::FILE_DAMAGED,
+            Self::Keyring(error) => error.code(),
             Self::Make(_) => code::config::INTERNAL,
         }
     }
@@ -110,7 +124,7 @@ impl From<entropy::NoEntropy> for KeysError {
 }
 
 impl Keys {
-    /// Makes the keys of a new authority. They exist only in memory until [`Keys::store_in`].
+    /// Makes the keys of a new authority. They exist only in memory.
     ///
     /// # Errors
     /// When there is no randomness.
@@ -134,20 +148,12 @@ impl Keys {
         })
     }
 
-    /// Writes all of them to `folder`, which must not exist yet.
+    /// All of them in a vault of its own with its key file, in memory: for a backup.
     ///
     /// # Errors
-    /// When the disk fails, or somebody was faster. Nothing is at `folder` then but what was there.
-    pub fn store_in(&self, folder: &Path) -> Result<(), KeysError> {
-        folder::write(self, folder)
-    }
-
-    /// Reads the keys of an authority.
-    ///
-    /// # Errors
-    /// [`KeysError::Missing`] when nothing has been made; otherwise the file that is missing or damaged is named.
-    pub fn load(folder: &Path) -> Result<Self, KeysError> {
-        folder::read(folder)
+    /// When there is no randomness.
+    pub(crate) fn pack(&self, now: Timestamp) -> Result<Packed, KeysError> {
+        sealed::pack(self, now)
     }
 
     /// The key of an issuing CA.
@@ -181,6 +187,10 @@ impl Keys {
             log: self.log.public().clone(),
         }
     }
+}
+
+fn damaged(path: &Path, why: impl Into<String>) -> KeysError {
+    KeysError::Damaged { path: path.display().to_string(), why: why.into() }
 }
 
 fn issuing(

@@ -39,7 +39,7 @@ use crate::{
     authority::{Home, StartError},
     clock,
     files::{self, Mode},
-    keys::Keys,
+    keys::Keep,
     log::{LogFiles, Tail},
     store::{self, Setting, StoreLock},
 };
@@ -97,8 +97,8 @@ pub async fn put_back(data: &Path, backup: &Path, opening: Opening) -> Result<Re
     crate::authority::make_folders(&home)?;
     let lock = StoreLock::take(home.folder()).map_err(StartError::from)?;
     // A mark without keys is a restore that was cut short: it begins again.
-    let resumes = home.restored().exists() && !home.keys().exists();
-    if !resumes && (home.keys().exists() || home.store().exists() || home.log().exists()) {
+    let resumes = home.restored().exists() && !home.has_keys();
+    if !resumes && (home.has_keys() || home.store().exists() || home.log().exists()) {
         return Err(StartError::AlreadyInitialised(home.folder().display().to_string()).into());
     }
     let partial = home.restore();
@@ -115,12 +115,13 @@ pub async fn put_back(data: &Path, backup: &Path, opening: Opening) -> Result<Re
     Ok(restoration)
 }
 
-/// Keys lie there in the clear: they go, however it ends.
+/// Keys lie there with what opens them: they go, however it ends.
 struct Leftover<'a>(&'a Path);
 
 impl Drop for Leftover<'_> {
     fn drop(&mut self) {
         // What cannot be removed now is removed at the next start.
+        drop(Keep::in_folder(self.0).wipe());
         drop(fs::remove_dir_all(self.0));
     }
 }
@@ -147,9 +148,9 @@ fn take_apart(backup: File, opening: &Opening, into: &Path) -> Result<Manifest, 
     })
 }
 
-/// Checks that what was taken apart is one authority, and sound.
+/// Checks that what was taken apart is one authority, and sound. Keys of a backup of an earlier version are sealed.
 async fn judge(partial: &Path, manifest: &Manifest) -> Result<Restoration, RestoreError> {
-    let keys = Keys::load(&partial.join("keys")).map_err(StartError::from)?;
+    let (keys, _) = Keep::in_folder(partial).open(clock::now()).map_err(StartError::from)?;
     let other = |store: String| StartError::Mixed { store, keys: manifest.authority.to_string() };
     if keys.root_certificate.authority().as_ref() != Some(&manifest.authority) {
         return Err(other("another authority".to_owned()).into());
@@ -186,18 +187,20 @@ async fn judge(partial: &Path, manifest: &Manifest) -> Result<Restoration, Resto
     })
 }
 
-/// The mark first and the keys last: without the one it is not closed, without the others it is not there.
+/// The mark first, the keys and their anchor last: without the one it is not closed, without the others it is not there.
 fn move_in(home: &Home, partial: &Path, restoration: &Restoration) -> io::Result<()> {
     let mark = serde_json::to_vec(restoration).map_err(io::Error::other)?;
     files::replace(&home.restored(), &mark, Mode::Private)?;
-    for (name, place) in [
-        ("authority.yaml", home.settings()),
-        ("store.db", home.store()),
-        ("log", home.log()),
-        ("vaults", home.vaults()),
-        ("keys", home.keys()),
+    let [ours, theirs] = [partial, home.folder()].map(Keep::in_folder);
+    for (from, place) in [
+        (partial.join("authority.yaml"), home.settings()),
+        (partial.join("store.db"), home.store()),
+        (partial.join("log"), home.log()),
+        (partial.join("vaults"), home.vaults()),
+        (ours.folder().to_owned(), theirs.folder().to_owned()),
+        // A vault that has just been made is believed without it (KR-10).
+        (ours.anchor().to_owned(), theirs.anchor().to_owned()),
     ] {
-        let from = partial.join(name);
         if !from.exists() {
             continue;
         }
