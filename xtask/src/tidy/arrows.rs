@@ -37,7 +37,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("kosctl", &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup", "kos-shares"]),
     ("quickstart", &["kosd", "kos-authority", "kosctl"]),
     ("kos-sim", &CORE),
-    ("kos-e2e", &["kosctl", "kos-api", "kos-base"]),
+    ("kos-e2e", &["kosctl", "kos-api", "kos-base", "kos-keyring"]),
     (
         "kos-fuzz",
         &[

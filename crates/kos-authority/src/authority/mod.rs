@@ -174,6 +174,7 @@ impl Authority {
         let lock = StoreLock::take(home.folder())?;
         for leftover in [home.backup(), home.restore()] {
             // Of a backup or a restore that was cut off; there may be keys in it.
+            drop(Keep::in_folder(&leftover).wipe());
             drop(fs::remove_dir_all(leftover));
         }
         let started_at = clock::now();

@@ -29,6 +29,7 @@ use std::{
 use kos_audit::LogKey;
 use kos_backup::{BackupError, Manifest, Opening, unpack};
 use kos_base::{AuthorityName, Timestamp};
+use kos_keyring::{CREDENTIAL, Opener};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -41,6 +42,7 @@ use crate::{
     files::{self, Mode},
     keys::Keep,
     log::{LogFiles, Tail},
+    settings::Settings,
     store::{self, Setting, StoreLock},
 };
 
@@ -86,13 +88,22 @@ impl Restoration {
     }
 }
 
+/// What was put back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutBack {
+    /// Of what.
+    pub restoration: Restoration,
+    /// What its settings want of this machine before the keys open, in a sentence.
+    pub wants: Option<String>,
+}
+
 /// Puts a backup in place, closed.
 ///
 /// # Errors
 /// [`RestoreError`]; nothing is in place then.
 ///
 /// *Cost*: the size of the backup, written once; reads its store and log.
-pub async fn put_back(data: &Path, backup: &Path, opening: Opening) -> Result<Restoration, RestoreError> {
+pub async fn put_back(data: &Path, backup: &Path, opening: Opening) -> Result<PutBack, RestoreError> {
     let home = Home::below(data);
     crate::authority::make_folders(&home)?;
     let lock = StoreLock::take(home.folder()).map_err(StartError::from)?;
@@ -112,7 +123,28 @@ pub async fn put_back(data: &Path, backup: &Path, opening: Opening) -> Result<Re
     let restoration = judge(&partial, &manifest).await?;
     move_in(&home, &partial, &restoration).map_err(|e| StartError::file(home.folder(), &e))?;
     drop(lock);
-    Ok(restoration)
+    Ok(PutBack { restoration, wants: wants(&home) })
+}
+
+/// The keys open by the key file of the backup until the first start, which seals them as the settings say (KR-6).
+fn wants(home: &Home) -> Option<String> {
+    // What is wrong with the settings is told by the first start.
+    let settings = Settings::read(&home.settings()).ok()?;
+    let before = |what: &str, line: &str| {
+        let file = home.settings();
+        format!("before the first start: {what}, or take `{line}` out of {}", file.display())
+    };
+    match (settings.keys_opener, settings.keys_file) {
+        (Opener::Credential, _) => {
+            let what = format!("give the service the credential `{CREDENTIAL}`");
+            Some(before(&what, "keys_opener"))
+        }
+        (Opener::KeyFile, Some(path)) => {
+            let folder = path.parent().unwrap_or(&path).display();
+            Some(before(&format!("have {folder} in place, where the key file goes"), "keys_file"))
+        }
+        (Opener::KeyFile, None) => None,
+    }
 }
 
 /// Keys lie there with what opens them: they go, however it ends.
@@ -128,6 +160,8 @@ impl Drop for Leftover<'_> {
 
 fn clear(folder: &Path) -> Result<(), StartError> {
     let failed = |e: io::Error| StartError::file(folder, &e);
+    // What cannot be overwritten is removed all the same.
+    drop(Keep::in_folder(folder).wipe());
     match fs::remove_dir_all(folder) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
         _ => {}
