@@ -1,18 +1,18 @@
-//! What keeps the private keys of a program.
+//! What keeps the keys of a program on its machine.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How the vault of a machine's keys opens when nobody is there, and what that is worth.
+/// How the vault of a machine's keys opens without a person, and what that is worth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct KeysStatus {
-    /// Where the key that opens them comes from: `key-file`, `credential`.
+pub struct KeyProtection {
+    /// Where the key that opens it comes from: `key-file`, `credential`.
     pub opener: String,
-    /// Against what it helps.
+    /// Against whom it helps.
     pub protects_against: String,
-    /// Against what it does not.
+    /// Against whom it does not.
     pub not_against: String,
-    /// Whether an old file that somebody puts back is found.
+    /// Whether an old vault that somebody puts back is found.
     pub rollback: String,
 }

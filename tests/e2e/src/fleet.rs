@@ -162,6 +162,8 @@ impl Authority {
         }
         let mut program = Program::of("kos-authority", command, "")?;
         let status = program.ended()?;
+        // What it said last is read by another thread.
+        wait::until("the reason", || Ok(program.errors().contains("\n  fix ").then_some(())))?;
         Ok(Finished { status, stdout: program.stdout(), stderr: program.errors() })
     }
 

@@ -18,7 +18,19 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("kos-backup", &["kos-base"]),
     ("kos-net", &["kos-base", "kos-identity", "kos-klp"]),
     ("kos-keyring", &["kos-base", "kos-net", "kos-vault"]),
-    ("kosd", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-net", "kos-api", "kos-keyring"]),
+    (
+        "kosd",
+        &[
+            "kos-base",
+            "kos-identity",
+            "kos-klp",
+            "kos-audit",
+            "kos-vault",
+            "kos-net",
+            "kos-api",
+            "kos-keyring",
+        ],
+    ),
     (
         "kos-authority",
         &[

@@ -173,10 +173,10 @@ impl Shown for Status {
         column("log entries", "log.size"),
         column("log signed", "log.checkpointTime").looks(Form::Moment),
         column("assurance", "log.assurance"),
-        column("keys", "keys.opener"),
+        column("keys opened by", "keys.opener"),
         column("keys safe from", "keys.protectsAgainst"),
         column("keys not safe from", "keys.notAgainst"),
-        column("old keys", "keys.rollback"),
+        column("old keys put back", "keys.rollback"),
         column("port", "ports.tls"),
     ];
 }
@@ -200,6 +200,10 @@ impl Shown for DeviceStatus {
         column("ends", "certNotAfter").looks(Form::Moment),
         column("renews", "renewAt").looks(Form::Moment),
         column("image", "image"),
+        column("keys opened by", "keys.opener"),
+        column("keys safe from", "keys.protectsAgainst"),
+        column("keys not safe from", "keys.notAgainst"),
+        column("old keys put back", "keys.rollback"),
         column("code", "comparisonCode"),
         column("warnings", "warnings"),
         column("version", "version"),
