@@ -6,7 +6,7 @@ use kos_base::{AuthorityName, KeyId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{audit::Assurance, chain::Certificate, envelope::Kind, hex::Digest, schema};
+use crate::{audit::Assurance, chain::Certificate, envelope::Kind, hex::Digest, keys::KeyProtection, schema};
 
 /// How the authority is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -36,6 +36,8 @@ pub struct Status {
     pub ports: Ports,
     /// Whether it listens beyond this machine.
     pub reachable: Reach,
+    /// What keeps its private keys.
+    pub keys: KeyProtection,
 }
 
 impl Kind for Status {

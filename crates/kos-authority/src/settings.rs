@@ -3,10 +3,18 @@
 //! Unknown keys are refused with file and line, since a misspelt one would be silently without effect. The file may be
 //! absent.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fmt::Display,
+    fs, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use kos_base::{AuthorityName, Code, code};
+use kos_hardware::tpm::{CounterIndex, Pcrs, TpmAddress};
 use kos_identity::enrolment::authority::ApprovalRule;
+use kos_keyring::{Home, Opener, TokenPlace};
 use serde::Deserialize;
 use serde_saphyr::Location;
 
@@ -31,10 +39,52 @@ pub struct Settings {
     /// After how long without use a vault locks itself, 60 to 86 400 seconds.
     #[serde(deserialize_with = "vault_lock")]
     pub vault_lock_seconds: u32,
+    /// How the machine's keys open when nobody is there.
+    #[serde(deserialize_with = "keys_opener")]
+    pub keys_opener: Opener,
+    /// The TPM, where it is to open them.
+    #[serde(deserialize_with = "keys_tpm")]
+    pub keys_tpm: TpmAddress,
+    /// The PCRs to which the TPM binds the key of their vault.
+    #[serde(deserialize_with = "keys_tpm_pcrs")]
+    pub keys_tpm_pcrs: Pcrs,
+    /// The counter of the TPM that shows an older vault.
+    #[serde(deserialize_with = "keys_tpm_counter")]
+    pub keys_tpm_counter: Option<CounterIndex>,
+    /// Where the keys of the CAs are made.
+    #[serde(deserialize_with = "ca_keys")]
+    pub ca_keys: Home,
+    /// The PKCS#11 token, where they are in one.
+    pub token: Option<TokenSettings>,
+    /// Where their key file is; `keys/machine.key` when absent.
+    #[serde(deserialize_with = "keys_file")]
+    pub keys_file: Option<PathBuf>,
     /// Whom it lets in without a person.
     #[serde(deserialize_with = "approval::read")]
     pub approve: Vec<ApprovalRule>,
 }
+
+/// A PKCS#11 token.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenSettings {
+    /// The library of its maker, an absolute path.
+    pub module: PathBuf,
+    /// Its label or serial number.
+    pub name: String,
+    /// The file with its PIN, an absolute path.
+    pub pin_file: PathBuf,
+}
+
+impl From<&TokenSettings> for TokenPlace {
+    fn from(token: &TokenSettings) -> Self {
+        let TokenSettings { module, name, pin_file } = token.clone();
+        Self { module, name, pin_file }
+    }
+}
+
+/// The counter of an authority's vault, unless another is named.
+const COUNTER: &str = "0x01806b02";
 
 impl Default for Settings {
     fn default() -> Self {
@@ -43,6 +93,13 @@ impl Default for Settings {
             port_base: None,
             heartbeat_seconds: 60,
             vault_lock_seconds: 900,
+            keys_opener: Opener::KeyFile,
+            keys_file: None,
+            keys_tpm: TpmAddress::default(),
+            keys_tpm_pcrs: Pcrs::NONE,
+            keys_tpm_counter: COUNTER.parse().ok(),
+            ca_keys: Home::Vault,
+            token: None,
             approve: Vec::new(),
         }
     }
@@ -118,7 +175,12 @@ impl Settings {
 
     fn parse(path: &str, text: &str) -> Result<Self, SettingsError> {
         let parsed = serde_saphyr::from_str::<Option<Self>>(text);
-        Ok(parsed.map_err(|error| refusal(path, &error))?.unwrap_or_default())
+        let settings = parsed.map_err(|error| refusal(path, &error))?.unwrap_or_default();
+        if settings.ca_keys == Home::Token && settings.token.is_none() {
+            let why = "ca_keys is `token`, and `token` names none".to_owned();
+            return Err(SettingsError::Invalid { path: path.to_owned(), line: 1, why });
+        }
+        Ok(settings)
     }
 
     /// Time between heartbeats.
@@ -179,6 +241,54 @@ fn vault_lock<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     Err(serde::de::Error::custom(format_args!("vault_lock_seconds is {seconds}, 60 to 86400 are allowed")))
 }
 
+fn keys_opener<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Opener, D::Error> {
+    word("keys_opener", d)
+}
+
+fn keys_tpm<'de, D: serde::Deserializer<'de>>(d: D) -> Result<TpmAddress, D::Error> {
+    word("keys_tpm", d)
+}
+
+fn keys_tpm_pcrs<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Pcrs, D::Error> {
+    word("keys_tpm_pcrs", d)
+}
+
+fn keys_tpm_counter<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<CounterIndex>, D::Error> {
+    let text = String::deserialize(d)?;
+    if text == "none" { Ok(None) } else { parse("keys_tpm_counter", &text).map(Some) }
+}
+
+fn ca_keys<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Home, D::Error> {
+    match word("ca_keys", d)? {
+        // Its root is P-384, which TPMs do not have to know.
+        Home::Tpm => Err(serde::de::Error::custom("ca_keys is `tpm`: vault or token are allowed")),
+        home => Ok(home),
+    }
+}
+
+/// A setting that is one word.
+fn word<'de, D, T>(name: &str, d: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    parse(name, &String::deserialize(d)?)
+}
+
+fn parse<E: serde::de::Error, T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, E> {
+    let shown = kos_base::text::printable(text, 60);
+    text.parse().map_err(|error| E::custom(format_args!("{name} is `{shown}`, {error}")))
+}
+
+fn keys_file<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = PathBuf::deserialize(d)?;
+    match path {
+        own if own == Path::new("keys/machine.key") => Ok(None),
+        path if path.is_absolute() => Ok(Some(path)),
+        _ => Err(serde::de::Error::custom("keys_file is neither an absolute path nor `keys/machine.key`")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use kos_base::SecurityProfile;
@@ -192,6 +302,11 @@ mod tests {
         assert_eq!((settings.port_base, settings.heartbeat_seconds), (Some(9000), 60));
         assert_eq!(Settings::read(Path::new("/nonexistent/authority.yaml")), Ok(Settings::default()));
         assert_eq!(Settings::parse("a", "# nothing\n"), Ok(Settings::default()));
+        let text = "keys_opener: credential\nkeys_file: /media/stick/key\n";
+        let settings = Settings::parse("a", text).unwrap();
+        assert_eq!(settings.keys_opener, Opener::Credential);
+        assert_eq!(settings.keys_file.as_deref(), Some(Path::new("/media/stick/key")));
+        assert_eq!(Settings::parse("a", "keys_file: keys/machine.key\n"), Ok(Settings::default()));
     }
 
     #[test]
@@ -221,6 +336,16 @@ mod tests {
             ("zzz: 1\n", "`a.yaml`, line 1: unknown key `zzz`"),
             ("heartbeat_seconds: 1\n", "`a.yaml`, line 1: heartbeat_seconds is 1, 5 to 3600 are allowed"),
             ("vault_lock_seconds: 59\n", "vault_lock_seconds is 59, 60 to 86400 are allowed"),
+            (
+                "keys_opener: tmp\n",
+                "keys_opener is `tmp`, not a way to open the keys (key-file, credential, tpm)",
+            ),
+            ("keys_tpm: tpm0\n", "names no TPM"),
+            ("keys_tpm_counter: \"1\"\n", "is no index of the owner"),
+            ("ca_keys: tpm\n", "vault or token are allowed"),
+            ("ca_keys: token\n", "`token` names none"),
+            ("token: {module: /a, name: b, pin: c}\n", "unknown key `pin`"),
+            ("keys_file: stick/key\n", "line 1: keys_file is neither"),
             ("name: Attic!\n", "line 1"),
             ("name: [\n", "line"),
             ("port_base: 70000\n", "line 1"),

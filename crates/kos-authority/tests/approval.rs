@@ -44,7 +44,12 @@ struct Running {
 impl Running {
     async fn start(data: &Path, settings: &str) -> Self {
         fs::write(data.join("authority/authority.yaml"), settings).unwrap();
-        let options = Options { data: data.to_owned(), port_base: Some(0), port_choice: PortChoice::Exact };
+        let options = Options {
+            data: data.to_owned(),
+            port_base: Some(0),
+            port_choice: PortChoice::Exact,
+            credentials: None,
+        };
         let authority = Authority::open(options).await.unwrap();
         let (socket, tls) = (authority.socket(), authority.ports().tls);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -150,7 +155,7 @@ impl Applicant {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_in_the_settings_lets_in_whom_it_names_and_the_log_says_which_rule() {
     let folder = tempfile::tempdir().unwrap();
-    Authority::init(folder.path(), Some("attic".parse().unwrap())).unwrap();
+    Authority::init(folder.path(), Some("attic".parse().unwrap()), None).unwrap();
     let settings = "approve:\n- {name: line-2, serials: [S1, S3], roles: [sensor], profile: SEC-1}\n";
     let attic = Running::start(folder.path(), settings).await;
 

@@ -52,9 +52,9 @@ fn an_authority_is_found_while_it_listens_beyond_this_machine_and_not_before_or_
 
 async fn inside() {
     let folder = tempfile::tempdir().unwrap();
-    Authority::init(folder.path(), Some("attic".parse().unwrap())).unwrap();
+    Authority::init(folder.path(), Some("attic".parse().unwrap()), None).unwrap();
     let data = folder.path().to_owned();
-    let options = Options { data, port_base: Some(0), port_choice: PortChoice::Exact };
+    let options = Options { data, port_base: Some(0), port_choice: PortChoice::Exact, credentials: None };
     let authority = Authority::open(options).await.unwrap();
     let (socket, port) = (authority.socket(), authority.ports().tls);
     let (stop, stopped) = oneshot::channel::<()>();

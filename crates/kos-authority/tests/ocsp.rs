@@ -105,9 +105,9 @@ fn in_path(base64: &str) -> String {
 }
 
 async fn open(data: &Path) -> Authority {
-    Authority::init(data, Some("attic".parse().unwrap())).unwrap();
+    Authority::init(data, Some("attic".parse().unwrap()), None).unwrap();
     let (data, port_choice) = (data.to_owned(), PortChoice::Exact);
-    Authority::open(Options { data, port_base: Some(0), port_choice }).await.unwrap()
+    Authority::open(Options { data, port_base: Some(0), port_choice, credentials: None }).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

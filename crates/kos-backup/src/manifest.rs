@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de};
 
 /// What a file in a backup is called: a path with `/` below the folder of the authority.
 ///
-/// Settings, store, one of the key files, the sealed file of a vault, or a file of the log in C2SP's layout. Nothing else has a name, so nothing else
+/// Settings, store, a file of the folder of keys, the sealed file of a vault, or a file of the log in C2SP's layout. Nothing else has a name, so nothing else
 /// can be put anywhere.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Member(String);
@@ -108,8 +108,8 @@ pub struct Content {
 }
 
 impl Manifest {
-    /// The version of the format that this program writes.
-    pub const VERSION: u32 = 1;
+    /// The version of the format that this program writes. In the first, every key was a file of its own (BAK-16).
+    pub const VERSION: u32 = 2;
 }
 
 #[cfg(test)]
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn only_the_files_of_an_authority_have_names() {
-        for good in ["authority.yaml", "store.db", "keys/root.key", "keys/SHA256SUMS", "log/checkpoint"] {
+        for good in ["authority.yaml", "store.db", "keys/machine.json", "keys/SHA256SUMS", "log/checkpoint"] {
             assert_eq!(good.parse::<Member>().map(|m| m.to_string()), Ok(good.to_owned()));
         }
         assert!("vaults/people-2.json".parse::<Member>().is_ok_and(|member| member.is_private()));

@@ -166,6 +166,12 @@ impl Signers {
         Self { home, tpm, token, opened: Mutex::default(), ready: Mutex::default() }
     }
 
+    /// What the vault keeps for a key, if that is somewhere else: no secret, and of no use without the hardware.
+    pub fn reference(kept: &Value) -> Option<&[u8]> {
+        let bytes = kept.expose();
+        (bytes.starts_with(TPM) || bytes.starts_with(TOKEN)).then_some(bytes)
+    }
+
     /// Where new keys are made.
     pub const fn home(&self) -> Home {
         self.home
@@ -212,7 +218,7 @@ impl Signers {
     /// When it is no key of ours, or its hardware is gone.
     pub fn load(&self, kept: &Value) -> Result<Arc<SigningKey>, SignerError> {
         let bytes = kept.expose();
-        if !bytes.starts_with(TPM) && !bytes.starts_with(TOKEN) {
+        if Self::reference(kept).is_none() {
             return Ok(Arc::new(SigningKey::from_pkcs8(bytes)?));
         }
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);

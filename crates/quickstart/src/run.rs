@@ -34,9 +34,10 @@ pub(crate) async fn run(data: &Path, port_base: Option<u16>) -> Result<(), Fault
     let mut stop = pin!(stop_signal()?);
     std::fs::create_dir_all(data).map_err(|error| Fault::file(data, error))?;
     if !Authority::exists(data) {
-        Authority::init(data, None)?;
+        Authority::init(data, None, None)?;
     }
-    let options = Options { data: data.to_owned(), port_base, port_choice: PortChoice::NextFree };
+    let options =
+        Options { data: data.to_owned(), port_base, port_choice: PortChoice::NextFree, credentials: None };
     let authority = Authority::open(options).await?;
     // From here on the lock is ours, so what an interrupted run left may go.
     Ready::clear(data)?;

@@ -22,6 +22,7 @@ pub struct Authority {
     folder: TempDir,
     program: Option<Program>,
     ports: Ports,
+    credentials: Option<PathBuf>,
 }
 
 /// The ports of a block; the fourth is free as well.
@@ -79,7 +80,7 @@ impl Authority {
         let data = folder.path().to_string_lossy().into_owned();
         let done = program::run("kos-authority", &["init", "--data", &data], "")?;
         ensure!(done.status.success(), "init failed: {}", done.stderr);
-        let mut authority = Self { folder, program: None, ports: Ports::free()? };
+        let mut authority = Self { folder, program: None, ports: Ports::free()?, credentials: None };
         authority.serve()?;
         Ok(authority)
     }
@@ -94,7 +95,7 @@ impl Authority {
             (folder.path().to_string_lossy().into_owned(), backup.to_string_lossy().into_owned());
         let done = program::run("kos-authority", &["restore", &file, "--data", &data], passphrase)?;
         ensure!(done.status.success(), "restore ended with {}: {}", done.code(), done.stderr);
-        Ok(Self { folder, program: None, ports: lost.ports })
+        Ok(Self { folder, program: None, ports: lost.ports, credentials: None })
     }
 
     /// Starts one that was put back, and waits until it says that it is closed.
@@ -117,7 +118,11 @@ impl Authority {
         let data = self.data().to_string_lossy().into_owned();
         let base = self.ports.web.to_string();
         let arguments = ["serve", "--data", &data, "--port-base", &base];
-        let mut program = Program::start("kos-authority", &arguments, "")?;
+        let mut command = program::command("kos-authority", &arguments)?;
+        if let Some(folder) = &self.credentials {
+            command.env("CREDENTIALS_DIRECTORY", folder);
+        }
+        let mut program = Program::of("kos-authority", command, "")?;
         wait::until(what, || {
             ensure!(program.is_running()?, "the authority ended:\n{}", program.errors());
             Ok(is(&self.kosctl(&["status", "-o", "json"])?).then_some(()))
@@ -140,6 +145,28 @@ impl Authority {
     /// When it does not run, or does not stop with 0.
     pub fn stop(&mut self) -> Result<()> {
         self.program.take().context("the authority does not run")?.stop()
+    }
+
+    /// Where systemd would have put its credentials, from the next start on.
+    pub fn has_credentials(&mut self, folder: &Path) {
+        self.credentials = Some(folder.to_owned());
+    }
+
+    /// A start that is to fail: how it ended.
+    ///
+    /// # Errors
+    /// When it goes on running.
+    pub fn refuses(&self) -> Result<Finished> {
+        let data = self.data().to_string_lossy().into_owned();
+        let mut command = program::command("kos-authority", &["serve", "--data", &data, "--port-base", "0"])?;
+        if let Some(folder) = &self.credentials {
+            command.env("CREDENTIALS_DIRECTORY", folder);
+        }
+        let mut program = Program::of("kos-authority", command, "")?;
+        let status = program.ended()?;
+        // What it said last is read by another thread.
+        wait::until("the reason", || Ok(program.errors().contains("\n  fix ").then_some(())))?;
+        Ok(Finished { status, stdout: program.stdout(), stderr: program.errors() })
     }
 
     /// Its data folder.

@@ -4,10 +4,9 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
-
 use serde_json::{Value, json};
 
-use crate::judge;
+use crate::{judge, keys};
 
 /// What DER puts in front of a private key of 32 or of 48 bytes.
 const MARKS: [([u8; 2], usize); 2] = [([0x04, 0x20], 32), ([0x04, 0x30], 48)];
@@ -84,27 +83,15 @@ impl Secret {
     /// The private keys of an authority, by its data folder.
     ///
     /// # Errors
-    /// When its files cannot be read.
+    /// When its vault does not open by the key file beside it.
     pub fn keys_of_authority(data: &Path) -> Result<Vec<Self>> {
-        let folder = data.join("authority/keys");
-        let mut keys = Vec::new();
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.extension().is_none_or(|ending| ending != "key") {
-                continue;
-            }
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let text = fs::read_to_string(&path)?;
-            if name == "store.key" {
-                keys.push(Self::new(&name, &HEXLOWER.decode(text.trim().as_bytes())?)?);
-                continue;
-            }
-            let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-            let der = BASE64.decode(body.as_bytes())?;
-            keys.push(Self::new(&name, private(&der).with_context(|| format!("no key in {name}"))?)?);
-        }
-        ensure!(keys.len() == 7, "{} keys: an authority has another number of them", keys.len());
-        Ok(keys)
+        keys::of_authority(data)?
+            .into_iter()
+            .map(|(name, bytes)| {
+                let key = if name == keys::STORE { Some(bytes.as_slice()) } else { private(&bytes) };
+                Self::new(&name, key.with_context(|| format!("no key in {name}"))?)
+            })
+            .collect()
     }
 
     /// Fails where the secret is in `bytes`.

@@ -103,15 +103,19 @@ fn no_secret_is_in_a_log_a_listing_a_process_title_or_a_backup() {
     assert!(heard.contains("run\0--root") && heard.contains("serve\0--data"), "titles of the daemons");
 
     let words = [Secret::text("a passphrase", PASSPHRASE).unwrap()];
-    for secrets in [&keys[..], &tickets, &words] {
+    let key_file = authority.data().join("authority/keys/machine.key");
+    let opener = data_encoding::HEXLOWER.decode(fs::read_to_string(&key_file).unwrap().trim_end().as_bytes());
+    let opener = [Secret::new("what opens the keys", &opener.unwrap()).unwrap()];
+    for secrets in [&keys[..], &tickets, &words, &opener] {
         nowhere(secrets, "what was heard", heard.as_bytes());
     }
     for (path, bytes) in files(authority.data()).unwrap() {
         let place = path.display().to_string();
         nowhere(&tickets, &place, &bytes);
         nowhere(&words, &place, &bytes);
-        if !path.starts_with(authority.data().join("authority/keys")) {
-            nowhere(&keys, &place, &bytes);
+        nowhere(&keys, &place, &bytes);
+        if path != key_file {
+            nowhere(&opener, &place, &bytes);
         }
     }
     for (path, bytes) in files(device.root()).unwrap() {
@@ -123,7 +127,7 @@ fn no_secret_is_in_a_log_a_listing_a_process_title_or_a_backup() {
     }
     let backup = fs::read(&out).unwrap();
     assert!(backup.starts_with(b"age-encryption.org/v1"), "a backup is an age file");
-    for secrets in [&keys[..], &tickets, &words] {
+    for secrets in [&keys[..], &tickets, &words, &opener] {
         nowhere(secrets, &out, &backup);
     }
     device.stop().unwrap();

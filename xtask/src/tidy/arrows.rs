@@ -45,6 +45,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "kos-backup",
             "kos-vault",
             "kos-shares",
+            "kos-hardware",
             "kos-keyring",
         ],
     ),
@@ -52,7 +53,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("quickstart", &["kosd", "kos-authority", "kosctl"]),
     ("kos-sim", &CORE),
     ("kos-emulator", &[]),
-    ("kos-e2e", &["kosctl", "kos-api", "kos-base", "kos-emulator"]),
+    ("kos-e2e", &["kosctl", "kos-api", "kos-base", "kos-keyring", "kos-emulator"]),
     (
         "kos-fuzz",
         &[

@@ -66,6 +66,8 @@ events! {
     AuthorityRestored = "authority_restored", Critical;
     /// A restored authority serves again, after newer state was merged or the loss declared.
     RestoreOpened = "restore_opened", Critical;
+    /// The authority's keys were sealed anew, or open in another way.
+    KeysSealed = "keys_sealed", Critical;
     /// A backup was written.
     BackupCreated = "backup_created", Ordinary;
     /// The addresses that the authority listens on, or the name it is known by, changed.

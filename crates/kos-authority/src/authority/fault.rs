@@ -69,7 +69,7 @@ pub enum StartError {
 
 impl StartError {
     /// The stable code.
-    pub const fn code(&self) -> Code {
+    pub fn code(&self) -> Code {
         match self {
             Self::Settings(e) => e.code(),
             Self::Keys(e) => e.code(),

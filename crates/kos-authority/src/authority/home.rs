@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::{keys::Keep, settings::Settings};
+
 /// The folder of an authority: `DATA/authority`.
 #[derive(Clone, Debug)]
 pub(crate) struct Home {
@@ -21,8 +23,14 @@ impl Home {
         self.folder.join("authority.yaml")
     }
 
-    pub(crate) fn keys(&self) -> PathBuf {
-        self.folder.join("keys")
+    /// Where the keys are, and how the settings say that they open.
+    pub(crate) fn keep(&self, settings: &Settings, credentials: Option<&Path>) -> Keep {
+        Keep::in_folder(&self.folder).by(settings, credentials)
+    }
+
+    /// Whether there are keys, or were.
+    pub(crate) fn has_keys(&self) -> bool {
+        Keep::in_folder(&self.folder).is_there()
     }
 
     pub(crate) fn store(&self) -> PathBuf {

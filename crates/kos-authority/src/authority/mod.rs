@@ -5,6 +5,7 @@ mod home;
 mod moment;
 mod place;
 mod ports;
+mod sealed;
 
 use std::{
     fs::{self, DirBuilder},
@@ -30,7 +31,7 @@ pub(crate) use self::{
 use crate::{
     approval, clock,
     fleet::Links,
-    keys::{Keys, KeysError},
+    keys::{Keep, Kept, Keys, KeysError},
     log::{LogFiles, LogSigner},
     presence::Presence,
     reception::MisuseBook,
@@ -53,6 +54,8 @@ pub struct Options {
     pub port_base: Option<u16>,
     /// What to do when a port is in use.
     pub port_choice: PortChoice,
+    /// The folder of systemd's credentials for this program, where there are any.
+    pub credentials: Option<PathBuf>,
 }
 
 /// Whether an authority was made just now.
@@ -71,6 +74,9 @@ pub(crate) struct Shared {
     pub(crate) created_at: Timestamp,
     pub(crate) started_at: Timestamp,
     pub(crate) keys: Keys,
+    /// Where the keys are, and how they were found there.
+    pub(crate) keep: Keep,
+    pub(crate) kept: Kept,
     pub(crate) log: LogSigner,
     pub(crate) log_files: LogFiles,
     pub(crate) store: Store,
@@ -114,28 +120,33 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes the keys of a new authority. Its log begins when it is opened first.
+    /// Makes the keys of a new authority. Its log begins when it is opened first. `credentials` is as in [`Options`].
     ///
     /// # Errors
     /// [`StartError::AlreadyInitialised`] when there is one; it is not touched.
-    pub fn init(data: &Path, name: Option<AuthorityName>) -> Result<AuthorityName, StartError> {
+    pub fn init(
+        data: &Path,
+        name: Option<AuthorityName>,
+        credentials: Option<&Path>,
+    ) -> Result<AuthorityName, StartError> {
         let home = Home::below(data);
         let now = clock::now();
         moment::check_year(now)?;
         make_folders(&home)?;
         let _lock = StoreLock::take(home.folder())?;
-        if home.keys().exists() {
+        if home.has_keys() {
             return Err(StartError::AlreadyInitialised(home.folder().display().to_string()));
         }
         let settings = Settings::read(&home.settings())?;
+        let keep = home.keep(&settings, credentials);
         let name = name.or(settings.name).map_or_else(default_name, Ok)?;
-        Keys::make(&name, now)?.store_in(&home.keys())?;
+        keep.make(&Keys::make(&name, &keep.signers(keep.ca_home()), now)?, now)?;
         Ok(name)
     }
 
     /// Whether there is an authority in this folder.
     pub fn exists(data: &Path) -> bool {
-        Home::below(data).keys().exists()
+        Home::below(data).has_keys()
     }
 
     /// Opens the authority in `options.data`: reads keys and store, checks both, and binds its ports.
@@ -152,8 +163,8 @@ impl Authority {
     /// As with [`Authority::open`].
     pub async fn open_by(options: Options, rule: ClockRule) -> Result<Self, StartError> {
         let home = Home::below(&options.data);
-        if !home.keys().exists() {
-            return Err(KeysError::Missing(home.keys().display().to_string()).into());
+        if !home.has_keys() {
+            return Err(KeysError::Missing(home.folder().join("keys").display().to_string()).into());
         }
         if let Some(restoration) = Restoration::of(&home)? {
             return Err(StartError::Closed(restoration.backup_at));
@@ -163,12 +174,14 @@ impl Authority {
         let lock = StoreLock::take(home.folder())?;
         for leftover in [home.backup(), home.restore()] {
             // Of a backup or a restore that was cut off; there may be keys in it.
+            drop(Keep::in_folder(&leftover).wipe());
             drop(fs::remove_dir_all(leftover));
         }
-        let keys = Keys::load(&home.keys())?;
+        let started_at = clock::now();
+        let keep = home.keep(&settings, options.credentials.as_deref());
+        let (keys, kept) = keep.open(started_at)?;
         let name = keys.root_certificate.authority();
         let name = name.ok_or_else(|| StartError::Internal("the root names no authority".to_owned()))?;
-        let started_at = clock::now();
 
         let (store, half) = store::open(&home.store(), &keys.store).await?;
         check_issuers(&keys.issuing_certificates, started_at)?;
@@ -190,7 +203,8 @@ impl Authority {
         let (writer, writing) =
             Writer::start(half, &store, name.clone(), log.clone(), published.as_deref(), on_commit).await?;
 
-        let age = begin(&store, &writer, &name, &keys, started_at).await?;
+        let age = begin(&store, &writer, &name, (&keys, &kept), started_at).await?;
+        sealed::record(&store, &writer, &kept, started_at).await?;
         approval::record(&store, &writer, &settings.approve, started_at).await?;
         let created_at = store.setting(Setting::CreatedAt).await?.and_then(|at| at.parse().ok());
         Publisher::new(Arc::clone(&board), writer.clone(), &keys).publish_due(started_at).await?;
@@ -205,6 +219,8 @@ impl Authority {
             created_at: created_at.unwrap_or(started_at),
             started_at,
             keys,
+            keep,
+            kept,
             log,
             log_files,
             store,
@@ -275,7 +291,7 @@ async fn begin(
     store: &Store,
     writer: &Writer,
     name: &AuthorityName,
-    keys: &Keys,
+    (keys, kept): (&Keys, &Kept),
     now: Timestamp,
 ) -> Result<Age, StartError> {
     let age = match store.setting(Setting::Authority).await? {
@@ -301,6 +317,7 @@ async fn begin(
             let settings = vec![
                 SystemWrite::Setting(Setting::Authority, Some(name.to_string())),
                 SystemWrite::Setting(Setting::CreatedAt, Some(now.to_string())),
+                sealed::setting(kept),
             ];
             writer.commit(Transaction::own(now, changes, settings)).await?;
             Age::New

@@ -3,7 +3,8 @@
 //! Shape: the store is copied in one read transaction into a folder beside it, looked at as at a start, and its log is
 //! written from the copy; so all parts are of the same moment, and what is not sound is not backed up. No vault is
 //! written meanwhile, so their sealed files, which are copied too, are those of the anchors in the store (KVS-13). Then everything
-//! goes into [`kos_backup`]'s file, piece by piece, to whoever asked. The folder goes whatever happens.
+//! goes into [`kos_backup`]'s file, piece by piece, to whoever asked. The folder goes whatever happens. The keys are sealed
+//! in memory into a vault of the backup's own, whose key file goes with it (BAK-15): the way in on this machine stays here.
 //!
 //! Invariants: a backup is recorded in the log, and in itself, before its first byte leaves. Nothing unsealed leaves.
 //!
@@ -21,22 +22,23 @@ use std::{
 use kos_audit::LogKey;
 use kos_backup::{BackupError, Manifest, Member, Packer, Sealing};
 use kos_base::{AuthorityName, Timestamp};
+use kos_keyring::Packed;
 
 pub(crate) use self::stream::{Chunks, Pipe};
 use crate::{
     authority::Home,
-    keys::Keys,
+    keys::{Keep, Keys},
     log::{LogFiles, Tail},
     store::{self, Store, StoreError},
     vault::Vaults,
 };
 
-/// The state of one moment, in a folder of its own.
-#[derive(Debug)]
+/// The state of one moment, in a folder of its own, and the keys in memory.
 pub(crate) struct Snapshot {
     folder: PathBuf,
     settings: PathBuf,
     keys: PathBuf,
+    packed: Packed,
     log_size: u64,
     at: Timestamp,
 }
@@ -52,7 +54,7 @@ impl Snapshot {
     /// Copies the store, checks the copy, and writes its log.
     ///
     /// # Errors
-    /// When the disk fails or is full, or the store is not sound. Nothing is left behind.
+    /// When the disk fails or is full, there is no randomness, or the store is not sound. Nothing is left behind.
     ///
     /// *Cost*: the size of the store and of its log, written once more.
     pub(crate) async fn take(
@@ -69,8 +71,14 @@ impl Snapshot {
             _ => {}
         }
         DirBuilder::new().mode(0o700).create(&folder).map_err(|e| failed(&e))?;
-        let mut snapshot =
-            Self { folder: folder.clone(), settings: home.settings(), keys: home.keys(), log_size: 0, at };
+        let mut snapshot = Self {
+            folder: folder.clone(),
+            settings: home.settings(),
+            keys: Keep::in_folder(home.folder()).folder().to_owned(),
+            packed: keys.pack(at).map_err(|e| StoreError::Failed(e.to_string()))?,
+            log_size: 0,
+            at,
+        };
         let path = folder.join(STORE);
         let still = vaults.keep_still().await;
         store.copy_to(&path).await?;
@@ -104,8 +112,14 @@ impl Snapshot {
         if self.settings.exists() {
             add(&mut packer, "authority.yaml", &self.settings)?;
         }
-        for (name, path) in files_below(&self.keys, "keys").map_err(BackupError::Io)? {
-            add(&mut packer, &name, &path)?;
+        for name in Keep::PUBLIC {
+            add(&mut packer, &format!("keys/{name}"), &self.keys.join(name))?;
+        }
+        for (name, content) in
+            Keep::PRIVATE.into_iter().zip([&*self.packed.vault, self.packed.key.as_bytes()])
+        {
+            let bytes = u64::try_from(content.len()).unwrap_or(u64::MAX);
+            packer.add(member(&format!("keys/{name}"))?, bytes, content)?;
         }
         add(&mut packer, STORE, &self.folder.join(STORE))?;
         for (name, path) in files_below(&self.folder.join(VAULTS), VAULTS).map_err(BackupError::Io)? {
@@ -148,11 +162,14 @@ fn copy_sealed(from: &Path, to: &Path) -> Result<(), StoreError> {
 }
 
 fn add<W: io::Write>(packer: &mut Packer<W>, name: &str, path: &Path) -> Result<(), BackupError> {
-    let name: Member =
-        name.parse().map_err(|e: kos_backup::ParseMemberError| BackupError::Io(io::Error::other(e)))?;
+    let name = member(name)?;
     let file = File::open(path).map_err(BackupError::Io)?;
     let bytes = file.metadata().map_err(BackupError::Io)?.len();
     packer.add(name, bytes, file)
+}
+
+fn member(name: &str) -> Result<Member, BackupError> {
+    name.parse().map_err(|e: kos_backup::ParseMemberError| BackupError::Io(io::Error::other(e)))
 }
 
 /// Every file below a folder with its name in the backup, in the order of the names.

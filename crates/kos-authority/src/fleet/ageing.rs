@@ -96,7 +96,7 @@ mod tests {
     #[tokio::test]
     async fn each_certificate_is_told_to_be_due_and_to_have_run_out_once() {
         let folder = tempfile::tempdir().unwrap();
-        Authority::init(folder.path(), Some("attic".parse().unwrap())).unwrap();
+        Authority::init(folder.path(), Some("attic".parse().unwrap()), None).unwrap();
         let authority = open(folder.path()).await;
         let shared = authority.shared();
         let (_, device) = Enrolled::device(shared, 1).await;

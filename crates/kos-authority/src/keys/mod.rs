@@ -1,15 +1,22 @@
 //! The authority's private keys and the certificates of its CAs: made once, kept in `DATA/authority/keys`.
 //!
-//! Shape: one PKCS#8 PEM file a key (`root.key`, `issuing-1.key`, `issuing-2.key`, `kid.key`, `log.key`, `orders.key`),
-//! one PEM file a CA certificate (`root.crt`, ..), `store.key` with 32 random bytes in hex, and `SHA256SUMS`. The folder
-//! has mode 0700 and every file 0600. It is written beside its place and renamed, so it is there as a whole or not at all.
+//! Shape: the vault of the machine, `machine.json`, with the entries `root`, `issuing-1`, `issuing-2`, `kid`, `log`, `orders`
+//! (PKCS#8) and `store` (32 bytes); its key file `machine.key`, unless the settings say otherwise; one PEM file a CA
+//! certificate (`root.crt`, ..) and their digests in `SHA256SUMS`. The folder has mode 0700 and every file 0600. It is written
+//! beside its place and renamed, so it is there as a whole or not at all. The vault's anchor is outside of it.
 //!
 //! Invariants: every key has one use, so that no signature can be taken for another's. Nothing here is printed,
-//! cloned or serialised. On load each certificate must be that of its key.
+//! cloned or serialised, and no key is in the clear on the disk. On load each certificate must be that of its key. What an
+//! earlier version left in the clear is sealed at the first start, and destroyed only when the vault has all of it.
 //!
-//! What it does not do: encrypt. Whoever is root on this machine has the keys; the file mode keeps everybody else away.
+//! What it does not do: keep root out, who reads the memory of the program (`docs/spec/keyring.md`).
+//!
+//! Errors: [`KeysError`], each with the file that it is about. Source: KR-1 to KR-16.
 
 mod folder;
+mod former;
+mod keep;
+mod sealed;
 
 use std::{path::Path, sync::Arc};
 
@@ -20,10 +27,13 @@ use kos_identity::{
     certificate::{self, Certificate, IssueError, IssuerClass, IssuerContext, Serial, SigningError},
     enrolment::message::AuthorityKeys,
 };
+use kos_keyring::{KeyringError, Made, Packed, SignerError, Signers};
 use kos_net::{
     entropy,
     keys::{KeyError, SigningKey},
 };
+
+pub(crate) use self::keep::{Keep, Kept};
 
 /// Everything that the authority signs with.
 #[derive(Debug)]
@@ -44,6 +54,8 @@ pub struct Keys {
     pub root_certificate: Certificate,
     /// Those of the issuing CAs.
     pub issuing_certificates: [Certificate; 2],
+    /// What the vault keeps for root and issuing CAs that are in a token.
+    pub(crate) references: [Option<Vec<u8>>; 3],
 }
 
 /// Why there are no keys to work with.
@@ -68,6 +80,17 @@ pub enum KeysError {
         /// What is wrong with it.
         why: String,
     },
+    /// The vault that they are in does not open, or is not the one that it should be.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// A key that is in a token cannot be had.
+    #[error("the key `{name}`: {error}")]
+    Signer {
+        /// Which.
+        name: String,
+        /// Why.
+        error: SignerError,
+    },
     /// Keys could not be made.
     #[error("the keys cannot be made: {0}")]
     Make(String),
@@ -75,11 +98,13 @@ pub enum KeysError {
 
 impl KeysError {
     /// The stable code.
-    pub const fn code(&self) -> Code {
+    pub fn code(&self) -> Code {
         match self {
             Self::Missing(_) => code::config::NOT_INITIALISED,
             Self::File { .. } => code::config::FILE_UNREADABLE,
             Self::Damaged { .. } => code::config::FILE_DAMAGED,
+            Self::Keyring(error) => error.code(),
+            Self::Signer { error, .. } => error.code(),
             Self::Make(_) => code::config::INTERNAL,
         }
     }
@@ -110,44 +135,39 @@ impl From<entropy::NoEntropy> for KeysError {
 }
 
 impl Keys {
-    /// Makes the keys of a new authority. They exist only in memory until [`Keys::store_in`].
+    /// Makes the keys of a new authority, those of its CAs where `signers` makes them. The others exist only in memory.
     ///
     /// # Errors
-    /// When there is no randomness.
-    pub fn make(name: &AuthorityName, now: Timestamp) -> Result<Self, KeysError> {
+    /// When there is no randomness, or the token refuses.
+    pub fn make(name: &AuthorityName, signers: &Signers, now: Timestamp) -> Result<Self, KeysError> {
         let ed25519 = || SigningKey::generate(KeyAlgorithm::Ed25519).map(Arc::new);
-        let root = Arc::new(SigningKey::generate(KeyAlgorithm::P384)?);
+        let (root, root_reference) = ca_key(signers, "root", KeyAlgorithm::P384)?;
         let unsigned = certificate::root(name, root.public(), draw_serial()?, now)?;
         let signature = root.sign(SignatureForm::Der, unsigned.to_be_signed())?;
         let root_certificate = unsigned.finish(&signature)?;
-        let (issuing_1, certificate_1) = issuing(IssuerClass::One, &root, &root_certificate, now)?;
-        let (issuing_2, certificate_2) = issuing(IssuerClass::Two, &root, &root_certificate, now)?;
+        let (one, one_reference) = ca_key(signers, "issuing-1", KeyAlgorithm::P256)?;
+        let (two, two_reference) = ca_key(signers, "issuing-2", KeyAlgorithm::P256)?;
+        let certificate_1 = issuing(IssuerClass::One, &one, &root, &root_certificate, now)?;
+        let certificate_2 = issuing(IssuerClass::Two, &two, &root, &root_certificate, now)?;
         Ok(Self {
             root,
-            issuing: [issuing_1, issuing_2],
+            issuing: [one, two],
             kid: ed25519()?,
             log: ed25519()?,
             orders: ed25519()?,
             store: entropy::secret()?,
             root_certificate,
             issuing_certificates: [certificate_1, certificate_2],
+            references: [root_reference, one_reference, two_reference],
         })
     }
 
-    /// Writes all of them to `folder`, which must not exist yet.
+    /// All of them in a vault of its own with its key file, in memory: for a backup.
     ///
     /// # Errors
-    /// When the disk fails, or somebody was faster. Nothing is at `folder` then but what was there.
-    pub fn store_in(&self, folder: &Path) -> Result<(), KeysError> {
-        folder::write(self, folder)
-    }
-
-    /// Reads the keys of an authority.
-    ///
-    /// # Errors
-    /// [`KeysError::Missing`] when nothing has been made; otherwise the file that is missing or damaged is named.
-    pub fn load(folder: &Path) -> Result<Self, KeysError> {
-        folder::read(folder)
+    /// When there is no randomness.
+    pub(crate) fn pack(&self, now: Timestamp) -> Result<Packed, KeysError> {
+        sealed::pack(self, now)
     }
 
     /// The key of an issuing CA.
@@ -183,17 +203,33 @@ impl Keys {
     }
 }
 
+fn damaged(path: &Path, why: impl Into<String>) -> KeysError {
+    KeysError::Damaged { path: path.display().to_string(), why: why.into() }
+}
+
+/// A key of a CA, and what the vault keeps for it if it is in a token.
+fn ca_key(
+    signers: &Signers,
+    name: &str,
+    algorithm: KeyAlgorithm,
+) -> Result<(Arc<SigningKey>, Option<Vec<u8>>), KeysError> {
+    let refused = |error| KeysError::Signer { name: name.to_owned(), error };
+    let Made { value, .. } = signers.make(&format!("kos-ca-{name}"), algorithm).map_err(refused)?;
+    let key = signers.load(&value).map_err(refused)?;
+    Ok((key, Signers::reference(&value).map(<[u8]>::to_vec)))
+}
+
 fn issuing(
     class: IssuerClass,
+    key: &SigningKey,
     root: &SigningKey,
     issuer: &Certificate,
     now: Timestamp,
-) -> Result<(Arc<SigningKey>, Certificate), KeysError> {
-    let key = SigningKey::generate(KeyAlgorithm::P256)?;
+) -> Result<Certificate, KeysError> {
     let context = IssuerContext { issuer, publication: None, now };
     let unsigned = certificate::issuing_ca(class, key.public(), draw_serial()?, &context)?;
     let signature = root.sign(SignatureForm::Der, unsigned.to_be_signed())?;
-    Ok((Arc::new(key), unsigned.finish(&signature)?))
+    Ok(unsigned.finish(&signature)?)
 }
 
 fn draw_serial() -> Result<Serial, entropy::NoEntropy> {

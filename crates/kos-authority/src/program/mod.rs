@@ -7,6 +7,7 @@ mod log;
 mod restore;
 
 use std::{
+    env,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -108,16 +109,23 @@ pub(crate) fn run() -> ExitCode {
 async fn perform(Arguments { command, data, port_base }: Arguments) -> Result<(), Failure> {
     match command {
         Command::Init { name } => {
-            let name = Authority::init(&data, name)?;
+            let name = Authority::init(&data, name, credentials().as_deref())?;
             print(&format!("{name}\n"))
         }
         Command::Restore(restore) => restore.run(&data).await,
         Command::Serve { clock_is_right } => {
             let rule = if clock_is_right { ClockRule::AsItIs } else { ClockRule::Plausible };
-            serve(Options { data, port_base, port_choice: PortChoice::Exact }, rule).await
+            let options =
+                Options { data, port_base, port_choice: PortChoice::Exact, credentials: credentials() };
+            serve(options, rule).await
         }
         Command::Reference { page: Page::Metrics } => print(&metrics::reference()),
     }
+}
+
+/// Where systemd has put the credentials of this program: a path, no secret.
+fn credentials() -> Option<PathBuf> {
+    env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 async fn serve(options: Options, rule: ClockRule) -> Result<(), Failure> {

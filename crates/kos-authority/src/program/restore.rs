@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    io::{self, IsTerminal as _, Read as _},
+    io::{self, IsTerminal as _, Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
 use clap::Args;
-use kos_authority::restore::{self, RestoreError};
+use kos_authority::restore::{self, PutBack, RestoreError};
 use kos_backup::{Opening, Passphrase};
 use kos_base::{code, text::reason};
 
@@ -38,7 +38,11 @@ impl Restore {
             (None, Some(path)) => Opening::Passphrase(Passphrase::new(read(path)?)),
             (None, None) => Opening::Passphrase(Passphrase::new(ask()?)),
         };
-        let restored = restore::put_back(data, &self.file, opening).await?;
+        let PutBack { restoration: restored, wants } = restore::put_back(data, &self.file, opening).await?;
+        if let Some(wants) = wants {
+            // A closed stderr changes nothing.
+            let _ = writeln!(io::stderr(), "{wants}");
+        }
         print(&format!(
             "{}, as it was at {}, with {} log entries; closed until `kosctl backup restore`\n",
             restored.authority, restored.backup_at, restored.backup_size

@@ -229,6 +229,11 @@ fn system_event(change: &SystemChange) -> Draft {
             About::Authority,
             json!({"address": address, "advertise": advertise}),
         ),
+        C::KeysSealed { opener, vault, generation } => draft(
+            EventType::KeysSealed,
+            About::Authority,
+            json!({"opener": opener, "vaultId": vault.to_string(), "generation": generation}),
+        ),
         C::BackupCreated { sealed_to } => {
             draft(EventType::BackupCreated, About::Authority, json!({"sealedTo": sealed_to}))
         }

@@ -65,6 +65,8 @@ pub enum SystemChange {
     RuleRemoved { rule: RuleName },
     /// It listens elsewhere.
     ListenChanged { address: String, advertise: Option<String> },
+    /// Its keys are in another file of their vault than it said before: sealed anew, or opened in another way.
+    KeysSealed { opener: &'static str, vault: VaultId, generation: u64 },
     /// A backup left.
     BackupCreated { sealed_to: &'static str },
     /// A backup was put in its place; the log went on from there.

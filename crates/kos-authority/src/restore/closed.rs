@@ -75,7 +75,7 @@ pub async fn wait(
     authority::make_folders(&home)?;
     let lock = StoreLock::take(home.folder())?;
     let Some(restoration) = Restoration::of(&home)? else { return Ok(Ended::Opened) };
-    let keys = Keys::load(&home.keys())?;
+    let (keys, _) = home.keep(&settings, options.credentials.as_deref()).open(clock::now())?;
     // New hardware often begins in 1970, and what opening signs stays.
     authority::check_issuers(&keys.issuing_certificates, clock::now())?;
     let (store, half) = store::open(&home.store(), &keys.store).await?;

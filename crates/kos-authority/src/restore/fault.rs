@@ -39,7 +39,7 @@ pub enum RestoreError {
 
 impl RestoreError {
     /// The stable code.
-    pub const fn code(&self) -> Code {
+    pub fn code(&self) -> Code {
         match self {
             Self::Backup(e) => e.code(),
             Self::Start(e) => e.code(),

@@ -29,6 +29,7 @@ use std::{
 use kos_audit::LogKey;
 use kos_backup::{BackupError, Manifest, Opening, unpack};
 use kos_base::{AuthorityName, Timestamp};
+use kos_keyring::{CREDENTIAL, Opener};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -39,8 +40,9 @@ use crate::{
     authority::{Home, StartError},
     clock,
     files::{self, Mode},
-    keys::Keys,
+    keys::Keep,
     log::{LogFiles, Tail},
+    settings::Settings,
     store::{self, Setting, StoreLock},
 };
 
@@ -86,19 +88,28 @@ impl Restoration {
     }
 }
 
+/// What was put back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutBack {
+    /// Of what.
+    pub restoration: Restoration,
+    /// What its settings want of this machine before the keys open, in a sentence.
+    pub wants: Option<String>,
+}
+
 /// Puts a backup in place, closed.
 ///
 /// # Errors
 /// [`RestoreError`]; nothing is in place then.
 ///
 /// *Cost*: the size of the backup, written once; reads its store and log.
-pub async fn put_back(data: &Path, backup: &Path, opening: Opening) -> Result<Restoration, RestoreError> {
+pub async fn put_back(data: &Path, backup: &Path, opening: Opening) -> Result<PutBack, RestoreError> {
     let home = Home::below(data);
     crate::authority::make_folders(&home)?;
     let lock = StoreLock::take(home.folder()).map_err(StartError::from)?;
     // A mark without keys is a restore that was cut short: it begins again.
-    let resumes = home.restored().exists() && !home.keys().exists();
-    if !resumes && (home.keys().exists() || home.store().exists() || home.log().exists()) {
+    let resumes = home.restored().exists() && !home.has_keys();
+    if !resumes && (home.has_keys() || home.store().exists() || home.log().exists()) {
         return Err(StartError::AlreadyInitialised(home.folder().display().to_string()).into());
     }
     let partial = home.restore();
@@ -109,24 +120,54 @@ pub async fn put_back(data: &Path, backup: &Path, opening: Opening) -> Result<Re
     let into = partial.clone();
     let unpacking = tokio::task::spawn_blocking(move || take_apart(file, &opening, &into));
     let manifest = unpacking.await.map_err(|e| StartError::Internal(e.to_string()))??;
-    let restoration = judge(&partial, &manifest).await?;
+    // A key that is in a token is looked for where the settings say that the token is.
+    let settings = Settings::read(&home.settings()).map_err(StartError::from)?;
+    let restoration = judge(&partial, &manifest, &settings).await?;
     move_in(&home, &partial, &restoration).map_err(|e| StartError::file(home.folder(), &e))?;
     drop(lock);
-    Ok(restoration)
+    Ok(PutBack { restoration, wants: wants(&home) })
 }
 
-/// Keys lie there in the clear: they go, however it ends.
+/// The keys open by the key file of the backup until the first start, which seals them as the settings say (KR-6).
+fn wants(home: &Home) -> Option<String> {
+    // What is wrong with the settings is told by the first start.
+    let settings = Settings::read(&home.settings()).ok()?;
+    let before = |what: &str, line: &str| {
+        let file = home.settings();
+        format!("before the first start: {what}, or take `{line}` out of {}", file.display())
+    };
+    match (settings.keys_opener, settings.keys_file) {
+        (Opener::Credential, _) => {
+            let what = format!("give the service the credential `{CREDENTIAL}`");
+            Some(before(&what, "keys_opener"))
+        }
+        (Opener::KeyFile, Some(path)) => {
+            let folder = path.parent().unwrap_or(&path).display();
+            Some(before(&format!("have {folder} in place, where the key file goes"), "keys_file"))
+        }
+        (Opener::Tpm, _) => {
+            let what = format!("have the TPM at {} in place", settings.keys_tpm);
+            Some(before(&what, "keys_opener"))
+        }
+        (Opener::KeyFile, None) => None,
+    }
+}
+
+/// Keys lie there with what opens them: they go, however it ends.
 struct Leftover<'a>(&'a Path);
 
 impl Drop for Leftover<'_> {
     fn drop(&mut self) {
         // What cannot be removed now is removed at the next start.
+        drop(Keep::in_folder(self.0).wipe());
         drop(fs::remove_dir_all(self.0));
     }
 }
 
 fn clear(folder: &Path) -> Result<(), StartError> {
     let failed = |e: io::Error| StartError::file(folder, &e);
+    // What cannot be overwritten is removed all the same.
+    drop(Keep::in_folder(folder).wipe());
     match fs::remove_dir_all(folder) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
         _ => {}
@@ -147,9 +188,14 @@ fn take_apart(backup: File, opening: &Opening, into: &Path) -> Result<Manifest, 
     })
 }
 
-/// Checks that what was taken apart is one authority, and sound.
-async fn judge(partial: &Path, manifest: &Manifest) -> Result<Restoration, RestoreError> {
-    let keys = Keys::load(&partial.join("keys")).map_err(StartError::from)?;
+/// Checks that what was taken apart is one authority, and sound. Keys of a backup of an earlier version are sealed.
+async fn judge(
+    partial: &Path,
+    manifest: &Manifest,
+    settings: &Settings,
+) -> Result<Restoration, RestoreError> {
+    let keep = Keep::in_folder(partial).with_hardware(settings);
+    let (keys, _) = keep.open(clock::now()).map_err(StartError::from)?;
     let other = |store: String| StartError::Mixed { store, keys: manifest.authority.to_string() };
     if keys.root_certificate.authority().as_ref() != Some(&manifest.authority) {
         return Err(other("another authority".to_owned()).into());
@@ -186,18 +232,20 @@ async fn judge(partial: &Path, manifest: &Manifest) -> Result<Restoration, Resto
     })
 }
 
-/// The mark first and the keys last: without the one it is not closed, without the others it is not there.
+/// The mark first, the keys and their anchor last: without the one it is not closed, without the others it is not there.
 fn move_in(home: &Home, partial: &Path, restoration: &Restoration) -> io::Result<()> {
     let mark = serde_json::to_vec(restoration).map_err(io::Error::other)?;
     files::replace(&home.restored(), &mark, Mode::Private)?;
-    for (name, place) in [
-        ("authority.yaml", home.settings()),
-        ("store.db", home.store()),
-        ("log", home.log()),
-        ("vaults", home.vaults()),
-        ("keys", home.keys()),
+    let [ours, theirs] = [partial, home.folder()].map(Keep::in_folder);
+    for (from, place) in [
+        (partial.join("authority.yaml"), home.settings()),
+        (partial.join("store.db"), home.store()),
+        (partial.join("log"), home.log()),
+        (partial.join("vaults"), home.vaults()),
+        (ours.folder().to_owned(), theirs.folder().to_owned()),
+        // A vault that has just been made is believed without it (KR-10).
+        (ours.anchor().to_owned(), theirs.anchor().to_owned()),
     ] {
-        let from = partial.join(name);
         if !from.exists() {
             continue;
         }

@@ -9,7 +9,7 @@
 //! Invariants: what was acknowledged is on the disk (`synchronous=FULL`, write-ahead log); what is read is what was
 //! written, or the answer is [`StoreError::Damaged`] (row MACs, and a look at the whole structure at the start).
 //!
-//! What it does not defend against: somebody who may write the file and read `keys/store.key`, or who puts an older
+//! What it does not defend against: somebody who may write the file and read the entry `store` of the vault of the machine, or who puts an older
 //! copy of the whole file back. The audit log's checkpoints, kept elsewhere, show the latter.
 
 mod answers;

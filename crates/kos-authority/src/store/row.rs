@@ -1,7 +1,7 @@
 //! Rows with a MAC: what is read is what was written, or it is an error with a name.
 //!
 //! SQLite has no page checksums. So each row carries an HMAC-SHA-256 over the table's name and every other column, under
-//! the key in `keys/store.key`. A row that was changed on disk, moved to another table or put under another key does
+//! the key in the entry `store` of the machine's vault. A row that was changed on disk, moved to another table or put under another key does
 //! not verify, and no answer is made from it. What a MAC cannot see is a row that is gone: the check of the
 //! database's structure at the start sees that (`schema`).
 //!

@@ -20,6 +20,8 @@ pub enum Setting {
     Advertise,
     /// The approval rules that were in force when it ran last.
     ApprovalRules,
+    /// How the keys open, and the vault and generation that they were in when that was last recorded.
+    KeysSealed,
 }
 
 impl Setting {
@@ -30,6 +32,7 @@ impl Setting {
             Self::ListenAddress => "listen_address",
             Self::Advertise => "advertise",
             Self::ApprovalRules => "approval_rules",
+            Self::KeysSealed => "keys_sealed",
         }
     }
 }

@@ -173,6 +173,10 @@ impl Shown for Status {
         column("log entries", "log.size"),
         column("log signed", "log.checkpointTime").looks(Form::Moment),
         column("assurance", "log.assurance"),
+        column("keys opened by", "keys.opener"),
+        column("keys safe from", "keys.protectsAgainst"),
+        column("keys not safe from", "keys.notAgainst"),
+        column("old keys put back", "keys.rollback"),
         column("port", "ports.tls"),
     ];
 }

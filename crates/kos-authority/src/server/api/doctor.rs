@@ -28,6 +28,7 @@ pub(super) async fn examine(State(shared): State<Arc<Shared>>) -> Result<Respons
     let checks = vec![
         log(&shared, now).await,
         log_files(&shared).await,
+        keys(&shared, now).await,
         certificates(&shared, now),
         revocation_lists(&shared, now),
         disk(&shared),
@@ -80,6 +81,20 @@ async fn log_files(shared: &Shared) -> Check {
             Check::bad("log-files", format!("{size} entries published, {written} in the store"), fix)
         }
         None => Check::bad("log-files", "there is no checkpoint that this authority signed", fix),
+    }
+}
+
+/// The next start will find its keys, and they are those of this one.
+async fn keys(shared: &Arc<Shared>, now: Timestamp) -> Check {
+    let fix = "before the authority stops: bring back what is named; see docs/guide/keys.md";
+    let keep = shared.keep.clone();
+    let looked = tokio::task::spawn_blocking(move || keep.look(now));
+    match looked.await {
+        Ok(Ok(protection)) => {
+            Check::good("keys", format!("open by {}, safe from {}", protection.opener, protection.against))
+        }
+        Ok(Err(error)) => Check::bad("keys", error.to_string(), fix),
+        Err(error) => Check::bad("keys", error.to_string(), fix),
     }
 }
 

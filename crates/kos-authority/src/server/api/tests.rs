@@ -199,6 +199,7 @@ async fn an_examination_of_a_sound_authority_finds_nothing() {
     let expected = [
         "audit-log",
         "log-files",
+        "keys",
         "ca-certificates",
         "revocation-lists",
         "disk",

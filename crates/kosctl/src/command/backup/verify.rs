@@ -79,7 +79,11 @@ async fn judge_log(verdict: &mut BackupVerdict, manifest: Manifest, folder: &Pat
     let key: LogKey = manifest.log_key.parse().map_err(|e: kos_audit::key::VerifierKeyError| {
         malformed(Path::new(&verdict.file), printable(&e.to_string(), 200))
     })?;
-    for needed in ["store.db", "keys/root.key", "keys/SHA256SUMS", "log/checkpoint"] {
+    let keys = match manifest.version {
+        1 => ["keys/root.key", "keys/store.key"],
+        _ => ["keys/machine.json", "keys/machine.key"],
+    };
+    for needed in ["store.db", "keys/SHA256SUMS", "log/checkpoint"].into_iter().chain(keys) {
         if !manifest.files.iter().any(|file| file.name.as_str() == needed) {
             verdict.failures.push(format!("`{needed}` is missing"));
         }

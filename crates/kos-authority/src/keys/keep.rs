@@ -1,0 +1,167 @@
+//! Where the keys are, and how they open: made, opened, taken over from files of the earlier form, looked at.
+//!
+//! Source: KR-1, KR-6 to KR-12, KR-15.
+
+use std::path::{Path, PathBuf};
+
+use kos_base::Timestamp;
+use kos_keyring::{
+    Anchor, Home, Keyring, KeyringError, Opener, Place, Protection, Signers, TokenPlace, TpmPlace, file,
+};
+use kos_vault::Head;
+
+use super::{Keys, KeysError, folder, former, sealed};
+use crate::settings::Settings;
+
+const VAULT: &str = "machine.json";
+const KEY_FILE: &str = "machine.key";
+const SEALED: &str = "machine.tpm";
+/// Not in the folder of the vault, so that a copy of that folder alone cannot be put back.
+const ANCHOR: &str = "machine.anchor";
+
+/// The place of the keys of one authority.
+#[derive(Clone, Debug)]
+pub(crate) struct Keep {
+    folder: PathBuf,
+    anchor: PathBuf,
+    /// Where the settings put the key file; otherwise it is in the folder.
+    key_file: Option<PathBuf>,
+    credentials: Option<PathBuf>,
+    opener: Opener,
+    /// The TPM and the token that the settings name.
+    settings: Box<Settings>,
+}
+
+/// What was found when the keys were opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) protection: Protection,
+    /// The vault and its newest file.
+    pub(crate) head: Head,
+}
+
+impl Keep {
+    /// What a vault and its key file are called.
+    pub(crate) const PRIVATE: [&str; 2] = [VAULT, KEY_FILE];
+    /// What else belongs to them.
+    pub(crate) const PUBLIC: [&str; 4] = folder::FILES;
+
+    /// That of the authority in `home`, or of what was taken out of a backup into a folder. Opens by a key file in `keys`.
+    pub(crate) fn in_folder(home: &Path) -> Self {
+        Self {
+            folder: home.join("keys"),
+            anchor: home.join(ANCHOR),
+            key_file: None,
+            credentials: None,
+            opener: Opener::KeyFile,
+            settings: Box::default(),
+        }
+    }
+
+    /// The same, opened as the settings say.
+    pub(crate) fn by(self, settings: &Settings, credentials: Option<&Path>) -> Self {
+        Self {
+            opener: settings.keys_opener,
+            key_file: settings.keys_file.clone(),
+            credentials: credentials.map(Path::to_owned),
+            ..self.with_hardware(settings)
+        }
+    }
+
+    /// The same, with the TPM and the token that the settings name.
+    pub(crate) fn with_hardware(self, settings: &Settings) -> Self {
+        Self { settings: Box::new(settings.clone()), ..self }
+    }
+
+    /// Where signing keys are made and found.
+    pub(crate) fn signers(&self, home: Home) -> Signers {
+        let token = self.settings.token.as_ref().map(TokenPlace::from);
+        Signers::new(home, self.settings.keys_tpm.clone(), token)
+    }
+
+    /// Where the settings want the keys of the CAs.
+    pub(crate) fn ca_home(&self) -> Home {
+        self.settings.ca_keys
+    }
+
+    /// Whether there are keys, or were.
+    pub(crate) fn is_there(&self) -> bool {
+        self.folder.exists() || self.anchor.exists()
+    }
+
+    /// The folder of vault and certificates.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The file that remembers the newest head.
+    pub(crate) fn anchor(&self) -> &Path {
+        &self.anchor
+    }
+
+    /// Puts new keys there, which must have none. All of them are there, or none.
+    pub(crate) fn make(&self, keys: &Keys, now: Timestamp) -> Result<(), KeysError> {
+        if self.is_there() {
+            return Err(KeyringError::Gone { path: self.place(&self.folder).vault }.into());
+        }
+        let [one, two] = &keys.issuing_certificates;
+        let beside = folder::begin(&self.folder, [&keys.root_certificate, one, two])?;
+        sealed::make(&self.place(&beside), keys, now)?;
+        folder::finish(&beside, &self.folder)?;
+        // The anchor follows.
+        self.unlock(now).map(drop)
+    }
+
+    /// Opens the keys. Those in files of the earlier form are sealed first, and the files are destroyed after.
+    pub(crate) fn open(&self, now: Timestamp) -> Result<(Keys, Kept), KeysError> {
+        let place = self.place(&self.folder);
+        if !Keyring::is_there(&place) {
+            if !former::is_in(&self.folder) {
+                return Err(KeyringError::Gone { path: place.vault }.into());
+            }
+            sealed::make(&place, &former::read(&self.folder)?, now)?;
+        }
+        let mut keyring = self.unlock(now)?;
+        let keys = sealed::read(&mut keyring, &self.signers(Home::Vault), &place.vault, &self.folder, now)?;
+        former::remove(&self.folder)?;
+        folder::settle(&self.folder)?;
+        let kept = Kept { protection: keyring.protection(), head: keyring.head()? };
+        Ok((keys, kept))
+    }
+
+    /// Whether the next start would find its keys. Writes nothing.
+    pub(crate) fn look(&self, now: Timestamp) -> Result<Protection, KeysError> {
+        let place = self.place(&self.folder);
+        let mut keyring = Keyring::look(place.clone())?;
+        sealed::read(&mut keyring, &self.signers(Home::Vault), &place.vault, &self.folder, now)?;
+        Ok(keyring.protection())
+    }
+
+    /// Overwrites whatever is a key in a folder that is given up.
+    pub(crate) fn wipe(&self) -> Result<(), KeysError> {
+        let path = self.folder.join(KEY_FILE);
+        file::remove(&path).map_err(|source| KeyringError::Unwritable { path, source })?;
+        former::remove(&self.folder)
+    }
+
+    fn unlock(&self, now: Timestamp) -> Result<Keyring, KeysError> {
+        let own = self.folder.join(KEY_FILE);
+        Ok(Keyring::open_moved(self.place(&self.folder), &own, now)?)
+    }
+
+    fn place(&self, folder: &Path) -> Place {
+        Place {
+            vault: folder.join(VAULT),
+            anchor: Anchor::at(self.anchor.clone()),
+            key_file: self.key_file.clone().unwrap_or_else(|| folder.join(KEY_FILE)),
+            credentials: self.credentials.clone(),
+            tpm: TpmPlace {
+                address: self.settings.keys_tpm.clone(),
+                sealed: folder.join(SEALED),
+                pcrs: self.settings.keys_tpm_pcrs,
+                counter: self.settings.keys_tpm_counter,
+            },
+            opener: self.opener,
+        }
+    }
+}
