@@ -30,4 +30,5 @@ super::codes! {
     VAULT_NOT_RECOVERED = 638, "shares are missing", Refused, "hand in the shares of other holders";
     VAULT_ENVIRONMENT = 639, "the file is of another environment", Usage, "import it with --env and the environment that it was made for";
     VAULTS_FULL = 640, "there are too many vaults", Refused, "use one of those that are there";
+    KEYRING_UNOPENED = 641, "the machine's keys cannot be opened", Refused, "bring back the key file, credential or TPM that they are sealed with; see `docs/guide/keys.md`";
 }
