@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use kos_base::{Secret, Timestamp};
 use kos_net::entropy;
+use kos_secret_memory::{SecretMemory, wipe_stack};
 use kos_vault::{
     EntryName, Environment, FILE_BYTES_MAX, Fresh, NewSecret, NewSlot, Opened, Sealed, SecretType, SlotInfo,
     SlotKind, SlotName, Standing, Unlock, Value, VaultError,
@@ -195,7 +196,7 @@ fn create(place: &Place, now: Timestamp) -> Result<Opened, KeyringError> {
     let key = place.opener.prepare(place)?;
     let slot = NewSlot::Key(&key, place.opener.source());
     let made = Opened::create(now, environment(), &slot_name(place.opener), slot, fresh()?);
-    let mut made = made.map_err(KeyringError::vault(&place.vault))?;
+    let mut made = sheltered(made.map_err(KeyringError::vault(&place.vault))?);
     write(place, &mut made, now)?;
     Ok(made)
 }
@@ -251,7 +252,7 @@ fn unlock(place: &Place, sealed: &Sealed) -> Result<(Opened, Opener), KeyringErr
             }
         };
         match sealed.open(Unlock::Key(&key)) {
-            Ok(opened) => return Ok((opened, opener)),
+            Ok(opened) => return Ok((sheltered(opened), opener)),
             Err(VaultError::WrongSecret) => why.push(format!("the {opener} is there and does not fit")),
             Err(error) => return Err(KeyringError::vault(&place.vault)(error)),
         }
@@ -260,6 +261,13 @@ fn unlock(place: &Place, sealed: &Sealed) -> Result<(Opened, Opener), KeyringErr
         why.push("no slot of it opens without a person".to_owned());
     }
     Err(unopened(why.join("; ")))
+}
+
+/// Its keys go where they are not swapped, and what was left of them on the way is wiped.
+fn sheltered(mut opened: Opened) -> Opened {
+    opened.keep_keys_in(Box::new(SecretMemory::new()));
+    wipe_stack();
+    opened
 }
 
 fn opener_of(slot: &SlotInfo) -> Option<Opener> {

@@ -7,6 +7,7 @@ pub mod crash;
 pub mod disk;
 pub mod fleet;
 pub mod judge;
+pub mod memory;
 pub mod operator;
 pub mod program;
 pub mod secret;

@@ -7,7 +7,7 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("kos-base", &[]),
     ("kos-identity", &["kos-base"]),
     ("kos-klp", &["kos-base"]),
@@ -17,7 +17,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("kos-api", &["kos-base"]),
     ("kos-backup", &["kos-base"]),
     ("kos-net", &["kos-base", "kos-identity", "kos-klp"]),
-    ("kos-keyring", &["kos-base", "kos-net", "kos-vault"]),
+    ("kos-secret-memory", &["kos-vault"]),
+    ("kos-keyring", &["kos-base", "kos-net", "kos-vault", "kos-secret-memory"]),
     (
         "kosd",
         &[
@@ -44,6 +45,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "kos-vault",
             "kos-shares",
             "kos-keyring",
+            "kos-secret-memory",
         ],
     ),
     ("kosctl", &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup", "kos-shares"]),
@@ -63,7 +65,10 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "kosd",
         ],
     ),
-    ("kos-bench", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-api", "kos-net", "kosctl"]),
+    (
+        "kos-bench",
+        &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-vault", "kos-api", "kos-net", "kosctl"],
+    ),
     ("xtask", &[]),
 ];
 

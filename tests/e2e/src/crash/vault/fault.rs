@@ -3,6 +3,7 @@
 use std::{path::Path, process::Command};
 
 use super::load::Dice;
+use crate::program;
 
 /// A system call that is to fail, where, and how.
 struct Fault {
@@ -41,19 +42,8 @@ pub(super) fn keep_out_of_place(command: &Command, data: &Path) -> Command {
 }
 
 fn under_strace(command: &Command, data: &Path, calls: &str, paths: &[&str], how: &str) -> Command {
-    // `-D`: the program is our child and gets our signals, strace watches from beside.
-    let mut watched = Command::new("strace");
-    watched.args(["-D", "-f", "-qq", "-o", "/dev/null"]);
-    for path in paths {
-        watched.arg("-P").arg(data.join(path));
-    }
-    watched.arg("-e").arg(format!("trace={calls}")).arg("-e").arg(format!("inject={calls}:{how}"));
-    watched.arg("--").arg(command.get_program()).args(command.get_args());
-    for (variable, value) in command.get_envs() {
-        match value {
-            Some(value) => watched.env(variable, value),
-            None => watched.env_remove(variable),
-        };
-    }
-    watched
+    let paths =
+        paths.iter().flat_map(|path| ["-P".to_owned(), data.join(path).to_string_lossy().into_owned()]);
+    let calls = ["-e".to_owned(), format!("trace={calls}"), "-e".to_owned(), format!("inject={calls}:{how}")];
+    program::under_strace(command, paths.chain(calls))
 }
