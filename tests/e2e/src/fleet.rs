@@ -137,6 +137,15 @@ impl Authority {
         Ok(())
     }
 
+    /// It serves on other ports from its next start on.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn take_other_ports(&mut self) -> Result<()> {
+        self.ports = Ports::free()?;
+        Ok(())
+    }
+
     /// Whether it runs.
     ///
     /// # Errors

@@ -413,7 +413,13 @@ impl Lane {
         wait::closely("the authority to answer", || {
             match runtime.block_on(unlock(&client, which.environment(), passphrase)) {
                 Err(fault @ (Fault::Unreachable { .. } | Fault::NoServer(_))) => {
-                    ensure!(authority.is_running()?, "{fault}; the authority ended:\n{}", authority.errors());
+                    if !authority.is_running()? {
+                        // Between a kill and the next start somebody else may get the port.
+                        let errors = authority.errors();
+                        ensure!(errors.contains("KOS-E0009"), "{fault}; the authority ended:\n{errors}");
+                        authority.take_other_ports()?;
+                        authority.spawn(|command| command)?;
+                    }
                     Ok(None)
                 }
                 other => Ok(Some(other)),
