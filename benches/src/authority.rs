@@ -88,6 +88,11 @@ impl Authority {
         Ok(begun.elapsed())
     }
 
+    /// Its administrator's connection.
+    pub(crate) const fn admin(&self) -> &Client {
+        &self.admin
+    }
+
     /// The process.
     pub(crate) fn program(&self) -> Result<&Program> {
         self.program.as_ref().context("the authority does not run")

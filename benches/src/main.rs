@@ -29,8 +29,9 @@ use crate::{
     figure::{
         ALL, AUTHORITY_READY_MS, ENROL_P99_MS, ENROL_PER_S, Figure, HEARTBEAT_PER_S, IDLE_LINK_BYTES,
         ISSUE_PER_S, KOSD_BINARY_BYTES, KOSD_READY_MS, KOSD_RSS_BYTES, Line, Measured, REVOCATION_CUT_MS,
+        VAULT_DECRYPT_US, VAULT_READ_MS, VAULT_WRITE_MS,
     },
-    figures::{Ground, Scale, daemon, enrolment, heartbeat, idle, issuing, readiness, revocation},
+    figures::{Ground, Scale, daemon, enrolment, heartbeat, idle, issuing, readiness, revocation, vault},
 };
 
 /// Measure.
@@ -59,17 +60,19 @@ enum Group {
     Idle,
     Daemon,
     Readiness,
+    Vault,
     Revocation,
 }
 
 /// In the order of the figures. The devices of the first are used by the next; the last takes some out of service.
-const GROUPS: [(Group, &[&Figure]); 7] = [
+const GROUPS: [(Group, &[&Figure]); 8] = [
     (Group::Enrolment, &[&ENROL_PER_S, &ENROL_P99_MS]),
     (Group::Issuing, &[&ISSUE_PER_S]),
     (Group::Heartbeat, &[&HEARTBEAT_PER_S]),
     (Group::Idle, &[&IDLE_LINK_BYTES]),
     (Group::Daemon, &[&KOSD_RSS_BYTES, &KOSD_BINARY_BYTES, &KOSD_READY_MS]),
     (Group::Readiness, &[&AUTHORITY_READY_MS]),
+    (Group::Vault, &[&VAULT_DECRYPT_US, &VAULT_READ_MS, &VAULT_WRITE_MS]),
     (Group::Revocation, &[&REVOCATION_CUT_MS]),
 ];
 
@@ -124,6 +127,7 @@ async fn measure(group: Group, ground: &mut Ground) -> Result<Vec<Measured>> {
         Group::Idle => idle::measure(ground).await,
         Group::Daemon => daemon::measure(ground).await,
         Group::Readiness => readiness::measure(ground).await,
+        Group::Vault => vault::measure(ground).await,
         Group::Revocation => revocation::measure(ground).await,
     }
 }

@@ -34,6 +34,12 @@ pub(crate) struct Crash {
     /// How many kills
     #[arg(long)]
     pub(crate) runs: u32,
+    /// Put one thing alone under load: `vault`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// Put a known bug in, and succeed only if it is found; needs a target that has some
+    #[arg(long, value_name = "NAME", requires = "target")]
+    pub(crate) plant: Option<String>,
 }
 
 /// Measure.
@@ -85,7 +91,13 @@ pub(crate) fn sim(sim: &Sim, build: Build, workspace: &Workspace) -> Result<u8> 
 /// Builds the programs, kills them under load and returns the exit code of the count.
 pub(crate) fn crash(crash: &Crash, build: Build, workspace: &Workspace) -> Result<u8> {
     build_programs(build, workspace)?;
-    run("kos-e2e", build, &["crash".to_owned(), "--runs".to_owned(), crash.runs.to_string()], workspace)
+    let mut words = vec!["crash".to_owned(), "--runs".to_owned(), crash.runs.to_string()];
+    for (option, given) in [("--target", &crash.target), ("--plant", &crash.plant)] {
+        if let Some(given) = given {
+            words.extend([option.to_owned(), given.clone()]);
+        }
+    }
+    run("kos-e2e", build, &words, workspace)
 }
 
 /// Builds the programs, as they run and as they ship, and measures them.

@@ -1,6 +1,7 @@
 //! Other systems that do a part of the same work. Each is found, asked for its version, and run in turn with ours; one
 //! that is missing becomes a remark and fails nothing.
 
+pub(crate) mod age;
 pub(crate) mod cfssl;
 pub(crate) mod material;
 pub(crate) mod mender;

@@ -32,6 +32,8 @@ pub struct Vault {
     /// When it locks itself if nobody uses it; null while it is locked.
     #[schema(value_type = Option<schema::Timestamp>)]
     pub locks_at: Option<Timestamp>,
+    /// What protects its keys in memory; null while it is locked, since there are none.
+    pub memory: Option<VaultMemory>,
     /// Who holds the shares that recover it, if it was shared.
     pub sharing: Option<VaultSharing>,
 }
@@ -76,6 +78,16 @@ pub struct VaultAnchor {
     /// The generation that is kept there.
     pub generation: u64,
     /// What it is worth, for people.
+    pub detail: String,
+}
+
+/// What protects the keys of an open vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultMemory {
+    /// `memfd_secret`, `mlock` or `none`.
+    pub protection: String,
+    /// What that means, or why there is none, for people.
     pub detail: String,
 }
 

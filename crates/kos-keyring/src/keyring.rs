@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use kos_base::{Secret, Timestamp};
 use kos_net::entropy;
+use kos_secret_memory::{SecretMemory, wipe_stack};
 use kos_vault::{
     EntryName, Environment, FILE_BYTES_MAX, Fresh, Head, NewSecret, NewSlot, Opened, Sealed, SecretType,
     SlotInfo, SlotKind, SlotName, Standing, Unlock, Value, VaultError,
@@ -250,7 +251,7 @@ fn environment() -> Environment {
 
 fn create(place: &Place, now: Timestamp) -> Result<Opened, KeyringError> {
     let key = place.opener.prepare(place)?;
-    let mut made = empty(&place.vault, place.opener, &key, now)?;
+    let mut made = sheltered(empty(&place.vault, place.opener, &key, now)?);
     put_tie(place, &mut made, now)?;
     write(place, &mut made, now, Counting::Begun)?;
     Ok(made)
@@ -400,7 +401,7 @@ fn unlock(place: &Place, sealed: &Sealed) -> Result<(Opened, Opener), KeyringErr
             }
         };
         match sealed.open(Unlock::Key(&key)) {
-            Ok(opened) => return Ok((opened, opener)),
+            Ok(opened) => return Ok((sheltered(opened), opener)),
             Err(VaultError::WrongSecret) => why.push(format!("the {opener} is there and does not fit")),
             Err(error) => return Err(KeyringError::vault(&place.vault)(error)),
         }
@@ -409,6 +410,13 @@ fn unlock(place: &Place, sealed: &Sealed) -> Result<(Opened, Opener), KeyringErr
         why.push("no slot of it opens without a person".to_owned());
     }
     Err(unopened(why.join("; ")))
+}
+
+/// Its keys go where they are not swapped, and what was left of them on the way is wiped.
+fn sheltered(mut opened: Opened) -> Opened {
+    opened.keep_keys_in(Box::new(SecretMemory::new()));
+    wipe_stack();
+    opened
 }
 
 fn opener_of(slot: &SlotInfo) -> Option<Opener> {

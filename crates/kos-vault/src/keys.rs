@@ -18,37 +18,89 @@ const MAC: &str = "kos vault v1 mac";
 const ID: &str = "kos vault v1 id";
 const ENVIRONMENT: &str = "kos vault v1 environment";
 
-/// What follows from the master key.
-pub(crate) struct Keys {
-    mac: Secret<32>,
-    id: Secret<32>,
-    environment: Secret<32>,
+/// The keys of an open vault.
+pub type KeyBytes = [[u8; 32]; 4];
+
+/// Where the keys of an open vault lie. The shell may give memory that is not swapped; it is wiped when it is dropped.
+pub trait Chest: Send + Sync {
+    /// What it holds.
+    fn bytes(&self) -> &KeyBytes;
+    /// The same, for writing.
+    fn bytes_mut(&mut self) -> &mut KeyBytes;
+    /// What protects it: its name, and what that means.
+    fn shelter(&self) -> (&'static str, String);
 }
+
+/// The chest that is used as long as the shell gave none.
+struct Plain(Zeroizing<KeyBytes>);
+
+impl Chest for Plain {
+    fn bytes(&self) -> &KeyBytes {
+        &self.0
+    }
+
+    fn bytes_mut(&mut self) -> &mut KeyBytes {
+        &mut self.0
+    }
+
+    fn shelter(&self) -> (&'static str, String) {
+        ("none", "the program asked for nothing".to_owned())
+    }
+}
+
+/// The master key and what follows from it. Moving them moves no key.
+pub(crate) struct Keys(Box<dyn Chest>);
 
 impl Keys {
     pub(crate) fn of(
-        master: &Secret<32>,
+        master: &[u8; 32],
         vault: &VaultId,
         environment: &Environment,
     ) -> Result<Self, VaultError> {
-        let one =
-            |label| derive(vault.as_bytes(), master.expose(), label, &[environment.as_str().as_bytes()]);
-        Ok(Self { mac: one(MAC)?, id: one(ID)?, environment: one(ENVIRONMENT)? })
+        let one = |label| derive(vault.as_bytes(), master, label, &[environment.as_str().as_bytes()]);
+        let mut chest = Box::new(Plain(Zeroizing::new([[0; 32]; 4])));
+        let [mac, id, environment] = [one(MAC)?, one(ID)?, one(ENVIRONMENT)?];
+        let keys = [master, mac.expose(), id.expose(), environment.expose()];
+        for (place, key) in chest.bytes_mut().iter_mut().zip(keys) {
+            place.copy_from_slice(key);
+        }
+        Ok(Self(chest))
+    }
+
+    /// They go on in another place; the one of before is wiped.
+    pub(crate) fn move_to(&mut self, mut chest: Box<dyn Chest>) {
+        chest.bytes_mut().copy_from_slice(self.0.bytes());
+        self.0 = chest;
+    }
+
+    /// What protects them.
+    pub(crate) fn shelter(&self) -> (&'static str, String) {
+        self.0.shelter()
+    }
+
+    /// Others come into their place.
+    pub(crate) fn replace(&mut self, other: &Self) {
+        self.0.bytes_mut().copy_from_slice(other.0.bytes());
+    }
+
+    /// From which the others follow (KV-19).
+    pub(crate) fn master(&self) -> &[u8; 32] {
+        &self.0.bytes()[0]
     }
 
     /// The MAC of a root (KV-26).
     pub(crate) fn mac(&self, root: &Sha256) -> [u8; 32] {
-        hmac_sha256(self.mac.expose(), root)
+        hmac_sha256(&self.0.bytes()[1], root)
     }
 
     /// The id of an entry (KV-20).
     pub(crate) fn id(&self, name: &str) -> [u8; 32] {
-        hmac_sha256(self.id.expose(), name.as_bytes())
+        hmac_sha256(&self.0.bytes()[2], name.as_bytes())
     }
 
     /// From which the key of each version comes (KV-21).
-    pub(crate) const fn environment(&self) -> &Secret<32> {
-        &self.environment
+    pub(crate) fn environment(&self) -> &[u8; 32] {
+        &self.0.bytes()[3]
     }
 }
 

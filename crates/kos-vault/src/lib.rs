@@ -62,6 +62,7 @@ mod version;
 mod tests;
 
 pub use fresh::Fresh;
+pub use keys::{Chest, KeyBytes};
 pub use name::{EntryName, Environment, ParseNameError, SlotName, VaultId};
 pub use opened::{Listed, NewSecret, Opened, Past, Sealing};
 pub use passphrase::{Passphrase, Work};

@@ -74,11 +74,11 @@ impl Sealed {
         slots.peek().ok_or(VaultError::NoSlot)?;
         let master = slots.find_map(|slot| slot.open(owner, unlock).transpose());
         let master = master.ok_or(VaultError::WrongSecret)??;
-        let keys = Keys::of(&master, owner.vault, owner.environment)?;
+        let keys = Keys::of(master.expose(), owner.vault, owner.environment)?;
         if !same(&keys.mac(&self.root), &self.mac) {
             return Err(VaultError::Forged);
         }
-        Ok(Opened::verified(self.state.clone(), self.root, master, keys))
+        Ok(Opened::verified(self.state.clone(), self.root, keys))
     }
 }
 

@@ -155,7 +155,7 @@ impl Slot {
         owner: Owner<'_>,
         info: SlotInfo,
         secret: Writing<'_>,
-        master: &Secret<32>,
+        master: &[u8; 32],
         draws: &Draws,
     ) -> Result<Self, VaultError> {
         let place = [info.name.as_str().as_bytes()];
@@ -175,7 +175,7 @@ impl Slot {
             Self { info, salt, ephemeral, commitment: [0; 32], iv, wrapped: [0; 32], tag: [0; 16] };
         let head = slot.head(owner);
         slot.commitment = *slot.follow(&secret, COMMITMENT, &head)?.expose();
-        let mut text = *master.expose();
+        let mut text = *master;
         slot.tag = SingleUse::new(slot.follow(&secret, WRAP, &head)?).seal(&iv, head, &mut text)?;
         slot.wrapped = text;
         Ok(slot)
@@ -299,7 +299,7 @@ mod tests {
         let info = SlotInfo { name: "a".parse().unwrap(), kind, created: Timestamp::from_unix_ms(1) };
         let master = Secret::new([5; 32]);
         let draws = Fresh::new(Secret::new([6; 32])).draws();
-        let slot = Slot::write(owner, info, writing, &master, &draws).unwrap();
+        let slot = Slot::write(owner, info, writing, master.expose(), &draws).unwrap();
 
         assert_eq!(slot.open(owner, right).unwrap().as_ref(), Some(&master));
         assert_eq!(slot.open(owner, wrong), Ok(None), "the commitment tells a wrong secret");

@@ -193,6 +193,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_hashes_give_the_examples_of_fips_180() {
+        for published in [
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            concat!(
+                "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a",
+                "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
+            ),
+        ] {
+            assert!(has_checksum("abc", published) && !has_checksum("abd", published));
+        }
+    }
+
+    #[test]
     fn the_checksum_is_over_the_text_without_its_white_space() {
         let compact = r#"{"a \" b":1,"c":"\\ "}"#;
         let of = |algorithm| HEXLOWER.encode(digest::digest(algorithm, compact.as_bytes()).as_ref());

@@ -149,7 +149,7 @@ impl Record {
 }
 
 fn key(keys: &Keys, salt: &[u8; 32], id: &Id, number: u64) -> Result<SingleUse, VaultError> {
-    derive(salt, keys.environment().expose(), KEY, &[id, &number.to_be_bytes()]).map(SingleUse::new)
+    derive(salt, keys.environment(), KEY, &[id, &number.to_be_bytes()]).map(SingleUse::new)
 }
 
 /// The bucket that `bytes` of plaintext go into.
@@ -222,7 +222,7 @@ mod tests {
         let vault: VaultId = "00000000000000000000000000000000".parse().unwrap();
         let environment: Environment = "machine".parse().unwrap();
         let owner = Owner { vault: &vault, environment: &environment };
-        let keys = Keys::of(&kos_base::Secret::new([1; 32]), &vault, &environment).unwrap();
+        let keys = Keys::of(&[1; 32], &vault, &environment).unwrap();
         let at = Timestamp::from_unix_ms(1);
         let facts = Facts { number: 1, kind: SecretType::Opaque, created: at, expires: None };
         let (id, salt, iv) = (keys.id("a"), [2; 32], [3; 12]);

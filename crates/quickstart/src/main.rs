@@ -7,10 +7,15 @@ mod fault;
 mod ready;
 mod run;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{alloc::System, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes what is given back, as the authority's own program does (decision 0016).
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// An authority and a device on this machine, for a first look
 #[derive(Debug, Parser)]

@@ -6,6 +6,7 @@
 
 mod known;
 mod load;
+pub mod vault;
 
 use std::{
     sync::{

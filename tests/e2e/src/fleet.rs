@@ -131,6 +131,35 @@ impl Authority {
         Ok(())
     }
 
+    /// Starts it by what `wrap` makes of the command, and waits for nothing.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&mut self, wrap: impl FnOnce(Command) -> Command) -> Result<()> {
+        let data = self.data().to_string_lossy().into_owned();
+        let base = self.ports.web.to_string();
+        let command = program::command("kos-authority", &["serve", "--data", &data, "--port-base", &base])?;
+        self.program = Some(Program::of("kos-authority", wrap(command), "")?);
+        Ok(())
+    }
+
+    /// It serves on other ports from its next start on.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn take_other_ports(&mut self) -> Result<()> {
+        self.ports = Ports::free()?;
+        Ok(())
+    }
+
+    /// Whether it runs.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn is_running(&mut self) -> Result<bool> {
+        self.program.as_mut().map_or(Ok(false), Program::is_running)
+    }
+
     /// Ends it as a power cut would.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod fleet;
 pub mod judge;
 pub mod keys;
+pub mod memory;
 pub mod operator;
 pub mod program;
 pub mod secret;

@@ -73,6 +73,20 @@ pub fn command(name: &str, arguments: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
+/// The same command under strace with these options. It is our child and gets our signals; strace looks on from beside.
+pub fn under_strace(command: &Command, options: impl IntoIterator<Item = String>) -> Command {
+    let mut watched = Command::new("strace");
+    watched.args(["-D", "-f", "-qq", "-o", "/dev/null"]).args(options);
+    watched.arg("--").arg(command.get_program()).args(command.get_args());
+    for (variable, value) in command.get_envs() {
+        match value {
+            Some(value) => watched.env(variable, value),
+            None => watched.env_remove(variable),
+        };
+    }
+    watched
+}
+
 /// Runs a program to its end.
 ///
 /// # Errors

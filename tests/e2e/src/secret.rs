@@ -94,14 +94,25 @@ impl Secret {
             .collect()
     }
 
+    /// What it is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is in `bytes`, and in which form.
+    pub fn places_in<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (&'static str, usize)> + 'a {
+        self.forms.iter().flat_map(move |(form, needle)| {
+            memchr::memmem::find_iter(bytes, needle).map(move |at| (*form, at))
+        })
+    }
+
     /// Fails where the secret is in `bytes`.
     ///
     /// # Errors
     /// When it is; the message names it and the form.
     pub fn is_not_in(&self, place: &str, bytes: &[u8]) -> Result<()> {
-        for (form, needle) in &self.forms {
-            ensure!(!contains(bytes, needle), "{} is in {place}, as {form}", self.name);
-        }
+        let first = self.places_in(bytes).next();
+        ensure!(first.is_none(), "{} is in {place}, as {}", self.name, first.map_or("", |(form, _)| form));
         Ok(())
     }
 }
@@ -138,18 +149,6 @@ fn private(der: &[u8]) -> Option<&[u8]> {
         der.get(start..start + length)
     };
     MARKS.iter().find_map(|(mark, length)| at(mark, *length))
-}
-
-fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    let Some((first, rest)) = needle.split_first() else { return true };
-    let mut left = bytes;
-    while let Some(at) = left.iter().position(|byte| byte == first) {
-        left = left.get(at + 1..).unwrap_or_default();
-        if left.starts_with(rest) {
-            return true;
-        }
-    }
-    false
 }
 
 #[cfg(test)]

@@ -27,6 +27,10 @@ const SEEDS: u64 = 500;
 /// Kills that the suite does. The issues ask for more through `cargo xtask crash`.
 const KILLS: u32 = 10;
 
+/// The same while vaults are used, and bugs that are put in there, one of which each loop has to find.
+const VAULT_KILLS: u32 = 30;
+const VAULT_PLANTS: [&str; 4] = ["forgotten", "unwritten", "unrecorded", "half"];
+
 /// What is not in the stages `unit` and `vectors`, since it has its own.
 const APART: [&str; 4] = ["--exclude", "kos-e2e", "--exclude", "kos-sim"];
 
@@ -182,7 +186,15 @@ fn simulated(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
 fn from_outside(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
     programs::build_programs(Build::Dev, workspace)?;
     tests(workspace, &["-p", "kos-e2e", "--tests"], tally)?;
-    tally.count(programs::crash(&Crash { runs: KILLS }, Build::Dev, workspace)? == 0);
+    let crash = |runs, target: Option<&str>, plant: Option<&str>| {
+        let (target, plant) = (target.map(str::to_owned), plant.map(str::to_owned));
+        programs::crash(&Crash { runs, target, plant }, Build::Dev, workspace)
+    };
+    tally.count(crash(KILLS, None, None)? == 0);
+    tally.count(crash(VAULT_KILLS, Some("vault"), None)? == 0);
+    for plant in VAULT_PLANTS {
+        tally.count(crash(VAULT_KILLS, Some("vault"), Some(plant))? == 0);
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("kos-base", &[]),
     ("kos-identity", &["kos-base"]),
     ("kos-klp", &["kos-base"]),
@@ -17,8 +17,12 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("kos-api", &["kos-base"]),
     ("kos-backup", &["kos-base"]),
     ("kos-net", &["kos-base", "kos-identity", "kos-klp"]),
+    ("kos-secret-memory", &["kos-vault"]),
     ("kos-hardware", &["kos-base", "kos-net", "kos-emulator"]),
-    ("kos-keyring", &["kos-base", "kos-hardware", "kos-net", "kos-vault", "kos-emulator"]),
+    (
+        "kos-keyring",
+        &["kos-base", "kos-hardware", "kos-net", "kos-secret-memory", "kos-vault", "kos-emulator"],
+    ),
     (
         "kosd",
         &[
@@ -47,6 +51,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "kos-shares",
             "kos-hardware",
             "kos-keyring",
+            "kos-secret-memory",
         ],
     ),
     ("kosctl", &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup", "kos-shares"]),
@@ -67,7 +72,10 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "kosd",
         ],
     ),
-    ("kos-bench", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-api", "kos-net", "kosctl"]),
+    (
+        "kos-bench",
+        &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-vault", "kos-api", "kos-net", "kosctl"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -7,6 +7,7 @@ mod arrows;
 mod core;
 mod decisions;
 mod habits;
+mod lints;
 mod manifests;
 mod map;
 mod pages;
@@ -39,12 +40,13 @@ pub(crate) struct Rule {
 pub(crate) const REFERENCE: Rule = Rule { name: "reference", find: pages::find };
 
 /// Every rule.
-pub(crate) const RULES: [Rule; 16] = [
+pub(crate) const RULES: [Rule; 17] = [
     Rule { name: "arrow", find: arrows::find },
     Rule { name: "file-size", find: sizes::find_long_files },
     Rule { name: "core-size", find: sizes::find_large_core_crates },
     Rule { name: "ratchet", find: sizes::find_stale_entries },
     Rule { name: "dependency-reason", find: manifests::find },
+    Rule { name: "lints", find: lints::find },
     Rule { name: "map", find: map::find },
     Rule { name: "decision", find: decisions::find },
     REFERENCE,

@@ -67,6 +67,11 @@ fn dependency_reason_finds_a_bare_line_and_a_dependency_beside_the_root() {
 }
 
 #[test]
+fn lints_finds_crates_without_them_and_a_looser_one() {
+    check("lints");
+}
+
+#[test]
 fn map_finds_length_dead_paths_and_missing_crates() {
     check("map");
 }

@@ -6,6 +6,7 @@ use kos_api::vault::Vault;
 use kos_base::{Code, Secret, Timestamp, code, digest::Sha256};
 use kos_identity::registry::Actor;
 use kos_net::entropy;
+use kos_secret_memory::{SecretMemory, wipe_stack};
 use kos_vault::{
     Environment, Fresh, KeySource, Opened, Passphrase, Sealed, SlotKind, Standing, Unlock, VaultError,
 };
@@ -238,7 +239,8 @@ impl Deed {
         }
         let tried = Some((digest, anchor.head));
         let turn = self.shared.vaults.derivations.acquire().await;
-        let (opened, opener) = blocking(move || (sealed.open(opener.unlock()), opener)).await?;
+        let (opened, opener) =
+            blocking(move || (sealed.open(opener.unlock()).map(sheltered), opener)).await?;
         drop(turn);
         let vault = match opened {
             Ok(vault) => vault,
@@ -380,9 +382,20 @@ impl Deed {
     }
 }
 
-/// Work that takes a processor or the disk for long.
+/// Its keys go where they are not swapped.
+pub(super) fn sheltered(mut vault: Opened) -> Opened {
+    vault.keep_keys_in(Box::new(SecretMemory::new()));
+    vault
+}
+
+/// Work that takes a processor or the disk for long. What it leaves of keys on its stack is wiped.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, VaultFault> {
-    spawn_blocking(work).await.map_err(|e| VaultFault::Internal(e.to_string()))
+    let cleanly = || {
+        let done = work();
+        wipe_stack();
+        done
+    };
+    spawn_blocking(cleanly).await.map_err(|e| VaultFault::Internal(e.to_string()))
 }

@@ -11,7 +11,7 @@ use kos_vault::{
 
 use super::{
     FAILURES_MAX, VAULTS_MAX, VaultFault, WORK,
-    deed::{Deed, Found, Opener, blocking},
+    deed::{Deed, Found, Opener, blocking, sheltered},
     file::{self, OnDisk},
 };
 use crate::record::VaultDeed;
@@ -71,7 +71,7 @@ impl Deed {
         let turn = self.shared.vaults.derivations.acquire().await;
         let vault = blocking(move || {
             let slot = NewSlot::Passphrase(&passphrase, WORK);
-            Opened::create(at, environment, &name(PASSPHRASE)?, slot, fresh)
+            Opened::create(at, environment, &name(PASSPHRASE)?, slot, fresh).map(sheltered)
         })
         .await??;
         drop(turn);
@@ -100,12 +100,12 @@ impl Deed {
             ImportedFrom::Vault(sealed) => {
                 let mut vault = sealed.open(Unlock::Passphrase(&passphrase))?;
                 drop_shares(&mut vault)?;
-                Ok::<_, VaultError>((vault, "vault"))
+                Ok::<_, VaultError>((sheltered(vault), "vault"))
             }
             ImportedFrom::Source(file) => {
                 let slot = NewSlot::Passphrase(&passphrase, WORK);
                 let vault = file.import(at, &passphrase, environment, (&name(PASSPHRASE)?, slot), fresh)?;
-                Ok((vault, "source document"))
+                Ok((sheltered(vault), "source document"))
             }
         })
         .await?;

@@ -1,6 +1,6 @@
 //! A vault as the API shows it.
 
-use kos_api::vault::{Vault, VaultAnchor, VaultSlot, VaultState};
+use kos_api::vault::{Vault, VaultAnchor, VaultMemory, VaultSlot, VaultState};
 use kos_base::Timestamp;
 use kos_vault::{SlotInfo, SlotKind};
 
@@ -28,7 +28,8 @@ impl Deed {
             Found::Refused(anchor, _) => (anchor, VaultState::Refused, Vec::new()),
         };
         let entries = ring.open.as_ref().map(|open| u64::try_from(open.vault.entries()).unwrap_or(u64::MAX));
-        Ok(shown(&anchor, state, slots, entries, self.locks_at(ring)))
+        let memory = ring.open.as_ref().map(|open| memory(open.vault.shelter()));
+        Ok(Vault { memory, ..shown(&anchor, state, slots, entries, self.locks_at(ring)) })
     }
 
     fn locks_at(&self, ring: &Keyring) -> Option<Timestamp> {
@@ -56,8 +57,14 @@ fn shown(
         slots,
         anchor: VaultAnchor { place: "log".to_owned(), generation, detail: ANCHOR.to_owned() },
         locks_at,
+        memory: None,
         sharing: anchor.sharing.as_ref().map(|sharing| sharing.public.clone()),
     }
+}
+
+/// What protects keys in memory, as it is shown.
+pub(crate) fn memory((protection, detail): (&'static str, String)) -> VaultMemory {
+    VaultMemory { protection: protection.to_owned(), detail }
 }
 
 fn slot(info: &SlotInfo) -> VaultSlot {

@@ -20,7 +20,7 @@ use kos_base::{Secret, Timestamp, digest::Sha256};
 pub use entries::{Listed, NewSecret, Past};
 
 use crate::{
-    Environment, Fresh, Head, NewSlot, SlotName, Standing, VaultError, VaultId,
+    Chest, Environment, Fresh, Head, NewSlot, SlotName, Standing, VaultError, VaultId,
     fresh::Draws,
     keys::Keys,
     shape,
@@ -33,7 +33,6 @@ pub struct Opened {
     state: State,
     /// Of the file that `state` was last read from or written to; zeros before there was one.
     root: Sha256,
-    master: Secret<32>,
     keys: Keys,
     /// Changes since it was opened or made.
     changes: u64,
@@ -87,7 +86,7 @@ impl Opened {
         draws: &Draws,
     ) -> Result<Self, VaultError> {
         let (kind, secret) = secret.admit()?;
-        let master = draws.draw("master key", &[])?;
+        let master: Secret<32> = draws.draw("master key", &[])?;
         let mut state = State {
             vault: VaultId::from_bytes(*draws.draw("vault id", &[])?.expose()),
             environment,
@@ -98,15 +97,25 @@ impl Opened {
             entries: BTreeMap::new(),
         };
         let info = SlotInfo { name: slot.clone(), kind, created: now };
-        let slot = Slot::write(state.owner(), info, secret, &master, draws)?;
+        let slot = Slot::write(state.owner(), info, secret, master.expose(), draws)?;
         state.slots.push(slot);
-        let keys = Keys::of(&master, &state.vault, &state.environment)?;
-        Ok(Self { state, root: [0; 32], master, keys, changes: 1, written: 0 })
+        let keys = Keys::of(master.expose(), &state.vault, &state.environment)?;
+        Ok(Self { state, root: [0; 32], keys, changes: 1, written: 0 })
     }
 
     /// The one door from [`Sealed`](crate::Sealed): its MAC was verified under `keys`.
-    pub(crate) const fn verified(state: State, root: Sha256, master: Secret<32>, keys: Keys) -> Self {
-        Self { state, root, master, keys, changes: 0, written: 0 }
+    pub(crate) const fn verified(state: State, root: Sha256, keys: Keys) -> Self {
+        Self { state, root, keys, changes: 0, written: 0 }
+    }
+
+    /// From now on its keys lie there, also those that it gets later.
+    pub fn keep_keys_in(&mut self, chest: Box<dyn Chest>) {
+        self.keys.move_to(chest);
+    }
+
+    /// What protects its keys in memory: its name, and what that means.
+    pub fn shelter(&self) -> (&'static str, String) {
+        self.keys.shelter()
     }
 
     /// Which vault it is.
@@ -178,8 +187,8 @@ impl Opened {
     }
 
     #[cfg(test)]
-    pub(crate) const fn parts(&self) -> (&State, &Secret<32>, &Keys) {
-        (&self.state, &self.master, &self.keys)
+    pub(crate) const fn parts(&self) -> (&State, &Keys) {
+        (&self.state, &self.keys)
     }
 
     #[cfg(test)]

@@ -44,7 +44,7 @@ impl Opened {
         {
             return Err(VaultError::Full("16 slots, 4 of them passphrases"));
         }
-        let slot = Slot::write(self.state.owner(), info, secret, &self.master, &fresh.draws())?;
+        let slot = Slot::write(self.state.owner(), info, secret, self.keys.master(), &fresh.draws())?;
         self.state.slots.push(slot);
         self.changes += 1;
         Ok(())
@@ -86,7 +86,7 @@ impl Opened {
         if slots.is_empty() {
             return Err(VaultError::LastSlot);
         }
-        let keys = Keys::of(&master, owner.vault, owner.environment)?;
+        let keys = Keys::of(master.expose(), owner.vault, owner.environment)?;
         let mut entries = BTreeMap::new();
         for (id, record) in &self.state.entries {
             let mut versions = Vec::with_capacity(record.versions.len());
@@ -99,7 +99,7 @@ impl Opened {
             entries.insert(new_id, Record { last_accessed: record.last_accessed, versions });
         }
         (self.state.slots, self.state.entries) = (slots, entries);
-        (self.master, self.keys) = (master, keys);
+        self.keys.replace(&keys);
         self.changes += 1;
         Ok(dropped)
     }
@@ -136,6 +136,6 @@ impl Slot {
                 }
             }
         };
-        writing.map(|writing| Self::write(owner, info, writing, master, draws)).transpose()
+        writing.map(|writing| Self::write(owner, info, writing, master.expose(), draws)).transpose()
     }
 }

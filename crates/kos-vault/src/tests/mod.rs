@@ -43,7 +43,7 @@ fn owned(change: impl FnOnce(&mut State)) -> Vec<u8> {
     let opened = Sealed::parse(GOLDEN).unwrap().open(Unlock::Key(&key())).unwrap();
     let mut state = opened.parts().0.clone();
     change(&mut state);
-    let keys = Keys::of(opened.parts().1, &state.vault, &state.environment).unwrap();
+    let keys = Keys::of(opened.parts().1.master(), &state.vault, &state.environment).unwrap();
     shape::write(&state, state.root(), keys.mac(&state.root())).unwrap()
 }
 

@@ -270,4 +270,5 @@ def main() -> None:
         print(judge(given["file"], given["unlock"]))
 
 
-main()
+if __name__ == "__main__":
+    main()

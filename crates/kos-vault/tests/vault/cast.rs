@@ -74,6 +74,15 @@ pub(crate) fn put(
     vault.put(at, &name(text), secret, fresh(n)).unwrap()
 }
 
+/// A vault of people that opens cheaply and is empty.
+pub(crate) fn light() -> Sealing {
+    let anna = anna();
+    let secret = NewSlot::Passphrase(&anna, ARGON2ID);
+    let environment = "default".parse().unwrap();
+    let vault = Opened::create(NOW, environment, &slot("passphrase"), secret, fresh(20)).unwrap();
+    vault.seal(NOW).unwrap()
+}
+
 /// The two files of the golden vault, and it.
 pub(crate) fn golden() -> (Sealing, Sealing, Opened) {
     let mut vault = empty();

@@ -333,6 +333,8 @@ impl Shown for Vault {
         column("anchor", "anchor.place").wide(),
         column("anchored", "anchor.generation").wide(),
         column("which", "anchor.detail").wide(),
+        column("keys in", "memory.protection").wide(),
+        column("which is", "memory.detail").wide(),
         column("id", "vaultId").looks(Form::Hash).wide(),
     ];
     const SECTIONS: &'static [Section] = &[Section::of(

@@ -11,8 +11,8 @@ use kos_api::{
     plan::Plan,
     text::SecretText,
     vault::{
-        Vault, VaultAnchor, VaultEntry, VaultRecovery, VaultSecret, VaultShares, VaultSharing, VaultSlot,
-        VaultState,
+        Vault, VaultAnchor, VaultEntry, VaultMemory, VaultRecovery, VaultSecret, VaultShares, VaultSharing,
+        VaultSlot, VaultState,
     },
 };
 use kos_base::{Secret, code};
@@ -71,6 +71,7 @@ fn vault(sharing: Option<VaultSharing>) -> Vault {
         }],
         anchor: VaultAnchor { place: "log".into(), generation: 4, detail: "local integrity only".into() },
         locks_at: Some(at("2026-11-20T10:15:00.000Z")),
+        memory: Some(VaultMemory { protection: "mlock".into(), detail: "never swapped".into() }),
         sharing,
     }
 }

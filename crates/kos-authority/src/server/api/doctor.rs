@@ -7,6 +7,7 @@ use kos_api::doctor::{Check, Doctor};
 use kos_audit::SignedCheckpoint;
 use kos_base::Timestamp;
 use kos_identity::certificate::Certificate;
+use kos_secret_memory::{SecretMemory, Shelter};
 
 use super::answer::{Refusal, document};
 use crate::{
@@ -34,6 +35,7 @@ pub(super) async fn examine(State(shared): State<Arc<Shared>>) -> Result<Respons
         disk(&shared),
         reach(&shared),
         vaults(&shared, now).await,
+        key_memory(SecretMemory::new().kind()),
         recovery(&shared, now).await,
     ];
     Ok(document(Doctor::of(checks)))
@@ -171,6 +173,17 @@ async fn vaults(shared: &Arc<Shared>, now: Timestamp) -> Check {
     match refused.is_empty() {
         true => Check::good("vaults", format!("{count} vaults")),
         false => Check::bad("vaults", refused.join(", "), fix),
+    }
+}
+
+/// Keys of vaults do not get to a swap device. Asked by taking such memory, as an open vault would.
+fn key_memory(shelter: Shelter) -> Check {
+    let shown = format!("{}: {}", shelter.name(), shelter.detail());
+    match shelter {
+        Shelter::Memfd | Shelter::Locked => Check::good("key-memory", shown),
+        Shelter::Nothing(_) => {
+            Check::bad("key-memory", shown, "raise LimitMEMLOCK= of the service, or `ulimit -l`")
+        }
     }
 }
 
