@@ -133,6 +133,11 @@ impl Keystore {
         SLOTS.into_iter().try_for_each(|slot| self.erase(slot))
     }
 
+    /// Where the keys are, the identity key first.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        SLOTS.into_iter().map(|slot| self.path(slot)).collect()
+    }
+
     fn path(&self, slot: KeySlot) -> PathBuf {
         self.folder.join(match slot {
             KeySlot::Identity => "identity.key",

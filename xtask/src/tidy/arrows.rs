@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("kos-api", &["kos-base"]),
     ("kos-backup", &["kos-base"]),
     ("kos-net", &["kos-base", "kos-identity", "kos-klp"]),
-    ("kosd", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-net", "kos-api"]),
+    ("kosd", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-net", "kos-api", "kos-vault"]),
     (
         "kos-authority",
         &[

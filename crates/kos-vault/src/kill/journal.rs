@@ -1,16 +1,20 @@
 //! What survives a power cut: the arming or the firing, as one JSON object (KILL-8).
 //!
-//! Shape: `{"format":"kos.kill.v1","state":{"armed":{..}}}` or `{"fired":{..}}`; the file that holds it is replaced whole.
-//! Unknown members, another format, or anything beyond its end make it damaged.
+//! Shape: SHA-256 of the rest in hex and a line feed, then `{"format":"kos.kill.v1","state":{"armed":{..}}}` or
+//! `{"fired":{..}}`; the file that holds it is replaced whole. A bit that has flipped, unknown members, another format, or
+//! anything beyond its end make it damaged: it names what is to be destroyed.
 
 use core::fmt;
 
-use kos_base::Timestamp;
+use data_encoding::HEXLOWER;
+use kos_base::{Timestamp, digest::sha256};
 use serde::{Deserialize, Serialize};
 
 use super::{JOURNAL_BYTES_MAX, KillError};
 
 const FORMAT: &str = "kos.kill.v1";
+/// Hex characters in front of the JSON.
+const DIGEST_CHARS: usize = 64;
 
 /// The content of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,14 +213,21 @@ impl Journal {
         if bytes.len() > JOURNAL_BYTES_MAX {
             return Err(KillError::Journal);
         }
-        let file: File = serde_json::from_slice(bytes).map_err(|_| KillError::Journal)?;
+        let (digest, rest) = bytes.split_at_checked(DIGEST_CHARS).ok_or(KillError::Journal)?;
+        let json = rest.strip_prefix(b"\n").ok_or(KillError::Journal)?;
+        if HEXLOWER.encode(&sha256(json)).as_bytes() != digest {
+            return Err(KillError::Journal);
+        }
+        let file: File = serde_json::from_slice(json).map_err(|_| KillError::Journal)?;
         if file.format == FORMAT { Ok(file.state) } else { Err(KillError::Journal) }
     }
 
     /// The file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let file = File { format: FORMAT.to_owned(), state: self.clone() };
-        serde_json::to_vec(&file).unwrap_or_default()
+        let json = serde_json::to_vec(&file).unwrap_or_default();
+        let digest = HEXLOWER.encode(&sha256(&json));
+        [digest.as_bytes(), b"\n", &json].concat()
     }
 }
 

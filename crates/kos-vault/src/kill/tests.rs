@@ -205,7 +205,12 @@ fn a_journal_that_is_not_ours_starts_nothing() {
     let (machine, _) = armed();
     let Standing::Armed(arming) = machine.standing() else { panic!() };
     let good = Journal::Armed(arming.clone()).to_bytes();
-    let text = String::from_utf8(good.clone()).unwrap();
+    let text = String::from_utf8(good.get(65..).unwrap().to_vec()).unwrap();
+    let summed = |json: &str| {
+        let digest = data_encoding::HEXLOWER.encode(&kos_base::digest::sha256(json.as_bytes()));
+        format!("{digest}\n{json}")
+    };
+    assert!(Machine::load(Some(summed(&text).as_bytes())).is_ok());
     for bad in [
         String::new(),
         "{}".to_owned(),
@@ -214,10 +219,13 @@ fn a_journal_that_is_not_ours_starts_nothing() {
         text.replace("\"wrong\":0", "\"wrong\":256"),
         text.clone() + "x",
     ] {
-        assert_eq!(Machine::load(Some(bad.as_bytes())).err(), Some(KillError::Journal), "{bad}");
+        assert_eq!(Machine::load(Some(summed(&bad).as_bytes())).err(), Some(KillError::Journal), "{bad}");
     }
-    for cut in 0..good.len() {
-        assert!(Machine::load(good.get(..cut)).is_err(), "{cut}");
+    for at in 0..good.len() {
+        let mut bent = good.clone();
+        bent[at] ^= 4;
+        assert!(Machine::load(Some(&bent)).is_err(), "{at}");
+        assert!(Machine::load(good.get(..at)).is_err(), "{at}");
     }
 }
 

@@ -121,6 +121,10 @@ async fn perform(Arguments { command, root }: Arguments) -> Result<(), Failure> 
     match command {
         Command::Enroll { ticket_file } => enroll::enroll(&root, ticket_file.as_deref()).await,
         Command::Run => {
+            if let kosd::kill::Found::Finished(report) = kosd::kill::resume(&root).map_err(LifeError::from)? {
+                say(&format!("the kill switch has gone on to its end; complete: {}", report.complete));
+                return Ok(());
+            }
             // Heard from here on, so that a signal during the boot ends in order as well.
             let stop = stop_signal()?;
             let (device, news) = Device::boot(&root, Options::default())?;
