@@ -32,7 +32,10 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "kos-shares",
         ],
     ),
-    ("kosctl", &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup", "kos-shares"]),
+    (
+        "kosctl",
+        &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup", "kos-shares", "kos-vault"],
+    ),
     ("quickstart", &["kosd", "kos-authority", "kosctl"]),
     ("kos-sim", &CORE),
     ("kos-e2e", &["kosctl", "kos-api", "kos-base"]),

@@ -66,6 +66,12 @@ events! {
     AuthorityRestored = "authority_restored", Critical;
     /// A restored authority serves again, after newer state was merged or the loss declared.
     RestoreOpened = "restore_opened", Critical;
+    /// The kill switch of the authority can be fired for ten minutes.
+    KillArmed = "kill_armed", Critical;
+    /// It cannot any more.
+    KillDisarmed = "kill_disarmed", Critical;
+    /// The kill switch was fired: the last entry.
+    KillFired = "kill_fired", Critical;
     /// A backup was written.
     BackupCreated = "backup_created", Ordinary;
     /// The addresses that the authority listens on, or the name it is known by, changed.

@@ -53,6 +53,21 @@ impl Home {
         self.folder.join("restored.json")
     }
 
+    /// There as long as the kill switch is armed, and for ever once it was fired.
+    pub(crate) fn kill_journal(&self) -> PathBuf {
+        self.folder.join("kill.journal")
+    }
+
+    /// What is left to prove that it was fired.
+    pub(crate) fn death_notice(&self) -> PathBuf {
+        self.folder.join("death-notice.cose")
+    }
+
+    /// What was destroyed, and what may be said of it.
+    pub(crate) fn kill_report(&self) -> PathBuf {
+        self.folder.join("kill-report.json")
+    }
+
     pub(crate) fn run(&self) -> PathBuf {
         self.folder.join("run")
     }

@@ -121,6 +121,10 @@ async fn perform(Arguments { command, data, port_base }: Arguments) -> Result<()
 }
 
 async fn serve(options: Options, rule: ClockRule) -> Result<(), Failure> {
+    if Authority::resume_kill(&options.data).await? {
+        tracing::warn!("the kill switch has gone on to its end");
+        return Ok(());
+    }
     take_descriptors();
     // Heard from here on, so that a signal during a long start is not lost.
     let mut stop = Box::pin(stop_signal()?);
