@@ -15,7 +15,10 @@ mod erase;
 pub(crate) mod live;
 mod papers;
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use kos_api::{
     Document,
@@ -222,42 +225,35 @@ fn subject(name: &AuthorityName) -> Subject {
     Subject { kind: SubjectKind::Authority, name: name.to_string() }
 }
 
-/// What goes, in its order (KILL-16). The program, if it goes, is last.
+/// What goes, in its order (KILL-16): everything in the folder but what is to stay. The program, if it goes, is last.
 fn targets(home: &Home, program: ProgramFate) -> Vec<String> {
-    let beside = |ending: &str| {
-        let mut name = home.store().into_os_string();
+    let beside = |path: PathBuf, ending: &str| {
+        let mut name = path.into_os_string();
         name.push(ending);
-        name.into()
+        PathBuf::from(name)
     };
-    let mut keys = home.keys().into_os_string();
-    keys.push(".new");
-    let mut paths = vec![home.keys(), keys.into(), home.vaults(), home.store()];
-    paths.extend([beside("-wal"), beside("-shm"), beside("-journal")]);
-    paths.extend([home.backup(), home.restore(), home.settings(), home.restored(), home.run()]);
-    paths.extend(unfinished(home));
-    let mut targets: Vec<String> = paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    let mut paths = vec![home.keys(), beside(home.keys(), ".new"), home.vaults(), home.store()];
+    paths.extend(["-wal", "-shm", "-journal"].map(|ending| beside(home.store(), ending)));
+    let stays = kept(home).map(|(path, _)| path);
+    let unfinished = beside(home.kill_journal(), ".new");
+    let mut rest: Vec<PathBuf> = fs::read_dir(home.folder())
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| !paths.contains(path) && !stays.contains(path) && *path != unfinished)
+        .collect();
+    rest.sort();
+    paths.extend(rest);
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut targets: Vec<String> = paths.iter().map(|path| text(path)).collect();
     if program == ProgramFate::Delete {
         let own = fs::read_link("/proc/self/exe");
-        targets.push(
-            own.map_or_else(|_| "/proc/self/exe".to_owned(), |path| path.to_string_lossy().into_owned()),
-        );
+        targets.push(own.map_or_else(|_| "/proc/self/exe".to_owned(), |path| text(&path)));
     }
     targets
 }
 
-/// Files that a power cut left beside their place.
-fn unfinished(home: &Home) -> Vec<std::path::PathBuf> {
-    let known = [home.keys().with_extension("new"), home.kill_journal().with_extension("journal.new")];
-    let entries =
-        fs::read_dir(home.folder()).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    let is = |path: &std::path::PathBuf| {
-        path.extension().is_some_and(|extension| extension == "new") && !known.contains(path)
-    };
-    entries.filter(is).collect()
-}
-
-/// What stays (KILL-19).
-fn remaining(home: &Home) -> Vec<String> {
+fn kept(home: &Home) -> [(PathBuf, &'static str); 5] {
     [
         (home.log(), "the log with its last checkpoint, as proof"),
         (home.death_notice(), "the signed notice"),
@@ -265,8 +261,11 @@ fn remaining(home: &Home) -> Vec<String> {
         (home.kill_journal(), "the journal of the kill switch, which refuses every start"),
         (home.folder().join("store.lock"), "an empty file"),
     ]
-    .map(|(path, what)| format!("{}: {what}", path.display()))
-    .to_vec()
+}
+
+/// What stays (KILL-19).
+fn remaining(home: &Home) -> Vec<String> {
+    kept(home).map(|(path, what)| format!("{}: {what}", path.display())).to_vec()
 }
 
 /// As it is told.
