@@ -5,7 +5,7 @@
 //!
 //! Invariants: those of [`kos_vault::kill`]; nothing is destroyed but what its outputs name.
 //!
-//! What it does not do: claim more than `cleared`. Keys lie in files here, and no key of their own protects them.
+//! What it does not do: destroy the key of a vault that systemd keeps; claim that a key file which was overwritten is purged.
 //!
 //! Source: `docs/spec/kill.md` KILL-8 to KILL-25, KILL-30.
 
@@ -24,10 +24,11 @@ use kos_identity::{
     decommission::{Assurance as Wiped, Record},
     enrolment::device::{Held, Journal, KeySlot},
 };
+use kos_keyring::{Opener, Place, file::sync_folder};
 use kos_net::entropy;
 use kos_vault::kill::{
     Assurance, Firing, Input, KillError, Machine, Notice, NoticeSubject, Notified, Output, ProgramFate,
-    Recorded, Stage, Standing,
+    Recorded, Stage, Standing, Target,
 };
 use minicbor::bytes::ByteArray;
 
@@ -178,8 +179,9 @@ impl Switch {
 ///
 /// # Errors
 /// When its journal cannot be read, or another kosd is at it.
-pub fn resume(folder: &Path) -> Result<Found, KillFault> {
-    let root = root_of(folder)?;
+pub fn resume(folder: &Path, credentials: Option<PathBuf>) -> Result<Found, KillFault> {
+    let config = config_of(folder)?;
+    let root = Root::new(folder, &config);
     let state = root.state();
     if !state.join(JOURNAL).exists() {
         return Ok(Found::Safe);
@@ -191,41 +193,56 @@ pub fn resume(folder: &Path) -> Result<Found, KillFault> {
     }
     let _lock = root.lock()?;
     switch.machine.resume();
-    let report = switch.finish(|firing| make_papers(&root, firing));
+    let place = root.keyring(&config, credentials);
+    let report = switch.finish(|firing| match Keystore::open(place.clone(), firing.at) {
+        Ok(keys) => make_papers(&root, &keys, firing),
+        Err(error) => {
+            tracing::error!(%error, "nothing can be signed");
+            false
+        }
+    });
     Ok(report.map_or(Found::Killed { state }, |report| Found::Finished(Box::new(report))))
 }
 
-/// The device's files; where the configuration cannot be read, those of the default one.
-fn root_of(folder: &Path) -> Result<Root, KillFault> {
+/// The configuration; where it cannot be read, the one without content.
+fn config_of(folder: &Path) -> Result<Config, KillFault> {
     let loaded = Config::load(&Root::config_file(folder)).or_else(|_| Config::parse("config.yaml", b""))?;
-    Ok(Root::new(folder, &loaded.config))
+    Ok(loaded.config)
 }
 
 /// What goes, in its order (KILL-17). Folders end in a slash; the program, if it goes, is last.
-pub(crate) fn targets(root: &Root, program: ProgramFate) -> Vec<String> {
-    let keys = Keystore::new(root.secrets());
-    let mut paths = keys.paths();
+pub(crate) fn targets(root: &Root, keys: &Place, program: ProgramFate) -> Vec<Target> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let folder = |path: &Path| format!("{}/", path.display());
+    let folder = |path: &Path| Target::new(format!("{}/", path.display()));
+    let vault = text(&keys.vault);
+    let mut targets = match keys.opener {
+        Opener::KeyFile => {
+            let key = text(&keys.key_file);
+            vec![Target::new(key.clone()), Target::sealed(vault, key)]
+        }
+        // Its key is not ours to destroy.
+        _ => vec![Target::new(vault)],
+    };
     let mut unfinished = root.certificate().as_os_str().to_owned();
     unfinished.push(".new");
-    paths.retain(|path| path.exists());
-    let mut targets: Vec<String> = paths.iter().map(|path| text(path)).collect();
     targets.push(folder(root.secrets()));
-    targets.extend([text(root.certificate()), text(Path::new(&unfinished))]);
+    targets.extend([root.certificate(), Path::new(&unfinished)].map(|path| Target::new(text(path))));
     targets.push(folder(&root.state()));
-    targets.push(text(&root.socket()));
+    targets.push(Target::new(text(&root.socket())));
     if program == ProgramFate::Delete {
-        targets.push(own_program());
+        targets.push(Target::new(own_program()));
     }
     targets
 }
 
 /// What stays (KILL-19).
-pub(crate) fn remaining(folder: &Path, root: &Root) -> Vec<String> {
-    let mut left =
-        vec![format!("{}: the configuration, which holds no secret", Root::config_file(folder).display())];
+pub(crate) fn remaining(root: &Root, keys: &Place) -> Vec<String> {
+    let config = Root::config_file(root.folder());
+    let mut left = vec![format!("{}: the configuration, which holds no secret", config.display())];
     left.extend(KEPT.map(|name| format!("{}: proof of the end", root.state().join(name).display())));
+    if keys.opener == Opener::Credential {
+        left.push("the systemd credential of the keys: destroy it where it comes from".to_owned());
+    }
     left
 }
 
@@ -236,15 +253,14 @@ fn own_program() -> String {
 }
 
 /// Signs and writes the notice, and the record by which the authority is told. False when there is no notice.
-pub(crate) fn make_papers(root: &Root, firing: &Firing) -> bool {
-    let keys = Keystore::new(root.secrets());
+pub(crate) fn make_papers(root: &Root, keys: &Keystore, firing: &Firing) -> bool {
     let journal = remembered(root).ok().flatten().unwrap_or_default();
-    if let Some(record) = make_record(&keys, &journal, firing)
+    if let Some(record) = make_record(keys, &journal, firing)
         && let Err(error) = file::replace(&root.state().join(RECORD), &record, file::PRIVATE)
     {
         tracing::error!(%error, "the record of the end cannot be written");
     }
-    match make_notice(&keys, &journal, firing) {
+    match make_notice(keys, &journal, firing) {
         Some(notice) => match file::replace(&root.state().join(NOTICE), &notice, file::PUBLIC) {
             Ok(()) => true,
             Err(error) => {
@@ -257,7 +273,7 @@ pub(crate) fn make_papers(root: &Root, firing: &Firing) -> bool {
 }
 
 fn make_notice(keys: &Keystore, journal: &Journal, firing: &Firing) -> Option<Vec<u8>> {
-    let key = keys.signing(KeySlot::Identity).ok()?;
+    let key = keys.signing(KeySlot::Identity, firing.at).ok()?;
     let authority = journal.authority.as_ref().and_then(|anchor| anchor.name.as_ref());
     let notice = Notice {
         subject: NoticeSubject::Device,
@@ -278,7 +294,7 @@ fn make_notice(keys: &Keystore, journal: &Journal, firing: &Firing) -> Option<Ve
 fn make_record(keys: &Keystore, journal: &Journal, firing: &Firing) -> Option<Vec<u8>> {
     let (member, anchor) = journal.membership.as_ref().zip(journal.authority.as_ref())?;
     let slot = newest(journal).map_or(KeySlot::Identity, |held| KeySlot::Operational(held.slot));
-    let key = keys.signing(slot).ok()?;
+    let key = keys.signing(slot, firing.at).ok()?;
     let record = Record {
         device: member.device.clone(),
         authority: anchor.name.clone()?,
@@ -329,13 +345,13 @@ fn delete_program(path: &Path, meta: &fs::Metadata) -> Assurance {
 }
 
 fn unlink(path: &Path) -> Assurance {
-    let removed = fs::remove_file(path).and_then(|()| file::sync_parent(path));
+    let removed = fs::remove_file(path).and_then(|()| path.parent().map_or(Ok(()), sync_folder));
     removed.map_or_else(|error| Assurance::Failed(reason(&error).to_owned()), |()| Assurance::Deleted)
 }
 
 /// As it is told.
 pub(crate) fn report(firing: &Firing, state: &Path) -> KillReport {
-    let told = |target: &kos_vault::kill::Target| KillTarget {
+    let told = |target: &Target| KillTarget {
         path: target.path.clone(),
         assurance: target.outcome.as_ref().map_or_else(|| "pending".to_owned(), ToString::to_string),
     };

@@ -332,6 +332,8 @@ fn a_jammed_device_is_destroyed_all_the_same_with_its_program() {
     let fired = serde_json::from_str::<Value>(&fired.stdout).unwrap()["item"].clone();
     assert!(took >= Duration::from_secs(4) && took < FIRED_WITHIN, "{took:?}: {fired}");
     assert_eq!((&fired["notified"], &fired["complete"]), (&"unreached".into(), &true.into()), "{fired}");
+    let said = |at: usize| fired.pointer(&format!("/targets/{at}/assurance")).cloned().unwrap();
+    assert_eq!((said(0), said(1)), ("cleared".into(), "crypto-erased".into()), "{fired}");
     assert!(running.ended().unwrap().success());
     assert!(!program.exists(), "the program is still there");
     assert_nowhere(device.root(), &secrets, &keys);

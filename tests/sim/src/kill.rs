@@ -11,7 +11,7 @@ use anyhow::{Result, anyhow};
 use kos_base::{Secret, Timestamp};
 use kos_vault::kill::{
     Assurance, Firing, Input, Machine, Moment, Notified, Output, ProgramFate, Recorded, Stage, Standing,
-    Subject, SubjectKind,
+    Subject, SubjectKind, Target,
 };
 
 use crate::{chance::Chance, laws::Breach, plant::Plant};
@@ -77,6 +77,10 @@ pub fn live(seed: u64, plant: Option<Plant>) -> Result<Option<Breach>> {
     }
 }
 
+fn targets(paths: Vec<String>) -> Vec<Target> {
+    paths.into_iter().map(Target::new).collect()
+}
+
 enum Trouble {
     Law(Breach),
     Model(anyhow::Error),
@@ -105,7 +109,7 @@ impl Life {
             return if whole { Ok(()) } else { breach("kill-order", "it was armed and not fired") };
         }
         let secrets: Vec<_> = self.disk.secrets.iter().cloned().collect();
-        machine.fire(now, &code, secrets, vec!["log".to_owned()]).map_err(|e| model(&e))?;
+        machine.fire(now, &code, targets(secrets), vec!["log".to_owned()]).map_err(|e| model(&e))?;
         let cuts = self.chance.below(CUTS_MAX);
         for cut in 0..=cuts {
             let outputs = if cut == cuts { u64::MAX } else { self.chance.below(OUTPUTS_MAX) };
@@ -116,7 +120,7 @@ impl Life {
                     if matches!(machine.standing(), Standing::Armed(_)) {
                         // It was cut before it was durable: whoever fired hears nothing, and fires again.
                         let secrets: Vec<_> = self.disk.secrets.iter().cloned().collect();
-                        machine.fire(now, &code, secrets, Vec::new()).map_err(|e| model(&e))?;
+                        machine.fire(now, &code, targets(secrets), Vec::new()).map_err(|e| model(&e))?;
                     }
                 }
                 Went::Ended => break,

@@ -14,7 +14,7 @@ use kos_identity::registry::Actor;
 use kos_net::entropy;
 use kos_vault::kill::{
     ARMED_FOR, ConfirmCode, Input, KillError, Moment, Notified, Output, ProgramFate, Recorded, Standing,
-    TELL_TIME_MAX,
+    TELL_TIME_MAX, Target,
 };
 use tokio::{
     sync::{Mutex, oneshot, watch},
@@ -141,7 +141,7 @@ impl Kill {
             Standing::Fired(_) => return Err(KillError::Fired.into()),
             Standing::Safe => return Err(KillError::NotArmed.into()),
         };
-        let goes = targets(&switch.home, chosen);
+        let goes = targets(&switch.home, chosen).into_iter().map(Target::new).collect();
         let stays = remaining(&switch.home);
         let code = ConfirmCode::typed(code);
         if let Err(refused) = switch.machine.fire(clock::now(), &code, goes, stays) {

@@ -141,6 +141,8 @@ pub enum Notified {
 pub struct Target {
     /// Where it is.
     pub path: String,
+    /// The target that is the only key to it, where it is encrypted.
+    pub key: Option<String>,
     /// What may be said of it; nothing before it was tried.
     pub outcome: Option<Assurance>,
 }
@@ -231,7 +233,26 @@ impl Journal {
     }
 }
 
+impl Target {
+    /// One that lies there as it is.
+    pub const fn new(path: String) -> Self {
+        Self { path, key: None, outcome: None }
+    }
+
+    /// One that is encrypted, and that nothing but the target `key` opens.
+    pub const fn sealed(path: String, key: String) -> Self {
+        Self { path, key: Some(key), outcome: None }
+    }
+}
+
 impl Firing {
+    /// What may be said of a target after this became of it (KILL-22).
+    pub(super) fn assured(&self, target: &Target, outcome: Assurance) -> Assurance {
+        let key = target.key.as_ref().and_then(|key| self.targets.iter().find(|other| other.path == *key));
+        let gone = key.is_some_and(|key| matches!(key.outcome, Some(Assurance::Purged | Assurance::Cleared)));
+        if gone && outcome == Assurance::Cleared { Assurance::CryptoErased } else { outcome }
+    }
+
     /// The first target that nothing is known of.
     pub(super) fn next(&self) -> Option<usize> {
         self.targets.iter().position(|target| target.outcome.is_none())

@@ -175,7 +175,7 @@ impl Machine {
         &mut self,
         now: Timestamp,
         code: &ConfirmCode,
-        targets: Vec<String>,
+        targets: Vec<Target>,
         remaining: Vec<String>,
     ) -> Result<(), KillError> {
         let arming = match &self.journal {
@@ -193,7 +193,6 @@ impl Machine {
             self.keep(Journal::Armed(Arming { wrong, ..arming }));
             return Err(KillError::Code { left: WRONG_CODES_MAX - wrong });
         }
-        let targets = targets.into_iter().map(|path| Target { path, outcome: None }).collect();
         let Arming { subject, program, .. } = arming;
         self.keep(Journal::Fired(Firing {
             subject,
@@ -250,8 +249,11 @@ impl Machine {
                 firing.stage = Stage::Destroying;
             }
             (Stage::Destroying, Input::Destroyed(outcome)) => {
-                let Some(target) = firing.next().and_then(|at| firing.targets.get_mut(at)) else { return };
-                target.outcome = Some(outcome);
+                let Some(at) = firing.next() else { return };
+                let outcome = firing.targets.get(at).map(|target| firing.assured(target, outcome));
+                if let Some(target) = firing.targets.get_mut(at) {
+                    target.outcome = outcome;
+                }
             }
             _ => return,
         }

@@ -25,7 +25,12 @@ fn armed() -> (Machine, ConfirmCode) {
 }
 
 fn fire(machine: &mut Machine, code: &ConfirmCode) -> Result<(), KillError> {
-    machine.fire(NOW, code, vec!["keys".into(), "store".into()], vec!["log".into()])
+    machine.fire(
+        NOW,
+        code,
+        vec![Target::new("keys".into()), Target::sealed("store".into(), "keys".into())],
+        vec!["log".into()],
+    )
 }
 
 /// Answers every step, and returns the words of the outputs and the last journal.
@@ -72,7 +77,9 @@ fn everything_comes_in_its_order_and_is_durable_before_the_next() {
     let Some(Journal::Fired(firing)) = journal else { panic!("{journal:?}") };
     assert_eq!((firing.stage, firing.entry, firing.noticed), (Stage::Done, Some(41), true));
     assert_eq!(firing.notified, Notified::Told);
-    assert!(firing.targets.iter().all(|target| target.outcome == Some(Assurance::Cleared)));
+    // What is sealed is worth nothing without its key, and only because that went first.
+    let outcomes: Vec<_> = firing.targets.iter().filter_map(|target| target.outcome.clone()).collect();
+    assert_eq!(outcomes, [Assurance::Cleared, Assurance::CryptoErased]);
     // Done is done: a later start asks for nothing.
     let mut machine = Machine::load(Some(&Journal::Fired(firing).to_bytes())).unwrap();
     machine.resume();

@@ -2,7 +2,7 @@
 //!
 //! Source: `docs/spec/kill.md` KILL-1 to KILL-13, KILL-30.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kos_api::{
     kill::{ArmKill, FireKill, KillArmed, KillProgram, KillReport, KillState, KillStatus},
@@ -19,7 +19,7 @@ use kos_identity::enrolment::{
 use kos_net::entropy;
 use kos_vault::kill::{
     ARMED_FOR, ConfirmCode, Input, KillError, Moment, Notified, Output, ProgramFate, Recorded, Standing,
-    Subject, SubjectKind, TELL_TIME_MAX,
+    Subject, SubjectKind, TELL_TIME_MAX, Target,
 };
 use minicbor::bytes::ByteVec;
 use tokio::{sync::oneshot, time::Instant};
@@ -131,13 +131,21 @@ impl Device {
     }
 
     fn would_go(&self, program: ProgramFate) -> Vec<String> {
-        let targets = kill::targets(&self.root, program);
+        let targets = self.targets_of_kill(program);
         let last = targets.len();
         let word = |at: usize| {
             let is_program = program == ProgramFate::Delete && at + 1 == last;
             if is_program { "deleted" } else { "cleared" }
         };
-        targets.iter().enumerate().map(|(at, path)| format!("{}: {path}", word(at))).collect()
+        let line = |(at, target): (usize, &Target)| {
+            let erased = if target.key.is_some() { "crypto-erased" } else { word(at) };
+            format!("{erased}: {}", target.path)
+        };
+        targets.iter().enumerate().map(line).collect()
+    }
+
+    fn targets_of_kill(&self, program: ProgramFate) -> Vec<Target> {
+        kill::targets(&self.root, self.keys.place(), program)
     }
 
     fn arm(&mut self, body: &ArmKill) -> Result<KillArmed, Refused> {
@@ -151,7 +159,7 @@ impl Device {
             code: SecretText::new(code.shown().to_string()),
             expires_at: now.plus(ARMED_FOR),
             program: body.program,
-            targets: kill::targets(&self.root, program),
+            targets: self.targets_of_kill(program).into_iter().map(|target| target.path).collect(),
         })
     }
 
@@ -167,8 +175,8 @@ impl Device {
             let fired = matches!(self.switch.machine.standing(), Standing::Fired(_));
             return Err(if fired { KillError::Fired } else { KillError::NotArmed }.into());
         };
-        let targets = kill::targets(&self.root, arming.program);
-        let remaining = kill::remaining(self.root.folder(), &self.root);
+        let targets = self.targets_of_kill(arming.program);
+        let remaining = kill::remaining(&self.root, self.keys.place());
         let code = ConfirmCode::typed(body.code.expose());
         let judged = self.switch.machine.fire(self.clock.now(), &code, targets, remaining);
         match judged {
@@ -235,8 +243,10 @@ impl Device {
                     self.switch.machine.handle_input(Input::Recorded(Recorded::Noted));
                 }
                 Output::Sign => {
-                    let signed =
-                        self.switch.firing().is_some_and(|firing| kill::make_papers(&self.root, firing));
+                    let signed = self
+                        .switch
+                        .firing()
+                        .is_some_and(|firing| kill::make_papers(&self.root, &self.keys, firing));
                     self.switch.machine.handle_input(Input::Signed(signed));
                 }
                 Output::Notify => {
@@ -303,8 +313,9 @@ impl Device {
     /// Destroys, reports, and answers whoever fired.
     pub(super) fn destroy_everything(&mut self) {
         self.service.end();
-        let root = self.root.clone();
-        let report = self.switch.finish(|firing| kill::make_papers(&root, firing));
+        self.keys.close();
+        // The papers are made, or given up.
+        let report = self.switch.finish(|_| false);
         let reply = self.killing.as_mut().and_then(|killing| killing.reply.take());
         if let (Some(reply), Some(report)) = (reply, report) {
             drop(reply.send(Ok(report)));
@@ -320,8 +331,8 @@ const fn fate(program: KillProgram) -> ProgramFate {
 }
 
 /// What a start does before anything else: goes on with a firing, and ends if the device is none any more.
-pub(super) fn check(folder: &Path) -> Result<(), KillFault> {
-    let state = match kill::resume(folder)? {
+pub(super) fn check(folder: &Path, credentials: Option<PathBuf>) -> Result<(), KillFault> {
+    let state = match kill::resume(folder, credentials)? {
         kill::Found::Safe => return Ok(()),
         kill::Found::Killed { state } if state.join(super::RECORD).exists() => return Ok(()),
         kill::Found::Killed { state } => state,

@@ -25,13 +25,15 @@ async fn fire(device: &Running, code: &str) -> Result<KillReport, Refused> {
     device.ask(|reply| Question::Kill(KillQuestion::Fire(order, reply))).await
 }
 
-/// Every key file, without its frame.
+/// Every key that the device holds, and the one of its vault.
 fn secrets(root: &Path) -> Vec<Vec<u8>> {
-    let folder = root.join("etc/kos/secrets");
-    let keys = names(folder.clone()).into_iter().filter(|name| name.ends_with(".key"));
-    let keys: Vec<_> = keys.map(|name| fs::read(folder.join(name)).unwrap()).collect();
-    assert_eq!(keys.len(), 3);
-    keys.into_iter().map(|key| key[key.len() - 64..key.len() - 32].to_vec()).collect()
+    let held = keystore(root);
+    let signing = [KeySlot::Identity, KeySlot::Operational(Slot::A)]
+        .map(|slot| held.signing(slot, NOW).unwrap().to_pkcs8().unwrap().to_vec());
+    let mut keys = signing.map(|pkcs8| pkcs8[pkcs8.len() - 32..].to_vec()).to_vec();
+    keys.push(held.agreement(Slot::A, NOW).unwrap().secret().expose().to_vec());
+    keys.push(fs::read(root.join("etc/kos/secrets/machine.key")).unwrap().trim_ascii_end().to_vec());
+    keys
 }
 
 fn assert_gone(root: &Path, secrets: &[Vec<u8>]) {
@@ -56,12 +58,10 @@ async fn a_device_that_is_fired_tells_its_authority_and_is_none_any_more() {
     let report = fire(&device, &code).await.unwrap();
     assert!(report.complete && report.recorded, "{report:?}");
     assert_eq!((report.notified.as_str(), report.name.as_str()), ("told", id.as_ref()));
-    assert!(
-        report
-            .targets
-            .iter()
-            .all(|target| ["cleared", "absent", "deleted"].contains(&target.assurance.as_str()))
-    );
+    let said: Vec<_> = report.targets.iter().map(|target| target.assurance.as_str()).collect();
+    // The key of the vault first, then the vault, of which more may be said for that reason.
+    assert_eq!(said.first_chunk(), Some(&["cleared", "crypto-erased"]), "{report:?}");
+    assert!(said.iter().skip(2).all(|word| ["cleared", "absent", "deleted"].contains(word)), "{report:?}");
     assert_eq!(timeout(DEADLINE, device.life).await.unwrap().unwrap().unwrap(), Outcome::Killed);
     assert_eq!(authority.devices()[0].state(), DeviceState::Decommissioning);
     assert_gone(root.path(), &keys);
@@ -123,7 +123,7 @@ async fn wrong_codes_are_counted_and_the_third_disarms() {
     for event in ["kill_armed", "kill_disarmed"] {
         assert!(log.contains(event), "{log}");
     }
-    assert_eq!(secrets(root.path()).len(), 3);
+    assert_eq!(secrets(root.path()).len(), 4);
     device.stop().await;
 }
 
@@ -143,11 +143,11 @@ async fn a_firing_that_is_cut_goes_on_with_the_next_start_before_anything_else()
     drop(device.life.await);
     // Not even a configuration that nobody can read keeps it.
     fs::write(root.path().join("etc/kos/config.yaml"), "{").unwrap();
-    match kill::resume(root.path()).unwrap() {
+    match kill::resume(root.path(), None).unwrap() {
         Found::Finished(report) => assert!(report.complete, "{report:?}"),
         // It was cut after its last step.
         other => assert!(matches!(other, Found::Killed { .. }), "{other:?}"),
     }
     assert_gone(root.path(), &keys);
-    assert!(matches!(kill::resume(root.path()).unwrap(), Found::Killed { .. }));
+    assert!(matches!(kill::resume(root.path(), None).unwrap(), Found::Killed { .. }));
 }
