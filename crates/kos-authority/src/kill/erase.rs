@@ -17,7 +17,7 @@ use rustix::fs::{FallocateFlags, OFlags};
 use crate::files::sync_folder;
 
 /// Bytes of zeros that are written at a time.
-const ZEROS: [u8; 65_536] = [0; 65_536];
+static ZEROS: [u8; 65_536] = [0; 65_536];
 
 /// The keys, the most powerful first. The one place that knows where they are: whoever moves them moves this.
 pub(super) fn destroy_keys(folder: &Path) -> Assurance {
@@ -39,6 +39,16 @@ pub(super) fn destroy(path: &Path) -> Assurance {
         // A socket, or a link: where it leads is not ours.
         Ok(_) => told(fs::remove_file(path), Assurance::Deleted),
     }
+}
+
+/// Everything in a folder but what is to stay.
+pub(super) fn sweep(folder: &Path, stays: &[PathBuf]) -> Assurance {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => return told(Err(error), Assurance::Absent),
+    };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| !stays.contains(path));
+    paths.map(|path| destroy(&path)).fold(Assurance::Absent, Assurance::and)
 }
 
 /// The program: only what is a plain file of our own user. A link or a file of the distribution is somebody else's.

@@ -250,6 +250,8 @@ fn would_go(home: &Home, chosen: ProgramFate) -> Vec<String> {
         let there = std::path::Path::new(path).exists();
         match (is_program, there) {
             (true, _) => Some(format!("deleted: {path}")),
+            // The folder itself is looked through once more, for what was written meanwhile.
+            (false, _) if path.ends_with('/') => None,
             (false, true) => Some(format!("cleared: {path}")),
             (false, false) => None,
         }

@@ -138,7 +138,14 @@ impl Switch {
         if deletes && last.is_some_and(|last| last.path == path) {
             return erase::delete_program(at);
         }
-        if at == self.home.keys() { erase::destroy_keys(at) } else { erase::destroy(at) }
+        if at == self.home.keys() {
+            return erase::destroy_keys(at);
+        }
+        if path.ends_with('/') {
+            let stays = kept(&self.home).map(|(path, _)| path);
+            return erase::sweep(at, &stays);
+        }
+        erase::destroy(at)
     }
 
     fn write_report(&self, firing: &Firing) -> KillReport {
@@ -189,6 +196,7 @@ pub(crate) async fn resume(home: &Home) -> Result<Option<KillReport>, StartError
     tracing::warn!("the kill switch was fired: going on");
     switch.machine.resume();
     let deadline = Instant::now() + TELL_TIME_MAX;
+    let mut report = None;
     while let Some(output) = switch.machine.poll_output() {
         let input = match output {
             Output::Persist(journal) => {
@@ -206,19 +214,15 @@ pub(crate) async fn resume(home: &Home) -> Result<Option<KillReport>, StartError
             }
             Output::Notify => Input::Notified(Notified::Nobody),
             Output::Destroy(path) => Input::Destroyed(switch.destroy(&path)),
-            Output::Report(firing) => return finish_from(switch, *firing),
+            Output::Report(firing) => {
+                report = Some(switch.write_report(&firing));
+                continue;
+            }
             Output::Forget | Output::End => continue,
         };
         switch.machine.handle_input(input);
     }
-    Ok(None)
-}
-
-fn finish_from(mut switch: Switch, firing: Firing) -> Result<Option<KillReport>, StartError> {
-    let report = switch.write_report(&firing);
-    // The journal says `done` only now.
-    switch.finish();
-    Ok(Some(report))
+    Ok(report)
 }
 
 fn subject(name: &AuthorityName) -> Subject {
@@ -246,6 +250,8 @@ fn targets(home: &Home, program: ProgramFate) -> Vec<String> {
     paths.extend(rest);
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let mut targets: Vec<String> = paths.iter().map(|path| text(path)).collect();
+    // What a request that was under way has written meanwhile.
+    targets.push(format!("{}/", home.folder().display()));
     if program == ProgramFate::Delete {
         let own = fs::read_link("/proc/self/exe");
         targets.push(own.map_or_else(|_| "/proc/self/exe".to_owned(), |path| text(&path)));

@@ -100,7 +100,8 @@ pub(crate) async fn serve(
         () = shared.kill.fired() => {
             tasks.shutdown().await;
             services.shutdown().await;
-            shared.store.close().await;
+            // A reader that does not let go is not waited for.
+            drop(timeout(GRACE, shared.store.close()).await);
             shared.kill.destroy().await;
             tell.send_replace(true);
             // Whoever fired reads the report.

@@ -36,7 +36,7 @@ super::codes! {
     KILL_CODE = 662, "this is not the code that arming has shown", Refused, "type the code that kosctl kill arm has shown; the third wrong one disarms";
     KILL_EXPIRED = 663, "the arming has expired", Refused, "arm it again: kosctl kill arm --delete-program, or --keep-program";
     KILL_DISARMED = 664, "three wrong codes: the kill switch is disarmed", Refused, "find out who typed them, then arm it again: kosctl kill arm";
-    KILLED = 665, "this was destroyed by its kill switch", Refused, "nothing brings it back; verify the notice: kosctl kill verify FILE";
+    KILLED = 665, "this was destroyed by its kill switch", Conflict, "nothing brings it back; verify the notice: kosctl kill verify FILE";
     KILL_FIRED = 666, "the kill switch was fired", Conflict, "there is no way back; see how far it is: kosctl kill status";
     KILL_NOTICE = 667, "this is not a death notice, or somebody changed it", Trust, "ask for another copy of death-notice.cose";
 }

@@ -200,7 +200,7 @@ impl Verify {
             Some(wanted) if *wanted != key_id => failures.push("another key signed it".to_owned()),
             Some(_) => {}
             None => {
-                session.terminal.note("whose key it is, only its id can say: --key-id ID judges that, too")
+                session.terminal.note("whose key it is, only its id can say: --key-id ID judges that, too");
             }
         }
         if let Some(path) = &self.log_key {

@@ -250,7 +250,10 @@ impl Device {
                     self.switch.machine.handle_input(Input::Signed(signed));
                 }
                 Output::Notify => {
-                    return if self.tell_of_kill() { () } else { self.told_of_kill(Notified::Nobody) };
+                    if !self.tell_of_kill() {
+                        self.told_of_kill(Notified::Nobody);
+                    }
+                    return;
                 }
                 Output::Persist(journal) => {
                     if let Err(error) = self.switch.persist(&journal) {

@@ -30,7 +30,7 @@ fn secrets(root: &Path) -> Vec<Vec<u8>> {
     let held = keystore(root);
     let signing = [KeySlot::Identity, KeySlot::Operational(Slot::A)]
         .map(|slot| held.signing(slot, NOW).unwrap().to_pkcs8().unwrap().to_vec());
-    let mut keys = signing.map(|pkcs8| pkcs8[pkcs8.len() - 32..].to_vec()).to_vec();
+    let mut keys = signing.map(|pkcs8| pkcs8.last_chunk::<32>().unwrap().to_vec()).to_vec();
     keys.push(held.agreement(Slot::A, NOW).unwrap().secret().expose().to_vec());
     keys.push(fs::read(root.join("etc/kos/secrets/machine.key")).unwrap().trim_ascii_end().to_vec());
     keys
