@@ -180,9 +180,7 @@ impl Switch {
 /// # Errors
 /// When its journal cannot be read, or another kosd is at it.
 pub fn resume(folder: &Path, credentials: Option<PathBuf>) -> Result<Found, KillFault> {
-    let config = config_of(folder)?;
-    let root = Root::new(folder, &config);
-    let state = root.state();
+    let state = Root::state_of(folder);
     if !state.join(JOURNAL).exists() {
         return Ok(Found::Safe);
     }
@@ -191,6 +189,8 @@ pub fn resume(folder: &Path, credentials: Option<PathBuf>) -> Result<Found, Kill
     if firing.stage == Stage::Done && !firing.has_failures() {
         return Ok(Found::Killed { state });
     }
+    let config = config_of(folder)?;
+    let root = Root::new(folder, &config);
     let _lock = root.lock()?;
     switch.machine.resume();
     let place = root.keyring(&config, credentials);

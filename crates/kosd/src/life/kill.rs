@@ -28,6 +28,7 @@ use super::{Device, Entry, Outcome};
 use crate::{
     kill::{self, KillFault, Switch},
     life::memory::read_record,
+    root::Root,
     socket::KillQuestion,
 };
 
@@ -339,7 +340,7 @@ pub(super) fn check(folder: &Path, credentials: Option<PathBuf>) -> Result<(), K
         kill::Found::Safe => return Ok(()),
         kill::Found::Killed { state } if state.join(super::RECORD).exists() => return Ok(()),
         kill::Found::Killed { state } => state,
-        kill::Found::Finished(_) => folder.join("var/lib/kos/device"),
+        kill::Found::Finished(_) => Root::state_of(folder),
     };
     debug_assert_eq!(code::vault::KILLED, KillFault::Killed { state: state.clone() }.code());
     Err(KillFault::Killed { state })

@@ -122,14 +122,14 @@ async fn perform(Arguments { command, root }: Arguments) -> Result<(), Failure> 
     match command {
         Command::Enroll { ticket_file } => enroll::enroll(&root, ticket_file.as_deref()).await,
         Command::Run => {
+            // Heard from here on, so that a signal during the boot ends in order as well.
+            let stop = stop_signal()?;
             if let kosd::kill::Found::Finished(report) =
                 kosd::kill::resume(&root, options().credentials).map_err(LifeError::from)?
             {
                 say(&format!("the kill switch has gone on to its end; complete: {}", report.complete));
                 return Ok(());
             }
-            // Heard from here on, so that a signal during the boot ends in order as well.
-            let stop = stop_signal()?;
             let (device, news) = Device::boot(&root, options())?;
             watch::run(device, news, stop).await
         }
