@@ -20,6 +20,7 @@ pub mod doctor;
 pub mod envelope;
 pub mod hex;
 pub mod keys;
+pub mod kill;
 pub mod lifecycle;
 pub mod local;
 pub mod openapi;

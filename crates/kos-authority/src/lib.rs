@@ -21,6 +21,7 @@ pub mod clock;
 mod files;
 mod fleet;
 pub mod keys;
+mod kill;
 pub mod log;
 pub mod metrics;
 pub mod presence;

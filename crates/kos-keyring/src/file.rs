@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::OFlags;
+use rustix::fs::{FallocateFlags, OFlags};
 use zeroize::Zeroizing;
 
 /// Rights of a file that only its owner reads.
@@ -115,7 +115,14 @@ fn overwrite(file: &mut File) -> io::Result<()> {
         file.write_all(zeros.get(..count).unwrap_or(zeros))?;
         left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
     }
-    file.sync_data()
+    file.sync_data()?;
+    // Gives the blocks back, which trims them where the file system does; elsewhere the zeros are all that can be done.
+    let length = file.metadata()?.len();
+    if length > 0 {
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let _ = rustix::fs::fallocate(&*file, hole, 0, length);
+    }
+    Ok(())
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

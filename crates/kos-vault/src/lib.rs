@@ -44,6 +44,7 @@
 
 mod fresh;
 mod keys;
+pub mod kill;
 mod name;
 mod opened;
 mod passphrase;

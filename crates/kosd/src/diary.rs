@@ -47,6 +47,12 @@ pub enum Entry {
     BootloaderLockFailed,
     /// The end began.
     Decommissioning,
+    /// The kill switch can be fired.
+    KillArmed,
+    /// It cannot any more.
+    KillDisarmed,
+    /// It was fired.
+    KillFired,
 }
 
 #[derive(Serialize)]

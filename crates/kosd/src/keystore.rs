@@ -189,6 +189,16 @@ impl Keystore {
         }
     }
 
+    /// Where they are.
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Wipes what is in memory; the vault stays as it is.
+    pub(crate) fn close(&self) {
+        *self.ring() = None;
+    }
+
     /// Destroys the key of the vault and then all that was in it. A token that is not there keeps its keys, which never
     /// leave it; that is told, and stops nothing.
     ///

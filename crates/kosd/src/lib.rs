@@ -7,6 +7,7 @@ pub mod facts;
 pub mod health;
 pub mod image;
 pub mod keystore;
+pub mod kill;
 pub mod life;
 mod link;
 mod revocation;

@@ -147,8 +147,8 @@ impl Face<'_> {
         tokio::select! {
             ended = &mut *serving => Err(early(ended, "the authority")),
             ended = &mut *running => match ended {
-                // Somebody decommissioned it; the authority goes on without it until told to stop.
-                Ok(Ok(Outcome::Ended(_))) => Err(early(serving.await, "the authority")),
+                // Somebody ended it; the authority goes on without it until told to stop.
+                Ok(Ok(Outcome::Ended(_) | Outcome::Killed)) => Err(early(serving.await, "the authority")),
                 other => Err(early(other, "the device")),
             },
         }

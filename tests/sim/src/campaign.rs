@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Result, anyhow};
 
 use crate::{
+    kill,
     laws::Breach,
     plant::Plant,
     world::{Outcome, Tracing, World},
@@ -52,7 +53,7 @@ pub fn run(seeds: Seeds, plant: Option<Plant>) -> Result<Findings> {
                 return Ok(findings);
             }
             let seed = seeds.first.saturating_add(at);
-            let outcome = World::live(seed, plant, Tracing::Off)?;
+            let outcome = live_one(seed, plant)?;
             if outcome.breach.is_some() {
                 breached.fetch_min(at, Ordering::Relaxed);
             }
@@ -68,6 +69,19 @@ pub fn run(seeds: Seeds, plant: Option<Plant>) -> Result<Findings> {
         }
         Ok(all)
     })
+}
+
+/// The fleet of this seed, and its kill switch.
+fn live_one(seed: u64, plant: Option<Plant>) -> Result<Outcome> {
+    if plant.is_some_and(Plant::is_of_the_kill_switch) {
+        return Ok(Outcome { breach: kill::live(seed, plant)?, ..Outcome::default() });
+    }
+    let outcome = World::live(seed, plant, Tracing::Off)?;
+    // A bug of the fleet does not touch the switch.
+    match (&outcome.breach, plant) {
+        (None, None) => Ok(Outcome { breach: kill::live(seed, None)?, ..outcome }),
+        _ => Ok(outcome),
+    }
 }
 
 impl Findings {
@@ -106,6 +120,13 @@ mod tests {
         let findings = run(Seeds { first: 1_000_000, count: 20 }, None).unwrap();
         assert_eq!(findings.first_breach, None);
         assert_eq!(findings.worlds, 20);
+    }
+
+    #[test]
+    fn no_power_cut_keeps_a_kill_switch_from_its_order_or_its_end() {
+        for seed in 1..20_000 {
+            assert_eq!(kill::live(seed, None).unwrap(), None, "{seed}");
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! 2100. One seed makes one [`world::World`]; the same seed makes the same one again, on every machine. The [`laws`] are
 //! looked at after every step and at the end, after the network was healed and weeks have passed.
 //!
+//! Beside each fleet lives a [`kill`] switch, whose power is cut between any two of its steps.
+//!
 //! A [`plant::Plant`] is a bug that is put into the model around the machines; a law must notice it.
 
 pub mod authority;
@@ -12,6 +14,7 @@ pub mod campaign;
 pub mod chance;
 pub mod device;
 pub mod keys;
+pub mod kill;
 pub mod laws;
 pub mod plant;
 pub mod world;

@@ -55,6 +55,19 @@ plants! {
     RevocationForgotten = "revocation-forgotten",
     /// The alert that a copy of a device is about is dropped.
     AlertSwallowed = "alert-swallowed",
+    /// A kill switch destroys while its notice is still on the way to the disk.
+    KillBeforeNotice = "kill-before-notice",
+    /// The journal of a kill switch is written and never synced.
+    KillJournalNotSynced = "kill-journal-not-synced",
+    /// A kill switch that goes on after a power cut takes its first target for destroyed.
+    KillStepSkipped = "kill-step-skipped",
+}
+
+impl Plant {
+    /// Whether it is one of the kill switch, which has a world of its own.
+    pub const fn is_of_the_kill_switch(self) -> bool {
+        matches!(self, Self::KillBeforeNotice | Self::KillJournalNotSynced | Self::KillStepSkipped)
+    }
 }
 
 /// There is no such bug.

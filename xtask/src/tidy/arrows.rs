@@ -54,7 +54,10 @@ const ARROWS: [(&str, &[&str]); 22] = [
             "kos-secret-memory",
         ],
     ),
-    ("kosctl", &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup", "kos-shares"]),
+    (
+        "kosctl",
+        &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup", "kos-shares", "kos-vault"],
+    ),
     ("quickstart", &["kosd", "kos-authority", "kosctl"]),
     ("kos-sim", &CORE),
     ("kos-emulator", &[]),

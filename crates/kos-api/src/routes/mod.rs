@@ -9,7 +9,7 @@
 //! - An answer of status 400 or above is a [`crate::Problem`].
 //! - A route that [`Effect::Changes`] takes `?dryRun=true`, which answers a [`crate::plan::Plan`] and changes nothing,
 //!   and the header `Idempotency-Key` (1 to 64 visible ASCII characters): the same key by the same caller within
-//!   24 hours gets the same answer again. Of vaults no answer is kept ([`Route::is_repeatable`]).
+//!   24 hours gets the same answer again. Of vaults and the kill switch no answer is kept ([`Route::is_repeatable`]).
 //! - A device's `ETag` changes when something changes that an operator decides or reads for a decision (name, role,
 //!   profile, group, state, channel, tags, ban, certificate), not with a heartbeat. A change of a device honours
 //!   `If-Match` and answers 412 with KOS-E0106 when the device is another by now.
@@ -23,8 +23,8 @@ pub use access::{Access, Caller, Object};
 pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
-    audit, authority, backup, chain, device, doctor, lifecycle, local, operator, plan::ChangeQuery, ticket,
-    vault,
+    audit, authority, backup, chain, device, doctor, kill, lifecycle, local, operator, plan::ChangeQuery,
+    ticket, vault,
 };
 use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
@@ -100,9 +100,11 @@ impl Route {
     }
 
     /// Whether the same request with the same `Idempotency-Key` gets the same answer instead of being done again. With an
-    /// answer a hash of the request is kept, and those about vaults hold what must not be guessed (KVS-14).
+    /// answer a hash of the request is kept, and those about vaults hold what must not be guessed (KVS-14); after a
+    /// firing there is nothing left that could keep one.
     pub fn is_repeatable(&self) -> bool {
-        self.effect == Changes && !self.path.starts_with("/api/v1/vaults/")
+        let secret = ["/api/v1/vaults/", "/api/v1/kill"].iter().any(|prefix| self.path.starts_with(prefix));
+        self.effect == Changes && !secret
     }
 
     /// The path with its placeholders filled in, percent-encoded. A `{*path}` keeps its slashes.
@@ -158,6 +160,7 @@ const NONE: Shape = Shape::nothing();
 const CHANGE: Shape = Shape::plain::<ChangeQuery>();
 const DEVICE: Shape = Shape::document::<device::Device>();
 const VAULT: Shape = Shape::document::<vault::Vault>();
+const KILL: Shape = Shape::document::<kill::KillStatus>();
 const BECAUSE: Shape = Shape::plain::<lifecycle::Because>();
 
 routes! {
@@ -297,6 +300,17 @@ routes! {
         (CHANGE, NONE) -> VAULT, "Proves that the shares that were handed in open a vault, and forgets them.";
     VAULT_ABANDON = "vault-abandon", Delete "/api/v1/vaults/{environment}/recovery", [Local], Changes,
         (CHANGE, NONE) -> VAULT, "Forgets the shares that were handed in.";
+
+    KILL_STATUS = "kill-status", Get "/api/v1/kill", [Local], Reads,
+        (NONE, NONE) -> KILL, "Shows how the kill switch stands.";
+    KILL_ARM = "kill-arm", Post "/api/v1/kill/arm", [Local], Changes,
+        (CHANGE, Shape::plain::<kill::ArmKill>()) -> Shape::document::<kill::KillArmed>(),
+        "Arms the kill switch for ten minutes.";
+    KILL_DISARM = "kill-disarm", Delete "/api/v1/kill/arm", [Local], Changes,
+        (CHANGE, NONE) -> KILL, "Disarms the kill switch.";
+    KILL_FIRE = "kill-fire", Post "/api/v1/kill/fire", [Local], Changes,
+        (CHANGE, Shape::plain::<kill::FireKill>()) -> Shape::document::<kill::KillReport>(),
+        "Destroys the keys, vaults and state of this authority.";
 }
 
 routes! {
@@ -306,6 +320,16 @@ routes! {
         (NONE, NONE) -> Shape::document::<local::DeviceStatus>(), "Shows how this device is.";
     LOCAL_IDENTITY = "local-identity", Get "/api/v1/identity", [Admin], Reads,
         (NONE, NONE) -> Shape::document::<chain::IdentityChain>(), "Shows and checks the identity of this device.";
+    LOCAL_KILL_STATUS = "local-kill-status", Get "/api/v1/kill", [Admin], Reads,
+        (NONE, NONE) -> KILL, "Shows how the kill switch stands.";
+    LOCAL_KILL_ARM = "local-kill-arm", Post "/api/v1/kill/arm", [Admin], Changes,
+        (CHANGE, Shape::plain::<kill::ArmKill>()) -> Shape::document::<kill::KillArmed>(),
+        "Arms the kill switch for ten minutes.";
+    LOCAL_KILL_DISARM = "local-kill-disarm", Delete "/api/v1/kill/arm", [Admin], Changes,
+        (CHANGE, NONE) -> KILL, "Disarms the kill switch.";
+    LOCAL_KILL_FIRE = "local-kill-fire", Post "/api/v1/kill/fire", [Admin], Changes,
+        (CHANGE, Shape::plain::<kill::FireKill>()) -> Shape::document::<kill::KillReport>(),
+        "Destroys the keys and the state of this device.";
     LOCAL_DECOMMISSION = "local-decommission", Post "/api/v1/decommission", [Admin], Changes,
         (CHANGE, Shape::plain::<lifecycle::DecommissionOrder>()) -> Shape::document::<lifecycle::Decommission>(),
         "Ends this device for good.";

@@ -68,6 +68,12 @@ events! {
     RestoreOpened = "restore_opened", Critical;
     /// The authority's keys were sealed anew, or open in another way.
     KeysSealed = "keys_sealed", Critical;
+    /// The kill switch of the authority can be fired for ten minutes.
+    KillArmed = "kill_armed", Critical;
+    /// It cannot any more.
+    KillDisarmed = "kill_disarmed", Critical;
+    /// The kill switch was fired: the last entry.
+    KillFired = "kill_fired", Critical;
     /// A backup was written.
     BackupCreated = "backup_created", Ordinary;
     /// The addresses that the authority listens on, or the name it is known by, changed.

@@ -30,6 +30,20 @@ pub enum StartError {
     /// It was put back from a backup and may not serve before it was opened.
     #[error("the authority was restored from a backup of {0} and is closed")]
     Closed(Timestamp),
+    /// Its kill switch was fired.
+    #[error("this authority was destroyed by its kill switch; the notice is `{notice}`")]
+    Killed {
+        /// Where the notice is.
+        notice: String,
+    },
+    /// Nobody can say whether its kill switch was fired.
+    #[error("{why}")]
+    Kill {
+        /// What is wrong.
+        why: String,
+        /// The stable code.
+        code: Code,
+    },
     /// The clock stands before what is known to have been.
     #[error("the clock says {now}, and it was {known} already")]
     Clock {
@@ -76,6 +90,8 @@ impl StartError {
             Self::Store(e) => e.code(),
             Self::AlreadyInitialised(_) => code::config::ALREADY_INITIALISED,
             Self::Closed(_) => code::store::RESTORED_CLOSED,
+            Self::Killed { .. } => code::vault::KILLED,
+            Self::Kill { code, .. } => *code,
             Self::Mixed { .. } => code::config::FILE_DAMAGED,
             Self::Clock { .. } => code::config::CLOCK,
             Self::CaEnded { .. } => code::certificate::CERT_EXPIRED,

@@ -28,6 +28,11 @@ impl Home {
         Keep::in_folder(&self.folder).by(settings, credentials)
     }
 
+    /// The same for the end, when settings that cannot be read must stop nothing.
+    pub(crate) fn keep_at_the_end(&self, credentials: Option<&Path>) -> Keep {
+        self.keep(&Settings::read(&self.settings()).unwrap_or_default(), credentials)
+    }
+
     /// Whether there are keys, or were.
     pub(crate) fn has_keys(&self) -> bool {
         Keep::in_folder(&self.folder).is_there()
@@ -59,6 +64,21 @@ impl Home {
     /// There as long as the authority is closed after a restore.
     pub(crate) fn restored(&self) -> PathBuf {
         self.folder.join("restored.json")
+    }
+
+    /// There as long as the kill switch is armed, and for ever once it was fired.
+    pub(crate) fn kill_journal(&self) -> PathBuf {
+        self.folder.join("kill.journal")
+    }
+
+    /// What is left to prove that it was fired.
+    pub(crate) fn death_notice(&self) -> PathBuf {
+        self.folder.join("death-notice.cose")
+    }
+
+    /// What was destroyed, and what may be said of it.
+    pub(crate) fn kill_report(&self) -> PathBuf {
+        self.folder.join("kill-report.json")
     }
 
     pub(crate) fn run(&self) -> PathBuf {

@@ -32,13 +32,14 @@ use crate::{
     approval, clock,
     fleet::Links,
     keys::{Keep, Kept, Keys, KeysError},
+    kill::{self, live::Kill},
     log::{LogFiles, LogSigner},
     presence::Presence,
     reception::MisuseBook,
     record::SystemChange,
     restore::Restoration,
     revocation::{Board, Publisher},
-    server::{self, Doors, Moves},
+    server::{self, Doors, Moves, Served},
     settings::{PORT_BASE, Settings},
     store::{self, Setting, Store, StoreLock},
     vault::Vaults,
@@ -87,6 +88,7 @@ pub(crate) struct Shared {
     pub(crate) refusals: MisuseBook,
     pub(crate) links: Arc<Links>,
     pub(crate) vaults: Vaults,
+    pub(crate) kill: Kill,
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
     /// Where it listens now.
@@ -130,6 +132,7 @@ impl Authority {
         credentials: Option<&Path>,
     ) -> Result<AuthorityName, StartError> {
         let home = Home::below(data);
+        kill::refuse(&home)?;
         let now = clock::now();
         moment::check_year(now)?;
         make_folders(&home)?;
@@ -142,6 +145,14 @@ impl Authority {
         let name = name.or(settings.name).map_or_else(default_name, Ok)?;
         keep.make(&Keys::make(&name, &keep.signers(keep.ca_home()), now)?, now)?;
         Ok(name)
+    }
+
+    /// Goes on with a kill switch that was fired before a power cut. True when it is done now.
+    ///
+    /// # Errors
+    /// When its journal cannot be read, or another process has the folder.
+    pub async fn resume_kill(data: &Path, credentials: Option<&Path>) -> Result<bool, StartError> {
+        Ok(kill::resume(&Home::below(data), credentials).await?.is_some())
     }
 
     /// Whether there is an authority in this folder.
@@ -163,6 +174,7 @@ impl Authority {
     /// As with [`Authority::open`].
     pub async fn open_by(options: Options, rule: ClockRule) -> Result<Self, StartError> {
         let home = Home::below(&options.data);
+        kill::check(&home, options.credentials.as_deref()).await?;
         if !home.has_keys() {
             return Err(KeysError::Missing(home.folder().join("keys").display().to_string()).into());
         }
@@ -229,6 +241,8 @@ impl Authority {
             presence,
             refusals: MisuseBook::of_few_sources(),
             links,
+            kill: Kill::load(&home)
+                .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,
             vaults: Vaults::new(home.vaults(), settings.vault_lock()),
             settings,
             ports: listeners.ports(),
@@ -273,6 +287,10 @@ impl Authority {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
         let Self { shared, listeners, moves, writing, age: _, lock } = self;
         let served = server::serve(&shared, listeners, moves, stop).await;
+        if matches!(served, Ok(Served::Killed)) {
+            // There is no store that could be closed, and no log that could take another entry.
+            return Ok(());
+        }
         let stopped = Transaction::own(clock::now(), vec![SystemChange::Stopped.into()], Vec::new());
         let recorded = shared.writer.commit(stopped).await;
         let published = shared.log_files.publish(&shared.store, 0).await;
@@ -282,7 +300,7 @@ impl Authority {
         drop(lock);
         recorded?;
         published?;
-        served
+        served.map(drop)
     }
 }
 

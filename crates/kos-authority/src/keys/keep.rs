@@ -99,6 +99,11 @@ impl Keep {
         &self.anchor
     }
 
+    /// Everything that belongs to the vault of the keys.
+    pub(crate) fn vault(&self) -> Place {
+        self.place(&self.folder)
+    }
+
     /// Puts new keys there, which must have none. All of them are there, or none.
     pub(crate) fn make(&self, keys: &Keys, now: Timestamp) -> Result<(), KeysError> {
         if self.is_there() {

@@ -129,6 +129,10 @@ fn credentials() -> Option<PathBuf> {
 }
 
 async fn serve(options: Options, rule: ClockRule) -> Result<(), Failure> {
+    if Authority::resume_kill(&options.data, options.credentials.as_deref()).await? {
+        tracing::warn!("the kill switch has gone on to its end");
+        return Ok(());
+    }
     take_descriptors();
     // Heard from here on, so that a signal during a long start is not lost.
     let mut stop = Box::pin(stop_signal()?);

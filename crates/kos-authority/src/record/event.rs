@@ -246,6 +246,16 @@ fn system_event(change: &SystemChange) -> Draft {
         C::RestoreOpened { merged, loss } => {
             draft(EventType::RestoreOpened, About::Authority, json!({"mergedEntries": merged, "loss": loss}))
         }
+        C::KillArmed { delete_program } => {
+            draft(EventType::KillArmed, About::Authority, json!({"deleteProgram": delete_program}))
+        }
+        C::KillDisarmed { codes } => {
+            let reason = if *codes { "codes" } else { "asked" };
+            draft(EventType::KillDisarmed, About::Authority, json!({"reason": reason}))
+        }
+        C::KillFired { delete_program } => {
+            draft(EventType::KillFired, About::Authority, json!({"deleteProgram": delete_program}))
+        }
         C::CrlPublished { issuer, number, entries } => draft(
             EventType::CrlPublished,
             About::Issuer(*issuer),

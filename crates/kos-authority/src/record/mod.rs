@@ -75,6 +75,12 @@ pub enum SystemChange {
     DeviceRestored { device: DeviceId },
     /// It serves again.
     RestoreOpened { merged: u64, loss: bool },
+    /// Its kill switch can be fired.
+    KillArmed { delete_program: bool },
+    /// It cannot any more: for wrong codes, or because somebody asked.
+    KillDisarmed { codes: bool },
+    /// It was fired. Nothing follows.
+    KillFired { delete_program: bool },
     /// A revocation list was signed.
     CrlPublished { issuer: KeyId, number: u64, entries: u64 },
     /// An operator got a certificate.

@@ -71,6 +71,7 @@ pub async fn wait(
     ready: impl FnOnce(&Restoration),
 ) -> Result<Ended, StartError> {
     let home = Home::below(&options.data);
+    crate::kill::check(&home, options.credentials.as_deref()).await?;
     let settings = Settings::read(&home.settings())?;
     authority::make_folders(&home)?;
     let lock = StoreLock::take(home.folder())?;

@@ -105,6 +105,7 @@ pub struct PutBack {
 /// *Cost*: the size of the backup, written once; reads its store and log.
 pub async fn put_back(data: &Path, backup: &Path, opening: Opening) -> Result<PutBack, RestoreError> {
     let home = Home::below(data);
+    crate::kill::check(&home, None).await?;
     crate::authority::make_folders(&home)?;
     let lock = StoreLock::take(home.folder()).map_err(StartError::from)?;
     // A mark without keys is a restore that was cut short: it begins again.

@@ -52,13 +52,22 @@ pub(crate) async fn stopped(stopping: &mut Stopping) {
     drop(stopping.wait_for(|stop| *stop).await);
 }
 
-/// Serves until `stop` ends.
+/// Why it does not serve any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// It was told to stop.
+    Stopped,
+    /// Its kill switch was fired, and everything is destroyed.
+    Killed,
+}
+
+/// Serves until `stop` ends, or the kill switch was fired.
 pub(crate) async fn serve(
     shared: &Arc<Shared>,
     listeners: Listeners,
     moves: Moves,
     stop: impl Future<Output = ()>,
-) -> Result<(), StartError> {
+) -> Result<Served, StartError> {
     let (tell, stopping) = watch::channel(false);
     let socket = admin::Socket::bind(&shared.home)?;
     let router = api::router(Arc::clone(shared));
@@ -71,7 +80,8 @@ pub(crate) async fn serve(
         router: router.clone().route(WEBSOCKET_PATH, get(websocket::switch)),
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(admin::serve(socket, router, stopping.clone()));
+    let mut admin = JoinSet::new();
+    admin.spawn(admin::serve(socket, router, stopping.clone()));
     tasks.spawn(web::serve(listeners.web, Arc::clone(shared), stopping.clone()));
     tasks.spawn(doorkeeper.keep(sockets, moves, stopping.clone()));
     tasks.spawn(announce::run(Arc::clone(shared), stopping));
@@ -85,18 +95,37 @@ pub(crate) async fn serve(
     let progress = shared.writer.progress();
     services.spawn(publish_log(shared.log_files.clone(), shared.store.clone(), progress));
 
-    stop.await;
+    tokio::select! {
+        () = stop => {}
+        () = shared.kill.fired() => {
+            tasks.shutdown().await;
+            services.shutdown().await;
+            // A reader that does not let go is not waited for.
+            drop(timeout(GRACE, shared.store.close()).await);
+            shared.kill.destroy().await;
+            tell.send_replace(true);
+            // Whoever fired reads the report.
+            drop(timeout(GRACE, async { while admin.join_next().await.is_some() {} }).await);
+            admin.shutdown().await;
+            return Ok(Served::Killed);
+        }
+    }
     tell.send_replace(true);
-    let finish = async { while tasks.join_next().await.is_some() {} };
+    let finish = async {
+        while tasks.join_next().await.is_some() {}
+        while admin.join_next().await.is_some() {}
+    };
     if timeout(GRACE, finish).await.is_err() {
         tracing::warn!("requests that were still open are cut");
     }
     tasks.shutdown().await;
+    admin.shutdown().await;
     services.shutdown().await;
     vault::close(shared).await;
     let written = upkeep::write_heartbeats(shared).await;
     upkeep::close_books(shared, &misuse, clock::now()).await?;
-    Ok(written?)
+    written?;
+    Ok(Served::Stopped)
 }
 
 /// Publishes the log's files whenever it has grown.

@@ -121,6 +121,8 @@ pub struct Progress {
 
 enum Request {
     Commit(Transaction, oneshot::Sender<Result<Receipt, StoreError>>),
+    /// Nothing is committed after it.
+    Last(Box<Transaction>, oneshot::Sender<Result<Receipt, StoreError>>),
     Measured(Vec<Heartbeat>, oneshot::Sender<Result<(), StoreError>>),
     Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
     Answered(Answer, oneshot::Sender<Result<(), StoreError>>),
@@ -179,6 +181,14 @@ impl Writer {
     /// Anything else means that the store cannot write now; nothing was changed.
     pub async fn commit(&self, transaction: Transaction) -> Result<Receipt, StoreError> {
         self.ask(|reply| Request::Commit(transaction, reply)).await
+    }
+
+    /// The same, and ends the writer and closes its store, whatever came of it: nothing is ever committed after it.
+    ///
+    /// # Errors
+    /// As with [`Writer::commit`].
+    pub(crate) async fn commit_last(&self, transaction: Transaction) -> Result<Receipt, StoreError> {
+        self.ask(|reply| Request::Last(Box::new(transaction), reply)).await
     }
 
     /// Stores measured values, which are no changes and have no entries.
@@ -241,9 +251,13 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
         let mut waiting = Vec::with_capacity(GROUP_MAX);
         while requests.recv_many(&mut waiting, GROUP_MAX).await > 0 {
             let (mut commits, mut answers) = (Vec::with_capacity(waiting.len()), Vec::new());
+            let mut last = None;
             for request in waiting.drain(..) {
                 match request {
+                    // What came after the last one is not heard: whoever asks is told that the writer has stopped.
+                    _ if last.is_some() => {}
                     Request::Commit(transaction, reply) => commits.push((transaction, reply)),
+                    Request::Last(transaction, reply) => last = Some((*transaction, reply)),
                     Request::Answered(answer, reply) => answers.push((answer, reply)),
                     Request::Measured(heartbeats, reply) => {
                         // Whoever no longer waits has lost nothing: these are measurements.
@@ -262,6 +276,16 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                 }
             }
             self.commit_group(commits).await;
+            if let Some((transaction, reply)) = last {
+                let (own, receipt) = oneshot::channel();
+                self.commit_group(vec![(transaction, own)]).await;
+                let closed = self.half.close().await;
+                let receipt =
+                    receipt.await.map_err(|_| StoreError::Failed("the writer has stopped".to_owned()));
+                // Not before nothing of the store is open any more. Whoever went away has had it done all the same.
+                drop(reply.send(receipt.and_then(|receipt| receipt)));
+                return closed;
+            }
             for (answer, reply) in answers {
                 // As above: the one that was kept before is still kept.
                 drop(reply.send(self.half.replace_answer(&answer).await));

@@ -31,4 +31,12 @@ super::codes! {
     VAULT_ENVIRONMENT = 639, "the file is of another environment", Usage, "import it with --env and the environment that it was made for";
     VAULTS_FULL = 640, "there are too many vaults", Refused, "use one of those that are there";
     KEYRING_UNOPENED = 641, "the machine's keys cannot be opened", Refused, "bring back the key file, credential or TPM that they are sealed with; see `docs/guide/keys.md`";
+    KILL_ARMED = 660, "the kill switch is armed already", Conflict, "fire it with its code, or disarm it first: kosctl kill disarm";
+    KILL_NOT_ARMED = 661, "the kill switch is not armed", Conflict, "arm it first: kosctl kill arm --delete-program, or --keep-program";
+    KILL_CODE = 662, "this is not the code that arming has shown", Refused, "type the code that kosctl kill arm has shown; the third wrong one disarms";
+    KILL_EXPIRED = 663, "the arming has expired", Refused, "arm it again: kosctl kill arm --delete-program, or --keep-program";
+    KILL_DISARMED = 664, "three wrong codes: the kill switch is disarmed", Refused, "find out who typed them, then arm it again: kosctl kill arm";
+    KILLED = 665, "this was destroyed by its kill switch", Conflict, "nothing brings it back; verify the notice: kosctl kill verify FILE";
+    KILL_FIRED = 666, "the kill switch was fired", Conflict, "there is no way back; see how far it is: kosctl kill status";
+    KILL_NOTICE = 667, "this is not a death notice, or somebody changed it", Trust, "ask for another copy of death-notice.cose";
 }

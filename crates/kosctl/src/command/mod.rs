@@ -11,6 +11,7 @@ mod enroll;
 mod explain;
 mod follow;
 mod identity;
+mod kill;
 mod operator;
 mod paper;
 mod qr;
@@ -65,6 +66,9 @@ pub(crate) enum Command {
     /// Vaults of secrets, one an environment.
     #[command(subcommand)]
     Vault(vault::Vault),
+    /// The kill switch of an authority or a device, on its own machine.
+    #[command(subcommand)]
+    Kill(kill::Kill),
     /// Backups of an authority.
     #[command(subcommand)]
     Backup(backup::Backup),
@@ -98,6 +102,7 @@ impl Command {
             Self::Authority(authority) => authority.run(session).await,
             Self::Operator(operator) => operator.run(session).await,
             Self::Vault(vault) => vault.run(session).await,
+            Self::Kill(kill) => kill.run(session).await,
             Self::Backup(backup) => backup.run(session).await,
             Self::Audit(audit) => audit.run(session).await,
             Self::Completions(completions) => completions.run(),

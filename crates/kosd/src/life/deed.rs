@@ -146,7 +146,12 @@ impl Device {
         Ok(())
     }
 
-    fn connect(&mut self, key: Option<KeySlot>, chain: Vec<Vec<u8>>, anchor: Anchor) -> Result<(), Setback> {
+    pub(super) fn connect(
+        &mut self,
+        key: Option<KeySlot>,
+        chain: Vec<Vec<u8>>,
+        anchor: Anchor,
+    ) -> Result<(), Setback> {
         let targets = self.targets(&anchor.addresses);
         let addresses = targets.iter().map(|target| target.endpoint.to_string()).collect();
         let anchor = Anchor { addresses, ..anchor };
@@ -214,7 +219,9 @@ impl Device {
         self.keys.destroy(self.clock.now())?;
         file::empty(self.root.secrets())?;
         file::remove(self.root.certificate())?;
-        file::empty_except(&self.root.state(), &[RECORD])?;
+        // The papers of a kill switch that was fired are proof as well; an arming is not.
+        let kept: &[&str] = if self.switch.firing().is_some() { &crate::kill::KEPT } else { &[RECORD] };
+        file::empty_except(&self.root.state(), kept)?;
         self.finish_decommissioning();
         Ok(())
     }

@@ -11,6 +11,7 @@
 
 mod connection;
 mod deed;
+mod kill;
 mod memory;
 mod news;
 mod report;
@@ -48,6 +49,7 @@ use tokio::{
 
 use self::{
     connection::Connection,
+    kill::Killing,
     memory::{load, read_journal, read_record},
     news::NewsSender,
     report::Condition,
@@ -55,6 +57,7 @@ use self::{
     service::Service,
 };
 pub use self::{
+    kill::Refused,
     memory::{ended, is_enrolled, remembered},
     news::{News, NewsReceiver},
 };
@@ -66,6 +69,7 @@ use crate::{
     health::{ErrorCounter, Observer},
     image::{self, ImageError},
     keystore::{Keystore, KeystoreError},
+    kill::{KillFault, Switch},
     root::{Lock, Root, RootError, file},
     socket::{Question, Socket},
     standing::Standing,
@@ -99,6 +103,9 @@ pub enum LifeError {
     /// A key cannot be had.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
+    /// The kill switch was fired, or its journal cannot be read.
+    #[error(transparent)]
+    Kill(#[from] KillFault),
     /// The ticket's key cannot be derived.
     #[error(transparent)]
     Ticket(KeyError),
@@ -118,6 +125,7 @@ impl LifeError {
             Self::Root(error) => error.code(),
             Self::Image(error) => error.code(),
             Self::Keystore(error) => error.code(),
+            Self::Kill(error) => error.code(),
             Self::Ticket(error) => error.code(),
             Self::NotEnrolled => code::enrolment::NOT_ENROLLED,
             Self::EnrolledAlready => code::enrolment::ENROLLED_ALREADY,
@@ -151,6 +159,8 @@ pub enum Outcome {
     Stopped,
     /// The device is decommissioned, and whether its authority knows.
     Ended(Delivery),
+    /// The kill switch was fired, and what was to go is gone.
+    Killed,
 }
 
 /// A device that has booted.
@@ -179,6 +189,9 @@ pub struct Device {
     search: Search,
     decommissioners: Vec<report::Decommissioner>,
     outcome: Option<Outcome>,
+    switch: Switch,
+    /// The kill switch was fired: from here on nothing else is done.
+    killing: Option<Killing>,
     news: NewsSender,
     observer: Observer,
     errors: Arc<ErrorCounter>,
@@ -217,6 +230,7 @@ impl Device {
     /// # Errors
     /// When the device must not start: see the variants.
     pub fn boot(folder: &Path, options: Options) -> Result<(Self, NewsReceiver), LifeError> {
+        kill::check(folder, options.credentials.clone())?;
         let loaded = Config::load(&Root::config_file(folder))?;
         let mut config = loaded.config;
         if !options.authority.is_empty() {
@@ -268,6 +282,8 @@ impl Device {
             dialler,
             decommissioners: Vec::new(),
             outcome: None,
+            switch: Switch::load(&root.state())?,
+            killing: None,
             errors: Arc::default(),
             config_digest: loaded.digest,
             root,
@@ -306,11 +322,20 @@ impl Device {
     /// When what is on the disk cannot be read any more.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<Outcome, LifeError> {
         let mut serving = JoinSet::new();
+        let mut answers = None;
         if let Some(socket) = self.socket.take() {
+            answers = Some(socket.answers());
             serving.spawn(socket.serve(self.questions.0.clone()));
         }
         let outcome = self.live(stop).await;
-        self.service.say_goodbye().await;
+        if matches!(outcome, Ok(Outcome::Killed)) {
+            self.destroy_everything();
+            if let Some(answers) = answers {
+                answers.given().await;
+            }
+        } else {
+            self.service.say_goodbye().await;
+        }
         serving.shutdown().await;
         // The lock of ROOT is still ours, so nobody else listens there yet.
         drop(std::fs::remove_file(self.root.socket()));
@@ -321,18 +346,24 @@ impl Device {
         let mut stop = pin!(stop);
         self.begin();
         loop {
-            self.carry_out_all()?;
-            self.keep_link();
+            if self.killing.is_none() {
+                self.carry_out_all()?;
+                self.keep_link();
+            }
             if let Some(outcome) = self.outcome {
                 return Ok(outcome);
             }
             let pause = match (self.resume_at, self.machine.poll_timeout()) {
+                _ if self.killing.is_some() => self.left_to_tell(),
                 (Some(at), _) => at.saturating_duration_since(Instant::now()),
                 (None, Some(at)) => at.since(self.clock.now()).min(SLEEP_MAX),
                 (None, None) => SLEEP_MAX,
             };
             tokio::select! {
-                () = &mut stop => return Ok(Outcome::Stopped),
+                () = &mut stop => match self.killing {
+                    Some(_) => self.stop_telling_of_kill(),
+                    None => return Ok(Outcome::Stopped),
+                },
                 Some(happening) = self.happenings.1.recv() => self.happened(happening),
                 news = self.service.next() => self.on_link(news),
                 Some(question) = self.questions.1.recv() => self.answer(question),
@@ -341,8 +372,14 @@ impl Device {
         }
     }
 
+    fn left_to_tell(&self) -> Duration {
+        let deadline = self.killing.as_ref().map(|killing| killing.deadline);
+        deadline.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
+    }
+
     fn time_passed(&mut self) {
         match self.resume_at {
+            _ if self.killing.is_some() => self.stop_telling_of_kill(),
             None => self.machine.handle_timeout(self.clock.now()),
             Some(at) if Instant::now() >= at => {
                 self.resume_at = None;
@@ -398,6 +435,9 @@ impl Device {
             Happening::OnConnection(number, input) => {
                 // What an earlier connection still brought is of no interest.
                 if self.connection.as_ref().is_some_and(|connection| connection.number == number) {
+                    if self.killing.is_some() {
+                        return self.heard_of_kill(&input);
+                    }
                     if matches!(input, Input::Disconnected(_)) {
                         self.connection = None;
                     }

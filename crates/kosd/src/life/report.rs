@@ -86,6 +86,7 @@ impl Device {
                 self.machine.handle_command(self.clock.now(), Command::CodeConfirmed(digits));
                 let _ = reply.send(());
             }
+            Question::Kill(question) => self.answer_kill(question),
             Question::PlanDecommission(reply) => drop(reply.send(self.plan())),
             Question::Decommission(order, reply) => match self.member() {
                 Err(code) => drop(reply.send(Err(code))),

@@ -124,6 +124,12 @@ async fn perform(Arguments { command, root }: Arguments) -> Result<(), Failure> 
         Command::Run => {
             // Heard from here on, so that a signal during the boot ends in order as well.
             let stop = stop_signal()?;
+            if let kosd::kill::Found::Finished(report) =
+                kosd::kill::resume(&root, options().credentials).map_err(LifeError::from)?
+            {
+                say(&format!("the kill switch has gone on to its end; complete: {}", report.complete));
+                return Ok(());
+            }
             let (device, news) = Device::boot(&root, options())?;
             watch::run(device, news, stop).await
         }

@@ -168,7 +168,12 @@ impl Root {
 
     /// The folder of the device's state.
     pub fn state(&self) -> PathBuf {
-        self.folder.join("var/lib/kos/device")
+        Self::state_of(&self.folder)
+    }
+
+    /// The same, of the device whose ROOT is `folder`; no configuration moves it.
+    pub fn state_of(folder: &Path) -> PathBuf {
+        folder.join("var/lib/kos/device")
     }
 
     /// The local socket.

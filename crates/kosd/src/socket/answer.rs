@@ -8,18 +8,18 @@ use hyper::{
 };
 use kos_api::{
     Document, Kind, Problem,
-    lifecycle::DecommissionOrder,
     problem::PROBLEM_JSON,
-    routes::{LOCAL_DECOMMISSION, LOCAL_IDENTITY, LOCAL_STATUS},
+    routes::{LOCAL_DECOMMISSION, LOCAL_IDENTITY, LOCAL_KILL_STATUS, LOCAL_STATUS},
 };
 use kos_base::{Code, code};
 use tokio::sync::{mpsc, oneshot};
 
+use super::kill;
 use super::{BODY_BYTES_MAX, Question, peer::Standing};
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 /// Boxed: a problem is long, and most requests have none.
-type Refusal = Box<Problem>;
+pub(super) type Refusal = Box<Problem>;
 
 /// Never fails: whatever goes wrong is an answer, too.
 pub(super) async fn answer<B>(
@@ -53,7 +53,7 @@ where
     }
     if path == LOCAL_DECOMMISSION.path && method == Method::POST {
         let only_plan = wants_plan(request.uri().query())?;
-        let order = order(request).await?;
+        let order = body(request).await?.unwrap_or_default();
         return match only_plan {
             true => document(ask(device, Question::PlanDecommission).await?.map_err(problem_of)?),
             false => {
@@ -62,13 +62,16 @@ where
             }
         };
     }
+    if path.starts_with(LOCAL_KILL_STATUS.path) {
+        return kill::route(device, method, &path, request).await;
+    }
     let known = [LOCAL_STATUS, LOCAL_IDENTITY, LOCAL_DECOMMISSION].iter().any(|route| route.path == path);
     let problem = Problem::new(code::config::NOT_FOUND).with_detail("a device has no such route");
     Err(Box::new(if known { problem.with_status(405) } else { problem }))
 }
 
 /// Whether the query is `dryRun=true`.
-fn wants_plan(query: Option<&str>) -> Result<bool, Refusal> {
+pub(super) fn wants_plan(query: Option<&str>) -> Result<bool, Refusal> {
     match query {
         None | Some("" | "dryRun=false") => Ok(false),
         Some("dryRun=true") => Ok(true),
@@ -78,8 +81,10 @@ fn wants_plan(query: Option<&str>) -> Result<bool, Refusal> {
     }
 }
 
-async fn order<B>(request: Request<B>) -> Result<DecommissionOrder, Refusal>
+/// The JSON object of a request, or nothing when it has none.
+pub(super) async fn body<B, T>(request: Request<B>) -> Result<Option<T>, Refusal>
 where
+    T: serde::de::DeserializeOwned,
     B: Body<Data: Send, Error: Into<Box<dyn core::error::Error + Send + Sync>>> + Send,
 {
     let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
@@ -89,13 +94,14 @@ where
     })?;
     let bytes = body.to_bytes();
     if bytes.is_empty() {
-        return Ok(DecommissionOrder::default());
+        return Ok(None);
     }
     serde_json::from_slice(&bytes)
+        .map(Some)
         .map_err(|error| Problem::new(code::config::BAD_REQUEST).with_detail(error.to_string()).into())
 }
 
-async fn ask<T>(
+pub(super) async fn ask<T>(
     device: &mpsc::Sender<Question>,
     question: impl FnOnce(oneshot::Sender<T>) -> Question,
 ) -> Result<T, Refusal> {
@@ -105,12 +111,12 @@ async fn ask<T>(
     answer.await.map_err(|_| stopping())
 }
 
-fn document<T: Kind>(item: T) -> Result<Answer, Refusal> {
+pub(super) fn document<T: Kind>(item: T) -> Result<Answer, Refusal> {
     let json = serde_json::to_vec(&Document::new(item)).map_err(|_| Problem::new(code::config::INTERNAL))?;
     Ok(answer_of(StatusCode::OK, "application/json", json))
 }
 
-fn problem_of(code: Code) -> Refusal {
+pub(super) fn problem_of(code: Code) -> Refusal {
     Problem::new(code).into()
 }
 

@@ -10,6 +10,7 @@
 
 mod answer;
 mod ask;
+mod kill;
 mod path;
 mod peer;
 
@@ -19,6 +20,7 @@ use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kos_api::{
     chain::IdentityChain,
+    kill::{ArmKill, FireKill, KillArmed, KillReport, KillStatus},
     lifecycle::{Decommission, DecommissionOrder},
     local::DeviceStatus,
     plan::Plan,
@@ -32,10 +34,12 @@ use tokio::{
 
 pub use self::ask::{AskError, Asker};
 use self::peer::Household;
-use crate::root::RootError;
+use crate::{life::Refused, root::RootError};
 
 /// Longest life of one connection. Stops a program that holds on to the socket from keeping others out.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(90);
+/// How long the last answers may take to be read. Stops a program that does not read from keeping a dead device alive.
+const ANSWERED_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long the head of a request may take.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 /// Longest body in bytes.
@@ -60,6 +64,40 @@ pub enum Question {
     PlanDecommission(oneshot::Sender<Result<Plan, Code>>),
     /// End it.
     Decommission(DecommissionOrder, oneshot::Sender<Result<Decommission, Code>>),
+    /// About its kill switch.
+    Kill(KillQuestion),
+}
+
+/// What a program asks of the kill switch.
+#[derive(Debug)]
+pub enum KillQuestion {
+    /// How it stands.
+    Status(oneshot::Sender<KillStatus>),
+    /// What arming it would do.
+    PlanArm(ArmKill, oneshot::Sender<Result<Plan, Refused>>),
+    /// Arm it.
+    Arm(ArmKill, oneshot::Sender<Result<KillArmed, Refused>>),
+    /// What disarming it would do.
+    PlanDisarm(oneshot::Sender<Result<Plan, Refused>>),
+    /// Disarm it.
+    Disarm(oneshot::Sender<Result<KillStatus, Refused>>),
+    /// What firing it would do.
+    PlanFire(oneshot::Sender<Result<Plan, Refused>>),
+    /// Fire it; the answer comes when everything is gone.
+    Fire(FireKill, oneshot::Sender<Result<KillReport, Refused>>),
+}
+
+/// The answers that are on their way.
+#[derive(Debug)]
+pub struct Answers(Arc<Semaphore>);
+
+impl Answers {
+    /// Returns when every connection has got its answer, or soon after that.
+    pub async fn given(self) {
+        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        // Whoever does not take its answer is not waited for.
+        drop(timeout(ANSWERED_TIME_MAX, self.0.acquire_many(all)).await);
+    }
 }
 
 /// The socket, listening.
@@ -67,6 +105,7 @@ pub enum Question {
 pub struct Socket {
     listener: UnixListener,
     household: Arc<Household>,
+    places: Arc<Semaphore>,
 }
 
 impl Socket {
@@ -89,14 +128,19 @@ impl Socket {
             // Only root and members of the group may do this; without it, the group simply has no access.
             drop(std::os::unix::fs::chown(path, None, Some(group)));
         }
-        Ok(Self { listener, household: Arc::new(household) })
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        Ok(Self { listener, household: Arc::new(household), places })
+    }
+
+    /// A way to wait until what was asked is answered.
+    pub fn answers(&self) -> Answers {
+        Answers(Arc::clone(&self.places))
     }
 
     /// Serves until it is dropped. Questions go to `device`.
     pub async fn serve(self, device: mpsc::Sender<Question>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {

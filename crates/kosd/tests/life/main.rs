@@ -6,6 +6,7 @@ mod authority;
 mod discovery;
 mod endings;
 mod enrolment;
+mod kill;
 mod orders;
 mod refusals;
 mod renewal;

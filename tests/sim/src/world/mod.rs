@@ -104,7 +104,7 @@ pub struct World {
 }
 
 /// How a world came to its end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// The law that was broken, if one was.
     pub breach: Option<Breach>,

@@ -16,6 +16,7 @@ mod devices;
 mod doctor;
 mod entry;
 mod gate;
+mod kill;
 mod lifecycle;
 mod listen;
 mod operators;
@@ -50,6 +51,8 @@ const VAULT_BYTES_MAX: usize = 96 * 1024 * 1024;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a backup may take before its first byte: the store is copied and looked at.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(900);
+/// How long a firing may take until it reports: every byte of the store is overwritten.
+const KILL_TIMEOUT: Duration = Duration::from_secs(900);
 /// Requests that are worked on at a time; beyond that the caller is told to come back, instead of waiting in line.
 const REQUESTS_MAX: usize = 256;
 
@@ -175,6 +178,10 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::VAULT_RECOVER, vaults::recover)
         .on(&routes::VAULT_REHEARSE, vaults::rehearse)
         .on(&routes::VAULT_ABANDON, vaults::abandon)
+        .on(&routes::KILL_STATUS, kill::status)
+        .on(&routes::KILL_ARM, kill::arm)
+        .on(&routes::KILL_DISARM, kill::disarm)
+        .under(Load::new(1, KILL_TIMEOUT), &routes::KILL_FIRE, kill::fire)
 }
 
 #[cfg(test)]

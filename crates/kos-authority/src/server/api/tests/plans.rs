@@ -45,8 +45,14 @@ async fn bench() -> (Bench, Made) {
     (bench, Made { ticket, words })
 }
 
-/// Hands in the share, where the change is about one that was handed in.
+/// Hands in the share, where the change is about one that was handed in; or arms what is disarmed or fired.
 async fn hand_in(bench: &Bench, route: &Route, made: &Made) {
+    if ["kill-disarm", "kill-fire"].contains(&route.name) {
+        // It may be armed already.
+        let armed = bench.post("/api/v1/kill/arm", json!({"program": "keep"})).await;
+        assert!([StatusCode::OK, StatusCode::CONFLICT].contains(&armed.status), "{}", armed.body);
+        return;
+    }
     let purpose = match route.name {
         "vault-recover" | "vault-abandon" => "recovery",
         "vault-rehearse" => "rehearsal",
@@ -91,6 +97,9 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         }
         "vault-submit" => (VAULT, json!({"words": made.words, "purpose": "recovery"})),
         "vault-recover" => (VAULT, json!({"newPassphrase": vaults::PASSPHRASE})),
+        "kill-arm" => ("", json!({"program": "keep"})),
+        "kill-disarm" => ("", json!({})),
+        "kill-fire" => ("", json!({"code": ""})),
         "backup-create" => ("", json!({"passphrase": "correct horse battery"})),
         other => panic!("{other}: say here how it is planned"),
     }
@@ -127,8 +136,10 @@ fn changing() -> impl Iterator<Item = &'static Route> {
 
 #[tokio::test]
 async fn every_change_has_its_entry_by_the_time_of_its_answer() {
-    // The doors move only while they are open: `crates/kos-authority/src/server/tests.rs`.
-    for route in changing().filter(|route| route.name != "authority-listen") {
+    // The doors move only while they are open: `crates/kos-authority/src/server/tests.rs`. Who fires gets an answer from a
+    // server that ends: `tests/e2e/tests/kill.rs`.
+    let elsewhere = ["authority-listen", "kill-fire"];
+    for route in changing().filter(|route| !elsewhere.contains(&route.name)) {
         let (bench, made) = bench().await;
         let shared = bench.shared();
         let publisher =

@@ -1,0 +1,140 @@
+//! Destroying files, and what may be said of it afterwards (KILL-16, KILL-18, KILL-20 to KILL-25).
+//!
+//! What it does not do: reach copies that flash, snapshots and file systems with copy-on-write have made. That is why
+//! nothing here says more than `cleared`.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use kos_base::text::reason;
+use kos_vault::kill::Assurance;
+use rustix::fs::{FallocateFlags, OFlags};
+
+use crate::files::sync_folder;
+
+/// Bytes of zeros that are written at a time.
+static ZEROS: [u8; 65_536] = [0; 65_536];
+
+/// A file, a link, or a folder with everything in it.
+pub(super) fn destroy(path: &Path) -> Assurance {
+    match fs::symlink_metadata(path) {
+        Err(_) => Assurance::Absent,
+        Ok(meta) if meta.is_dir() => destroy_folder(path),
+        Ok(meta) if meta.is_file() => destroy_file(path),
+        // A socket, or a link: where it leads is not ours.
+        Ok(_) => told(fs::remove_file(path), Assurance::Deleted),
+    }
+}
+
+/// Everything in a folder but what is to stay.
+pub(super) fn sweep(folder: &Path, stays: &[PathBuf]) -> Assurance {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => return told(Err(error), Assurance::Absent),
+    };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| !stays.contains(path));
+    paths.map(|path| destroy(&path)).fold(Assurance::Absent, Assurance::and)
+}
+
+/// The program: only what is a plain file of our own user. A link or a file of the distribution is somebody else's.
+pub(super) fn delete_program(path: &Path) -> Assurance {
+    let Ok(meta) = fs::symlink_metadata(path) else { return Assurance::Absent };
+    if !meta.is_file() || meta.uid() != rustix::process::geteuid().as_raw() {
+        return Assurance::Failed("not a regular file of the user that the authority runs as".to_owned());
+    }
+    told(fs::remove_file(path).and_then(|()| sync_parent(path)), Assurance::Deleted)
+}
+
+fn destroy_folder(folder: &Path) -> Assurance {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Assurance::Absent,
+        Err(error) => return told(Err(error), Assurance::Absent),
+    };
+    let paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let inside = paths.iter().map(|path| destroy(path)).fold(Assurance::Absent, Assurance::and);
+    let removed = fs::remove_dir(folder).and_then(|()| sync_parent(folder));
+    inside.and(told(removed, Assurance::Deleted))
+}
+
+fn destroy_file(path: &Path) -> Assurance {
+    match overwrite(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Assurance::Absent,
+        Err(error) => told(Err(error), Assurance::Absent),
+        Ok(()) => told(fs::remove_file(path).and_then(|()| sync_parent(path)), Assurance::Cleared),
+    }
+}
+
+fn overwrite(path: &Path) -> io::Result<()> {
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or(0);
+    let mut file = OpenOptions::new().write(true).custom_flags(flags).open(path)?;
+    let length = file.metadata()?.len();
+    let mut left = length;
+    while left > 0 {
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
+        file.write_all(ZEROS.get(..count).unwrap_or(&ZEROS))?;
+        left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+    file.sync_all()?;
+    give_back(&file, length);
+    Ok(())
+}
+
+/// A hole in the whole file trims its blocks where the file system does so; elsewhere the zeros are all that can be done.
+fn give_back(file: &File, length: u64) {
+    if length > 0 {
+        let _ =
+            rustix::fs::fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, length);
+    }
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+fn told(done: io::Result<()>, otherwise: Assurance) -> Assurance {
+    done.map_or_else(|error| Assurance::Failed(reason(&error).to_owned()), |()| otherwise)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_goes_with_everything_in_it_and_links_are_not_followed() {
+        let desk = tempfile::tempdir().unwrap();
+        let (keys, other) = (desk.path().join("keys"), desk.path().join("other"));
+        fs::create_dir_all(keys.join("deeper")).unwrap();
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("mine"), "not ours").unwrap();
+        for name in ["root.key", "deeper/more", "empty"] {
+            fs::write(keys.join(name), if name == "empty" { "" } else { "secret" }).unwrap();
+        }
+        let twin = desk.path().join("twin");
+        fs::hard_link(keys.join("root.key"), &twin).unwrap();
+        symlink(&other, keys.join("link")).unwrap();
+        symlink(other.join("mine"), keys.join("kid.key")).unwrap();
+        assert_eq!(destroy(&keys), Assurance::Deleted);
+        assert!(!keys.exists());
+        assert_eq!(fs::read(&twin).unwrap(), [0; 6]);
+        assert_eq!(fs::read(other.join("mine")).unwrap(), b"not ours");
+        assert_eq!(destroy(&keys), Assurance::Absent);
+    }
+
+    #[test]
+    fn a_program_of_somebody_else_stays() {
+        let desk = tempfile::tempdir().unwrap();
+        let (program, link) = (desk.path().join("program"), desk.path().join("link"));
+        fs::write(&program, "#!").unwrap();
+        symlink(&program, &link).unwrap();
+        assert!(matches!(delete_program(&link), Assurance::Failed(_)));
+        assert_eq!(delete_program(&program), Assurance::Deleted);
+        assert_eq!(delete_program(&program), Assurance::Absent);
+    }
+}

@@ -1,0 +1,381 @@
+//! The kill switch of a device: its files, its papers, and the destruction itself.
+//!
+//! Shape: `kill.journal`, `death-notice.cose` and `kill-report.json` in the state folder; [`resume`] is what every start
+//! does first, and it needs no configuration, since the journal names what goes.
+//!
+//! Invariants: those of [`kos_vault::kill`]; nothing is destroyed but what its outputs name.
+//!
+//! What it does not do: destroy the key of a vault that systemd keeps; claim that a key file which was overwritten is purged.
+//!
+//! Source: `docs/spec/kill.md` KILL-8 to KILL-25, KILL-30.
+
+use std::{
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use kos_api::{
+    Document,
+    kill::{KillProgram, KillReport, KillTarget},
+};
+use kos_base::{Code, code, key::SignatureForm, text::reason};
+use kos_identity::{
+    decommission::{Assurance as Wiped, Record},
+    enrolment::device::{Held, Journal, KeySlot},
+};
+use kos_keyring::{Opener, Place, file::sync_folder};
+use kos_net::entropy;
+use kos_vault::kill::{
+    Assurance, Firing, Input, KillError, Machine, Notice, NoticeSubject, Notified, Output, ProgramFate,
+    Recorded, Stage, Standing, Target,
+};
+use minicbor::bytes::ByteArray;
+
+use crate::{
+    config::{Config, ConfigError},
+    keystore::Keystore,
+    life::{RECORD, remembered},
+    root::{Root, RootError, file},
+};
+
+/// Name of the journal.
+const JOURNAL: &str = "kill.journal";
+/// Name of the signed notice.
+const NOTICE: &str = "death-notice.cose";
+/// Name of the report.
+const REPORT: &str = "kill-report.json";
+/// What a firing leaves in the state folder.
+pub(crate) const KEPT: [&str; 4] = [RECORD, JOURNAL, NOTICE, REPORT];
+
+/// Why the switch cannot be used, or a start ends.
+#[derive(Debug, thiserror::Error)]
+pub enum KillFault {
+    /// It is refused.
+    #[error(transparent)]
+    Refused(#[from] KillError),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] RootError),
+    /// Not even a configuration without content can be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There are no random numbers.
+    #[error(transparent)]
+    Entropy(#[from] entropy::NoEntropy),
+    /// It was fired, and everything is done.
+    #[error("this device was destroyed by its kill switch; what is left to prove it is in {}", state.display())]
+    Killed {
+        /// The state folder.
+        state: PathBuf,
+    },
+}
+
+impl KillFault {
+    /// The stable code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Refused(error) => error.code(),
+            Self::File(error) => error.code(),
+            Self::Config(error) => error.code(),
+            Self::Entropy(error) => error.code(),
+            Self::Killed { .. } => code::vault::KILLED,
+        }
+    }
+}
+
+/// What a start found.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing was fired.
+    Safe,
+    /// A firing that was not finished is finished now.
+    Finished(Box<KillReport>),
+    /// It was fired before, and nothing is left to do.
+    Killed {
+        /// The state folder.
+        state: PathBuf,
+    },
+}
+
+/// The machine and its file.
+#[derive(Debug)]
+pub(crate) struct Switch {
+    state: PathBuf,
+    pub(crate) machine: Machine,
+}
+
+impl Switch {
+    /// As its journal says.
+    pub(crate) fn load(state: &Path) -> Result<Self, KillFault> {
+        let journal = file::read(&state.join(JOURNAL))?;
+        let machine = Machine::load(journal.as_ref().map(|bytes| bytes.as_slice()))?;
+        Ok(Self { state: state.to_owned(), machine })
+    }
+
+    pub(crate) fn persist(&self, journal: &[u8]) -> Result<(), RootError> {
+        file::replace(&self.state.join(JOURNAL), journal, file::PRIVATE)
+    }
+
+    pub(crate) fn forget(&self) -> Result<(), RootError> {
+        file::remove(&self.state.join(JOURNAL))
+    }
+
+    pub(crate) fn firing(&self) -> Option<&Firing> {
+        match self.machine.standing() {
+            Standing::Fired(firing) => Some(firing),
+            Standing::Safe | Standing::Armed(_) => None,
+        }
+    }
+
+    /// Does everything that is left, up to the end. `sign` makes the papers if they are not made yet.
+    pub(crate) fn finish(&mut self, sign: impl Fn(&Firing) -> bool) -> Option<KillReport> {
+        let mut report = None;
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Persist(journal) => {
+                    // KILL-13: what cannot be written down is done all the same, and perhaps twice.
+                    if let Err(error) = self.persist(&journal) {
+                        tracing::error!(%error, "the journal of the kill switch cannot be written");
+                    }
+                }
+                Output::Record(_) => self.machine.handle_input(Input::Recorded(Recorded::Noted)),
+                Output::Sign => {
+                    let signed = self.firing().is_some_and(&sign);
+                    self.machine.handle_input(Input::Signed(signed));
+                }
+                // A later start tells it by the record (END-7).
+                Output::Notify => self.machine.handle_input(Input::Notified(Notified::Untried)),
+                Output::Destroy(path) => {
+                    let is_program = self.firing().is_some_and(|firing| {
+                        firing.program == ProgramFate::Delete
+                            && firing.targets.last().is_some_and(|last| last.path == path)
+                    });
+                    let outcome = destroy(&path, is_program, &self.state);
+                    tracing::warn!(path, %outcome, "destroyed by the kill switch");
+                    self.machine.handle_input(Input::Destroyed(outcome));
+                }
+                Output::Report(firing) => {
+                    let written = self.write_report(&firing);
+                    report = Some(written);
+                }
+                Output::Forget | Output::End => {}
+            }
+        }
+        report
+    }
+
+    fn write_report(&self, firing: &Firing) -> KillReport {
+        let report = report(firing, &self.state);
+        let json = serde_json::to_vec_pretty(&Document::new(report.clone())).unwrap_or_default();
+        if let Err(error) = file::replace(&self.state.join(REPORT), &json, file::PRIVATE) {
+            tracing::error!(%error, "the report of the kill switch cannot be written");
+        }
+        report
+    }
+}
+
+/// Goes on with a firing that a power cut has interrupted. The first thing that any start does.
+///
+/// # Errors
+/// When its journal cannot be read, or another kosd is at it.
+pub fn resume(folder: &Path, credentials: Option<PathBuf>) -> Result<Found, KillFault> {
+    let state = Root::state_of(folder);
+    if !state.join(JOURNAL).exists() {
+        return Ok(Found::Safe);
+    }
+    let mut switch = Switch::load(&state)?;
+    let Some(firing) = switch.firing() else { return Ok(Found::Safe) };
+    if firing.stage == Stage::Done && !firing.has_failures() {
+        return Ok(Found::Killed { state });
+    }
+    let config = config_of(folder)?;
+    let root = Root::new(folder, &config);
+    let _lock = root.lock()?;
+    switch.machine.resume();
+    let place = root.keyring(&config, credentials);
+    let report =
+        switch.finish(|firing| match Keystore::open(place.clone(), root.signers(&config), firing.at) {
+            Ok(keys) => make_papers(&root, &keys, firing),
+            Err(error) => {
+                tracing::error!(%error, "nothing can be signed");
+                false
+            }
+        });
+    Ok(report.map_or(Found::Killed { state }, |report| Found::Finished(Box::new(report))))
+}
+
+/// The configuration; where it cannot be read, the one without content.
+fn config_of(folder: &Path) -> Result<Config, KillFault> {
+    let loaded = Config::load(&Root::config_file(folder)).or_else(|_| Config::parse("config.yaml", b""))?;
+    Ok(loaded.config)
+}
+
+/// What goes, in its order (KILL-17). Folders end in a slash; the program, if it goes, is last.
+pub(crate) fn targets(root: &Root, keys: &Place, program: ProgramFate) -> Vec<Target> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let folder = |path: &Path| Target::new(format!("{}/", path.display()));
+    let vault = text(&keys.vault);
+    let mut targets = match keys.opener {
+        Opener::KeyFile => {
+            let key = text(&keys.key_file);
+            vec![Target::new(key.clone()), Target::sealed(vault, key)]
+        }
+        // The TPM would open a copy of what it sealed.
+        Opener::Tpm => vec![Target::new(text(&keys.tpm.sealed)), Target::new(vault)],
+        // Its key is not ours to destroy.
+        Opener::Credential => vec![Target::new(vault)],
+    };
+    let mut unfinished = root.certificate().as_os_str().to_owned();
+    unfinished.push(".new");
+    targets.push(folder(root.secrets()));
+    targets.extend([root.certificate(), Path::new(&unfinished)].map(|path| Target::new(text(path))));
+    targets.push(folder(&root.state()));
+    targets.push(Target::new(text(&root.socket())));
+    if program == ProgramFate::Delete {
+        targets.push(Target::new(own_program()));
+    }
+    targets
+}
+
+/// What stays (KILL-19).
+pub(crate) fn remaining(root: &Root, keys: &Place) -> Vec<String> {
+    let config = Root::config_file(root.folder());
+    let mut left = vec![format!("{}: the configuration, which holds no secret", config.display())];
+    left.extend(KEPT.map(|name| format!("{}: proof of the end", root.state().join(name).display())));
+    if keys.opener == Opener::Credential {
+        left.push("the systemd credential of the keys: destroy it where it comes from".to_owned());
+    }
+    left
+}
+
+/// The file that runs.
+fn own_program() -> String {
+    fs::read_link("/proc/self/exe")
+        .map_or_else(|_| "/proc/self/exe".to_owned(), |path| path.display().to_string())
+}
+
+/// Signs and writes the notice, and the record by which the authority is told. False when there is no notice.
+pub(crate) fn make_papers(root: &Root, keys: &Keystore, firing: &Firing) -> bool {
+    let journal = remembered(root).ok().flatten().unwrap_or_default();
+    if let Some(record) = make_record(keys, &journal, firing)
+        && let Err(error) = file::replace(&root.state().join(RECORD), &record, file::PRIVATE)
+    {
+        tracing::error!(%error, "the record of the end cannot be written");
+    }
+    match make_notice(keys, &journal, firing) {
+        Some(notice) => match file::replace(&root.state().join(NOTICE), &notice, file::PUBLIC) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "the death notice cannot be written");
+                false
+            }
+        },
+        None => false,
+    }
+}
+
+fn make_notice(keys: &Keystore, journal: &Journal, firing: &Firing) -> Option<Vec<u8>> {
+    let key = keys.signing(KeySlot::Identity, firing.at).ok()?;
+    let authority = journal.authority.as_ref().and_then(|anchor| anchor.name.as_ref());
+    let notice = Notice {
+        subject: NoticeSubject::Device,
+        name: firing.subject.name.clone(),
+        authority: authority.map(ToString::to_string),
+        at: firing.at,
+        key: key.public().clone(),
+        program_deleted: firing.program == ProgramFate::Delete,
+        entry: None,
+        checkpoint: None,
+    };
+    let unsigned = notice.unsigned();
+    let signature = key.sign(SignatureForm::Fixed, &unsigned.to_be_signed()).ok()?;
+    Some(unsigned.finish(signature))
+}
+
+/// As END-3 has it: signed by the newest certificate's key, or by the identity key.
+fn make_record(keys: &Keystore, journal: &Journal, firing: &Firing) -> Option<Vec<u8>> {
+    let (member, anchor) = journal.membership.as_ref().zip(journal.authority.as_ref())?;
+    let slot = newest(journal).map_or(KeySlot::Identity, |held| KeySlot::Operational(held.slot));
+    let key = keys.signing(slot, firing.at).ok()?;
+    let record = Record {
+        device: member.device.clone(),
+        authority: anchor.name.clone()?,
+        at: firing.at,
+        order: None,
+        receipt: ByteArray::from(entropy::array().ok()?),
+        assurance: Wiped::Cleared,
+        pin: anchor.pins.first().copied()?,
+        addresses: anchor.addresses.clone(),
+    };
+    let unsigned = record.unsigned(key.public());
+    let signature = key.sign(SignatureForm::Fixed, &unsigned.to_be_signed()).ok()?;
+    Some(unsigned.finish(signature))
+}
+
+/// The newest certificate: the authority may have recorded one that it could not tell of.
+pub(crate) fn newest(journal: &Journal) -> Option<&Held> {
+    let candidate = journal.candidate.as_ref().and_then(|candidate| candidate.held.as_ref());
+    candidate.or(journal.active.as_ref())
+}
+
+/// Destroys one target, and says what may be said of it (KILL-20 to KILL-25).
+fn destroy(path: &str, is_program: bool, state: &Path) -> Assurance {
+    let failed = |error: RootError| Assurance::Failed(error.to_string());
+    let at = Path::new(path);
+    let Ok(meta) = fs::symlink_metadata(at) else { return Assurance::Absent };
+    if is_program {
+        return delete_program(at, &meta);
+    }
+    if path.as_bytes().ends_with(b"/") {
+        let kept: &[&str] =
+            if at.as_os_str().as_bytes().starts_with(state.as_os_str().as_bytes()) { &KEPT } else { &[] };
+        return file::empty_except(at, kept).map_or_else(failed, |()| Assurance::Cleared);
+    }
+    if !meta.is_file() {
+        // A socket, or a link: where it leads is not ours.
+        return unlink(at);
+    }
+    file::remove(at).map_or_else(failed, |()| Assurance::Cleared)
+}
+
+/// Only what is a plain file of our own user (KILL-18): a link or a file of the distribution is somebody else's.
+fn delete_program(path: &Path, meta: &fs::Metadata) -> Assurance {
+    if !meta.is_file() || meta.uid() != rustix::process::geteuid().as_raw() {
+        return Assurance::Failed("not a regular file of the user that kosd runs as".to_owned());
+    }
+    unlink(path)
+}
+
+fn unlink(path: &Path) -> Assurance {
+    let removed = fs::remove_file(path).and_then(|()| path.parent().map_or(Ok(()), sync_folder));
+    removed.map_or_else(|error| Assurance::Failed(reason(&error).to_owned()), |()| Assurance::Deleted)
+}
+
+/// As it is told.
+pub(crate) fn report(firing: &Firing, state: &Path) -> KillReport {
+    let told = |target: &Target| KillTarget {
+        path: target.path.clone(),
+        assurance: target.outcome.as_ref().map_or_else(|| "pending".to_owned(), ToString::to_string),
+    };
+    KillReport {
+        subject: "device".to_owned(),
+        name: firing.subject.name.clone(),
+        fired_at: firing.at,
+        recorded: firing.recorded,
+        audit_index: firing.entry,
+        notice: firing.noticed.then(|| state.join(NOTICE).display().to_string()),
+        notified: firing.notified.as_str().to_owned(),
+        targets: firing.targets.iter().map(told).collect(),
+        program: program(firing.program),
+        complete: !firing.has_failures() && firing.targets.iter().all(|target| target.outcome.is_some()),
+        remaining: firing.remaining.clone(),
+    }
+}
+
+pub(crate) const fn program(fate: ProgramFate) -> KillProgram {
+    match fate {
+        ProgramFate::Delete => KillProgram::Delete,
+        ProgramFate::Keep => KillProgram::Keep,
+    }
+}
