@@ -34,7 +34,7 @@ impl Elsewhere {
         let (out, passphrase) = (self.at("backup.age"), self.at("passphrase"));
         let made =
             authority.json(&["backup", "create", "--out", &out, "--passphrase-file", &passphrase]).unwrap();
-        assert_eq!(made["kind"], "Backup");
+        assert_eq!(made["kind"], "SealedFile");
         assert_eq!(made["item"]["bytes"].as_u64(), Some(fs::metadata(&out).unwrap().len()));
         out.into()
     }

@@ -160,6 +160,9 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::VAULT_ENTRIES, vaults::entries)
         .on(&routes::VAULT_HISTORY, vaults::history)
         .on(&routes::VAULT_READ, vaults::read)
+        .taking(SECRET_BYTES_MAX, &routes::VAULT_SIGN, vaults::sign)
+        .taking(SECRET_BYTES_MAX, &routes::VAULT_HMAC, vaults::hmac)
+        .on(&routes::VAULT_TOTP, vaults::totp)
         .taking(SECRET_BYTES_MAX, &routes::VAULT_PUT, vaults::put)
         .on(&routes::VAULT_REMOVE, vaults::remove)
         .on(&routes::VAULT_ROTATE, vaults::rotate)
@@ -172,9 +175,14 @@ fn mount(shared: Arc<Shared>) -> Api {
         )
         .on(&routes::VAULT_SHARE, vaults::share)
         .on(&routes::VAULT_SUBMIT, vaults::submit)
+        .on(&routes::VAULT_RECOVERY, vaults::recovery)
         .on(&routes::VAULT_RECOVER, vaults::recover)
         .on(&routes::VAULT_REHEARSE, vaults::rehearse)
         .on(&routes::VAULT_ABANDON, vaults::abandon)
+        .on(&routes::VAULT_OFFLINE_ADD, vaults::add_offline)
+        .on(&routes::VAULT_OFFLINE_REMOVE, vaults::remove_offline)
+        .on(&routes::VAULT_AUTHORISER_ADD, vaults::add_authoriser)
+        .on(&routes::VAULT_AUTHORISER_REMOVE, vaults::remove_authoriser)
 }
 
 #[cfg(test)]
