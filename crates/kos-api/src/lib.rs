@@ -19,6 +19,7 @@ pub mod device;
 pub mod doctor;
 pub mod envelope;
 pub mod hex;
+pub mod keys;
 pub mod lifecycle;
 pub mod local;
 pub mod openapi;

@@ -10,6 +10,7 @@ use crate::{
     device::{Health, ImageVerdict},
     envelope::Kind,
     hex::Serial,
+    keys::KeyProtection,
     schema,
 };
 
@@ -66,6 +67,8 @@ pub struct DeviceStatus {
     pub health: Option<Health>,
     /// What it found of its image.
     pub image: Option<ImageVerdict>,
+    /// What keeps its keys; nothing before it has any.
+    pub keys: Option<KeyProtection>,
     /// Six digits that the authority shows as well, while it waits in the lobby.
     pub comparison_code: Option<String>,
     /// What somebody should know, such as a setting that falls through.

@@ -1,22 +1,27 @@
-//! The device's private keys, as files in the folder of secrets.
+//! The device's private keys: entries of the machine's vault, among the secrets.
 //!
-//! Shape: one file a slot (`identity.key`, `operational-a.key`, ..), in the form of [`crate::root::seal`], 0600. Signing keys
-//! are PKCS#8 inside, so that they can be taken out with common tools; agreement keys are their 32 bytes.
+//! Shape: one entry a slot (`identity`, `operational-a`, ..). Signing keys are PKCS#8 inside, agreement keys their 32 bytes.
+//! The vault is made with the first key, and is not there on a device that has none. Up to version 0.1.0 each key was a
+//! file of its own, in the form of [`crate::root::seal`]; such files are taken into the vault when it is opened (KR-12).
 //!
-//! Invariants: a key is durable before its public half is told. Making or erasing a key overwrites the one that was in
-//! the slot. A damaged file is never replaced silently: the device stops instead of becoming another device.
+//! Invariants: a key is durable before its public half is told. Making or erasing a key leaves nothing of the one that was
+//! in the slot. A vault or file that is damaged is never replaced silently: the device stops instead of becoming another.
 //!
-//! What it does not do: keep keys in a TPM or token, or encrypt the files.
+//! What it does not do: keep keys in a TPM or token.
+//!
+//! Source: `docs/spec/keyring.md` KR-1, KR-11, KR-12.
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use kos_base::{Code, KeyAlgorithm, Secret};
+use kos_base::{Code, KeyAlgorithm, Secret, Timestamp};
 use kos_identity::enrolment::device::{KeySlot, MadeKey, Slot};
+use kos_keyring::{Change, Keyring, KeyringError, Place, Protection};
 use kos_net::keys::{AgreementSecret, KeyError, SigningKey};
+use kos_vault::{EntryName, SecretType, Value, VaultError};
 use zeroize::Zeroizing;
 
 use crate::root::{self, Kind, RootError, file};
@@ -33,22 +38,33 @@ const SLOTS: [KeySlot; 5] = [
 /// Why a key cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum KeystoreError {
-    /// Its file cannot be read or written, or is damaged.
+    /// The vault cannot be opened or written, or is damaged.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// A key file of an earlier version cannot be read or removed, or is damaged.
     #[error(transparent)]
     File(#[from] RootError),
-    /// The provider failed, or does not take what the file holds.
-    #[error("{}: {source}", path.display())]
+    /// The provider failed, or does not take what the slot holds.
+    #[error("the {} key: {source}", word(*slot))]
     Key {
-        /// Which file.
-        path: PathBuf,
+        /// Which.
+        slot: KeySlot,
         /// Why.
         source: KeyError,
     },
+    /// What the slot holds is no entry of a vault.
+    #[error("the {} key: {source}", word(*slot))]
+    Value {
+        /// Which.
+        slot: KeySlot,
+        /// Why.
+        source: VaultError,
+    },
     /// There is no key in this slot.
-    #[error("{} is missing", path.display())]
+    #[error("the {} key is missing", word(*slot))]
     Missing {
-        /// Where it would be.
-        path: PathBuf,
+        /// Which.
+        slot: KeySlot,
     },
 }
 
@@ -56,177 +72,204 @@ impl KeystoreError {
     /// The stable code.
     pub fn code(&self) -> Code {
         match self {
+            Self::Keyring(error) => error.code(),
             Self::File(error) => error.code(),
             Self::Key { source, .. } => source.code(),
+            Self::Value { source, .. } => source.code(),
             Self::Missing { .. } => kos_base::code::config::FILE_UNREADABLE,
         }
     }
 }
 
-/// The keys in one folder.
+/// The keys of one device.
 pub struct Keystore {
-    folder: PathBuf,
+    place: Place,
+    /// Nothing as long as the device has no key.
+    ring: Mutex<Option<Keyring>>,
 }
 
 impl Keystore {
-    /// The keys in `folder`, which only its owner may enter.
-    pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
-    }
-
-    /// Makes a key and puts it into `slot`, durably. A key that was there is overwritten.
+    /// The keys in the vault at `place`, with those that an earlier version left in files beside it.
     ///
     /// # Errors
-    /// When there is no randomness, or the file cannot be written; the old key is then still there.
-    pub fn make(&self, slot: KeySlot) -> Result<MadeKey, KeystoreError> {
-        let path = self.path(slot);
-        let refused = |source| KeystoreError::Key { path: path.clone(), source };
+    /// When they cannot be opened. A device that has keys must not start without them.
+    pub fn open(place: Place, now: Timestamp) -> Result<Self, KeystoreError> {
+        let former = FormerFiles::beside(&place);
+        let found = former.read()?;
+        let ring = match Keyring::is_there(&place) || !found.is_empty() {
+            true => Some(Keyring::open(place.clone(), now)?),
+            false => None,
+        };
+        let keys = Self { place, ring: Mutex::new(ring) };
+        if !found.is_empty() {
+            keys.take_in(&found, now)?;
+        }
+        former.remove()?;
+        Ok(keys)
+    }
+
+    /// What protects them; nothing as long as there are none.
+    pub fn protection(&self) -> Option<Protection> {
+        self.ring().as_ref().map(Keyring::protection)
+    }
+
+    /// Makes a key and puts it into `slot`, durably. Nothing is left of one that was there.
+    ///
+    /// # Errors
+    /// When there is no randomness, or the vault cannot be written; the old key is then still there.
+    pub fn make(&self, slot: KeySlot, now: Timestamp) -> Result<MadeKey, KeystoreError> {
+        let refused = |source| KeystoreError::Key { slot, source };
         if let KeySlot::Agreement(_) = slot {
             let key = AgreementSecret::generate().map_err(refused)?;
-            file::replace(&path, &root::seal(Kind::AgreementKey, key.secret().expose()), file::PRIVATE)?;
+            self.put(slot, Zeroizing::new(key.secret().expose().to_vec()), now)?;
             return Ok(MadeKey::Agreement(key.public()));
         }
         let key = SigningKey::generate(KeyAlgorithm::Ed25519).map_err(refused)?;
-        let pkcs8 = key.to_pkcs8().map_err(refused)?;
-        file::replace(&path, &root::seal(Kind::SigningKey, &pkcs8), file::PRIVATE)?;
+        self.put(slot, key.to_pkcs8().map_err(refused)?, now)?;
         Ok(MadeKey::Signing(key.public().clone()))
     }
 
     /// The signing key in `slot`.
     ///
     /// # Errors
-    /// When there is none, or its file is damaged.
-    pub fn signing(&self, slot: KeySlot) -> Result<Arc<SigningKey>, KeystoreError> {
-        let path = self.path(slot);
-        let bytes = file::read(&path)?.ok_or_else(|| KeystoreError::Missing { path: path.clone() })?;
-        let key = SigningKey::from_pkcs8(root::open(Kind::SigningKey, &path, &bytes)?);
-        key.map(Arc::new).map_err(|source| KeystoreError::Key { path, source })
+    /// When there is none, or the vault has to be read again and cannot.
+    pub fn signing(&self, slot: KeySlot, now: Timestamp) -> Result<Arc<SigningKey>, KeystoreError> {
+        let key = SigningKey::from_pkcs8(self.get(slot, now)?.expose());
+        key.map(Arc::new).map_err(|source| KeystoreError::Key { slot, source })
     }
 
     /// The agreement key in `slot`.
     ///
     /// # Errors
-    /// When there is none, or its file is damaged.
-    pub fn agreement(&self, slot: Slot) -> Result<AgreementSecret, KeystoreError> {
-        let path = self.path(KeySlot::Agreement(slot));
-        let bytes = file::read(&path)?.ok_or_else(|| KeystoreError::Missing { path: path.clone() })?;
-        let content = root::open(Kind::AgreementKey, &path, &bytes)?;
-        let secret = <[u8; 32]>::try_from(content).map(Zeroizing::new);
-        let secret = secret.map_err(|_| RootError::Damaged { path: path.clone() })?;
-        AgreementSecret::from_secret(Secret::new(*secret))
-            .map_err(|source| KeystoreError::Key { path, source })
+    /// As [`Keystore::signing`].
+    pub fn agreement(&self, slot: Slot, now: Timestamp) -> Result<AgreementSecret, KeystoreError> {
+        let slot = KeySlot::Agreement(slot);
+        let rejected = |source| KeystoreError::Key { slot, source };
+        let secret = <[u8; 32]>::try_from(self.get(slot, now)?.expose()).map(Zeroizing::new);
+        let secret = secret.map_err(|_| rejected(KeyError::Rejected))?;
+        AgreementSecret::from_secret(Secret::new(*secret)).map_err(rejected)
     }
 
-    /// Overwrites and removes the key in `slot`, durably. An empty slot is as good as an erased one.
+    /// Removes the keys in `slots`, durably, all of them or none. An empty slot is as good as an erased one.
     ///
     /// # Errors
-    /// When the system refuses.
-    pub fn erase(&self, slot: KeySlot) -> Result<(), KeystoreError> {
-        Ok(file::remove(&self.path(slot))?)
+    /// When the vault cannot be written.
+    pub fn erase(&self, slots: &[KeySlot], now: Timestamp) -> Result<(), KeystoreError> {
+        let names = slots.iter().map(|slot| name(*slot)).collect::<Vec<_>>();
+        let changes = names.iter().map(Change::Remove).collect::<Vec<_>>();
+        match self.ring().as_mut() {
+            Some(ring) => Ok(ring.change(now, &changes)?),
+            None => Ok(()),
+        }
     }
 
-    /// Erases every key, the identity key first: without it the others are worth nothing.
+    /// Destroys the key of the vault and then all that was in it.
     ///
     /// # Errors
-    /// At the first that cannot be erased.
-    pub fn erase_all(&self) -> Result<(), KeystoreError> {
-        SLOTS.into_iter().try_for_each(|slot| self.erase(slot))
+    /// When the disk fails; what could be destroyed is.
+    pub fn destroy(&self) -> Result<(), KeystoreError> {
+        *self.ring() = None;
+        FormerFiles::beside(&self.place).remove()?;
+        Ok(Keyring::destroy(&self.place)?)
     }
 
-    fn path(&self, slot: KeySlot) -> PathBuf {
-        self.folder.join(match slot {
-            KeySlot::Identity => "identity.key",
-            KeySlot::Operational(Slot::A) => "operational-a.key",
-            KeySlot::Operational(Slot::B) => "operational-b.key",
-            KeySlot::Agreement(Slot::A) => "agreement-a.key",
-            KeySlot::Agreement(Slot::B) => "agreement-b.key",
-        })
+    fn ring(&self) -> MutexGuard<'_, Option<Keyring>> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, slot: KeySlot, now: Timestamp) -> Result<Value, KeystoreError> {
+        let held = match self.ring().as_mut() {
+            Some(ring) => ring.get(now, &name(slot))?,
+            None => None,
+        };
+        held.ok_or(KeystoreError::Missing { slot })
+    }
+
+    fn put(&self, slot: KeySlot, bytes: Zeroizing<Vec<u8>>, now: Timestamp) -> Result<(), KeystoreError> {
+        let value = Value::new(bytes).map_err(|source| KeystoreError::Value { slot, source })?;
+        let mut ring = self.ring();
+        let ring = match ring.as_mut() {
+            Some(ring) => ring,
+            None => ring.insert(Keyring::open(self.place.clone(), now)?),
+        };
+        Ok(ring.change(now, &[Change::Put(&name(slot), kind(slot), &value)])?)
+    }
+
+    /// Puts keys from files into slots of the vault that are empty. What the vault has is newer: files are not written
+    /// any more.
+    fn take_in(&self, found: &[(KeySlot, Value)], now: Timestamp) -> Result<(), KeystoreError> {
+        let mut ring = self.ring();
+        let Some(ring) = ring.as_mut() else { return Ok(()) };
+        let mut missing = Vec::new();
+        for (slot, value) in found {
+            let name = name(*slot);
+            if ring.get(now, &name)?.is_none() {
+                missing.push((name, kind(*slot), value));
+            }
+        }
+        let changes = missing.iter().map(|(name, kind, value)| Change::Put(name, *kind, value));
+        Ok(ring.change(now, &changes.collect::<Vec<_>>())?)
     }
 }
 
 impl fmt::Debug for Keystore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keystore({})", self.folder.display())
+        write!(f, "Keystore({})", self.place.vault.display())
     }
+}
+
+/// Key files as they were up to version 0.1.0.
+struct FormerFiles([(KeySlot, PathBuf); 5]);
+
+impl FormerFiles {
+    fn beside(place: &Place) -> Self {
+        Self(SLOTS.map(|slot| (slot, place.vault.with_file_name(format!("{}.key", word(slot))))))
+    }
+
+    fn read(&self) -> Result<Vec<(KeySlot, Value)>, KeystoreError> {
+        let mut found = Vec::new();
+        for (slot, path) in &self.0 {
+            let Some(bytes) = file::read(path)? else { continue };
+            let content = root::open(former_kind(*slot), path, &bytes)?;
+            let value = Value::new(Zeroizing::new(content.to_vec()));
+            found.push((*slot, value.map_err(|source| KeystoreError::Value { slot: *slot, source })?));
+        }
+        Ok(found)
+    }
+
+    fn remove(&self) -> Result<(), KeystoreError> {
+        self.0.iter().try_for_each(|(_, path)| Ok(file::remove(path)?))
+    }
+}
+
+const fn former_kind(slot: KeySlot) -> Kind {
+    match slot {
+        KeySlot::Agreement(_) => Kind::AgreementKey,
+        KeySlot::Identity | KeySlot::Operational(_) => Kind::SigningKey,
+    }
+}
+
+const fn kind(slot: KeySlot) -> SecretType {
+    match slot {
+        KeySlot::Agreement(_) => SecretType::Opaque,
+        KeySlot::Identity | KeySlot::Operational(_) => SecretType::PrivateKey,
+    }
+}
+
+const fn word(slot: KeySlot) -> &'static str {
+    match slot {
+        KeySlot::Identity => "identity",
+        KeySlot::Operational(Slot::A) => "operational-a",
+        KeySlot::Operational(Slot::B) => "operational-b",
+        KeySlot::Agreement(Slot::A) => "agreement-a",
+        KeySlot::Agreement(Slot::B) => "agreement-b",
+    }
+}
+
+#[expect(clippy::expect_used, reason = "five constants of ours, which tests parse")]
+fn name(slot: KeySlot) -> EntryName {
+    word(slot).parse().expect("the name of an entry")
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _};
-
-    use kos_base::code;
-
-    use super::*;
-
-    fn public(keys: &Keystore, slot: KeySlot) -> Result<Vec<u8>, KeystoreError> {
-        match slot {
-            KeySlot::Agreement(slot) => Ok(keys.agreement(slot)?.public().0.to_vec()),
-            slot => Ok(keys.signing(slot)?.public().spki_der().to_vec()),
-        }
-    }
-
-    fn told(made: MadeKey) -> Vec<u8> {
-        match made {
-            MadeKey::Signing(key) => key.spki_der().to_vec(),
-            MadeKey::Agreement(key) => key.0.to_vec(),
-        }
-    }
-
-    #[test]
-    fn each_slot_keeps_its_own_key_until_it_is_erased() {
-        let folder = tempfile::tempdir().unwrap();
-        let keys = Keystore::new(folder.path());
-        let made = SLOTS.map(|slot| told(keys.make(slot).unwrap()));
-        for (slot, made) in SLOTS.into_iter().zip(&made) {
-            assert_eq!(&public(&keys, slot).unwrap(), made, "{slot:?}");
-            assert_eq!(fs::metadata(keys.path(slot)).unwrap().permissions().mode() & 0o777, 0o600);
-        }
-        for slot in SLOTS {
-            keys.erase(slot).unwrap();
-            keys.erase(slot).unwrap();
-            assert!(matches!(public(&keys, slot), Err(KeystoreError::Missing { .. })), "{slot:?}");
-        }
-        keys.make(KeySlot::Agreement(Slot::B)).unwrap();
-        keys.erase_all().unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn whatever_byte_of_a_key_file_changes_it_is_named_as_damaged() {
-        let folder = tempfile::tempdir().unwrap();
-        let keys = Keystore::new(folder.path());
-        for slot in SLOTS {
-            keys.make(slot).unwrap();
-            let path = keys.path(slot);
-            let genuine = fs::read(&path).unwrap();
-            for at in 0..genuine.len() {
-                let mut changed = genuine.clone();
-                changed[at] ^= 0x10;
-                fs::write(&path, &changed).unwrap();
-                let refused = public(&keys, slot).unwrap_err();
-                assert_eq!(refused.code(), code::config::FILE_DAMAGED, "{slot:?} byte {at}");
-                assert!(refused.to_string().contains(path.file_name().unwrap().to_str().unwrap()));
-            }
-        }
-    }
-
-    #[test]
-    fn a_key_moved_to_a_slot_of_another_kind_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let keys = Keystore::new(folder.path());
-        keys.make(KeySlot::Identity).unwrap();
-        fs::copy(keys.path(KeySlot::Identity), keys.path(KeySlot::Agreement(Slot::A))).unwrap();
-        assert_eq!(keys.agreement(Slot::A).unwrap_err().code(), code::config::FILE_DAMAGED);
-    }
-
-    #[test]
-    fn a_new_key_leaves_nothing_of_the_old_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let keys = Keystore::new(folder.path());
-        keys.make(KeySlot::Identity).unwrap();
-        let twin = folder.path().join("twin");
-        fs::hard_link(keys.path(KeySlot::Identity), &twin).unwrap();
-        keys.make(KeySlot::Identity).unwrap();
-        assert!(fs::read(&twin).unwrap().iter().all(|byte| *byte == 0));
-    }
-}
+mod tests;

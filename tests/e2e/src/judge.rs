@@ -41,6 +41,22 @@ pub fn workspace(path: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)
 }
 
+/// What a Python program, by its path in the workspace, prints when it gets `input`.
+///
+/// # Errors
+/// When there is no Python, or the program fails.
+pub fn python(program: &str, input: &str) -> Result<String> {
+    let done = finish(interpreter(program), input)?;
+    ensure!(done.status.success(), "{program}: {}", done.stderr);
+    Ok(done.stdout)
+}
+
+fn interpreter(program: &str) -> Command {
+    let mut command = Command::new(workspace("target/judges/bin/python"));
+    command.arg(workspace(program));
+    command
+}
+
 /// A folder with the files that judges read and write. They run in it, so that their command lines can name them.
 #[derive(Debug)]
 pub struct Desk(TempDir);
@@ -114,8 +130,8 @@ impl Desk {
     /// # Errors
     /// When there is no Python.
     pub fn python(&self, program: &str, arguments: &[&str]) -> Result<(bool, String)> {
-        let mut command = Command::new(workspace("target/judges/bin/python"));
-        command.arg(workspace(program)).args(arguments).current_dir(self.0.path());
+        let mut command = interpreter(program);
+        command.args(arguments).current_dir(self.0.path());
         let done = finish(command, "")?;
         Ok((done.status.success(), done.stdout + &done.stderr))
     }

@@ -5,12 +5,12 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
 
-use crate::program::files;
+use serde_json::{Value, json};
+
+use crate::judge;
 
 /// What DER puts in front of a private key of 32 or of 48 bytes.
 const MARKS: [([u8; 2], usize); 2] = [([0x04, 0x20], 32), ([0x04, 0x30], 48)];
-/// Bytes before and after the content of a file that `kosd` writes for itself.
-const FRAME: (usize, usize) = (10, 32);
 
 /// Bytes that are to stay where they are.
 #[derive(Debug)]
@@ -63,22 +63,21 @@ impl Secret {
         Self::new("the seed of a ticket", bytes.get(seed + 2..seed + 34).context("a short ticket")?)
     }
 
-    /// The private keys that a device holds now.
+    /// The private keys that a device holds now, as a reader in another language takes them out of its vault; and the key
+    /// of that vault.
     ///
     /// # Errors
     /// When its files cannot be read.
     pub fn keys_of_device(root: &Path) -> Result<Vec<Self>> {
-        let mut keys = Vec::new();
-        for (path, bytes) in files(&root.join("etc/kos/secrets"))? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let content = bytes.get(FRAME.0..bytes.len().saturating_sub(FRAME.1)).unwrap_or_default();
-            if name.starts_with("agreement-") {
-                keys.push(Self::new(&name, content)?);
-            } else if path.extension().is_some_and(|ending| ending == "key") {
-                keys.push(Self::new(&name, private(content).with_context(|| format!("no key in {name}"))?)?);
-            }
+        let folder = root.join("etc/kos/secrets");
+        let Machine { opener, entries } = Machine::open(&folder)?;
+        let mut keys = vec![opener];
+        for (name, value) in entries {
+            let secret =
+                if name.starts_with("agreement-") { Some(value.as_slice()) } else { private(&value) };
+            keys.push(Self::new(&name, secret.with_context(|| format!("no key in {name}"))?)?);
         }
-        ensure!(!keys.is_empty(), "a device without keys");
+        ensure!(keys.len() >= 4, "{} keys: a device has more", keys.len());
         Ok(keys)
     }
 
@@ -117,6 +116,31 @@ impl Secret {
             ensure!(!contains(bytes, needle), "{} is in {place}, as {form}", self.name);
         }
         Ok(())
+    }
+}
+
+/// The vault `machine` in a folder, as a reader in another language opens it.
+struct Machine {
+    /// The key that opens it.
+    opener: Secret,
+    /// Names and what they hold.
+    entries: Vec<(String, Vec<u8>)>,
+}
+
+impl Machine {
+    fn open(folder: &Path) -> Result<Self> {
+        let key = fs::read_to_string(folder.join("machine.key"))?;
+        let file = fs::read_to_string(folder.join("machine.json"))?;
+        let given = json!([{"file": file, "unlock": {"key": key.trim_end()}}]).to_string();
+        let said = judge::python("crates/kos-vault/tests/judge/vault.py", &given)?;
+        let said: Value = serde_json::from_str(&said).with_context(|| said.clone())?;
+        let mut entries = Vec::new();
+        for entry in said.get("entries").and_then(Value::as_array).context("no entries")? {
+            let text = |at: usize| entry.get(at).and_then(Value::as_str).context("another form");
+            entries.push((text(0)?.to_owned(), HEXLOWER.decode(text(5)?.as_bytes())?));
+        }
+        let opener = Secret::new("machine.key", &HEXLOWER.decode(key.trim_end().as_bytes())?)?;
+        Ok(Self { opener, entries })
     }
 }
 

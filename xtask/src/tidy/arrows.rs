@@ -7,7 +7,7 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("kos-base", &[]),
     ("kos-identity", &["kos-base"]),
     ("kos-klp", &["kos-base"]),
@@ -17,7 +17,20 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("kos-api", &["kos-base"]),
     ("kos-backup", &["kos-base"]),
     ("kos-net", &["kos-base", "kos-identity", "kos-klp"]),
-    ("kosd", &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-net", "kos-api"]),
+    ("kos-keyring", &["kos-base", "kos-net", "kos-vault"]),
+    (
+        "kosd",
+        &[
+            "kos-base",
+            "kos-identity",
+            "kos-klp",
+            "kos-audit",
+            "kos-vault",
+            "kos-net",
+            "kos-api",
+            "kos-keyring",
+        ],
+    ),
     (
         "kos-authority",
         &[
@@ -30,6 +43,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "kos-backup",
             "kos-vault",
             "kos-shares",
+            "kos-keyring",
         ],
     ),
     ("kosctl", &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup", "kos-shares"]),

@@ -77,6 +77,6 @@ impl Talk<'_> {
         let id = MessageId::from_bytes(entropy::array()?);
         let outgoing = Outgoing { reply_to: what, ..Outgoing::new(MessageType::ACK, id, &ack) };
         let frame = self.session.link_frame(clock::now(), &outgoing)?;
-        Ok(self.sender.send(&frame).await?)
+        Ok(self.sender.queue(&frame).await?)
     }
 }

@@ -3,11 +3,13 @@
 //! Source: `docs/spec/klp.md` KLP-45 to KLP-50.
 
 use std::{
+    ops::ControlFlow,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use kos_base::{Channel, DeviceId, EntryId, KeyId, Timestamp, key::SignatureForm};
 use kos_identity::{
     certificate::PeerIdentity,
@@ -24,7 +26,7 @@ use kos_klp::{
     session::{Outgoing, Session, Signer},
 };
 use kos_net::{
-    carrier::{Link, LinkSender},
+    carrier::{Link, LinkReceiver, LinkSender},
     entropy,
     keys::SigningKey,
 };
@@ -46,6 +48,9 @@ use crate::{
 
 /// A fresh kID is sent when the last one on this link is older.
 const KID_REFRESH: Duration = Duration::from_secs(8 * 3600);
+
+/// Most frames that are taken before it is looked again whether the link is to be cut.
+const TOGETHER_MAX: u32 = 32;
 
 /// Serves the links of devices.
 #[derive(Clone, Debug)]
@@ -188,7 +193,14 @@ impl Switchboard {
                     None => return Err(Ended::Cut),
                 },
                 frame = receiver.recv() => match frame? {
-                    Some(frame) => talk.take(&frame).await?,
+                    Some(frame) => {
+                        let taken = talk.take_together(&frame, &mut receiver).await;
+                        // What was answered goes out, whatever comes next.
+                        talk.sender.flush().await?;
+                        if taken?.is_break() {
+                            return Ok(());
+                        }
+                    }
                     None => return Ok(()),
                 },
                 // Last, so that others cannot keep the device's own reports from being heard.
@@ -246,7 +258,27 @@ impl Talk<'_> {
             ..Outgoing::new(MessageType::ACK, id, &ack)
         };
         let frame = self.session.link_frame(now, &outgoing)?;
-        Ok(self.sender.send(&frame).await?)
+        Ok(self.sender.queue(&frame).await?)
+    }
+
+    /// Takes a frame and those that have arrived behind it, so that their answers leave together. `Break`: the device sends
+    /// no more.
+    async fn take_together(
+        &mut self,
+        first: &[u8],
+        receiver: &mut LinkReceiver,
+    ) -> Result<ControlFlow<()>, Ended> {
+        self.take(first).await?;
+        for _ in 1..TOGETHER_MAX {
+            match receiver.recv().now_or_never() {
+                None => break,
+                Some(frame) => match frame? {
+                    Some(frame) => self.take(&frame).await?,
+                    None => return Ok(ControlFlow::Break(())),
+                },
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Sends the lists to a device that holds others. One that could not use them gets them once on a link.

@@ -30,6 +30,7 @@ super::codes! {
     VAULT_NOT_RECOVERED = 638, "shares are missing", Refused, "hand in the shares of other holders";
     VAULT_ENVIRONMENT = 639, "the file is of another environment", Usage, "import it with --env and the environment that it was made for";
     VAULTS_FULL = 640, "there are too many vaults", Refused, "use one of those that are there";
+    KEYRING_UNOPENED = 641, "the machine's keys cannot be opened", Refused, "bring back the key file, credential or TPM that they are sealed with; see `docs/guide/keys.md`";
     VAULT_UNJUDGED = 645, "the file of the vault was not judged yet", Refused, "open it once: kosctl vault unlock --env ENVIRONMENT";
     VAULT_CODE_NEEDED = 646, "the vault asks for a one-time code as well", Refused, "type the code that the device of its owner shows, or name a file with --code-file";
     VAULT_CODE = 647, "the one-time code does not count", Refused, "wait for the next code, and check the clocks of both machines";

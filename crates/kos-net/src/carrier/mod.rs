@@ -222,6 +222,12 @@ impl LinkSender {
     pub async fn flush(&mut self) -> Result<(), LinkError> {
         // An idle link keeps no buffer.
         let queued = std::mem::take(&mut self.queued);
+        if queued.is_empty()
+            && !matches!(self.half, SendHalf::WebSocket(_))
+            && self.progress == Progress::BetweenFrames
+        {
+            return Ok(());
+        }
         if std::mem::replace(&mut self.progress, Progress::Writing) == Progress::Writing {
             return Err(LinkError::Torn);
         }

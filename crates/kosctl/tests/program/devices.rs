@@ -43,6 +43,7 @@ fn kosd() -> StandIn {
             last_heartbeat_at: None,
             health: None,
             image: None,
+            keys: None,
             comparison_code: None,
             warnings: vec!["kDNS is not built in: `mcp_discovery` falls through".into()],
             version: "0.1.0".into(),

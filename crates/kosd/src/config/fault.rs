@@ -88,8 +88,8 @@ pub enum Matter {
     KdnsAbsent,
     /// `mqtt` in `fallback`.
     MqttAbsent,
-    /// `encryption: aes-256-gcm`.
-    VaultAbsent,
+    /// `encryption: none`.
+    AlwaysEncrypted,
 }
 
 impl Matter {
@@ -98,7 +98,7 @@ impl Matter {
         match self {
             Self::KdnsAbsent => "kdns-absent",
             Self::MqttAbsent => "mqtt-absent",
-            Self::VaultAbsent => "vault-absent",
+            Self::AlwaysEncrypted => "always-encrypted",
         }
     }
 }
@@ -110,9 +110,7 @@ impl fmt::Display for Matter {
                 "kDNS is not there yet: fixed addresses, the ticket and mDNS are tried instead"
             }
             Self::MqttAbsent => "MQTT is not there yet: it is skipped",
-            Self::VaultAbsent => {
-                "there is no vault yet: secrets are files that only their owner may read, not encrypted"
-            }
+            Self::AlwaysEncrypted => "keys are encrypted all the same: no device keeps them in the clear",
         })
     }
 }

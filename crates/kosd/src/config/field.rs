@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kos_base::{AuthorityName, DeviceId, PublicKey, text::printable};
 use kos_identity::enrolment::message::Carrier;
+use kos_keyring::Opener;
 
 /// The text is not a value of its key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -186,9 +187,9 @@ impl FromStr for Fallback {
 /// What `secrets.encryption` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encryption {
-    /// Files that only their owner may read, not encrypted.
+    /// Accepted with a warning: keys are encrypted all the same.
     None,
-    /// Needs the vault. Until then it is accepted with a warning and secrets are as under `none`.
+    /// A vault, which is how keys are kept.
     Aes256Gcm,
 }
 
@@ -201,6 +202,18 @@ impl FromStr for Encryption {
             "aes-256-gcm" => Ok(Self::Aes256Gcm),
             _ => Err(BadValue::new(s, "a way to keep secrets (none, aes-256-gcm)")),
         }
+    }
+}
+
+/// What `secrets.opener` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenerWord(pub Opener);
+
+impl FromStr for OpenerWord {
+    type Err = BadValue;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        s.parse().map(Self).map_err(|_| BadValue::new(s, "a way to open the keys (key-file, credential)"))
     }
 }
 

@@ -11,7 +11,7 @@ use kos_net::endpoints::{Endpoint, Pattern};
 use super::{
     field::{
         CommandWord, DeviceIdPrefix, Discovery, Encryption, ExpectedKid, Fallback, HeartbeatInterval,
-        ImageSigner, ManifestPolicy, Protocol, RootedPath, Serial,
+        ImageSigner, ManifestPolicy, OpenerWord, Protocol, RootedPath, Serial,
     },
     tree::{Entry, Fault, Lined, Node},
 };
@@ -222,11 +222,18 @@ sections! {
         allowed_endpoints: Many<Pattern>, like "[\"*.kai.local\", \"control.kos\"]", else Words "all are allowed";
     }
     secrets: Secrets {
-        /// The folder of keys and tokens, below ROOT. Nothing else holds any.
+        /// The folder of keys and tokens, below ROOT. Nothing else holds any, but a key file that lies elsewhere.
         vault: One<RootedPath>, like "/etc/kos/secrets", else Value "/etc/kos/secrets";
-        /// How that folder is protected. `none`: by the rights of its files (0600) and its own (0700). `aes-256-gcm`
-        /// needs the vault, which is not there yet: it is told as `vault-absent`, and secrets are kept as under `none`.
-        encryption: One<Encryption>, like "none", else Value "none";
+        /// How keys are kept: `aes-256-gcm`, in a vault, `machine.json` in that folder. `none` is told as
+        /// `always-encrypted` and changes nothing. The journal and the kID, which nobody can use without a key, are files
+        /// (0600) that are not encrypted.
+        encryption: One<Encryption>, like "aes-256-gcm", else Value "aes-256-gcm";
+        /// How the vault opens when nobody is there. `key-file`: by a file, which is made with the first key.
+        /// `credential`: by the systemd credential `kos-machine-key`. A change is taken over at the next start, if the new
+        /// key is there.
+        opener: One<OpenerWord>, like "credential", else Value "key-file";
+        /// Where the key file lies, below ROOT. On another medium it keeps the keys from whoever copies the disk.
+        key_file: One<RootedPath>, like "/mnt/key/machine.key", else Words "`machine.key` in the folder of keys";
     }
     health: Health {
         /// Health checks by name, at most 12. The role profile has some of `disk`, `memory`, `load` and `clock`: a check

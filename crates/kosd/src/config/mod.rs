@@ -26,6 +26,7 @@ use kos_base::{
     text::reason,
 };
 use kos_identity::enrolment::message::{Carrier, MACS_MAX, SERIALS_MAX};
+use kos_keyring::Opener;
 use kos_net::endpoints::{Endpoint, Pattern};
 
 pub use self::{
@@ -81,6 +82,10 @@ pub struct Config {
     pub allowed_endpoints: Option<Vec<Pattern>>,
     /// The folder of keys and tokens.
     pub vault: RootedPath,
+    /// How the vault of keys opens.
+    pub opener: Opener,
+    /// Where its key file lies, if not beside it.
+    pub key_file: Option<RootedPath>,
     /// Health checks that are defined here.
     pub health_checks: BTreeMap<Capability, HealthCheck>,
     /// Who signs image manifests.
@@ -164,9 +169,9 @@ impl Reading<'_> {
         let discovery = self.discovery(network.discovery_method, &authority)?;
         let carriers = self.carriers(network.fallback)?;
         if let Some(encryption) = secrets.encryption
-            && encryption.value == Encryption::Aes256Gcm
+            && encryption.value == Encryption::None
         {
-            self.note(&encryption, Matter::VaultAbsent);
+            self.note(&encryption, Matter::AlwaysEncrypted);
         }
         let lock: Option<Vec<_>> = self.list(bootloader.lock_command.clone(), LIST_MAX)?;
         if let (Some(lock), Some(words)) = (&lock, &bootloader.lock_command)
@@ -189,6 +194,8 @@ impl Reading<'_> {
             heartbeat: one(network.heartbeat_s).map(|interval| interval.get()),
             capabilities: self.list(services.capabilities, Capability::COUNT_MAX)?.unwrap_or_default(),
             allowed_endpoints: self.list(services.allowed_endpoints, LIST_MAX)?,
+            opener: one(secrets.opener).map(|opener| opener.0).unwrap_or_default(),
+            key_file: one(secrets.key_file),
             vault: one(secrets.vault).unwrap_or(RootedPath::fixed("/etc/kos/secrets")),
             health_checks: self.checks(health.checks.unwrap_or_default())?,
             image_signer: one(image.signer).map(|signer| signer.0),

@@ -72,7 +72,7 @@ impl Device {
 
     fn carry_out(&mut self, output: Output) -> Result<(), Setback> {
         let answer = match output {
-            Output::MakeKey(slot) => Some(Input::KeyMade(self.keys.make(slot)?)),
+            Output::MakeKey(slot) => Some(Input::KeyMade(self.keys.make(slot, self.clock.now())?)),
             Output::Draw => {
                 let drawn = entropy::secret::<RANDOM_BYTES>();
                 Some(Input::Drawn(drawn.map_err(|error| Setback::Provider(error.to_string()))?))
@@ -98,7 +98,9 @@ impl Device {
             }
             Output::Sign { key, form, message } => {
                 let signature = match (key, &self.ticket) {
-                    (SignWith::Slot(slot), _) => self.keys.signing(slot)?.sign(form, &message),
+                    (SignWith::Slot(slot), _) => {
+                        self.keys.signing(slot, self.clock.now())?.sign(form, &message)
+                    }
                     (SignWith::Ticket, Some(ticket)) => ticket.key.sign(form, &message),
                     (SignWith::Ticket, None) => {
                         return Err(Setback::Provider("there is no ticket".to_owned()));
@@ -121,9 +123,7 @@ impl Device {
                 None
             }
             Output::Erase(slots) => {
-                for slot in slots {
-                    self.keys.erase(slot)?;
-                }
+                self.keys.erase(&slots, self.clock.now())?;
                 None
             }
             Output::WriteRecord(record) => {
@@ -150,7 +150,7 @@ impl Device {
         let targets = self.targets(&anchor.addresses);
         let addresses = targets.iter().map(|target| target.endpoint.to_string()).collect();
         let anchor = Anchor { addresses, ..anchor };
-        let shown = match key.map(|slot| self.keys.signing(slot)).transpose()? {
+        let shown = match key.map(|slot| self.keys.signing(slot, self.clock.now())).transpose()? {
             None => None,
             Some(key) if chain.is_empty() => {
                 let own = self_signed(&key).map_err(|error| Setback::Provider(error.to_string()))?;
@@ -211,7 +211,7 @@ impl Device {
         self.connection = None;
         self.service.end();
         self.ticket = None;
-        self.keys.erase_all()?;
+        self.keys.destroy()?;
         file::empty(self.root.secrets())?;
         file::remove(self.root.certificate())?;
         file::empty_except(&self.root.state(), &[RECORD])?;

@@ -134,11 +134,13 @@ pub struct Options {
     pub authority: Vec<SocketAddr>,
     /// Root of the machine whose hardware and health are looked at.
     pub host: PathBuf,
+    /// The folder of systemd's credentials for this program, where there are any.
+    pub credentials: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ticket: None, authority: Vec::new(), host: "/".into() }
+        Self { ticket: None, authority: Vec::new(), host: "/".into(), credentials: None }
     }
 }
 
@@ -238,6 +240,7 @@ impl Device {
                 note(&diary, &clock, Entry::ImageAltered, &error.to_string());
             }
         })?;
+        let keys = Keystore::open(root.keyring(&config, options.credentials), clock.now())?;
         let observer = Observer::new(options.host.clone());
         // What a ticket of the authority that the device belongs to asks for has been done.
         let ticket =
@@ -252,7 +255,7 @@ impl Device {
         let mut device = Self {
             socket: Some(Socket::listen(&root.socket())?),
             resume_at: None,
-            keys: Keystore::new(root.secrets()),
+            keys,
             host: options.host,
             condition: Condition::new(&loaded.notices, &image),
             questions: mpsc::channel(QUESTIONS_MAX),

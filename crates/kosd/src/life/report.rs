@@ -7,6 +7,7 @@ use kos_api::{
     },
     device::{Health, ImageVerdict},
     hex::{Digest, Serial},
+    keys::KeyProtection,
     lifecycle::{Decommission, Wipe},
     local::DeviceStatus,
     plan::{Change, Plan},
@@ -25,6 +26,7 @@ use kos_identity::{
     },
     kid,
 };
+use kos_keyring::Protection;
 use tokio::sync::oneshot;
 
 use super::Device;
@@ -152,6 +154,7 @@ impl Device {
                 errors: self.health_errors(),
             }),
             image: Some(self.condition.image),
+            keys: self.keys.protection().map(protection),
             comparison_code: self.condition.code.clone(),
             warnings: self.condition.warnings.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -279,6 +282,15 @@ fn kid_of(member: &Membership, kid: &[u8]) -> Option<Kid> {
         expires_at: claims.expires_at,
         cwt: data_encoding::BASE64URL_NOPAD.encode(kid),
     })
+}
+
+fn protection(of: Protection) -> KeyProtection {
+    KeyProtection {
+        opener: of.opener.to_string(),
+        protects_against: of.against.to_owned(),
+        not_against: of.not_against.to_owned(),
+        rollback: of.rollback.to_owned(),
+    }
 }
 
 fn revocation_of(chain: &[Certificate], view: &RevocationView) -> Revocation {

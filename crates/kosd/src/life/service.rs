@@ -209,7 +209,7 @@ impl Device {
         let own = own.parse().map_err(|_| Setback::Provider("this device has no KLP name".to_owned()))?;
         // The root stays at home: the authority has it.
         let chain = held.chain.iter().take(2).map(|der| CertificateDer::from(der.to_vec())).collect();
-        let key = self.keys.signing(KeySlot::Operational(held.slot))?;
+        let key = self.keys.signing(KeySlot::Operational(held.slot), self.clock.now())?;
         let trust =
             Trust { anchors: Arc::new(Anchors::pins(anchor.pins.clone())), revocation: Arc::default() };
         let identity = PeerIdentity::Authority { authority: authority.clone() };

@@ -10,12 +10,12 @@ use kos_base::code;
 use kos_identity::enrolment::device::Delivery;
 use kosd::{
     chain,
-    life::{self, Device, News, NewsReceiver, Options},
+    life::{self, Device, News, NewsReceiver},
     socket::{AskError, Asker, Question},
 };
 use tokio::sync::oneshot;
 
-use super::{Failure, print, say, show, stop_signal, terminal::Terminal};
+use super::{Failure, options, print, say, show, stop_signal, terminal::Terminal};
 
 pub(super) async fn decommission(folder: &Path, confirm: Option<String>) -> Result<(), Failure> {
     let root = show::root(folder)?;
@@ -47,7 +47,7 @@ pub(super) async fn decommission(folder: &Path, confirm: Option<String>) -> Resu
 
 /// Ends the device without a daemon. What its authority could not be told, the next `kosd run` tells.
 async fn alone(folder: &Path) -> Result<(), Failure> {
-    let (device, news) = Device::boot(folder, Options::default())?;
+    let (device, news) = Device::boot(folder, options())?;
     let asker = device.asker();
     let (stop, stopped) = oneshot::channel::<()>();
     let ending = async {

@@ -1,7 +1,6 @@
 //! `kosd enroll`: from a ticket, or from the lobby, to the first certificate.
 
 use std::{
-    env,
     fs::File,
     io::{self, IsTerminal as _, Read},
     path::{Path, PathBuf},
@@ -23,7 +22,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{Failure, print, say, stop_signal, terminal::Terminal};
+use super::{Failure, credentials, options, print, say, stop_signal, terminal::Terminal};
 
 /// How long an authority that does not answer is tried before the command gives up. What was begun goes on with the
 /// next `kosd enroll` or `kosd run`.
@@ -36,7 +35,7 @@ pub(super) async fn enroll(root: &Path, ticket_file: Option<&Path>) -> Result<()
     let ticket = read_ticket(ticket_file)?;
     // Not before the question, which a signal is to end at once.
     let interrupted = stop_signal()?;
-    let (device, news) = Device::boot(root, Options { ticket, ..Options::default() })?;
+    let (device, news) = Device::boot(root, Options { ticket, ..options() })?;
     // It may have been killed after its last step and before it said so.
     if let Some(id) = device.enrolled() {
         say("this device is enrolled already");
@@ -133,7 +132,7 @@ fn read_ticket(file: Option<&Path>) -> Result<Option<TicketText>, Failure> {
 
 /// The credential with the ticket, if whoever started us gave one: systemd's `LoadCredential=kos.ticket:FILE`.
 fn credential() -> Option<PathBuf> {
-    let path = Path::new(&env::var_os("CREDENTIALS_DIRECTORY")?).join(CREDENTIAL);
+    let path = credentials()?.join(CREDENTIAL);
     path.is_file().then_some(path)
 }
 

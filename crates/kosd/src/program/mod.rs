@@ -11,6 +11,7 @@ mod terminal;
 mod watch;
 
 use std::{
+    env,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -123,7 +124,7 @@ async fn perform(Arguments { command, root }: Arguments) -> Result<(), Failure> 
         Command::Run => {
             // Heard from here on, so that a signal during the boot ends in order as well.
             let stop = stop_signal()?;
-            let (device, news) = Device::boot(&root, Options::default())?;
+            let (device, news) = Device::boot(&root, options())?;
             watch::run(device, news, stop).await
         }
         Command::Status => show::status(&root).await,
@@ -131,6 +132,16 @@ async fn perform(Arguments { command, root }: Arguments) -> Result<(), Failure> 
         Command::Decommission { confirm } => decommission::decommission(&root, confirm).await,
         Command::Reference { page: Page::Config } => print(&kosd::config::reference_page()),
     }
+}
+
+/// What every start of a device has in common.
+fn options() -> Options {
+    Options { credentials: credentials(), ..Options::default() }
+}
+
+/// The folder of the credentials that systemd gave to this service. A path, not a secret.
+fn credentials() -> Option<PathBuf> {
+    env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 /// Prints to stdout. A reader that went away is no failure of ours.

@@ -51,6 +51,14 @@ fn lines(status: &DeviceStatus) -> String {
         ("heartbeat", at(status.last_heartbeat_at)),
         ("code", text(status.comparison_code.clone())),
     ];
+    lines.extend(status.keys.iter().flat_map(|keys| {
+        [
+            ("keys", format!("encrypted, opened by {}", keys.opener)),
+            ("  helps", format!("against {}", keys.protects_against)),
+            ("  not", format!("against {}", keys.not_against)),
+            ("  rollback", keys.rollback.clone()),
+        ]
+    }));
     lines.extend(status.warnings.iter().map(|warning| ("warning", warning.clone())));
     lines
         .iter()

@@ -19,6 +19,7 @@ use std::{
 };
 
 use kos_base::{Code, code, text::reason};
+use kos_keyring::{Anchor, Place};
 
 pub use self::frame::{Kind, open, seal};
 use crate::config::Config;
@@ -117,6 +118,21 @@ impl Root {
     /// The folder of keys and tokens.
     pub fn secrets(&self) -> &Path {
         &self.secrets
+    }
+
+    /// The vault of the device's keys, which opens as `config` says. `credentials` is the folder of systemd's credentials
+    /// for this program, where there are any.
+    pub fn keyring(&self, config: &Config, credentials: Option<PathBuf>) -> Place {
+        Place {
+            vault: self.secrets.join("machine.json"),
+            anchor: Anchor::at(self.state().join("machine.anchor")),
+            key_file: match &config.key_file {
+                Some(path) => path.below(&self.folder),
+                None => self.secrets.join("machine.key"),
+            },
+            credentials,
+            opener: config.opener,
+        }
     }
 
     /// The certificate, for other programs to read.

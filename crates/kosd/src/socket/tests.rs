@@ -27,6 +27,7 @@ fn status() -> DeviceStatus {
         last_heartbeat_at: None,
         health: None,
         image: None,
+        keys: None,
         comparison_code: None,
         warnings: Vec::new(),
         version: "0.1.0".to_owned(),

@@ -16,7 +16,7 @@ async fn a_device_enrols_by_ticket_and_is_checked_by_its_own_identity_chain() {
     assert_eq!(failed, [], "{:?}", chain.checks);
 
     let secrets = names(root.path().join("etc/kos/secrets"));
-    assert_eq!(secrets, set(&["agreement-a.key", "identity.key", "journal", "operational-a.key"]));
+    assert_eq!(secrets, set(&["journal", "machine.json", "machine.key"]));
     let pem = fs::read_to_string(root.path().join("etc/kos/identity.cert")).unwrap();
     assert_eq!(pem.matches("-----BEGIN CERTIFICATE-----").count(), 2);
     assert!(!pem.contains("PRIVATE"));
@@ -137,7 +137,7 @@ async fn what_the_configuration_says_of_the_device_is_where_it_belongs() {
         ["telemetry", "voice-assistant"]
     );
     let secrets = names(root.path().join("opt/vault"));
-    let expected = set(&["agreement-a.key", "identity.key", "journal", "operational-a.key", "standing"]);
+    let expected = set(&["journal", "machine.json", "machine.key", "standing"]);
     assert_eq!(secrets, expected);
     // The kID that came with the heartbeat is a token.
     assert!(!names(root.path().join("var/lib/kos/device")).contains("standing"));

@@ -21,13 +21,19 @@ use std::{
 
 use authority::Authority;
 use kos_api::lifecycle::DecommissionOrder;
-use kos_base::{Code, DeviceId, DeviceState, Role, code};
+use kos_base::{Code, DeviceId, DeviceState, Role, Timestamp, code};
 use kos_identity::{
-    enrolment::{device::Delivery, ticket::TicketText},
+    enrolment::{
+        device::{Delivery, KeySlot, Slot},
+        ticket::TicketText,
+    },
     registry::Change,
 };
 use kosd::{
+    config::Config,
+    keystore::Keystore,
     life::{Device, LifeError, News, NewsReceiver, Options, Outcome},
+    root::Root,
     socket::Question,
 };
 use tokio::{
@@ -38,6 +44,14 @@ use tokio::{
 
 /// Longer than the pause between two searches, so that an answer which a busy machine misses once decides nothing.
 const DEADLINE: Duration = Duration::from_secs(120);
+
+const NOW: Timestamp = Timestamp::from_unix_s(1_795_170_000);
+
+/// The keys that the device in `root` holds now.
+fn keystore(root: &Path) -> Keystore {
+    let config = Config::load(&Root::config_file(root)).unwrap().config;
+    Keystore::open(Root::new(root, &config).keyring(&config, None), NOW).unwrap()
+}
 
 /// A device that lives until it is stopped.
 struct Running {

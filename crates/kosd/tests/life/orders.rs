@@ -91,10 +91,12 @@ async fn an_order_for_new_keys_is_carried_out_and_the_old_ones_go() {
     device.heartbeat().await;
     assert_eq!(authority.look(|seen| seen.beats.last().unwrap().issue), 2);
     let secrets = names(root.path().join("etc/kos/secrets"));
-    assert_eq!(
-        secrets,
-        set(&["agreement-b.key", "identity.key", "journal", "operational-b.key", "standing"])
-    );
+    assert_eq!(secrets, set(&["journal", "machine.json", "machine.key", "standing"]));
+    let held = keystore(root.path());
+    assert!(held.signing(KeySlot::Operational(Slot::A), NOW).is_err());
+    assert!(held.agreement(Slot::A, NOW).is_err());
+    assert!(held.signing(KeySlot::Operational(Slot::B), NOW).is_ok());
+    assert!(held.agreement(Slot::B, NOW).is_ok());
     assert!(device.ask(Question::Identity).await.unwrap().valid);
 }
 

@@ -84,6 +84,30 @@ fn id(n: u8) -> MessageId {
 }
 
 #[tokio::test]
+async fn what_came_together_is_answered_to_the_last_good_frame_before_the_link_ends() {
+    let attic = Running::new().await;
+    let (enrolled, _) = Enrolled::device(&attic.shared, 1).await;
+    // The end of a QUIC connection overtakes what was sent on it.
+    for carrier in [Carrier::Tls, Carrier::WebSocket] {
+        let link = attic.dial(HERE, carrier, &enrolled.client(&attic.shared)).await;
+        let mut device = Device::new(&attic, &enrolled, 1, link);
+        let said = heartbeat();
+        let outgoing: Vec<_> = (0..80).map(|n| Outgoing::new(MessageType::HEARTBEAT, id(n), &said)).collect();
+        for frame in device.frames(ProofClass::Link, clock::now(), &outgoing) {
+            device.link.sender.queue(&frame).await.unwrap();
+        }
+        device.link.sender.queue(b"no frame of KLP").await.unwrap();
+        device.link.sender.flush().await.unwrap();
+        for one in &outgoing {
+            assert_eq!(device.answer().await, (Some(one.id), 0), "{carrier}");
+        }
+        let end = timeout(SOON, device.link.receiver.recv()).await.unwrap();
+        assert!(!matches!(end, Ok(Some(_))), "{carrier}");
+    }
+    attic.end().await;
+}
+
+#[tokio::test]
 async fn heartbeats_are_taken_with_every_proof_and_each_of_them_once() {
     let attic = Running::new().await;
     let (enrolled, record) = Enrolled::device(&attic.shared, 1).await;

@@ -1,0 +1,154 @@
+//! How the vault opens when nobody is there: a key of 256 bits from somewhere.
+//!
+//! Shape of the key, in a file and as a credential: 64 lower-case hexadecimal characters, and perhaps a line end.
+//!
+//! Source: KR-3 to KR-7.
+
+use core::{fmt, str::FromStr};
+use std::path::Path;
+
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use kos_base::{Secret, text::reason};
+use kos_net::entropy;
+use kos_vault::KeySource;
+use zeroize::Zeroizing;
+
+use crate::{KeyringError, Place, file};
+
+/// The name of the systemd credential that holds the key.
+pub const CREDENTIAL: &str = "kos-machine-key";
+/// Longest text of a key, in bytes.
+const KEY_BYTES_MAX: u64 = 128;
+
+/// Where the key comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Opener {
+    /// A file that only its owner reads.
+    #[default]
+    KeyFile,
+    /// The systemd credential [`CREDENTIAL`].
+    Credential,
+}
+
+/// The text is no [`Opener`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a way to open the keys (key-file, credential)")]
+pub struct ParseOpenerError;
+
+impl Opener {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::KeyFile, Self::Credential];
+
+    /// As it is written in settings and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyFile => "key-file",
+            Self::Credential => "credential",
+        }
+    }
+
+    /// The source in the vault's slot.
+    pub(crate) const fn source(self) -> KeySource {
+        match self {
+            Self::KeyFile => KeySource::File,
+            Self::Credential => KeySource::Credential,
+        }
+    }
+
+    pub(crate) fn of(source: KeySource) -> Option<Self> {
+        Self::ALL.into_iter().find(|opener| opener.source() == source)
+    }
+
+    /// The key, as it is there now; or, in words, why it is not.
+    pub(crate) fn fetch(self, place: &Place) -> Result<Secret<32>, String> {
+        match self {
+            Self::KeyFile => {
+                let key = read(&place.key_file)?;
+                key.ok_or_else(|| format!("its key file {} is missing", place.key_file.display()))
+            }
+            Self::Credential => {
+                let folder = place.credentials.as_ref();
+                let folder = folder.ok_or("systemd gave no credentials to this program")?;
+                let key = read(&folder.join(CREDENTIAL))?;
+                key.ok_or_else(|| format!("systemd gave no credential `{CREDENTIAL}` to this program"))
+            }
+        }
+    }
+
+    /// The key for a new slot: what is there, or a fresh one where we may make it.
+    pub(crate) fn prepare(self, place: &Place) -> Result<Secret<32>, KeyringError> {
+        let path = &place.key_file;
+        if self == Self::KeyFile && !path.exists() {
+            let key: Secret<32> = entropy::secret()?;
+            let text = Zeroizing::new(HEXLOWER.encode(key.expose()) + "\n");
+            file::replace(path, text.as_bytes(), file::PRIVATE).map_err(KeyringError::unwritable(path))?;
+            return Ok(key);
+        }
+        self.fetch(place).map_err(|why| KeyringError::Unopened { path: place.vault.clone(), why })
+    }
+
+    /// Destroys what we may destroy of the key, once nothing is opened by it.
+    pub(crate) fn forget(self, place: &Place) -> Result<(), KeyringError> {
+        match self {
+            Self::KeyFile => file::remove(&place.key_file).map_err(KeyringError::unwritable(&place.key_file)),
+            // Systemd's.
+            Self::Credential => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Opener {
+    type Err = ParseOpenerError;
+
+    fn from_str(text: &str) -> Result<Self, ParseOpenerError> {
+        Self::ALL.into_iter().find(|opener| opener.as_str() == text).ok_or(ParseOpenerError)
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Secret<32>>, String> {
+    let text = file::read(path, KEY_BYTES_MAX);
+    let text = text.map_err(|error| format!("{} cannot be read: {}", path.display(), reason(&error)))?;
+    let Some(text) = text else { return Ok(None) };
+    let none = || format!("{} is not 64 hexadecimal characters", path.display());
+    let hex = text.strip_suffix(b"\n").unwrap_or(&text);
+    let bytes = HEXLOWER_PERMISSIVE.decode(hex).map(Zeroizing::new).map_err(|_| none())?;
+    let key = <[u8; 32]>::try_from(bytes.as_slice()).map(Zeroizing::new).map_err(|_| none())?;
+    Ok(Some(Secret::new(*key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_64_hexadecimal_characters_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        assert!(read(&path).unwrap().is_none());
+        let hex = "0f".repeat(32);
+        for good in [hex.clone(), format!("{hex}\n"), hex.to_uppercase()] {
+            std::fs::write(&path, good).unwrap();
+            assert_eq!(read(&path).unwrap().unwrap().expose(), &[15; 32]);
+        }
+        for bad in ["", "\n", &hex[2..], &format!("{hex}00"), &format!("{hex}\n\n"), &format!(" {hex}")] {
+            std::fs::write(&path, bad).unwrap();
+            let why = read(&path).unwrap_err();
+            assert!(why.contains("64 hexadecimal") && !why.contains("0f0f"), "{why}");
+        }
+    }
+
+    #[test]
+    fn every_opener_is_read_as_it_is_written() {
+        for opener in Opener::ALL {
+            assert_eq!(opener.to_string().parse(), Ok(opener));
+            assert_eq!(Opener::of(opener.source()), Some(opener));
+        }
+        assert_eq!("none".parse::<Opener>(), Err(ParseOpenerError));
+    }
+}
