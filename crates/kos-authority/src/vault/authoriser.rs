@@ -147,6 +147,16 @@ impl Deed {
         Ok(is_asking(vault)?.then_some(SystemWrite::CodeMark(mark)))
     }
 
+    /// What is kept of codes follows a file whose record was cut off.
+    pub(super) async fn follow_mark(&self, vault: &Opened) -> Result<Option<SystemWrite>, VaultFault> {
+        let is_marked = self.shared.store.code_mark(&self.environment).await?.is_some();
+        match (is_asking(vault)?, is_marked) {
+            (true, false) => self.first_mark(vault),
+            (false, true) => Ok(Some(self.unmark())),
+            (true, true) | (false, false) => Ok(None),
+        }
+    }
+
     /// What is shown of it.
     pub(super) async fn authoriser(&self) -> Result<Option<VaultAuthoriser>, VaultFault> {
         let mark = self.shared.store.code_mark(&self.environment).await?;

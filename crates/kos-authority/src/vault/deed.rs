@@ -329,9 +329,10 @@ impl Deed {
         let anchor = Anchor { head: vault.head(), modified_at, sharing, ..anchor };
         let deed = VaultDeed::Repaired { generation: anchor.head.generation };
         let write = SystemWrite::Vault { anchor: Box::new(anchor.clone()), instead_of: Some(before) };
+        let writes = core::iter::once(write).chain(self.follow_mark(vault).await?).collect();
         let changes = vec![SystemChange::Vault(self.environment.clone(), deed).into()];
         let _unstill = self.shared.vaults.still.read().await;
-        self.shared.writer.commit(Transaction::own(self.at, changes, vec![write])).await?;
+        self.shared.writer.commit(Transaction::own(self.at, changes, writes)).await?;
         Ok(anchor)
     }
 

@@ -1,7 +1,7 @@
 //! What no request can bring about: power that goes at a bad moment, and a backup of what is there.
 
 use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
-use kos_api::vault::VaultState;
+use kos_api::{text::SecretText, vault::VaultState};
 use kos_base::{Secret, code};
 use kos_vault::{Agreed, EntryName, NewSecret, OfflineKey, Passphrase, Sealed, SecretType, Unlock, Value};
 use tokio::sync::oneshot;
@@ -219,4 +219,29 @@ async fn an_offline_key_opens_no_file_that_goes_on_from_the_anchor() {
     let recovered = deed(&authority).recover_offline(agreed().await, None, new()).await.unwrap();
     assert_eq!((recovered.state, recovered.slots.len()), (VaultState::Unlocked, 1));
     deed(&authority).unlock(new(), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn codes_that_a_file_asks_for_are_known_again_after_its_record_was_cut_off() {
+    let (_folder, authority) = fixtures::attic().await;
+    deed(&authority).create(passphrase()).await.unwrap();
+    let held = authority.shared().store.anchor(&"people".parse().unwrap()).await.unwrap().unwrap();
+    let path = authority.shared().vaults.path(&held.environment);
+    deed(&authority).lock(LockReason::Asked).await.unwrap();
+    let sealed = Sealed::parse(&std::fs::read(&path).unwrap()).unwrap();
+    let mut opened = sealed.open(Unlock::Passphrase(&passphrase())).unwrap();
+    let seed = Value::new(Zeroizing::new(b"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ".to_vec())).unwrap();
+    let secret = NewSecret { kind: SecretType::TotpSeed, value: &seed, expires: None };
+    opened.put(NOW, &name("kos/authoriser"), secret, Deed::fresh().unwrap()).unwrap();
+    let code = opened.totp(NOW, &name("kos/authoriser")).unwrap().code;
+    std::fs::write(&path, opened.seal(NOW).unwrap().bytes()).unwrap();
+
+    assert_eq!(deed(&authority).show().await.unwrap().authoriser, None);
+    let refused = deed(&authority).unlock(passphrase(), None).await.unwrap_err();
+    assert_eq!(refused.code(), code::vault::VAULT_CODE_NEEDED);
+    assert!(deed(&authority).show().await.unwrap().authoriser.is_some());
+    let code = || Some(SecretText::new(code.to_string()));
+    deed(&authority).unlock(passphrase(), code()).await.unwrap();
+    let replayed = deed(&authority).unlock(passphrase(), code()).await.unwrap_err();
+    assert_eq!(replayed.code(), code::vault::VAULT_CODE);
 }
