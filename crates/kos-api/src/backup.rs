@@ -16,12 +16,15 @@ pub struct CreateBackup {
     /// Public keys of `age-keygen`.
     #[serde(default)]
     pub recipients: Vec<String>,
+    /// Environments of vaults that are left out, since nobody has their newest file any more.
+    #[serde(default)]
+    pub without_vaults: Vec<String>,
 }
 
-/// A backup that was written.
+/// A sealed file that was written: a backup, or the file of a vault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Backup {
+pub struct SealedFile {
     /// Where it is.
     pub file: String,
     /// How long it is.
@@ -30,8 +33,8 @@ pub struct Backup {
     pub sha256: String,
 }
 
-impl Kind for Backup {
-    const KIND: &'static str = "Backup";
+impl Kind for SealedFile {
+    const KIND: &'static str = "SealedFile";
 }
 
 /// What is to be said of a backup.

@@ -1,9 +1,10 @@
 //! Words that people write into requests: reasons, tags, and texts that must not be shown.
 
 use core::{fmt, str::FromStr};
+use std::io;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// The text is too long, empty, or has characters that it may not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +138,39 @@ impl fmt::Debug for SecretText {
     }
 }
 
+/// JSON that may hold a secret. It is wiped when it is dropped, and so is what it outgrows while it is written.
+///
+/// # Errors
+/// As [`serde_json::to_writer`].
+pub fn secret_json<T: Serialize>(value: &T) -> serde_json::Result<Zeroizing<Vec<u8>>> {
+    let mut written = Growing(Zeroizing::new(Vec::with_capacity(SECRET_JSON_BYTES)));
+    serde_json::to_writer(&mut written, value)?;
+    Ok(written.0)
+}
+
+/// Room that most documents do not outgrow, in bytes.
+const SECRET_JSON_BYTES: usize = 1024;
+
+/// A buffer that leaves nothing behind where it was before it grew.
+struct Growing(Zeroizing<Vec<u8>>);
+
+impl io::Write for Growing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let needed = self.0.len() + bytes.len();
+        if needed > self.0.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(self.0.capacity() * 2)));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +185,12 @@ mod tests {
         for bad in ["", ".x", "Rack", "a b", "a=b", &"x".repeat(49)] {
             assert!(bad.parse::<Tag>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn json_of_secrets_is_the_json_that_it_would_be_otherwise() {
+        let long = SecretText::new("x\"y".repeat(10_000));
+        assert_eq!(*secret_json(&long).unwrap(), serde_json::to_vec(&long).unwrap());
     }
 
     #[test]

@@ -8,6 +8,10 @@ use utoipa::ToSchema;
 
 use crate::{envelope::Kind, schema, text::SecretText};
 
+/// Every type of a secret.
+pub const SECRET_TYPES: [&str; 8] =
+    ["api_key", "certificate", "password", "jwt", "ssh_key", "totp_seed", "private_key", "opaque"];
+
 /// A vault: one file, one environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -18,6 +22,8 @@ pub struct Vault {
     pub vault_id: String,
     /// Whether its secrets can be had now.
     pub state: VaultState,
+    /// Why its file is refused; null when it is not.
+    pub refusal: Option<VaultRefusal>,
     /// How often it was written.
     pub generation: u64,
     /// When it was written last.
@@ -36,6 +42,8 @@ pub struct Vault {
     pub memory: Option<VaultMemory>,
     /// Who holds the shares that recover it, if it was shared.
     pub sharing: Option<VaultSharing>,
+    /// What it asks for beside a passphrase, if anything.
+    pub authoriser: Option<VaultAuthoriser>,
 }
 
 impl Kind for Vault {
@@ -54,6 +62,31 @@ pub enum VaultState {
     Refused,
 }
 
+/// Why a vault is not used as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultRefusal {
+    /// The stable code.
+    pub code: String,
+    /// What is wrong with its file.
+    pub title: String,
+    /// What to do about it.
+    pub fix: String,
+}
+
+/// A second thing that a vault asks for at this authority. No key comes from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultAuthoriser {
+    /// `totp`: a one-time code.
+    pub kind: String,
+    /// Since when.
+    #[schema(value_type = schema::Timestamp)]
+    pub added_at: Timestamp,
+    /// What it is worth, for people.
+    pub detail: String,
+}
+
 /// One way to open a vault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -67,6 +100,10 @@ pub struct VaultSlot {
     /// When it was made.
     #[schema(value_type = schema::Timestamp)]
     pub created_at: Timestamp,
+    /// Of an offline slot: the public key for which it was made, as 64 hex digits.
+    pub recipient: Option<String>,
+    /// Of an offline slot: the public key with which that one agrees, as 64 hex digits.
+    pub ephemeral: Option<String>,
 }
 
 /// What is kept outside of the file, so that an old one is found.
@@ -127,6 +164,9 @@ pub struct UnlockVault {
     /// What somebody remembers.
     #[schema(value_type = String)]
     pub passphrase: SecretText,
+    /// The one-time code, where the vault asks for one.
+    #[schema(value_type = Option<String>)]
+    pub code: Option<SecretText>,
 }
 
 /// A secret, without the secret.
@@ -231,6 +271,9 @@ pub struct RotateVault {
     /// The one that is to open it from now on; the same when not given.
     #[schema(value_type = Option<String>)]
     pub new_passphrase: Option<SecretText>,
+    /// The one-time code, where the vault asks for one.
+    #[schema(value_type = Option<String>)]
+    pub code: Option<SecretText>,
 }
 
 /// Splits a new recovery key of a vault into shares. The shares before open nothing any more.
@@ -242,8 +285,11 @@ pub struct ShareVault {
     pub passphrase: SecretText,
     /// How many shares are to be needed.
     pub threshold: u8,
-    /// Who gets one: 1 to 16 names, of 1 to 64 visible characters.
+    /// Who gets one: 1 to 16 different names, of 1 to 64 visible characters.
     pub holders: Vec<String>,
+    /// The one-time code, where the vault asks for one.
+    #[schema(value_type = Option<String>)]
+    pub code: Option<SecretText>,
 }
 
 /// The shares of a vault. Only the answer that makes them has them.
@@ -282,19 +328,23 @@ pub struct SubmitShare {
     pub purpose: SharePurpose,
 }
 
-/// How far a recovery is.
+/// How far a recovery or a rehearsal is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VaultRecovery {
     /// Of which vault.
     pub environment: String,
+    /// What for; null when nothing was handed in.
+    pub purpose: Option<SharePurpose>,
     /// Whose shares have been handed in.
     pub holders: Vec<String>,
     /// How many more are needed.
     pub missing: u8,
+    /// Whether whoever asks has handed one in, and may end it.
+    pub may_end: bool,
     /// When what was handed in is forgotten.
-    #[schema(value_type = schema::Timestamp)]
-    pub forgotten_at: Timestamp,
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub forgotten_at: Option<Timestamp>,
 }
 
 impl Kind for VaultRecovery {
@@ -308,6 +358,128 @@ pub struct RecoverVault {
     /// 12 characters or more.
     #[schema(value_type = String)]
     pub new_passphrase: SecretText,
+    /// What an offline key and the `ephemeral` of its slot agree on, in base64 with padding: it opens the vault in place of
+    /// shares. The key itself is not sent.
+    #[schema(value_type = Option<String>)]
+    pub agreed: Option<SecretText>,
+    /// The one-time code, where the vault asks for one; shares need none.
+    #[schema(value_type = Option<String>)]
+    pub code: Option<SecretText>,
+}
+
+/// Adds a slot for an offline key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AddOfflineKey {
+    /// The passphrase that opens the vault now.
+    #[schema(value_type = String)]
+    pub passphrase: SecretText,
+    /// The X25519 public key, as 64 hex digits.
+    pub recipient: String,
+    /// The one-time code, where the vault asks for one.
+    #[schema(value_type = Option<String>)]
+    pub code: Option<SecretText>,
+}
+
+/// Removes what opens a vault, or what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RemoveFromVault {
+    /// The passphrase that opens the vault now.
+    #[schema(value_type = String)]
+    pub passphrase: SecretText,
+    /// The one-time code, where the vault asks for one.
+    #[schema(value_type = Option<String>)]
+    pub code: Option<SecretText>,
+}
+
+/// Has a vault ask for a one-time code from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AddAuthoriser {
+    /// The passphrase that opens the vault now.
+    #[schema(value_type = String)]
+    pub passphrase: SecretText,
+    /// The seed of the codes, as services show it: base32, or an `otpauth://totp/` URI.
+    #[schema(value_type = String)]
+    pub seed: SecretText,
+    /// A code of it, which shows that whoever is to have it has it.
+    #[schema(value_type = String)]
+    pub code: SecretText,
+}
+
+/// Reads a secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReadVaultEntry {
+    /// The one-time code, where the vault asks for one.
+    #[schema(value_type = Option<String>)]
+    pub code: Option<SecretText>,
+}
+
+/// A message for which a secret is used, without being shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UseVaultEntry {
+    /// The message, in base64 with padding: at most 65 536 bytes.
+    #[schema(value_type = String)]
+    pub message: SecretText,
+}
+
+/// What a private key of a vault signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultSignature {
+    /// What the key is called.
+    pub name: String,
+    /// Which version of it was used.
+    pub version: u64,
+    /// `ed25519` or `ecdsa-p256`, the latter with SHA-256.
+    pub algorithm: String,
+    /// The public half, as SubjectPublicKeyInfo (DER) in base64.
+    pub public_key: String,
+    /// The signature in base64; of P-256 in DER.
+    pub signature: String,
+}
+
+impl Kind for VaultSignature {
+    const KIND: &'static str = "VaultSignature";
+}
+
+/// HMAC-SHA-256 of a message under a secret of a vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultMac {
+    /// What the secret is called.
+    pub name: String,
+    /// Which version of it was used.
+    pub version: u64,
+    /// The MAC in hex.
+    pub mac: String,
+}
+
+impl Kind for VaultMac {
+    const KIND: &'static str = "VaultMac";
+}
+
+/// A one-time code of a seed in a vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultCode {
+    /// What the seed is called.
+    pub name: String,
+    /// Which version of it was used.
+    pub version: u64,
+    /// The digits.
+    #[schema(value_type = String)]
+    pub code: SecretText,
+    /// When the next code takes its place.
+    #[schema(value_type = schema::Timestamp)]
+    pub valid_until: Timestamp,
+}
+
+impl Kind for VaultCode {
+    const KIND: &'static str = "VaultCode";
 }
 
 /// Makes a vault of a file: one that was exported, or one of the shape of the source document, which gets new keys.

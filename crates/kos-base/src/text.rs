@@ -47,6 +47,16 @@ pub fn reason(error: &io::Error) -> &'static str {
     }
 }
 
+/// The only line of a text, without its line end (LF or CRLF); `None` when more follows. So is a passphrase read that lies
+/// in a file: nothing else is taken off it, since a blank may be a part of it.
+pub fn only_line(text: &str) -> Option<&str> {
+    let line = match text.strip_suffix('\n') {
+        Some(line) => line.strip_suffix('\r').unwrap_or(line),
+        None => text,
+    };
+    (!line.contains('\n')).then_some(line)
+}
+
 /// The bytes that `text` is the one base64 of: RFC 4648, section 4, with padding at the end and zero bits in it. The library
 /// alone takes padded pieces one after the other as well, so that a value would have many texts.
 pub fn base64(text: &str) -> Option<Vec<u8>> {
@@ -57,6 +67,23 @@ pub fn base64(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_loses_its_end_and_nothing_else() {
+        for (text, line) in [
+            ("a b", Some("a b")),
+            (" a \n", Some(" a ")),
+            ("a\r\n", Some("a")),
+            ("a\r", Some("a\r")),
+            ("", Some("")),
+            ("\n", Some("")),
+            ("a\nb", None),
+            ("a\n\n", None),
+            ("\na", None),
+        ] {
+            assert_eq!(only_line(text), line, "{text:?}");
+        }
+    }
 
     #[test]
     fn a_value_has_one_base64() {

@@ -203,6 +203,29 @@ mod tests {
     }
 
     #[test]
+    fn hmac_matches_the_cases_of_rfc_4231_whose_key_is_short_long_and_as_long_as_a_block() {
+        for (key, message, expected) in [
+            (
+                vec![0x0b; 20],
+                b"Hi There".to_vec(),
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+            ),
+            (
+                vec![0xaa; 20],
+                vec![0xdd; 50],
+                "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe",
+            ),
+            (
+                vec![0xaa; 131],
+                b"Test Using Larger Than Block-Size Key - Hash Key First".to_vec(),
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+            ),
+        ] {
+            assert_eq!(hmac_sha256(&key, &message), hex::<32>(expected));
+        }
+    }
+
+    #[test]
     fn aes_gcm_matches_cases_14_and_16_of_mcgrew_and_viega() {
         let key = || SingleUse::new(Secret::new([0; 32]));
         let opened = key().open(

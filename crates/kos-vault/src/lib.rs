@@ -39,7 +39,7 @@
 //!
 //! Errors: [`VaultError`], each with its stable code.
 //!
-//! Source: `docs/spec/vault.md` KV-1 to KV-32, with the argument why it holds; vectors in `tests/vectors/vault`; judged
+//! Source: `docs/spec/vault.md` KV-1 to KV-33, with the argument why it holds; vectors in `tests/vectors/vault`; judged
 //! by a reader in Python (`tests/judge/vault.py`); fuzz target `vault`.
 
 mod fresh;
@@ -47,6 +47,7 @@ mod keys;
 pub mod kill;
 mod name;
 mod opened;
+mod otp;
 mod passphrase;
 mod refusal;
 mod sealed;
@@ -66,11 +67,12 @@ pub use fresh::Fresh;
 pub use keys::{Chest, KeyBytes};
 pub use name::{EntryName, Environment, ParseNameError, SlotName, VaultId};
 pub use opened::{Listed, NewSecret, Opened, Past, Sealing};
+pub use otp::TotpCode;
 pub use passphrase::{Passphrase, Work};
 pub use refusal::VaultError;
 pub use sealed::Sealed;
 pub use secret::{SecretType, Value};
-pub use slot::{KeySource, NewSlot, OfflineKey, SlotInfo, SlotKind, Unlock};
+pub use slot::{Agreed, KeySource, NewSlot, OfflineKey, OfflineSlot, SlotInfo, SlotKind, Unlock};
 pub use source::SourceFile;
 pub use state::{Head, Standing};
 

@@ -11,9 +11,10 @@
 use core::fmt;
 
 use crate::{
-    Environment, Head, Opened, SlotInfo, Unlock, VaultError, VaultId,
+    Environment, Head, OfflineSlot, Opened, SlotInfo, Unlock, VaultError, VaultId,
     keys::{Keys, same},
     shape,
+    slot::Slot,
     state::State,
 };
 
@@ -58,6 +59,11 @@ impl Sealed {
     /// The slots that it claims, in the order in which they are tried.
     pub fn slots(&self) -> impl Iterator<Item = &SlotInfo> {
         self.state.slots.iter().map(|slot| &slot.info)
+    }
+
+    /// Its offline slots, with what the holder of such a key needs; claims as well.
+    pub fn offline_slots(&self) -> impl Iterator<Item = OfflineSlot> {
+        self.state.slots.iter().filter_map(Slot::offline)
     }
 
     /// Opens it with a secret, and believes it only if its MAC holds. That says who wrote it for passphrases and keys; what

@@ -92,6 +92,34 @@ impl fmt::Debug for OfflineKey {
     }
 }
 
+/// What an offline key and the ephemeral key of one slot agree on: it opens that slot, and nothing else of the same offline
+/// key. So the key itself need not go where the vault is.
+pub struct Agreed(Secret<32>);
+
+impl Agreed {
+    /// Takes it over; `None` when it is zero, which a key of small order makes it.
+    pub fn new(bytes: Secret<32>) -> Option<Self> {
+        (!same(bytes.expose(), &[0; 32])).then_some(Self(bytes))
+    }
+}
+
+impl fmt::Debug for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Agreed(..)")
+    }
+}
+
+/// What the holder of an offline key has to know of its slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfflineSlot {
+    /// The slot's name.
+    pub name: SlotName,
+    /// For whom it was written.
+    pub recipient: AgreementKey,
+    /// With which key the recipient's agrees.
+    pub ephemeral: AgreementKey,
+}
+
 /// What a new slot is for.
 #[derive(Clone, Copy, Debug)]
 pub enum NewSlot<'a> {
@@ -112,6 +140,8 @@ pub enum Unlock<'a> {
     Key(&'a Secret<32>),
     /// An offline key. Anybody can write a vault for one: compare the head before you believe it (KV-18).
     Offline(&'a OfflineKey),
+    /// What an offline key agreed on with the slot; the same warning.
+    Agreed(&'a Agreed),
 }
 
 /// What a slot says of itself.
@@ -181,13 +211,20 @@ impl Slot {
         Ok(slot)
     }
 
+    /// What the holder of its key has to know, if it is an offline slot.
+    pub(crate) fn offline(&self) -> Option<OfflineSlot> {
+        let SlotKind::Offline(recipient) = self.info.kind else { return None };
+        let ephemeral = AgreementKey(self.ephemeral);
+        Some(OfflineSlot { name: self.info.name.clone(), recipient, ephemeral })
+    }
+
     /// Whether it is of the kind that `unlock` could open.
     pub(crate) const fn is_for(&self, unlock: Unlock<'_>) -> bool {
         matches!(
             (self.info.kind, unlock),
             (SlotKind::Passphrase(_), Unlock::Passphrase(_))
                 | (SlotKind::Key(_), Unlock::Key(_))
-                | (SlotKind::Offline(_), Unlock::Offline(_))
+                | (SlotKind::Offline(_), Unlock::Offline(_) | Unlock::Agreed(_))
         )
     }
 
@@ -226,6 +263,7 @@ impl Slot {
             }
             (SlotKind::Key(_), Unlock::Key(secret)) => Ok(Some(Secret::new(*secret.expose()))),
             (SlotKind::Offline(_), Unlock::Offline(key)) => Ok(key.agree(&AgreementKey(self.ephemeral))),
+            (SlotKind::Offline(_), Unlock::Agreed(agreed)) => Ok(Some(Secret::new(*agreed.0.expose()))),
             _ => Ok(None),
         }
     }
@@ -339,6 +377,28 @@ mod tests {
         ] {
             let unlocks = (Unlock::Passphrase(&right), Unlock::Passphrase(&wrong));
             check(SlotKind::Passphrase(work), Writing::Passphrase(&right, work), unlocks.0, unlocks.1);
+        }
+    }
+
+    #[test]
+    fn what_an_offline_key_agreed_on_opens_the_slot_and_zero_is_refused() {
+        let [right, wrong] = [3, 4].map(|byte| Agreed::new(Secret::new([byte; 32])).unwrap());
+        assert!(Agreed::new(Secret::new([0; 32])).is_none());
+        let key = OfflineKey::new(&Secret::new([5; 32])).unwrap();
+        let recipient = key.recipient().unwrap();
+        let (vault, environment) = (VaultId::from_bytes([1; 16]), "machine".parse().unwrap());
+        let owner = Owner { vault: &vault, environment: &environment };
+        let kind = SlotKind::Offline(recipient);
+        let info = SlotInfo { name: "a".parse().unwrap(), kind, created: Timestamp::from_unix_ms(1) };
+        let draws = Fresh::new(Secret::new([6; 32])).draws();
+        let master = Secret::new([7; 32]);
+        let slot = Slot::write(owner, info, Writing::Offline(recipient), &master, &draws).unwrap();
+        let told = slot.offline().unwrap();
+        assert_eq!(told.recipient, recipient);
+        let agreed = Agreed::new(key.agree(&told.ephemeral).unwrap()).unwrap();
+        assert_eq!(slot.open(owner, Unlock::Agreed(&agreed)).unwrap(), Some(master));
+        for other in [&right, &wrong] {
+            assert_eq!(slot.open(owner, Unlock::Agreed(other)), Ok(None));
         }
     }
 

@@ -144,6 +144,12 @@ pub enum Fault {
         #[source]
         source: io::Error,
     },
+    /// What a secret is to be called is no name for one.
+    #[error("{0}")]
+    Name(&'static str),
+    /// A person pressed Ctrl-C at a question.
+    #[error("interrupted")]
+    Interrupted,
     /// Nobody reads our output any more.
     #[error("the output is closed")]
     OutputClosed,
@@ -175,7 +181,8 @@ impl Fault {
             Self::Share { source, .. } => source.code(),
             Self::Unreadable { .. } => code::config::FILE_UNREADABLE,
             Self::Unwritable { .. } => code::config::FILE_UNWRITABLE,
-            Self::OutputClosed | Self::Internal(_) => code::config::INTERNAL,
+            Self::Name(_) => code::vault::VAULT_NAME,
+            Self::OutputClosed | Self::Interrupted | Self::Internal(_) => code::config::INTERNAL,
         }
     }
 

@@ -96,8 +96,10 @@ pub(crate) fn create_folder(path: &Path, readers: Readers) -> Result<(), Fault> 
 pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Fault> {
     use std::io::Read as _;
     let unreadable = |source| Fault::Unreadable { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
+    // Room for all of it at once: it may be a secret, and what grows leaves copies behind.
+    let there = file.metadata().map_err(unreadable)?.len().min(bytes_max);
+    let mut bytes = Vec::with_capacity(usize::try_from(there).unwrap_or_default().saturating_add(1));
     file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
         return Err(Fault::Malformed {

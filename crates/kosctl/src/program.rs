@@ -16,7 +16,7 @@ use crate::{
     context::Contexts,
     output::{Format, Printer, failure_json, write_out},
     server::Places,
-    session::Session,
+    session::{Ending, Session},
     terminal::{Answers, Color, Palette, Talk, Terminal, Tone, say},
 };
 use kos_api::Failure;
@@ -45,6 +45,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(ending) => ending.exit_code(),
         // Whoever read our output has seen enough.
         Err(Fault::OutputClosed) => 0,
+        Err(Fault::Interrupted) => Ending::Interrupted.exit_code(),
         Err(fault) => report(&fault.failure(), format, palette),
     }
 }
@@ -74,7 +75,7 @@ fn session(global: Global) -> Result<Session, Fault> {
             columns: global.columns,
             sort: global.sort,
             palette: palette(global.color, io::stdout().is_terminal()),
-            now: clock::now(),
+            now: clock::now,
         },
         terminal: Terminal {
             answers,
@@ -123,7 +124,7 @@ fn report(failure: &Failure, format: Format, palette: Palette) -> u8 {
     if let Some(object) = &failure.object {
         line(&printable(&object.kind, 8), object.id.as_deref().unwrap_or("-"));
     }
-    if let Some(detail) = &failure.detail {
+    if let Some(detail) = failure.detail.as_ref().filter(|detail| **detail != failure.title) {
         line("why", detail);
     }
     line("fix", &failure.fix);

@@ -21,8 +21,8 @@ struct Elsewhere {
 impl Elsewhere {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // White space at the end is of the editor, not of the passphrase.
-        fs::write(folder.path().join("passphrase"), format!("{PASSPHRASE} \t\r\n")).unwrap();
+        // The line end is of the editor, not of the passphrase.
+        fs::write(folder.path().join("passphrase"), format!("{PASSPHRASE}\r\n")).unwrap();
         Self { folder }
     }
 
@@ -34,7 +34,7 @@ impl Elsewhere {
         let (out, passphrase) = (self.at("backup.age"), self.at("passphrase"));
         let made =
             authority.json(&["backup", "create", "--out", &out, "--passphrase-file", &passphrase]).unwrap();
-        assert_eq!(made["kind"], "Backup");
+        assert_eq!(made["kind"], "SealedFile");
         assert_eq!(made["item"]["bytes"].as_u64(), Some(fs::metadata(&out).unwrap().len()));
         out.into()
     }
@@ -213,7 +213,7 @@ fn a_backup_that_is_damaged_or_of_another_key_is_named_and_changes_nothing() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().to_string_lossy().into_owned();
     let restore = |file: &str, words: &str| {
-        program::run("kos-authority", &["restore", file, "--data", &data], &format!("{words} \n")).unwrap()
+        program::run("kos-authority", &["restore", file, "--data", &data], &format!("{words}\n")).unwrap()
     };
     for (file, words, code) in [
         (elsewhere.at("changed.age"), PASSPHRASE, "KOS-E0108"),

@@ -5,11 +5,13 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use data_encoding::{BASE64, HEXUPPER};
 use kos_e2e::{
     fleet::Authority,
     program::{self, Finished},
@@ -20,6 +22,10 @@ use tempfile::TempDir;
 
 const PASSPHRASE: &str = "correct horse battery staple";
 const NEW_PASSPHRASE: &str = "another horse, another stable";
+
+/// A seed of one-time codes, as RFC 6238 has it.
+const SEED: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+const SEED_HEX: &str = "3132333435363738393031323334353637383930";
 
 /// How often the authority is killed while secrets are put.
 const KILLS: u32 = 3;
@@ -153,6 +159,117 @@ fn two_of_three_holders_rehearse_and_recover_a_vault() {
     assert_eq!(vault(&socket, &["unlock"], PASSPHRASE).code(), 5, "the old passphrase opens it still");
     done(&socket, &["unlock"], NEW_PASSPHRASE);
     assert_ne!(vault(&socket, &["rehearse", "--share-file", &alice, &bob], "").code(), 0);
+    authority.stop().unwrap();
+}
+
+/// `openssl ..` in the folder of the desk.
+fn openssl(desk: &Desk, words: &[&str]) -> String {
+    let mut command = Command::new("openssl");
+    command.args(words).current_dir(desk.0.path());
+    let run = program::finish(command, "").unwrap();
+    assert_eq!(run.code(), 0, "{words:?}: {}", run.stderr);
+    run.stdout
+}
+
+/// The code of RFC 6238 for a step, around the HMAC of OpenSSL.
+fn code(desk: &Desk, key: &str, step: u64) -> String {
+    fs::write(desk.at("step"), step.to_be_bytes()).unwrap();
+    let key = format!("hexkey:{key}");
+    let mac = openssl(desk, &["mac", "-digest", "SHA1", "-macopt", &key, "-in", "step", "HMAC"]);
+    let mac = HEXUPPER.decode(mac.trim().as_bytes()).unwrap();
+    let at = usize::from(mac[19] & 15);
+    let four: [u8; 4] = mac[at..at + 4].try_into().unwrap();
+    format!("{:06}", (u32::from_be_bytes(four) & 0x7fff_ffff) % 1_000_000)
+}
+
+fn step() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 30
+}
+
+#[test]
+fn what_a_vault_signs_and_codes_other_programs_agree_with() {
+    let mut authority = Authority::start().unwrap();
+    let desk = Desk::new();
+    let socket = socket(&authority);
+    done(&socket, &["unlock", "--create"], PASSPHRASE);
+    fs::write(desk.at("message"), b"a message\n\x00").unwrap();
+    let message = desk.at("message");
+    for (name, how) in [
+        ("ed25519", &["-algorithm", "ed25519"][..]),
+        ("p256", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
+    ] {
+        openssl(&desk, &[&["genpkey", "-outform", "DER", "-out", name], how].concat());
+        openssl(&desk, &["pkey", "-in", name, "-inform", "DER", "-pubout", "-out", "public"]);
+        // The form that both write: PKCS#8.
+        openssl(
+            &desk,
+            &["pkcs8", "-topk8", "-nocrypt", "-in", name, "-inform", "DER", "-outform", "DER", "-out", "key"],
+        );
+        done(&socket, &["put", name, "--type", "private_key", "--file", &desk.at("key")], "");
+        let signature = done(&socket, &["use", "sign", name, "--file", &message], "");
+        fs::write(desk.at("signature"), BASE64.decode(signature.trim().as_bytes()).unwrap()).unwrap();
+        let verify =
+            ["pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", "public", "-sigfile", "signature", "-in"];
+        openssl(&desk, &[&verify[..], &["message"]].concat());
+    }
+    done(&socket, &["put", "mac", "--type", "api_key"], "a key of mac");
+    let key = HEXUPPER.encode(b"a key of mac");
+    let key = format!("hexkey:{key}");
+    let theirs = openssl(&desk, &["mac", "-digest", "SHA256", "-macopt", &key, "-in", "message", "HMAC"]);
+    let ours = done(&socket, &["use", "hmac", "mac", "--file", &message], "");
+    assert_eq!(ours.trim(), theirs.trim().to_lowercase());
+    done(&socket, &["put", "otp", "--type", "totp_seed"], SEED);
+    let before = step();
+    let ours = done(&socket, &["use", "totp", "otp"], "");
+    let theirs: Vec<String> = (before..=step()).map(|step| code(&desk, SEED_HEX, step)).collect();
+    assert!(theirs.contains(&ours.trim().to_owned()), "{ours} {theirs:?}");
+    authority.stop().unwrap();
+}
+
+#[test]
+fn an_offline_key_and_codes_guard_and_give_back_a_vault_through_a_restart() {
+    let mut authority = Authority::start().unwrap();
+    let desk = Desk::new();
+    let socket = socket(&authority);
+    done(&socket, &["unlock", "--create"], PASSPHRASE);
+    done(&socket, &["put", "key"], "hunter2");
+    let (key, passphrase, new) = (desk.at("offline"), desk.at("pass"), desk.at("new"));
+    fs::write(&passphrase, PASSPHRASE).unwrap();
+    fs::write(&new, NEW_PASSPHRASE).unwrap();
+    let made = item(&socket, &["offline-key", "make", "--out", &key], "");
+    let recipient = made["recipient"].as_str().unwrap();
+    done(&socket, &["offline-key", "add", "--recipient", recipient], PASSPHRASE);
+
+    let (seed, typed) = (desk.at("seed"), desk.at("code"));
+    fs::write(&seed, SEED).unwrap();
+    let first = step();
+    let next = |steps: u64| fs::write(&typed, code(&desk, SEED_HEX, first + steps)).unwrap();
+    next(0);
+    let add = ["authoriser", "totp", "add", "--passphrase-file", &passphrase];
+    done(&socket, &[&add[..], &["--seed-file", &seed, "--code-file", &typed]].concat(), "");
+    assert_eq!(vault(&socket, &["get", "key", "--code-file", &typed], "").code(), 5, "it was used");
+    authority.stop().unwrap();
+    authority.serve().unwrap();
+    assert_eq!(item(&socket, &["status", "--env", "default"], "")["authoriser"]["kind"], "totp");
+    let unlock = ["unlock", "--passphrase-file", &passphrase, "--code-file", &typed];
+    let replayed = vault(&socket, &unlock, "");
+    assert!(replayed.code() == 5 && replayed.stderr.contains("KOS-E0647"), "{}", replayed.stderr);
+    next(1);
+    let recover = ["recover", "--offline-key", &key, "--new-passphrase-file", &new];
+    assert_eq!(vault(&socket, &recover, "").code(), 2, "nobody types a code here");
+    let recovered = item(&socket, &[&recover[..], &["--code-file", &typed]].concat(), "");
+    assert_eq!((&recovered["state"], recovered["slots"].as_array().unwrap().len()), (&"unlocked".into(), 1));
+    done(&socket, &["lock"], "");
+    assert_ne!(vault(&socket, &recover, "").code(), 0, "its slot is gone");
+    // The programs know the key only from its file.
+    let secret = fs::read_to_string(&key).unwrap();
+    let secret = secret.lines().find(|line| line.starts_with("kos-offline-secret:")).unwrap();
+    for (path, bytes) in program::files(authority.data()).unwrap() {
+        for text in [secret, SEED] {
+            assert!(!bytes.windows(text.len()).any(|part| part == text.as_bytes()), "{}", path.display());
+        }
+    }
+    assert_eq!(authority.json(&["audit", "verify"]).unwrap()["item"]["ok"], true);
     authority.stop().unwrap();
 }
 

@@ -273,8 +273,18 @@ routes! {
     VAULT_HISTORY = "vault-history", Get "/api/v1/vaults/{environment}/history/{*entry}", [Local], Reads,
         (NONE, NONE) -> Shape::list::<vault::VaultVersion>(), "Lists the versions of a secret, newest first.";
     VAULT_READ = "vault-read", Post "/api/v1/vaults/{environment}/read/{*entry}", [Local], Reads,
-        (Shape::plain::<vault::VaultVersionQuery>(), NONE) -> Shape::document::<vault::VaultSecret>(),
+        (Shape::plain::<vault::VaultVersionQuery>(), Shape::plain::<vault::ReadVaultEntry>())
+            -> Shape::document::<vault::VaultSecret>(),
         "Gives a secret away, which is recorded first.";
+    VAULT_SIGN = "vault-sign", Post "/api/v1/vaults/{environment}/sign/{*entry}", [Local], Reads,
+        (NONE, Shape::plain::<vault::UseVaultEntry>()) -> Shape::document::<vault::VaultSignature>(),
+        "Signs a message with a private key, which is recorded and stays.";
+    VAULT_HMAC = "vault-hmac", Post "/api/v1/vaults/{environment}/hmac/{*entry}", [Local], Reads,
+        (NONE, Shape::plain::<vault::UseVaultEntry>()) -> Shape::document::<vault::VaultMac>(),
+        "Makes the HMAC-SHA-256 of a message under a secret, which is recorded and stays.";
+    VAULT_TOTP = "vault-totp", Post "/api/v1/vaults/{environment}/totp/{*entry}", [Local], Reads,
+        (NONE, NONE) -> Shape::document::<vault::VaultCode>(),
+        "Makes the one-time code of a seed, which is recorded and stays.";
     VAULT_PUT = "vault-put", Put "/api/v1/vaults/{environment}/entries/{*entry}", [Local], Changes,
         (CHANGE, Shape::plain::<vault::PutVaultEntry>()) -> Shape::document::<vault::VaultEntry>(),
         "Puts a secret, or a new version of it.";
@@ -293,13 +303,24 @@ routes! {
     VAULT_SUBMIT = "vault-submit", Post "/api/v1/vaults/{environment}/recovery", [Local], Changes,
         (CHANGE, Shape::plain::<vault::SubmitShare>()) -> Shape::document::<vault::VaultRecovery>(),
         "Hands in a share of a vault.";
+    VAULT_RECOVERY = "vault-recovery", Get "/api/v1/vaults/{environment}/recovery", [Local], Reads,
+        (NONE, NONE) -> Shape::document::<vault::VaultRecovery>(), "Shows whose shares have been handed in.";
     VAULT_RECOVER = "vault-recover", Post "/api/v1/vaults/{environment}/recovery/finish", [Local], Changes,
         (CHANGE, Shape::plain::<vault::RecoverVault>()) -> VAULT,
-        "Opens a vault by the shares that were handed in, and gives it new keys.";
+        "Opens a vault by the shares that were handed in or by an offline key, and gives it new keys.";
     VAULT_REHEARSE = "vault-rehearse", Post "/api/v1/vaults/{environment}/recovery/rehearse", [Local], Changes,
         (CHANGE, NONE) -> VAULT, "Proves that the shares that were handed in open a vault, and forgets them.";
     VAULT_ABANDON = "vault-abandon", Delete "/api/v1/vaults/{environment}/recovery", [Local], Changes,
         (CHANGE, NONE) -> VAULT, "Forgets the shares that were handed in.";
+    VAULT_OFFLINE_ADD = "vault-offline-add", Put "/api/v1/vaults/{environment}/offline-keys/{slot}", [Local], Changes,
+        (CHANGE, Shape::plain::<vault::AddOfflineKey>()) -> VAULT, "Lets an offline key open a vault.";
+    VAULT_OFFLINE_REMOVE = "vault-offline-remove", Delete "/api/v1/vaults/{environment}/offline-keys/{slot}", [Local],
+        Changes, (CHANGE, Shape::plain::<vault::RemoveFromVault>()) -> VAULT, "Removes the slot of an offline key.";
+    VAULT_AUTHORISER_ADD = "vault-authoriser-add", Put "/api/v1/vaults/{environment}/authoriser", [Local], Changes,
+        (CHANGE, Shape::plain::<vault::AddAuthoriser>()) -> VAULT, "Has a vault ask for a one-time code.";
+    VAULT_AUTHORISER_REMOVE = "vault-authoriser-remove", Delete "/api/v1/vaults/{environment}/authoriser", [Local],
+        Changes, (CHANGE, Shape::plain::<vault::RemoveFromVault>()) -> VAULT,
+        "Has a vault ask for no one-time code any more.";
 
     KILL_STATUS = "kill-status", Get "/api/v1/kill", [Local], Reads,
         (NONE, NONE) -> KILL, "Shows how the kill switch stands.";

@@ -177,12 +177,14 @@ events! {
     VaultCreated = "vault_created", Critical;
     /// A vault was opened.
     VaultUnlocked = "vault_unlocked", Ordinary;
-    /// A passphrase did not open a vault.
+    /// A passphrase, an offline key or a one-time code did not open a vault.
     VaultUnlockFailed = "vault_unlock_failed", Ordinary;
     /// The keys of a vault were wiped from memory.
     VaultLocked = "vault_locked", Ordinary;
     /// A secret is about to be given away.
     VaultAccess = "vault_access", Ordinary;
+    /// A secret was used without being given away.
+    VaultUsed = "vault_used", Ordinary;
     /// A secret, or a new version of it, was put in.
     VaultEntryPut = "vault_entry_put", Ordinary;
     /// A secret was removed with all its versions.
@@ -195,10 +197,20 @@ events! {
     VaultShareSubmitted = "vault_share_submitted", Ordinary;
     /// The shares that were handed in were forgotten.
     VaultRecoveryAbandoned = "vault_recovery_abandoned", Ordinary;
-    /// A vault was opened by its shares and got new keys.
+    /// A vault was opened by its shares or an offline key, and got new keys.
     VaultRecovered = "vault_recovered", Critical;
     /// Shares proved that they open a vault.
     VaultRehearsed = "vault_rehearsed", Ordinary;
+    /// An offline key opens a vault from now on.
+    VaultOfflineKeyAdded = "vault_offline_key_added", Critical;
+    /// An offline key opens a vault no more.
+    VaultOfflineKeyRemoved = "vault_offline_key_removed", Critical;
+    /// A vault asks for one-time codes from now on.
+    VaultAuthoriserAdded = "vault_authoriser_added", Critical;
+    /// A vault asks for no one-time codes any more.
+    VaultAuthoriserRemoved = "vault_authoriser_removed", Critical;
+    /// A one-time code of a vault counted, and does not again.
+    VaultCodeAccepted = "vault_code_accepted", Ordinary;
     /// The sealed file of a vault left.
     VaultExported = "vault_exported", Ordinary;
     /// A vault was made of a file.

@@ -23,6 +23,7 @@ use kos_audit::LogKey;
 use kos_backup::{BackupError, Manifest, Member, Packer, Sealing};
 use kos_base::{AuthorityName, Timestamp};
 use kos_keyring::Packed;
+use kos_vault::Environment;
 
 pub(crate) use self::stream::{Chunks, Pipe};
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
     keys::{Keep, Keys},
     log::{LogFiles, Tail},
     store::{self, Store, StoreError},
-    vault::Vaults,
+    vault::{CopyFault, Vaults},
 };
 
 /// The state of one moment, in a folder of its own, and the keys in memory.
@@ -54,20 +55,21 @@ impl Snapshot {
     /// Copies the store, checks the copy, and writes its log.
     ///
     /// # Errors
-    /// When the disk fails or is full, there is no randomness, or the store is not sound. Nothing is left behind.
+    /// When the disk fails or is full, there is no randomness, the store is not sound, or a vault but those of `without` does
+    /// not have the file that it should have. Nothing is left behind.
     ///
     /// *Cost*: the size of the store and of its log, written once more.
     pub(crate) async fn take(
         home: &Home,
-        (store, vaults): (&Store, &Vaults),
+        (store, vaults, without): (&Store, &Vaults, &[Environment]),
         keys: &Keys,
         log: &LogKey,
         at: Timestamp,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, CopyFault> {
         let folder = home.backup();
         let failed = |e: &io::Error| StoreError::from_io(&folder, e);
         match fs::remove_dir_all(&folder) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(&e)),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(&e).into()),
             _ => {}
         }
         DirBuilder::new().mode(0o700).create(&folder).map_err(|e| failed(&e))?;
@@ -82,7 +84,7 @@ impl Snapshot {
         let path = folder.join(STORE);
         let still = vaults.keep_still().await;
         store.copy_to(&path).await?;
-        copy_sealed(&home.vaults(), &folder.join(VAULTS))?;
+        vaults.copy(store, without, &folder.join(VAULTS)).await?;
         drop(still);
         let (copy, half) = store::open(&path, &keys.store).await?;
         let tail = Tail::load(&copy, log, None).await?;
@@ -144,22 +146,6 @@ impl Snapshot {
 const STORE: &str = "store.db";
 const LOG: &str = "log";
 const VAULTS: &str = "vaults";
-
-/// Copies the sealed files of vaults, and nothing else that lies there.
-fn copy_sealed(from: &Path, to: &Path) -> Result<(), StoreError> {
-    let copied = || -> io::Result<()> {
-        DirBuilder::new().mode(0o700).create(to)?;
-        for entry in fs::read_dir(from)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
-                // The mode comes along.
-                fs::copy(&path, to.join(path.file_name().unwrap_or_default()))?;
-            }
-        }
-        Ok(())
-    };
-    copied().map_err(|e| StoreError::from_io(from, &e))
-}
 
 fn add<W: io::Write>(packer: &mut Packer<W>, name: &str, path: &Path) -> Result<(), BackupError> {
     let name = member(name)?;

@@ -9,7 +9,10 @@ use std::{
 use clap::Args;
 use kos_authority::restore::{self, PutBack, RestoreError};
 use kos_backup::{Opening, Passphrase};
-use kos_base::{code, text::reason};
+use kos_base::{
+    code,
+    text::{only_line, reason},
+};
 
 use super::{Failure, print};
 
@@ -35,7 +38,10 @@ impl Restore {
             (Some(path), _) => Opening::identities(&read(path)?).map_err(|e| {
                 Failure::new(code::config::FILE_DAMAGED, format!("`{}`: {e}", path.display()))
             })?,
-            (None, Some(path)) => Opening::Passphrase(Passphrase::new(read(path)?)),
+            (None, Some(path)) => {
+                let name = format!("`{}`", path.display());
+                Opening::Passphrase(Passphrase::new(line(&name, &read(path)?)?))
+            }
             (None, None) => Opening::Passphrase(Passphrase::new(ask()?)),
         };
         let PutBack { restoration: restored, wants } = restore::put_back(data, &self.file, opening).await?;
@@ -64,9 +70,17 @@ fn read(path: &Path) -> Result<String, Failure> {
 fn ask() -> Result<String, Failure> {
     if io::stdin().is_terminal() {
         let typed = rpassword::prompt_password("passphrase: ").map_err(|e| unreadable("stdin", &e))?;
-        return Ok(trimmed(typed));
+        return Ok(typed);
     }
-    secret("stdin", io::stdin())
+    line("stdin", &secret("stdin", io::stdin())?)
+}
+
+/// The passphrase of a text, as `kosctl backup create` takes it too.
+fn line(name: &str, text: &str) -> Result<String, Failure> {
+    only_line(text).map(str::to_owned).ok_or_else(|| {
+        let why = format!("{name}: a passphrase is one line, and here are more");
+        Failure::new(code::config::USAGE, why)
+    })
 }
 
 /// All that `from` has.
@@ -77,13 +91,7 @@ fn secret(name: &str, from: impl io::Read) -> Result<String, Failure> {
         let long = io::Error::new(io::ErrorKind::FileTooLarge, "longer than any passphrase or key file");
         return Err(unreadable(name, &long));
     }
-    Ok(trimmed(text))
-}
-
-/// Without the white space at its end, which `kosctl backup create` does not take for a part of a passphrase either.
-fn trimmed(mut text: String) -> String {
-    text.truncate(text.trim_end().len());
-    text
+    Ok(text)
 }
 
 fn unreadable(name: &str, error: &io::Error) -> Failure {

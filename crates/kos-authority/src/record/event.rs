@@ -234,8 +234,10 @@ fn system_event(change: &SystemChange) -> Draft {
             About::Authority,
             json!({"opener": opener, "vaultId": vault.to_string(), "generation": generation}),
         ),
-        C::BackupCreated { sealed_to } => {
-            draft(EventType::BackupCreated, About::Authority, json!({"sealedTo": sealed_to}))
+        C::BackupCreated { sealed_to, without } => {
+            let without: Vec<&str> = without.iter().map(Environment::as_str).collect();
+            let details = json!({"sealedTo": sealed_to, "withoutVaults": without});
+            draft(EventType::BackupCreated, About::Authority, details)
         }
         C::Restored { backup_at, backup_size } => draft(
             EventType::AuthorityRestored,
@@ -293,10 +295,14 @@ fn vault_event(environment: &Environment, deed: &VaultDeed) -> Draft {
     let (event, details) = match deed {
         D::Created { vault } => (EventType::VaultCreated, json!({"vaultId": vault.to_string()})),
         D::Unlocked => (EventType::VaultUnlocked, json!({})),
-        D::UnlockFailed => (EventType::VaultUnlockFailed, json!({})),
+        D::UnlockFailed { by } => (EventType::VaultUnlockFailed, json!({"by": by})),
+        D::CodeAccepted => (EventType::VaultCodeAccepted, json!({})),
         D::Locked { reason } => (EventType::VaultLocked, json!({"reason": reason.as_str()})),
         D::Read { version, kind, .. } => {
             (EventType::VaultAccess, json!({"version": version, "type": kind.as_str()}))
+        }
+        D::Used { version, kind, operation, .. } => {
+            (EventType::VaultUsed, json!({"version": version, "type": kind.as_str(), "operation": operation}))
         }
         D::Put { version, kind, generation, .. } => (
             EventType::VaultEntryPut,
@@ -318,7 +324,22 @@ fn vault_event(environment: &Environment, deed: &VaultDeed) -> Draft {
             }),
         ),
         D::RecoveryAbandoned => (EventType::VaultRecoveryAbandoned, json!({})),
-        D::Recovered { generation } => (EventType::VaultRecovered, json!({"generation": generation})),
+        D::Recovered { generation, by } => {
+            (EventType::VaultRecovered, json!({"generation": generation, "by": by}))
+        }
+        D::OfflineKeyAdded { slot, recipient, generation } => (
+            EventType::VaultOfflineKeyAdded,
+            json!({"slot": slot.as_str(), "recipient": hex(&recipient.0), "generation": generation}),
+        ),
+        D::OfflineKeyRemoved { slot, generation } => {
+            (EventType::VaultOfflineKeyRemoved, json!({"slot": slot.as_str(), "generation": generation}))
+        }
+        D::AuthoriserAdded { generation } => {
+            (EventType::VaultAuthoriserAdded, json!({"kind": "totp", "generation": generation}))
+        }
+        D::AuthoriserRemoved { generation } => {
+            (EventType::VaultAuthoriserRemoved, json!({"kind": "totp", "generation": generation}))
+        }
         D::Rehearsed => (EventType::VaultRehearsed, json!({})),
         D::Exported { generation } => (EventType::VaultExported, json!({"generation": generation})),
         D::Imported { vault, generation, source } => (
@@ -330,7 +351,7 @@ fn vault_event(environment: &Environment, deed: &VaultDeed) -> Draft {
     };
     let mut draft = draft(event, About::Vault(environment.clone()), details);
     match deed {
-        D::Read { name, .. } | D::Put { name, .. } | D::Removed { name, .. } => {
+        D::Read { name, .. } | D::Used { name, .. } | D::Put { name, .. } | D::Removed { name, .. } => {
             draft.people.push(("entry", Person::Secret(name.clone())));
         }
         D::ShareSubmitted { holder: Some(holder), .. } => {

@@ -8,9 +8,11 @@ mod event;
 use std::collections::BTreeSet;
 
 use kos_api::operator::OperatorRole;
-use kos_base::{Code, DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp};
+use kos_base::{
+    AgreementKey, Code, DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp,
+};
 use kos_identity::{enrolment::authority::RuleName, registry};
-use kos_vault::{EntryName, Environment, SecretType, VaultId};
+use kos_vault::{EntryName, Environment, SecretType, SlotName, VaultId};
 
 pub(crate) use self::event::{About, Draft, Person, event_of};
 
@@ -68,7 +70,7 @@ pub enum SystemChange {
     /// Its keys are in another file of their vault than it said before: sealed anew, or opened in another way.
     KeysSealed { opener: &'static str, vault: VaultId, generation: u64 },
     /// A backup left.
-    BackupCreated { sealed_to: &'static str },
+    BackupCreated { sealed_to: &'static str, without: Vec<Environment> },
     /// A backup was put in its place; the log went on from there.
     Restored { backup_at: Timestamp, backup_size: u64 },
     /// The record of a device took over what a newer log says.
@@ -114,12 +116,16 @@ pub enum VaultDeed {
     Created { vault: VaultId },
     /// It was opened.
     Unlocked,
-    /// A passphrase did not open it.
-    UnlockFailed,
+    /// A passphrase, an offline key or a one-time code did not open it.
+    UnlockFailed { by: &'static str },
+    /// A one-time code counted, and does not again.
+    CodeAccepted,
     /// Its keys were wiped from memory.
     Locked { reason: LockReason },
     /// A secret is about to be given away.
     Read { name: EntryName, version: u64, kind: SecretType },
+    /// A secret was used, and stays where it is.
+    Used { name: EntryName, version: u64, kind: SecretType, operation: &'static str },
     /// A secret was put in.
     Put { name: EntryName, version: u64, kind: SecretType, generation: u64 },
     /// A secret was removed; the version and type are those of its newest.
@@ -132,8 +138,16 @@ pub enum VaultDeed {
     ShareSubmitted { number: Option<u8>, holder: Option<String>, refused: Option<Code> },
     /// The shares that were handed in were forgotten.
     RecoveryAbandoned,
-    /// Shares opened it; it got new keys.
-    Recovered { generation: u64 },
+    /// Shares or an offline key opened it; it got new keys.
+    Recovered { generation: u64, by: &'static str },
+    /// An offline key opens it from now on.
+    OfflineKeyAdded { slot: SlotName, recipient: AgreementKey, generation: u64 },
+    /// An offline key opens it no more.
+    OfflineKeyRemoved { slot: SlotName, generation: u64 },
+    /// It asks for one-time codes from now on.
+    AuthoriserAdded { generation: u64 },
+    /// It asks for none any more.
+    AuthoriserRemoved { generation: u64 },
     /// Shares proved that they open it.
     Rehearsed,
     /// Its sealed file left.
@@ -153,6 +167,8 @@ pub enum LockReason {
     Asked,
     /// Nobody used it.
     Inactivity,
+    /// The machine slept.
+    Suspend,
     /// The program ended.
     Stop,
     /// A change could not be made durable or recorded.
@@ -164,6 +180,7 @@ impl LockReason {
         match self {
             Self::Asked => "asked",
             Self::Inactivity => "inactivity",
+            Self::Suspend => "suspend",
             Self::Stop => "stop",
             Self::Failure => "failure",
         }

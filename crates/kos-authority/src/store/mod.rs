@@ -46,7 +46,7 @@ pub use self::{
     operators::Operator,
     settings::Setting,
     subjects::Subject,
-    vaults::{Anchor, Sharing},
+    vaults::{Anchor, CodeMark, Sharing},
 };
 pub(crate) use self::{lock::StoreLock, row::Sealer};
 

@@ -16,6 +16,19 @@ const VAULTS: Table = Table {
     columns: &[Kind::Text, Kind::Text, Kind::Integer, Kind::Bytes, Kind::Integer, Kind::OptionalText],
 };
 
+const CODE_MARKS: Table = Table { name: "vault_codes", columns: &[Kind::Text, Kind::Integer, Kind::Integer] };
+
+/// That a vault asks for one-time codes, and the last that counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeMark {
+    /// Which vault.
+    pub environment: Environment,
+    /// Since when it asks.
+    pub added_at: Timestamp,
+    /// The step of time of the last code; no code of it or of an earlier one counts.
+    pub step: u64,
+}
+
 /// Which file of a vault is the newest, and who holds its shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anchor {
@@ -48,6 +61,19 @@ impl Store {
         row.map(|row| read(&self.sealer, &row)).transpose()
     }
 
+    /// What is known of the one-time codes of this environment's vault.
+    pub async fn code_mark(&self, environment: &Environment) -> Result<Option<CodeMark>, StoreError> {
+        let sql = "SELECT environment, added_at, step, mac FROM vault_codes WHERE environment = $1";
+        let row = sqlx::query(sql).bind(environment.as_str()).fetch_optional(&self.reads).await?;
+        let Some(row) = row else { return Ok(None) };
+        let cells = self.sealer.read(&CODE_MARKS, &row)?;
+        Ok(Some(CodeMark {
+            environment: cells.parsed(0)?,
+            added_at: Timestamp::from_unix_ms(cells.integer(1)?),
+            step: cells.integer(2)?,
+        }))
+    }
+
     /// At most `limit` anchors, by environment.
     pub async fn anchors(&self, limit: u32) -> Result<Vec<Anchor>, StoreError> {
         let sql = "SELECT environment, vault, generation, root, modified_at, sharing, mac FROM vaults \
@@ -58,6 +84,23 @@ impl Store {
 }
 
 impl WriteHalf {
+    /// Keeps which code counted last.
+    pub(crate) async fn put_code_mark(&mut self, mark: &CodeMark) -> Result<(), StoreError> {
+        let sql = "INSERT INTO vault_codes (environment, added_at, step, mac) VALUES ($1, $2, $3, $4) \
+                   ON CONFLICT (environment) DO UPDATE SET added_at = excluded.added_at, step = excluded.step, \
+                   mac = excluded.mac";
+        let cells = vec![text(&mark.environment), integer(mark.added_at.unix_ms()), integer(mark.step)];
+        self.sealer.write(&mut self.connection, sql, &CODE_MARKS, cells).await?;
+        Ok(())
+    }
+
+    /// Forgets the codes of a vault that asks for none any more.
+    pub(crate) async fn remove_code_mark(&mut self, environment: &Environment) -> Result<(), StoreError> {
+        let sql = "DELETE FROM vault_codes WHERE environment = $1";
+        sqlx::query(sql).bind(environment.as_str()).execute(&mut self.connection).await?;
+        Ok(())
+    }
+
     /// Keeps an anchor, if the one that is there has this head.
     pub(crate) async fn put_anchor(
         &mut self,

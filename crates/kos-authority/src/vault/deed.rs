@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use kos_api::vault::Vault;
+use kos_api::{text::SecretText, vault::Vault};
 use kos_base::{Code, Secret, Timestamp, code, digest::Sha256};
 use kos_identity::registry::Actor;
 use kos_net::entropy;
 use kos_secret_memory::{SecretMemory, wipe_stack};
 use kos_vault::{
-    Environment, Fresh, KeySource, Opened, Passphrase, Sealed, SlotKind, Standing, Unlock, VaultError,
+    Agreed, Environment, Fresh, KeySource, Opened, Passphrase, Sealed, SlotKind, Standing, Unlock, VaultError,
 };
 use tokio::{sync::OwnedMutexGuard, task::spawn_blocking};
 
 use super::{
     FAILURES_MAX, FAILURES_WINDOW, Keyring, Open, Refused, VaultFault,
     file::{self, OnDisk},
+    uptime::SLEEP_MIN,
 };
 use crate::{
     authority::Shared,
@@ -39,17 +40,30 @@ pub(super) enum Found {
     Refused(Anchor, Code),
 }
 
-/// What opens a vault here.
+/// What opens a vault here, and the one-time code that came with it.
 pub(super) enum Opener {
-    Passphrase(Passphrase),
+    Passphrase(Passphrase, Option<SecretText>),
+    /// What an offline key agreed on with its slot.
+    Agreed(Agreed, Option<SecretText>),
+    /// What shares join to. Several people stand for it, so it needs no code.
     Key(Secret<32>),
 }
 
 impl Opener {
     const fn unlock(&self) -> Unlock<'_> {
         match self {
-            Self::Passphrase(passphrase) => Unlock::Passphrase(passphrase),
+            Self::Passphrase(passphrase, _) => Unlock::Passphrase(passphrase),
+            Self::Agreed(agreed, _) => Unlock::Agreed(agreed),
             Self::Key(key) => Unlock::Key(key),
+        }
+    }
+
+    /// As the log calls it.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Passphrase(..) => "passphrase",
+            Self::Agreed(..) => "offline-key",
+            Self::Key(_) => "shares",
         }
     }
 }
@@ -81,11 +95,15 @@ impl Deed {
     }
 
     /// Opens the vault. One that is open stays so, if the passphrase is right.
-    pub(crate) async fn unlock(self, passphrase: Passphrase) -> Result<Vault, VaultFault> {
+    pub(crate) async fn unlock(
+        self,
+        passphrase: Passphrase,
+        code: Option<SecretText>,
+    ) -> Result<Vault, VaultFault> {
         let mut ring = self.ring().await;
-        let (vault, _, _) = self.open_by(&mut ring, Opener::Passphrase(passphrase)).await?;
+        let (vault, _, _) = self.open_by(&mut ring, Opener::Passphrase(passphrase, code)).await?;
         self.record(VaultDeed::Unlocked).await?;
-        ring.open = Some(Open { vault, used: self.shared.vaults.uptime.now() });
+        self.put_back(&mut ring, vault);
         self.view(&mut ring).await
     }
 
@@ -100,13 +118,19 @@ impl Deed {
         self.view(&mut ring).await
     }
 
-    /// Whether the file is the one that it should be, also while the vault is open.
-    pub(crate) async fn sound(self) -> Result<bool, VaultFault> {
+    /// What is wrong with the file, also while the vault is open.
+    pub(crate) async fn trouble(self) -> Result<Option<Code>, VaultFault> {
         let mut ring = self.ring().await;
         Ok(match self.examine(&mut ring).await? {
-            Found::Open(anchor) => matches!(self.look(&mut ring, &anchor).await?, OnDisk::Sealed(..)),
-            Found::Locked(..) => true,
-            Found::None | Found::Refused(..) => false,
+            Found::Open(anchor) => match self.look(&mut ring, &anchor).await? {
+                OnDisk::Sealed(sealed, _) => {
+                    (sealed.head() != anchor.head).then_some(code::vault::VAULT_FORKED)
+                }
+                OnDisk::Refused(code) => Some(code),
+            },
+            Found::Locked(..) => None,
+            Found::None => Some(code::vault::VAULT_UNKNOWN),
+            Found::Refused(_, code) => Some(code),
         })
     }
 
@@ -115,9 +139,11 @@ impl Deed {
     pub(super) async fn mend(&self, ring: &mut Keyring) -> Result<(), VaultFault> {
         let Some(anchor) = self.shared.store.anchor(&self.environment).await? else { return Ok(()) };
         let Some(open) = ring.open.take_if(|open| open.vault.head() == anchor.head) else { return Ok(()) };
-        let used = open.used;
+        let (used, slept) = (open.used, open.slept);
         let found = self.look(ring, &anchor).await;
-        if !matches!(found, Ok(OnDisk::Refused(_))) {
+        let is_it =
+            |found: &OnDisk| matches!(found, OnDisk::Sealed(sealed, _) if sealed.head() == anchor.head);
+        if found.as_ref().map_or(true, is_it) {
             ring.open = Some(open);
             return found.map(drop);
         }
@@ -127,7 +153,7 @@ impl Deed {
         own.settle(ring, open.vault, Some(anchor), sharing, deed).await?;
         ring.refused = None;
         if let Some(open) = &mut ring.open {
-            open.used = used;
+            (open.used, open.slept) = (used, slept);
         }
         Ok(())
     }
@@ -151,17 +177,27 @@ impl Deed {
         let vaults = &self.shared.vaults;
         let now = vaults.uptime.now();
         ring.failures.retain(|at| now.saturating_sub(*at) < FAILURES_WINDOW);
-        if ring.recovery.as_ref().is_some_and(|recovery| recovery.is_over(now)) {
+        if ring.recovery.as_ref().is_some_and(|recovery| recovery.is_over(&vaults.uptime)) {
             ring.recovery = None;
         }
-        if ring.open.as_ref().is_some_and(|open| now.saturating_sub(open.used) >= vaults.lock_after) {
+        if let Some(reason) = ring.open.as_ref().and_then(|open| self.tired(open)) {
             let mended = self.mend(ring).await;
             (ring.open, ring.recovery) = (None, None);
             let own = Self::own(&self.shared, self.environment.clone(), self.at);
-            own.record(VaultDeed::Locked { reason: LockReason::Inactivity }).await?;
+            own.record(VaultDeed::Locked { reason }).await?;
             mended?;
         }
         Ok(())
+    }
+
+    /// Why an open vault is to lock itself, if it is.
+    fn tired(&self, open: &Open) -> Option<LockReason> {
+        let vaults = &self.shared.vaults;
+        if vaults.uptime.slept().saturating_sub(open.slept) >= SLEEP_MIN {
+            return Some(LockReason::Suspend);
+        }
+        let unused = vaults.uptime.now().saturating_sub(open.used);
+        (unused >= vaults.lock_after).then_some(LockReason::Inactivity)
     }
 
     /// Looks at file and anchor. What is refused is recorded, once.
@@ -233,7 +269,7 @@ impl Deed {
             Found::Refused(_, code) => return Err(VaultFault::Refused(code)),
             Found::None | Found::Open(_) => return Err(VaultFault::Unknown),
         };
-        let is_guess = matches!(opener, Opener::Passphrase(_));
+        let (is_guess, by) = (matches!(opener, Opener::Passphrase(..)), opener.name());
         if is_guess && ring.failures.len() >= FAILURES_MAX {
             return Err(VaultFault::Attempts);
         }
@@ -242,14 +278,16 @@ impl Deed {
         let (opened, opener) =
             blocking(move || (sealed.open(opener.unlock()).map(sheltered), opener)).await?;
         drop(turn);
-        let vault = match opened {
+        let mut vault = match opened {
             Ok(vault) => vault,
             Err(error) => {
                 if file::condemns(&error) {
                     self.refuse(ring, Refused { code: error.code(), tried }).await?;
-                } else if is_guess && error == VaultError::WrongSecret {
-                    ring.failures.push_back(self.shared.vaults.uptime.now());
-                    self.record(VaultDeed::UnlockFailed).await?;
+                } else if error == VaultError::WrongSecret {
+                    if is_guess {
+                        ring.failures.push_back(self.shared.vaults.uptime.now());
+                    }
+                    self.record(VaultDeed::UnlockFailed { by }).await?;
                 }
                 return Err(error.into());
             }
@@ -259,18 +297,24 @@ impl Deed {
             self.refuse(ring, Refused { code, tried }).await?;
             return Err(VaultFault::Refused(code));
         }
-        match vault.standing(&anchor.head) {
-            Standing::Same => Ok((vault, anchor, opener)),
-            Standing::OneAhead => {
-                let anchor = self.repair(&vault, anchor).await?;
-                Ok((vault, anchor, opener))
-            }
-            standing => {
+        let anchor = match (vault.standing(&anchor.head), &opener) {
+            (Standing::Same, _) => anchor,
+            // Anybody with the public key can write a file that goes on from the anchor (KV-18).
+            (Standing::OneAhead, Opener::Agreed(..)) => return Err(VaultFault::Unjudged),
+            (Standing::OneAhead, _) => self.repair(&vault, anchor).await?,
+            (standing, _) => {
                 let code = file::refusal(standing);
                 self.refuse(ring, Refused { code, tried }).await?;
-                Err(VaultFault::Refused(code))
+                return Err(VaultFault::Refused(code));
             }
+        };
+        match &opener {
+            Opener::Passphrase(_, code) | Opener::Agreed(_, code) => {
+                self.authorise(ring, &mut vault, code.as_ref()).await?;
+            }
+            Opener::Key(_) => {}
         }
+        Ok((vault, anchor, opener))
     }
 
     /// The anchor follows a file whose MAC held. A sharing that the file knows nothing of any more goes.
@@ -287,8 +331,10 @@ impl Deed {
         let anchor = Anchor { head: vault.head(), modified_at, sharing, ..anchor };
         let deed = VaultDeed::Repaired { generation: anchor.head.generation };
         let write = SystemWrite::Vault { anchor: Box::new(anchor.clone()), instead_of: Some(before) };
+        let writes = core::iter::once(write).chain(self.follow_mark(vault).await?).collect();
         let changes = vec![SystemChange::Vault(self.environment.clone(), deed).into()];
-        self.shared.writer.commit(Transaction::own(self.at, changes, vec![write])).await?;
+        let _unstill = self.shared.vaults.still.read().await;
+        self.shared.writer.commit(Transaction::own(self.at, changes, writes)).await?;
         Ok(anchor)
     }
 
@@ -307,7 +353,8 @@ impl Deed {
 
     /// Puts a vault into its place, as used just now.
     pub(super) fn put_back(&self, ring: &mut Keyring, vault: Opened) {
-        ring.open = Some(Open { vault, used: self.shared.vaults.uptime.now() });
+        let uptime = &self.shared.vaults.uptime;
+        ring.open = Some(Open { vault, used: uptime.now(), slept: uptime.slept() });
     }
 
     /// Makes what is in memory durable: the file, then anchor and entry, then it is in its place. If it fails, the vault
@@ -320,8 +367,21 @@ impl Deed {
         sharing: Option<Sharing>,
         deed: impl FnOnce(u64) -> VaultDeed,
     ) -> Result<(), VaultFault> {
+        self.settle_with(ring, vault, before, sharing, deed, None).await
+    }
+
+    /// The same with one more record in the transaction.
+    pub(super) async fn settle_with(
+        &self,
+        ring: &mut Keyring,
+        vault: Opened,
+        before: Option<Anchor>,
+        sharing: Option<Sharing>,
+        deed: impl FnOnce(u64) -> VaultDeed,
+        more: Option<SystemWrite>,
+    ) -> Result<(), VaultFault> {
         ring.open = None;
-        let done = self.make_durable(vault, before, sharing, deed).await;
+        let done = self.make_durable(vault, before, sharing, deed, more).await;
         match done {
             Ok(vault) => {
                 self.put_back(ring, vault);
@@ -342,6 +402,7 @@ impl Deed {
         before: Option<Anchor>,
         sharing: Option<Sharing>,
         deed: impl FnOnce(u64) -> VaultDeed,
+        more: Option<SystemWrite>,
     ) -> Result<Opened, VaultFault> {
         let shared = Arc::clone(&self.shared);
         let _unstill = shared.vaults.still.read().await;
@@ -360,12 +421,14 @@ impl Deed {
         let head = sealing.head();
         let anchor = Anchor { environment: self.environment.clone(), head, modified_at: at, sharing };
         let instead_of = before.map(|anchor| anchor.head);
+        let mut system = vec![SystemWrite::Vault { anchor: Box::new(anchor), instead_of }];
+        system.extend(more);
         let transaction = Transaction {
             at,
             actor: self.actor.clone(),
             changes: vec![SystemChange::Vault(self.environment.clone(), deed(head.generation)).into()],
             writes: Vec::new(),
-            system: vec![SystemWrite::Vault { anchor: Box::new(anchor), instead_of }],
+            system,
             answer: None,
         };
         self.shared.writer.commit(transaction).await?;

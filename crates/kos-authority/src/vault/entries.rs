@@ -2,12 +2,13 @@
 
 use kos_api::{
     text::SecretText,
-    vault::{VaultEntry, VaultSecret, VaultVersion},
+    vault::{VaultCode, VaultEntry, VaultMac, VaultSecret, VaultSignature, VaultVersion},
 };
-use kos_base::Timestamp;
+use kos_base::{Timestamp, key::SignatureForm};
 use kos_vault::{EntryName, Listed, NewSecret, Opened, Past, SecretType, Value, VaultError};
+use zeroize::Zeroizing;
 
-use super::{VaultFault, deed::Deed};
+use super::{VaultFault, authoriser::is_reserved, deed::Deed};
 use crate::record::VaultDeed;
 
 impl Deed {
@@ -30,32 +31,102 @@ impl Deed {
     }
 
     /// Gives a secret away. It is recorded first: if it cannot be recorded, it is not given.
-    pub(crate) async fn read(self, name: EntryName, number: Option<u64>) -> Result<VaultSecret, VaultFault> {
+    pub(crate) async fn read(
+        self,
+        name: EntryName,
+        number: Option<u64>,
+        code: Option<SecretText>,
+    ) -> Result<VaultSecret, VaultFault> {
         let mut ring = self.ring().await;
         let (mut vault, _) = self.take_open(&mut ring).await?;
-        let wanted = wanted(&vault, &name, number, self.at);
-        let recorded = match &wanted {
-            Ok(past) => {
-                self.record(VaultDeed::Read { name: name.clone(), version: past.number, kind: past.kind })
-                    .await
-            }
-            Err(_) => Ok(()),
+        let given = match self.authorise(&mut ring, &mut vault, code.as_ref()).await {
+            Ok(()) => self.give(&mut vault, &name, number).await,
+            Err(fault) => Err(fault),
         };
-        let given = wanted.and_then(|past| {
-            recorded?;
-            let value = match number {
-                Some(number) => vault.get_version(self.at, &name, number)?,
-                None => vault.get(self.at, &name)?,
-            };
-            Ok(VaultSecret {
-                name: name.to_string(),
-                kind: past.kind.to_string(),
-                version: past.number,
-                value: SecretText::new(data_encoding::BASE64.encode(value.expose())),
-            })
-        });
         self.put_back(&mut ring, vault);
         given
+    }
+
+    async fn give(
+        &self,
+        vault: &mut Opened,
+        name: &EntryName,
+        number: Option<u64>,
+    ) -> Result<VaultSecret, VaultFault> {
+        let past = wanted(vault, name, number, self.at)?;
+        let (version, kind) = (past.number, past.kind);
+        self.record(VaultDeed::Read { name: name.clone(), version, kind }).await?;
+        let value = match number {
+            Some(number) => vault.get_version(self.at, name, number)?,
+            None => vault.get(self.at, name)?,
+        };
+        Ok(VaultSecret {
+            name: name.to_string(),
+            kind: kind.to_string(),
+            version,
+            value: SecretText::new(data_encoding::BASE64.encode(value.expose())),
+        })
+    }
+
+    /// Signs a message with a private key, which stays.
+    pub(crate) async fn sign(
+        self,
+        name: EntryName,
+        message: Zeroizing<Vec<u8>>,
+    ) -> Result<VaultSignature, VaultFault> {
+        let at = self.at;
+        let sign = |vault: &mut Opened| {
+            let public = vault.public_key(at, &name)?;
+            Ok((vault.sign(at, &name, SignatureForm::Der, &message)?, public))
+        };
+        let ((signature, public), version) = self.using(&name, "sign", sign).await?;
+        let base64 = |bytes: &[u8]| data_encoding::BASE64.encode(bytes);
+        Ok(VaultSignature {
+            name: name.to_string(),
+            version,
+            algorithm: public.algorithm().as_str().to_owned(),
+            public_key: base64(public.spki_der()),
+            signature: base64(&signature),
+        })
+    }
+
+    /// The HMAC-SHA-256 of a message under a secret, which stays.
+    pub(crate) async fn hmac(
+        self,
+        name: EntryName,
+        message: Zeroizing<Vec<u8>>,
+    ) -> Result<VaultMac, VaultFault> {
+        let at = self.at;
+        let (mac, version) = self.using(&name, "hmac", |vault| vault.hmac(at, &name, &message)).await?;
+        Ok(VaultMac { name: name.to_string(), version, mac: data_encoding::HEXLOWER.encode(&mac) })
+    }
+
+    /// The one-time code of a seed, which stays.
+    pub(crate) async fn totp(self, name: EntryName) -> Result<VaultCode, VaultFault> {
+        let at = self.at;
+        let (code, version) = self.using(&name, "totp", |vault| vault.totp(at, &name)).await?;
+        Ok(VaultCode {
+            name: name.to_string(),
+            version,
+            code: SecretText::new(code.code.to_string()),
+            valid_until: code.until,
+        })
+    }
+
+    /// Uses the newest version of a secret. What comes of it is told once it is recorded, and otherwise not at all.
+    async fn using<T>(
+        &self,
+        name: &EntryName,
+        operation: &'static str,
+        work: impl FnOnce(&mut Opened) -> Result<T, VaultError>,
+    ) -> Result<(T, u64), VaultFault> {
+        let mut ring = self.ring().await;
+        let (mut vault, _) = self.take_open(&mut ring).await?;
+        let used = wanted(&vault, name, None, self.at).and_then(|past| Ok((work(&mut vault)?, past)));
+        self.put_back(&mut ring, vault);
+        let (made, Past { number: version, kind, .. }) = used?;
+        self.record(VaultDeed::Used { name: name.clone(), version, kind, operation }).await?;
+        Ok((made, version))
     }
 
     /// Puts a secret in, as a new version if there is one of this name.
@@ -133,7 +204,7 @@ fn list(vault: &Opened) -> Result<Vec<VaultEntry>, VaultFault> {
             expires_at: newest.expires,
         })
     };
-    vault.list()?.into_iter().map(shown).collect()
+    vault.list()?.into_iter().filter(|entry| !is_reserved(&entry.name)).map(shown).collect()
 }
 
 /// The version that is asked for. None is given after its time.

@@ -41,6 +41,8 @@ pub(super) fn look(path: &Path, kept: &Head) -> Result<OnDisk, StoreError> {
 pub(super) fn judge(bytes: &[u8], kept: &Head) -> OnDisk {
     let sealed = match Sealed::parse(bytes) {
         Ok(sealed) => sealed,
+        // In this place there was a vault: what is none now was damaged, whatever a reader calls it.
+        Err(VaultError::Malformed(_)) => return OnDisk::Refused(code::vault::VAULT_DAMAGED),
         Err(error) => return OnDisk::Refused(error.code()),
     };
     let claim = sealed.head();
@@ -51,6 +53,18 @@ pub(super) fn judge(bytes: &[u8], kept: &Head) -> OnDisk {
     let is_behind = claim.vault == kept.vault && claim.generation < kept.generation;
     let standing = if is_behind { Standing::Behind } else { Standing::Forked };
     OnDisk::Refused(refusal(standing))
+}
+
+/// That these bytes are the file of this head, and no other that would still have to be opened to be believed.
+///
+/// # Errors
+/// Why they are not.
+pub(super) fn vouch(bytes: &[u8], kept: &Head) -> Result<(), Code> {
+    match judge(bytes, kept) {
+        OnDisk::Sealed(sealed, _) if sealed.head() == *kept => Ok(()),
+        OnDisk::Sealed(..) => Err(code::vault::VAULT_UNJUDGED),
+        OnDisk::Refused(code) => Err(code),
+    }
 }
 
 /// The code of a file that cannot be taken as it stands.

@@ -11,14 +11,18 @@
 //!
 //! What it does not do: keep a secret of a locked vault anywhere; keep root out of the memory of an open one.
 //!
-//! Source: `docs/spec/vault.md` KVS-1 to KVS-16.
+//! Source: `docs/spec/vault.md` KVS-1 to KVS-18.
 
+mod authoriser;
+mod copies;
 mod deed;
 mod entries;
 mod fault;
 mod file;
+mod offline;
 mod recovery;
 mod renew;
+mod uptime;
 mod view;
 
 use std::{
@@ -30,11 +34,17 @@ use std::{
 
 use kos_base::{Code, digest::Sha256};
 use kos_vault::{Environment, Head, Opened, Work};
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, RwLock, RwLockWriteGuard, Semaphore};
 
-use self::recovery::Recovery;
-pub(crate) use self::{deed::Deed, fault::VaultFault, recovery::REHEARSAL_MAX, renew::ImportedFrom};
+pub(crate) use self::{
+    authoriser::is_reserved,
+    copies::{CopyFault, admit_copies},
+    deed::Deed,
+    fault::VaultFault,
+    recovery::REHEARSAL_MAX,
+    renew::ImportedFrom,
+};
+use self::{recovery::Recovery, uptime::Uptime};
 use crate::{authority::Shared, clock, record::LockReason};
 
 /// Most vaults of an authority; bounds what a list reads.
@@ -66,6 +76,8 @@ pub(crate) struct Vaults {
     derivations: Semaphore,
     /// One import at a time.
     imports: Semaphore,
+    /// Held from counting the vaults until one more is there.
+    makings: AsyncMutex<()>,
 }
 
 /// What is in memory of one vault.
@@ -82,6 +94,8 @@ pub(crate) struct Keyring {
 struct Open {
     vault: Opened,
     used: Duration,
+    /// How long the machine had slept then.
+    slept: Duration,
 }
 
 /// Why a file is not taken, so that it is recorded once.
@@ -91,24 +105,6 @@ struct Refused {
     /// The hash of a file that was tried with its secret, and the anchor then; nothing when it was refused for what it
     /// claims.
     tried: Option<(Sha256, Head)>,
-}
-
-/// Time since the machine started, in which sleep counts.
-#[derive(Debug, Default)]
-struct Uptime {
-    #[cfg(test)]
-    ahead: Mutex<Duration>,
-}
-
-impl Uptime {
-    fn now(&self) -> Duration {
-        let time = clock_gettime(ClockId::Boottime);
-        let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or_default());
-        let now = seconds + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or_default());
-        #[cfg(test)]
-        let now = now + *self.ahead.lock().unwrap();
-        now
-    }
 }
 
 impl Vaults {
@@ -122,12 +118,13 @@ impl Vaults {
             still: RwLock::default(),
             derivations: Semaphore::new(1),
             imports: Semaphore::new(1),
+            makings: AsyncMutex::default(),
         }
     }
 
     /// The file of a vault.
     pub(crate) fn path(&self, environment: &Environment) -> PathBuf {
-        self.folder.join(format!("{environment}.json"))
+        self.folder.join(copies::name(environment))
     }
 
     /// As long as this is held, no vault is written: files and anchors are of one moment.
@@ -138,7 +135,13 @@ impl Vaults {
     /// Lets time pass.
     #[cfg(test)]
     pub(crate) fn advance(&self, time: Duration) {
-        *self.uptime.ahead.lock().unwrap() += time;
+        self.uptime.advance(time);
+    }
+
+    /// Lets the machine sleep.
+    #[cfg(test)]
+    pub(crate) fn sleep(&self, time: Duration) {
+        self.uptime.sleep(time);
     }
 
     async fn keyring(&self, environment: &Environment) -> OwnedMutexGuard<Keyring> {

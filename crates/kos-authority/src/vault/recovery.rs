@@ -9,16 +9,18 @@ use kos_api::{
     text::SecretText,
     vault::{SharePurpose, Vault, VaultRecovery, VaultShares, VaultSharing},
 };
-use kos_base::{Secret, Timestamp};
+use kos_base::Timestamp;
 use kos_identity::registry::Actor;
 use kos_net::entropy;
 use kos_shares::{Commitment, Fresh, Identifier, Joiner, Plan, Progress, Share, ShareError, split};
-use kos_vault::Passphrase;
+use kos_vault::{Opened, Passphrase};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::{
-    Keyring, VaultFault,
+    Keyring, VaultFault, authoriser,
     deed::{Deed, Found, Opener},
+    renew::Kept,
+    uptime::{SLEEP_MIN, Uptime},
 };
 use crate::{
     record::{SystemChange, VaultDeed},
@@ -42,12 +44,16 @@ pub(super) struct Recovery {
     actors: Vec<Actor>,
     holders: Vec<String>,
     last: Duration,
+    /// How long the machine had slept then.
+    slept: Duration,
     forgotten_at: Timestamp,
 }
 
 impl Recovery {
-    pub(super) fn is_over(&self, now: Duration) -> bool {
-        now.saturating_sub(self.last) >= KEPT
+    /// Whether it lay too long, or through a sleep of the machine.
+    pub(super) fn is_over(&self, uptime: &Uptime) -> bool {
+        uptime.now().saturating_sub(self.last) >= KEPT
+            || uptime.slept().saturating_sub(self.slept) >= SLEEP_MIN
     }
 
     fn missing(&self) -> u8 {
@@ -62,14 +68,14 @@ impl Deed {
     /// Gives the vault a new master key and splits a key that recovers it. Only this answer has the words.
     pub(crate) async fn share(
         self,
-        passphrase: Passphrase,
+        (passphrase, code): (Passphrase, Option<SecretText>),
         plan: Plan,
         holders: Vec<String>,
         mut asker: oneshot::Receiver<()>,
     ) -> Result<VaultShares, VaultFault> {
         let mut ring = self.ring().await;
-        let (vault, anchor, opener) = self.open_by(&mut ring, Opener::Passphrase(passphrase)).await?;
-        let Opener::Passphrase(passphrase) = opener else {
+        let (vault, anchor, opener) = self.open_by(&mut ring, Opener::Passphrase(passphrase, code)).await?;
+        let Opener::Passphrase(passphrase, _) = opener else {
             return Err(VaultFault::Internal("another opener".to_owned()));
         };
         let before = anchor.sharing.as_ref().map(|sharing| sharing.identifier);
@@ -79,7 +85,7 @@ impl Deed {
                 break drawn;
             }
         };
-        let (vault, key) = self.renew(vault, passphrase, Some(entropy::secret()?)).await?;
+        let (vault, key) = self.renew(vault, passphrase, Some(entropy::secret()?), Kept::Offline).await?;
         let key = key.ok_or_else(|| VaultFault::Internal("the key is gone".to_owned()))?;
         let shares = split(&key, plan, Fresh { identifier, bytes: entropy::secret()? });
         let public = VaultSharing {
@@ -132,12 +138,36 @@ impl Deed {
         if !recovery.actors.contains(&self.actor) {
             recovery.actors.push(self.actor.clone());
         }
-        Ok(VaultRecovery {
+        Ok(self.progress(recovery))
+    }
+
+    /// Whose shares have been handed in, and what for.
+    pub(crate) async fn recovery(self) -> Result<VaultRecovery, VaultFault> {
+        let mut ring = self.ring().await;
+        let (_, sharing) = self.shared_vault(&mut ring).await?;
+        let begun = ring.recovery.as_ref().filter(|begun| begun.identifier == sharing.identifier);
+        Ok(begun.map_or_else(
+            || VaultRecovery {
+                environment: self.environment.to_string(),
+                purpose: None,
+                holders: Vec::new(),
+                missing: sharing.public.threshold,
+                may_end: false,
+                forgotten_at: None,
+            },
+            |begun| self.progress(begun),
+        ))
+    }
+
+    fn progress(&self, begun: &Recovery) -> VaultRecovery {
+        VaultRecovery {
             environment: self.environment.to_string(),
-            holders: recovery.holders.clone(),
-            missing: recovery.missing(),
-            forgotten_at: recovery.forgotten_at,
-        })
+            purpose: Some(begun.purpose),
+            holders: begun.holders.clone(),
+            missing: begun.missing(),
+            may_end: begun.actors.contains(&self.actor),
+            forgotten_at: Some(begun.forgotten_at),
+        }
     }
 
     fn take(
@@ -147,7 +177,8 @@ impl Deed {
         share: Share,
         purpose: SharePurpose,
     ) -> Result<Result<Progress, ShareError>, VaultFault> {
-        let now = self.shared.vaults.uptime.now();
+        let uptime = &self.shared.vaults.uptime;
+        let (now, slept) = (uptime.now(), uptime.slept());
         let goes_on = |begun: &Recovery| begun.identifier == sharing.identifier && begun.purpose == purpose;
         let begun = ring.recovery.take().filter(goes_on);
         let mut recovery = match begun {
@@ -159,12 +190,13 @@ impl Deed {
                 actors: Vec::new(),
                 holders: Vec::new(),
                 last: now,
+                slept,
                 forgotten_at: self.at.plus(KEPT),
             },
         };
         let taken = recovery.joiner.add(share);
         if taken.is_ok() {
-            (recovery.last, recovery.forgotten_at) = (now, self.at.plus(KEPT));
+            (recovery.last, recovery.slept, recovery.forgotten_at) = (now, slept, self.at.plus(KEPT));
             ring.recovery = Some(recovery);
         } else if !recovery.holders.is_empty() {
             ring.recovery = Some(recovery);
@@ -175,11 +207,12 @@ impl Deed {
     /// Opens the vault by what was handed in, and gives it new keys and one passphrase.
     pub(crate) async fn recover(self, passphrase: Passphrase) -> Result<Vault, VaultFault> {
         let mut ring = self.ring().await;
-        let key = self.joined(&mut ring, SharePurpose::Recovery).await?;
-        let (vault, anchor, _) = self.open_by(&mut ring, Opener::Key(key)).await?;
-        let (vault, _) = self.renew(vault, passphrase, None).await?;
-        let deed = |generation| VaultDeed::Recovered { generation };
-        self.settle(&mut ring, vault, Some(anchor), None, deed).await?;
+        let (mut vault, anchor) = self.open_joined(&mut ring, SharePurpose::Recovery).await?;
+        // Enough holders stand for whoever lost the device that shows the codes.
+        let more = authoriser::forget(&mut vault)?.then(|| self.unmark());
+        let (vault, _) = self.renew(vault, passphrase, None, Kept::Nothing).await?;
+        let deed = |generation| VaultDeed::Recovered { generation, by: "shares" };
+        self.settle_with(&mut ring, vault, Some(anchor), None, deed, more).await?;
         ring.recovery = None;
         // Whoever guessed before knows nothing of the new passphrase.
         ring.failures.clear();
@@ -189,8 +222,7 @@ impl Deed {
     /// Opens a copy of the vault by what was handed in, decrypts every name in it, and forgets both.
     pub(crate) async fn rehearse(self) -> Result<Vault, VaultFault> {
         let mut ring = self.ring().await;
-        let key = self.joined(&mut ring, SharePurpose::Rehearsal).await?;
-        let (vault, anchor, _) = self.open_by(&mut ring, Opener::Key(key)).await?;
+        let (vault, anchor) = self.open_joined(&mut ring, SharePurpose::Rehearsal).await?;
         vault.list()?;
         drop(vault);
         let Some(mut sharing) = anchor.sharing.clone() else { return Err(VaultFault::NotShared) };
@@ -243,8 +275,15 @@ impl Deed {
         Ok((anchor, sharing))
     }
 
-    async fn joined(&self, ring: &mut Keyring, purpose: SharePurpose) -> Result<Secret<32>, VaultFault> {
-        Ok(self.begun(ring, purpose).await?.joiner.join()?)
+    /// The vault, opened by what was handed in for this purpose.
+    async fn open_joined(
+        &self,
+        ring: &mut Keyring,
+        purpose: SharePurpose,
+    ) -> Result<(Opened, Anchor), VaultFault> {
+        let key = self.begun(ring, purpose).await?.joiner.join()?;
+        let (vault, anchor, _) = self.open_by(ring, Opener::Key(key)).await?;
+        Ok((vault, anchor))
     }
 
     /// What was handed in for this purpose, if it is enough and whoever asks has handed in a part of it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kos_api::vault::Vault;
+use kos_api::{text::SecretText, vault::Vault};
 use kos_base::Secret;
 use kos_net::entropy;
 use kos_vault::{
@@ -10,11 +10,11 @@ use kos_vault::{
 };
 
 use super::{
-    FAILURES_MAX, VAULTS_MAX, VaultFault, WORK,
+    FAILURES_MAX, Keyring, VAULTS_MAX, VaultFault, WORK,
     deed::{Deed, Found, Opener, blocking, sheltered},
     file::{self, OnDisk},
 };
-use crate::record::VaultDeed;
+use crate::{record::VaultDeed, writer::SystemWrite};
 
 /// The slot of the one passphrase.
 const PASSPHRASE: &str = "passphrase";
@@ -22,8 +22,24 @@ const PASSPHRASE: &str = "passphrase";
 const SHARES: &str = "shares";
 /// Highest generation of a file that is imported.
 const GENERATION_MAX: u64 = 1 << 48;
+/// Where an imported vault came from, if it was a file of ours.
+const OURS: &str = "vault";
 /// A slot that is there only while the others are replaced.
 const RENEWAL: &str = "renewal";
+
+/// Slots that are given to a vault by what is done to it, so that no other has their names.
+pub(super) fn is_own_slot(slot: &SlotName) -> bool {
+    [PASSPHRASE, SHARES, RENEWAL].contains(&slot.as_str())
+}
+
+/// What goes on opening a vault that gets new keys, beside the passphrase and the shares that it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Offline keys.
+    Offline,
+    /// Nothing: what was there may be in the hands of somebody else.
+    Nothing,
+}
 
 /// What a vault is made of.
 pub(crate) enum ImportedFrom {
@@ -76,8 +92,21 @@ impl Deed {
         .await??;
         drop(turn);
         let id = *vault.vault();
-        self.settle(&mut ring, vault, None, None, |_| VaultDeed::Created { vault: id }).await?;
+        self.settle_new(&mut ring, vault, |_| VaultDeed::Created { vault: id }, None).await?;
         self.view(&mut ring).await
+    }
+
+    /// Makes a new vault durable, if there is room for it by now: several may be made at a time.
+    async fn settle_new(
+        &self,
+        ring: &mut Keyring,
+        vault: Opened,
+        deed: impl FnOnce(u64) -> VaultDeed,
+        more: Option<SystemWrite>,
+    ) -> Result<(), VaultFault> {
+        let _turn = self.shared.vaults.makings.lock().await;
+        self.admit_new().await?;
+        self.settle_with(ring, vault, None, None, deed, more).await
     }
 
     /// Makes a vault of a file.
@@ -100,7 +129,7 @@ impl Deed {
             ImportedFrom::Vault(sealed) => {
                 let mut vault = sealed.open(Unlock::Passphrase(&passphrase))?;
                 drop_shares(&mut vault)?;
-                Ok::<_, VaultError>((sheltered(vault), "vault"))
+                Ok::<_, VaultError>((sheltered(vault), OURS))
             }
             ImportedFrom::Source(file) => {
                 let slot = NewSlot::Passphrase(&passphrase, WORK);
@@ -111,12 +140,16 @@ impl Deed {
         .await?;
         if let Err(VaultError::WrongSecret) = imported {
             ring.failures.push_back(self.shared.vaults.uptime.now());
-            self.record(VaultDeed::UnlockFailed).await?;
+            self.record(VaultDeed::UnlockFailed { by: "passphrase" }).await?;
         }
         let (vault, source) = imported?;
+        let more = self.first_mark(&vault)?;
+        if more.is_some() && source != OURS {
+            return Err(VaultError::Name("kos/authoriser".to_owned()).into());
+        }
         let id = *vault.vault();
         let deed = |generation| VaultDeed::Imported { vault: id, generation, source };
-        self.settle(&mut ring, vault, None, None, deed).await?;
+        self.settle_new(&mut ring, vault, deed, more).await?;
         self.view(&mut ring).await
     }
 
@@ -155,31 +188,33 @@ impl Deed {
         }
     }
 
-    /// Gives the vault a new master key and one slot, this passphrase or another.
+    /// Gives the vault a new master key and this passphrase or another. Offline keys go on opening it, and nothing else.
     pub(crate) async fn rotate(
         self,
         passphrase: Passphrase,
         new: Option<Passphrase>,
+        code: Option<SecretText>,
     ) -> Result<Vault, VaultFault> {
         let mut ring = self.ring().await;
-        let (vault, anchor, opener) = self.open_by(&mut ring, Opener::Passphrase(passphrase)).await?;
+        let (vault, anchor, opener) = self.open_by(&mut ring, Opener::Passphrase(passphrase, code)).await?;
         let passphrase = match (new, opener) {
-            (Some(new), _) | (None, Opener::Passphrase(new)) => new,
-            (None, Opener::Key(_)) => return Err(VaultFault::Internal("another opener".to_owned())),
+            (Some(new), _) | (None, Opener::Passphrase(new, _)) => new,
+            (None, _) => return Err(VaultFault::Internal("another opener".to_owned())),
         };
-        let (vault, _) = self.renew(vault, passphrase, None).await?;
+        let (vault, _) = self.renew(vault, passphrase, None, Kept::Offline).await?;
         let deed = |generation| VaultDeed::Rotated { generation };
         self.settle(&mut ring, vault, Some(anchor), None, deed).await?;
         self.view(&mut ring).await
     }
 
-    /// A new master key, and slots for a passphrase and, where it is shared, for the key that shares join to. No other slot
-    /// stays.
+    /// A new master key, and slots for a passphrase and, where it is shared, for the key that shares join to. Of the others
+    /// stays what is to be kept.
     pub(super) async fn renew(
         &self,
         mut vault: Opened,
         passphrase: Passphrase,
         shares: Option<Secret<32>>,
+        kept: Kept,
     ) -> Result<(Opened, Option<Secret<32>>), VaultFault> {
         let (at, bridge) = (self.at, entropy::secret()?);
         let fresh = [Self::fresh()?, Self::fresh()?, Self::fresh()?, Self::fresh()?];
@@ -188,7 +223,9 @@ impl Deed {
             let [first, second, third, fourth] = fresh;
             let renewal = name(RENEWAL)?;
             // The vault keeps one slot at least; this one holds its place until the new ones are there.
-            let held: Vec<SlotName> = vault.slots().map(|slot| slot.name.clone()).collect();
+            let goes = |kind| kept == Kept::Nothing || !matches!(kind, SlotKind::Offline(_));
+            let held: Vec<SlotName> =
+                vault.slots().filter(|slot| goes(slot.kind)).map(|slot| slot.name.clone()).collect();
             vault.add_slot(at, &renewal, NewSlot::Key(&bridge, KeySource::File), first)?;
             for slot in held {
                 vault.remove_slot(&slot)?;

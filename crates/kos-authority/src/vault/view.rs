@@ -1,14 +1,13 @@
 //! A vault as the API shows it.
 
-use kos_api::vault::{Vault, VaultAnchor, VaultMemory, VaultSlot, VaultState};
-use kos_base::Timestamp;
-use kos_vault::{SlotInfo, SlotKind};
+use kos_api::vault::{Vault, VaultAnchor, VaultMemory, VaultRefusal, VaultSlot, VaultState};
+use kos_base::{AgreementKey, Code, Timestamp};
+use kos_vault::{OfflineSlot, Opened, SlotInfo, SlotKind};
 
 use super::{
-    Keyring, VaultFault,
+    Keyring, VaultFault, authoriser,
     deed::{Deed, Found},
 };
-use crate::store::Anchor;
 
 /// What the anchor is worth, for people.
 const ANCHOR: &str =
@@ -16,20 +15,35 @@ const ANCHOR: &str =
 
 impl Deed {
     pub(super) async fn view(&self, ring: &mut Keyring) -> Result<Vault, VaultFault> {
-        let (anchor, state, slots) = match self.examine(ring).await? {
+        let (anchor, state, refusal, slots) = match self.examine(ring).await? {
             Found::None => return Err(VaultFault::Unknown),
             Found::Open(anchor) => {
-                let slots = ring.open.iter().flat_map(|open| open.vault.slots().map(slot)).collect();
-                (anchor, VaultState::Unlocked, slots)
+                let open = ring.open.as_ref().map(|open| &open.vault);
+                let slots = open.map(|vault| slots(vault.slots(), vault.offline_slots())).unwrap_or_default();
+                (anchor, VaultState::Unlocked, None, slots)
             }
             Found::Locked(anchor, sealed, _) => {
-                (anchor, VaultState::Locked, sealed.slots().map(slot).collect())
+                (anchor, VaultState::Locked, None, slots(sealed.slots(), sealed.offline_slots()))
             }
-            Found::Refused(anchor, _) => (anchor, VaultState::Refused, Vec::new()),
+            Found::Refused(anchor, code) => (anchor, VaultState::Refused, Some(refusal(code)), Vec::new()),
         };
-        let entries = ring.open.as_ref().map(|open| u64::try_from(open.vault.entries()).unwrap_or(u64::MAX));
         let memory = ring.open.as_ref().map(|open| memory(open.vault.shelter()));
-        Ok(Vault { memory, ..shown(&anchor, state, slots, entries, self.locks_at(ring)) })
+        let generation = anchor.head.generation;
+        Ok(Vault {
+            environment: anchor.environment.to_string(),
+            vault_id: anchor.head.vault.to_string(),
+            state,
+            refusal,
+            generation,
+            last_modified: anchor.modified_at,
+            entries: ring.open.as_ref().map(|open| entries(&open.vault)).transpose()?,
+            slots,
+            anchor: VaultAnchor { place: "log".to_owned(), generation, detail: ANCHOR.to_owned() },
+            locks_at: self.locks_at(ring),
+            memory,
+            sharing: anchor.sharing.map(|sharing| sharing.public),
+            authoriser: self.authoriser().await?,
+        })
     }
 
     fn locks_at(&self, ring: &Keyring) -> Option<Timestamp> {
@@ -39,39 +53,42 @@ impl Deed {
     }
 }
 
-fn shown(
-    anchor: &Anchor,
-    state: VaultState,
-    slots: Vec<VaultSlot>,
-    entries: Option<u64>,
-    locks_at: Option<Timestamp>,
-) -> Vault {
-    let generation = anchor.head.generation;
-    Vault {
-        environment: anchor.environment.to_string(),
-        vault_id: anchor.head.vault.to_string(),
-        state,
-        generation,
-        last_modified: anchor.modified_at,
-        entries,
-        slots,
-        anchor: VaultAnchor { place: "log".to_owned(), generation, detail: ANCHOR.to_owned() },
-        locks_at,
-        memory: None,
-        sharing: anchor.sharing.as_ref().map(|sharing| sharing.public.clone()),
-    }
-}
-
 /// What protects keys in memory, as it is shown.
 pub(crate) fn memory((protection, detail): (&'static str, String)) -> VaultMemory {
     VaultMemory { protection: protection.to_owned(), detail }
 }
 
-fn slot(info: &SlotInfo) -> VaultSlot {
-    let (kind, source) = match info.kind {
-        SlotKind::Passphrase(_) => ("passphrase", None),
-        SlotKind::Key(source) => ("key", Some(source.as_str().to_owned())),
-        SlotKind::Offline(_) => ("offline", None),
+fn refusal(code: Code) -> VaultRefusal {
+    VaultRefusal { code: code.to_string(), title: code.title().to_owned(), fix: code.fix().to_owned() }
+}
+
+/// The secrets of people; what the vault keeps for itself is none.
+fn entries(vault: &Opened) -> Result<u64, VaultFault> {
+    let own = usize::from(authoriser::is_asking(vault)?);
+    Ok(u64::try_from(vault.entries().saturating_sub(own)).unwrap_or(u64::MAX))
+}
+
+fn slots<'a>(
+    all: impl Iterator<Item = &'a SlotInfo>,
+    offline: impl Iterator<Item = OfflineSlot>,
+) -> Vec<VaultSlot> {
+    let offline: Vec<OfflineSlot> = offline.collect();
+    let shown = |info: &SlotInfo| {
+        let (kind, source) = match info.kind {
+            SlotKind::Passphrase(_) => ("passphrase", None),
+            SlotKind::Key(source) => ("key", Some(source.as_str().to_owned())),
+            SlotKind::Offline(_) => ("offline", None),
+        };
+        let own = offline.iter().find(|slot| slot.name == info.name);
+        let hex = |key: AgreementKey| data_encoding::HEXLOWER.encode(&key.0);
+        VaultSlot {
+            name: info.name.to_string(),
+            kind: kind.to_owned(),
+            source,
+            created_at: info.created,
+            recipient: own.map(|slot| hex(slot.recipient)),
+            ephemeral: own.map(|slot| hex(slot.ephemeral)),
+        }
     };
-    VaultSlot { name: info.name.to_string(), kind: kind.to_owned(), source, created_at: info.created }
+    all.map(shown).collect()
 }

@@ -100,6 +100,8 @@ async fn apply(
             SystemWrite::Vault { anchor, instead_of } => {
                 half.put_anchor(anchor, instead_of.as_ref()).await?;
             }
+            SystemWrite::CodeMark(mark) => half.put_code_mark(mark).await?,
+            SystemWrite::NoCodeMark(environment) => half.remove_code_mark(environment).await?,
             SystemWrite::OwnCertificate { issuer, serial, der } => {
                 half.add_certificate(*issuer, serial, None, 0, der).await?;
             }

@@ -18,7 +18,7 @@ use std::fmt;
 use kos_audit::VerifiedEntry;
 use kos_base::{AuthorityName, KeyId, Timestamp};
 use kos_identity::registry::{self, Actor, Revocation, Write};
-use kos_vault::Head;
+use kos_vault::{Environment, Head};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -27,7 +27,9 @@ use tokio::{
 use crate::{
     log::{LogSigner, Tail},
     record::Change,
-    store::{Anchor, Answer, Heartbeat, Operator, Setting, Store, StoreError, StoredCrl, WriteHalf},
+    store::{
+        Anchor, Answer, CodeMark, Heartbeat, Operator, Setting, Store, StoreError, StoredCrl, WriteHalf,
+    },
 };
 
 use self::scribe::Scribe;
@@ -101,6 +103,10 @@ pub enum SystemWrite {
     /// What is known of a vault outside of its file, in place of the head that is kept; nothing for a new one.
     #[expect(missing_docs, reason = "the fields are named after what they are")]
     Vault { anchor: Box<Anchor>, instead_of: Option<Head> },
+    /// The last one-time code of a vault that counted.
+    CodeMark(CodeMark),
+    /// A vault asks for no codes any more.
+    NoCodeMark(Environment),
 }
 
 /// A transaction that is on the disk.

@@ -13,6 +13,6 @@ super::codes! {
     SHARES_MISSING = 659, "too few shares were given", Usage, "ask more holders";
     SHARES_DIGEST = 660, "the shares do not fit together", Trust, "begin again with sheets of other holders, to find the one that is not genuine";
     SHARES_NO_KEY = 661, "what the shares hold is no recovery key", Refused, "use the program that made them";
-    SHARE_PLAN = 662, "a key cannot be split like this", Usage, "choose 2 to 16 shares, and at least 2 that are needed";
+    SHARE_PLAN = 662, "a key cannot be split like this", Usage, "choose 2 to 16 shares of which at least 2 are needed, or a single one";
     SHARE_PASSPHRASE = 663, "the passphrase has characters that no set can have", Usage, "type it again: letters, digits and signs of ASCII";
 }

@@ -15,7 +15,7 @@ super::codes! {
     VAULT_ENTRY_UNKNOWN = 612, "the vault has no such entry", NotFound, "list the entries";
     VAULT_ENTRY_EXPIRED = 613, "the secret has expired", Refused, "put a new one in its place";
     VAULT_ENTRY_TYPE = 614, "a secret of this type cannot be used so", Usage, "use a secret of the right type";
-    VAULT_VALUE = 615, "the value is not of its type", Usage, "a private_key is PKCS#8 of Ed25519 or P-256; anything else is opaque";
+    VAULT_VALUE = 615, "the value is not of its type", Usage, "a private_key is PKCS#8 of Ed25519 or P-256, a totp_seed is base32 or an otpauth://totp/ URI; anything else is opaque";
     VAULT_FULL = 616, "the vault is full", Usage, "remove what is no longer needed, or make another vault";
     VAULT_PASSPHRASE = 617, "the passphrase is too short or too long", Usage, "take at least 12 characters, and at most 1 024 bytes";
     VAULT_NAME = 618, "this name cannot be used", Usage, "take a name of 1 to 128 bytes of visible characters";
@@ -31,6 +31,11 @@ super::codes! {
     VAULT_ENVIRONMENT = 639, "the file is of another environment", Usage, "import it with --env and the environment that it was made for";
     VAULTS_FULL = 640, "there are too many vaults", Refused, "use one of those that are there";
     KEYRING_UNOPENED = 641, "the machine's keys cannot be opened", Refused, "bring back the key file, credential or TPM that they are sealed with; see `docs/guide/keys.md`";
+    VAULT_UNJUDGED = 645, "the file of the vault was not judged yet", Refused, "open it once: kosctl vault unlock --env ENVIRONMENT";
+    VAULT_CODE_NEEDED = 646, "the vault asks for a one-time code as well", Refused, "type the code that the device of its owner shows, or name a file with --code-file";
+    VAULT_CODE = 647, "the one-time code does not count", Refused, "wait for the next code, and check the clocks of both machines";
+    VAULT_CODE_ASKED = 648, "the vault asks for a one-time code already", Conflict, "remove that first: kosctl vault authoriser totp remove --env ENVIRONMENT";
+    VAULT_CODE_UNASKED = 649, "the vault asks for no one-time code", NotFound, "see what it asks for: kosctl vault status --env ENVIRONMENT";
     KILL_ARMED = 660, "the kill switch is armed already", Conflict, "fire it with its code, or disarm it first: kosctl kill disarm";
     KILL_NOT_ARMED = 661, "the kill switch is not armed", Conflict, "arm it first: kosctl kill arm --delete-program, or --keep-program";
     KILL_CODE = 662, "this is not the code that arming has shown", Refused, "type the code that kosctl kill arm has shown; the third wrong one disarms";

@@ -4,9 +4,10 @@ use kos_base::{PublicKey, Timestamp, key::SignatureForm};
 
 use super::Opened;
 use crate::{
-    CONTENT_BYTES_MAX, ENTRIES_MAX, EntryName, Fresh, SecretType, VERSIONS_MAX, Value, VaultError,
+    CONTENT_BYTES_MAX, ENTRIES_MAX, EntryName, Fresh, SecretType, TotpCode, VERSIONS_MAX, Value, VaultError,
     fresh::Draws,
     keys::hmac_sha256,
+    otp::Totp,
     signing::PrivateKey,
     version::{Facts, Id, Record, Version},
 };
@@ -181,6 +182,36 @@ impl Opened {
     pub fn hmac(&mut self, now: Timestamp, name: &EntryName, message: &[u8]) -> Result<[u8; 32], VaultError> {
         match self.take(now, name)? {
             (kind, value) if kind.is_mac_key() => Ok(hmac_sha256(value.expose(), message)),
+            (kind, _) => Err(VaultError::WrongType(kind)),
+        }
+    }
+
+    /// The one-time code of this moment.
+    ///
+    /// # Errors
+    /// [`VaultError::WrongType`] for anything but a `totp_seed`, [`VaultError::Value`] for a seed that is none; as
+    /// [`Opened::get`].
+    pub fn totp(&mut self, now: Timestamp, name: &EntryName) -> Result<TotpCode, VaultError> {
+        Ok(self.seed(now, name)?.now(now))
+    }
+
+    /// Which step of time a one-time code belongs to that somebody typed; `None` when it is none of about now. Whoever takes
+    /// a code for a proof remembers the step, and takes none twice.
+    ///
+    /// # Errors
+    /// As [`Opened::totp`].
+    pub fn totp_step(
+        &mut self,
+        now: Timestamp,
+        name: &EntryName,
+        typed: &str,
+    ) -> Result<Option<u64>, VaultError> {
+        Ok(self.seed(now, name)?.find(now, typed))
+    }
+
+    fn seed(&mut self, now: Timestamp, name: &EntryName) -> Result<Totp, VaultError> {
+        match self.take(now, name)? {
+            (kind @ SecretType::TotpSeed, value) => Totp::read(value.expose()).ok_or(VaultError::Value(kind)),
             (kind, _) => Err(VaultError::WrongType(kind)),
         }
     }

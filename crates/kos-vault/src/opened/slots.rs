@@ -6,7 +6,8 @@ use kos_base::{Secret, Timestamp};
 
 use super::{Opened, entries::parse};
 use crate::{
-    Fresh, NewSlot, PASSPHRASE_SLOTS_MAX, SLOTS_MAX, SlotInfo, SlotKind, SlotName, Unlock, VaultError,
+    Fresh, NewSlot, OfflineSlot, PASSPHRASE_SLOTS_MAX, SLOTS_MAX, SlotInfo, SlotKind, SlotName, Unlock,
+    VaultError,
     fresh::Draws,
     keys::Keys,
     slot::{Slot, Writing},
@@ -17,6 +18,11 @@ impl Opened {
     /// The slots, in the order in which they are tried.
     pub fn slots(&self) -> impl Iterator<Item = &SlotInfo> {
         self.state.slots.iter().map(|slot| &slot.info)
+    }
+
+    /// The offline slots, with what the holder of such a key needs.
+    pub fn offline_slots(&self) -> impl Iterator<Item = OfflineSlot> {
+        self.state.slots.iter().filter_map(Slot::offline)
     }
 
     /// Adds a slot behind the others.

@@ -143,8 +143,15 @@ pub(super) fn plain(value: Option<&Value>) -> String {
 
 fn moment(text: &str, room: Room, now: Timestamp) -> String {
     let Ok(at) = text.parse::<Timestamp>() else { return text.to_owned() };
-    let relative =
-        if at > now { format!("in {}", span(at.since(now))) } else { format!("{} ago", span(now.since(at))) };
+    let (ahead, past) = (at.since(now), now.since(at));
+    let relative = if ahead.max(past) < Duration::from_secs(1) {
+        // Two machines, or two moments of one: nobody can tell before from after.
+        "now".to_owned()
+    } else if at > now {
+        format!("in {}", span(ahead))
+    } else {
+        format!("{} ago", span(past))
+    };
     match room {
         Room::Row => relative,
         Room::Line => format!("{text}   {relative}"),
@@ -184,6 +191,8 @@ mod tests {
         let now: Timestamp = "2026-11-20T12:00:00.000Z".parse().unwrap();
         for (form, value, row) in [
             (Form::Moment, json!("2026-11-20T11:59:48.000Z"), "12 s ago"),
+            (Form::Moment, json!("2026-11-20T12:00:00.999Z"), "now"),
+            (Form::Moment, json!("2026-11-20T11:59:59.001Z"), "now"),
             (Form::Moment, json!("2026-12-04T12:00:00.000Z"), "in 14 d"),
             (Form::Bytes, json!(1_610_612_736_u64), "1.5 GiB"),
             (Form::Bytes, json!(1023), "1023 B"),

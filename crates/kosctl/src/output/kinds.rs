@@ -3,7 +3,7 @@
 use kos_api::{
     audit::{AuditEntry, AuditVerdict, Checkpoint},
     authority::{Authority, Crl, Status},
-    backup::{Backup, BackupVerdict, Restored},
+    backup::{BackupVerdict, Restored, SealedFile},
     chain::IdentityChain,
     device::Device,
     doctor::Doctor,
@@ -13,7 +13,10 @@ use kos_api::{
     operator::Operator,
     plan::Plan,
     ticket::Ticket,
-    vault::{Vault, VaultEntry, VaultRecovery, VaultSecret, VaultShares, VaultVersion},
+    vault::{
+        Vault, VaultCode, VaultEntry, VaultMac, VaultRecovery, VaultSecret, VaultShares, VaultSignature,
+        VaultVersion,
+    },
 };
 
 use super::{Column, Form, Section, Shown};
@@ -278,11 +281,11 @@ impl Shown for Decommission {
     ];
 }
 
-impl Shown for Backup {
+impl Shown for SealedFile {
     const NAME: &'static str = "file";
-    const PLURAL: &'static str = "backups";
+    const PLURAL: &'static str = "files";
     const COLUMNS: &'static [Column<'static>] =
-        &[column("backup", "file"), column("size", "bytes").looks(Form::Bytes), column("sha256", "sha256")];
+        &[column("file", "file"), column("size", "bytes").looks(Form::Bytes), column("sha256", "sha256")];
 }
 
 impl Shown for BackupVerdict {
@@ -337,6 +340,11 @@ impl Shown for Vault {
         column("keys in", "memory.protection").wide(),
         column("which is", "memory.detail").wide(),
         column("id", "vaultId").looks(Form::Hash).wide(),
+        column("why", "refusal.title").wide(),
+        column("fix", "refusal.fix").wide(),
+        column("asks for", "authoriser.kind").wide(),
+        column("since", "authoriser.addedAt").looks(Form::Moment).wide(),
+        column("which is", "authoriser.detail").wide(),
     ];
     const SECTIONS: &'static [Section] = &[Section::of(
         "slots",
@@ -344,6 +352,7 @@ impl Shown for Vault {
             column("slot", "name"),
             column("kind", "kind"),
             column("source", "source"),
+            column("recipient", "recipient").looks(Form::Hash),
             column("made", "createdAt").looks(Form::Moment),
         ],
     )];
@@ -381,6 +390,36 @@ impl Shown for VaultSecret {
         &[column("secret", "name"), column("type", "type"), column("version", "version")];
 }
 
+impl Shown for VaultSignature {
+    const NAME: &'static str = "signature";
+    const PLURAL: &'static str = "signatures";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("secret", "name"),
+        column("version", "version"),
+        column("algorithm", "algorithm"),
+        column("key", "publicKey"),
+        column("signature", "signature"),
+    ];
+}
+
+impl Shown for VaultMac {
+    const NAME: &'static str = "mac";
+    const PLURAL: &'static str = "macs";
+    const COLUMNS: &'static [Column<'static>] =
+        &[column("secret", "name"), column("version", "version"), column("mac", "mac")];
+}
+
+impl Shown for VaultCode {
+    const NAME: &'static str = "code";
+    const PLURAL: &'static str = "codes";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("secret", "name"),
+        column("version", "version"),
+        column("code", "code"),
+        column("until", "validUntil").looks(Form::Moment),
+    ];
+}
+
 impl Shown for VaultShares {
     const NAME: &'static str = "sharing.holders";
     const PLURAL: &'static str = "shares";
@@ -397,6 +436,7 @@ impl Shown for VaultRecovery {
     const PLURAL: &'static str = "recoveries";
     const COLUMNS: &'static [Column<'static>] = &[
         column("vault", "environment"),
+        column("for", "purpose"),
         column("handed in", "holders"),
         column("missing", "missing"),
         column("forgotten", "forgottenAt").looks(Form::Moment),

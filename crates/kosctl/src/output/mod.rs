@@ -70,7 +70,8 @@ pub(crate) struct Printer {
     pub(crate) columns: Option<Vec<String>>,
     pub(crate) sort: Option<Sort>,
     pub(crate) palette: Palette,
-    pub(crate) now: Timestamp,
+    /// The time when something is written: a person may have typed for long since the start.
+    pub(crate) now: fn() -> Timestamp,
 }
 
 /// `Document`, around something borrowed.

@@ -17,14 +17,14 @@ pub(super) fn rows(columns: &[Column<'_>], items: &[Value], printer: &Printer) -
         return String::new();
     }
     let header = columns.iter().map(|c| Cell::label(c.title.to_uppercase())).collect();
-    let row = |item| columns.iter().map(|c| c.cell(item, Room::Row, printer.now)).collect();
+    let row = |item| columns.iter().map(|c| c.cell(item, Room::Row, (printer.now)())).collect();
     aligned(&core::iter::once(header).chain(items.iter().map(row)).collect::<Vec<_>>(), printer)
 }
 
 /// Every field on a line, then the lists inside.
 pub(super) fn item<T: Shown>(item: &Value, printer: &Printer) -> String {
     let line =
-        |c: &Column<'_>| vec![Cell::label(c.title.to_lowercase()), c.cell(item, Room::Line, printer.now)];
+        |c: &Column<'_>| vec![Cell::label(c.title.to_lowercase()), c.cell(item, Room::Line, (printer.now)())];
     let mut out = aligned(&T::COLUMNS.iter().map(line).collect::<Vec<_>>(), printer);
     for section in T::SECTIONS {
         if let Some(Value::Array(inner)) = lookup(item, section.path)

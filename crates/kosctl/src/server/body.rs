@@ -5,7 +5,10 @@ use hyper::{
     body::Bytes,
     header::{CONTENT_TYPE, HeaderMap, HeaderValue},
 };
-use kos_api::routes::{Media, encode};
+use kos_api::{
+    routes::{Media, encode},
+    text::secret_json,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -19,7 +22,8 @@ pub(super) fn empty() -> Body {
 }
 
 pub(super) fn json<B: Serialize>(body: &B) -> Result<(HeaderMap, Body), Fault> {
-    let bytes = serde_json::to_vec(body).map_err(|_| impossible("body"))?;
+    // It may hold a secret, and is wiped once it was sent.
+    let bytes = Bytes::from_owner(secret_json(body).map_err(|_| impossible("body"))?);
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(Media::Json.as_str()));
     Ok((headers, Full::from(bytes)))

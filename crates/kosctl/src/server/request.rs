@@ -20,6 +20,7 @@ use kos_base::EntryId;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::Mutex;
+use zeroize::Zeroize as _;
 
 use super::{
     Credentials, Server,
@@ -122,7 +123,7 @@ impl Client {
     ) -> Result<(T, Option<String>), Fault> {
         let answer = self.get(route, &route.fill(values), ANSWER_BYTES_MAX).await?;
         let tag = answer.headers.get(ETAG).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        Ok((self.read_document(&answer)?, tag))
+        Ok((self.read_document(answer)?, tag))
     }
 
     /// One item of a kind that the caller tells apart by its document.
@@ -163,7 +164,7 @@ impl Client {
         let path = route.fill(values) + &body::query(query)?;
         let (headers, body) = body::json(body)?;
         let answer = self.exchange(route, &path, headers, body).await?;
-        self.read_document(&answer)
+        self.read_document(answer)
     }
 
     /// A change, done or planned. Where asking again does not make it twice, it is asked again after a broken connection.
@@ -196,9 +197,9 @@ impl Client {
             other => other?,
         };
         if how.dry_run {
-            return self.read_document(&answer).map(Outcome::Planned);
+            return self.read_document(answer).map(Outcome::Planned);
         }
-        self.read_document(&answer).map(Outcome::Done)
+        self.read_document(answer).map(Outcome::Done)
     }
 
     /// Bytes, at most `bytes_max`.
@@ -331,8 +332,13 @@ impl Client {
         }
     }
 
-    fn read_document<T: Kind>(&self, answer: &Answer) -> Result<T, Fault> {
-        self.read_json::<Document<T>>(answer).map(|document| document.item)
+    /// Some documents hold a secret, so its bytes are wiped where nobody else has them.
+    fn read_document<T: Kind>(&self, answer: Answer) -> Result<T, Fault> {
+        let read = self.read_json::<Document<T>>(&answer).map(|document| document.item);
+        if let Ok(mut bytes) = answer.body.try_into_mut() {
+            bytes.zeroize();
+        }
+        read
     }
 
     fn read_json<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Fault> {

@@ -8,7 +8,7 @@ mod secret;
 pub(crate) use palette::{Color, Palette, Tone};
 pub(crate) use progress::Progress;
 pub(crate) use question::{Consent, Danger};
-pub(crate) use secret::{choose_secret, read_secret, read_value, type_line};
+pub(crate) use secret::{choose_secret, read_secret, read_value, type_line, type_secret};
 
 use std::io::{self, Write as _};
 

@@ -5,6 +5,7 @@ use std::{
     path::Path,
 };
 
+use kos_base::text::only_line;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
@@ -20,26 +21,21 @@ const BACKSPACE: u8 = 0x08;
 const LINE_KILL: u8 = 0x15;
 const DELETE: u8 = 0x7f;
 
-/// The secret in `file` (`-` is stdin); without a file, from stdin, where a person is asked for `what`.
+/// The secret in `file` (`-` is stdin); without a file, from stdin, where a person is asked for `what`. It is the only line
+/// there, without its line end; nothing else is taken off it.
 pub(crate) fn read_secret(what: &str, file: Option<&Path>) -> Result<Zeroizing<String>, Fault> {
-    let bytes = match file {
-        Some(path) if path != Path::new("-") => Zeroizing::new(files::read(path, SECRET_BYTES_MAX)?),
-        None if io::stdin().is_terminal() => type_in(what)?.unwrap_or_default(),
-        _ => {
-            let mut bytes = Zeroizing::new(Vec::new());
-            io::stdin().take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-            bytes
-        }
+    let bytes = read_bytes(what, file, SECRET_BYTES_MAX)?;
+    let Ok(text) = core::str::from_utf8(&bytes) else {
+        return Err(Fault::usage(format!("the {what} is not UTF-8"), "give it as UTF-8, in one line"));
     };
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SECRET_BYTES_MAX {
-        let message = format!("the {what} is longer than {SECRET_BYTES_MAX} bytes");
-        return Err(Fault::usage(message, "give a shorter one"));
-    }
-    let text = core::str::from_utf8(&bytes).map(str::trim_end).unwrap_or_default();
-    if text.is_empty() {
+    let Some(line) = only_line(text) else {
+        let message = format!("the {what} is one line, and here are more");
+        return Err(Fault::usage(message, "keep it in a file of its own, in one line"));
+    };
+    if line.is_empty() {
         return Err(Fault::usage(format!("there is no {what}"), "give it on stdin or in a file"));
     }
-    Ok(Zeroizing::new(text.to_owned()))
+    Ok(Zeroizing::new(line.to_owned()))
 }
 
 /// A secret that nobody has yet: a person types it twice, since what was made with a slip of the finger is lost.
@@ -63,11 +59,17 @@ pub(crate) fn read_value(
     file: Option<&Path>,
     bytes_max: u64,
 ) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    read_bytes(what, file, bytes_max)
+}
+
+fn read_bytes(what: &str, file: Option<&Path>, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let bytes = match file {
         Some(path) if path != Path::new("-") => return files::read(path, bytes_max).map(Zeroizing::new),
-        None if io::stdin().is_terminal() => type_in(what)?.unwrap_or_default(),
+        None if io::stdin().is_terminal() => type_in(what)?.ok_or(Fault::Interrupted)?,
         _ => {
-            let mut bytes = Zeroizing::new(Vec::new());
+            let room = usize::try_from(bytes_max).unwrap_or_default().saturating_add(1);
+            // Room for all of it: what grows leaves copies behind.
+            let mut bytes = Zeroizing::new(Vec::with_capacity(room));
             io::stdin().take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
             bytes
         }
@@ -81,7 +83,16 @@ pub(crate) fn read_value(
     Ok(bytes)
 }
 
-/// A line that a person types where nobody can read along; nothing after Ctrl-C.
+/// A secret that a person types where nobody can read along, as it is; nothing after Ctrl-C.
+pub(crate) fn type_secret(what: &str) -> Result<Option<Zeroizing<String>>, Fault> {
+    let Some(typed) = type_in(what)? else { return Ok(None) };
+    match core::str::from_utf8(&typed) {
+        Ok(text) => Ok(Some(Zeroizing::new(text.to_owned()))),
+        Err(_) => Err(Fault::usage(format!("the {what} is not UTF-8"), "set the terminal to UTF-8")),
+    }
+}
+
+/// Words that a person types where nobody can read along, without white space at their end; nothing after Ctrl-C.
 pub(crate) fn type_line(what: &str) -> Result<Option<Zeroizing<String>>, Fault> {
     let Some(typed) = type_in(what)? else { return Ok(None) };
     // What is no UTF-8 is no word either, and is told as such.

@@ -19,4 +19,5 @@ mod qr;
 mod sample;
 mod stand_in;
 mod tls;
+mod vault_access;
 mod vaults;

@@ -11,8 +11,8 @@ use kos_api::{
     plan::Plan,
     text::SecretText,
     vault::{
-        Vault, VaultAnchor, VaultEntry, VaultMemory, VaultRecovery, VaultSecret, VaultShares, VaultSharing,
-        VaultSlot, VaultState,
+        SharePurpose, Vault, VaultAnchor, VaultEntry, VaultMemory, VaultRecovery, VaultSecret, VaultShares,
+        VaultSharing, VaultSlot, VaultState,
     },
 };
 use kos_base::{Secret, code};
@@ -28,7 +28,7 @@ use crate::{
 const PASSPHRASE: &str = "correct horse battery staple";
 const HOLDERS: [&str; 3] = ["alice", "bob", "carol\u{1b}[2J"];
 
-const STATUS: &str = r#"{"apiVersion":"kos.v1","kind":"Status","item":{"authority":"attic","version":"0.1.0",
+pub(crate) const STATUS: &str = r#"{"apiVersion":"kos.v1","kind":"Status","item":{"authority":"attic","version":"0.1.0",
     "now":"2026-11-20T10:00:00.000Z","startedAt":"2026-11-20T10:00:00.000Z","devices":{},"online":0,"openTickets":0,
     "log":{"size":1,"rootHash":"0000000000000000000000000000000000000000000000000000000000000000",
     "checkpointTime":"2026-11-20T10:00:00.000Z","assurance":"local-integrity"},
@@ -39,11 +39,11 @@ fn shares() -> Vec<Share> {
     split(&Secret::new([4; 32]), Split::new(2, 3).unwrap(), fresh)
 }
 
-fn words(number: usize) -> String {
+pub(crate) fn words(number: usize) -> String {
     shares()[number - 1].to_words().expose().to_owned()
 }
 
-fn sharing() -> VaultSharing {
+pub(crate) fn sharing() -> VaultSharing {
     VaultSharing {
         threshold: 2,
         total: 3,
@@ -54,12 +54,13 @@ fn sharing() -> VaultSharing {
     }
 }
 
-fn vault(sharing: Option<VaultSharing>) -> Vault {
+pub(crate) fn vault(sharing: Option<VaultSharing>) -> Vault {
     let moment = at("2026-11-20T10:00:00.000Z");
     Vault {
         environment: "default".into(),
         vault_id: "0".repeat(32),
         state: VaultState::Unlocked,
+        refusal: None,
         generation: 4,
         last_modified: moment,
         entries: Some(1),
@@ -68,11 +69,26 @@ fn vault(sharing: Option<VaultSharing>) -> Vault {
             kind: "passphrase".into(),
             source: None,
             created_at: moment,
+            recipient: None,
+            ephemeral: None,
         }],
         anchor: VaultAnchor { place: "log".into(), generation: 4, detail: "local integrity only".into() },
         locks_at: Some(at("2026-11-20T10:15:00.000Z")),
         memory: Some(VaultMemory { protection: "mlock".into(), detail: "never swapped".into() }),
         sharing,
+        authoriser: None,
+    }
+}
+
+/// How far it is when this many of them handed in.
+pub(crate) fn recovery(handed_in: u8, purpose: SharePurpose) -> VaultRecovery {
+    VaultRecovery {
+        environment: "default".into(),
+        purpose: (handed_in > 0).then_some(purpose),
+        holders: HOLDERS[..usize::from(handed_in)].iter().map(|&name| name.to_owned()).collect(),
+        missing: 2_u8.saturating_sub(handed_in),
+        may_end: handed_in > 0,
+        forgotten_at: (handed_in > 0).then(|| at("2026-11-20T10:15:00.000Z")),
     }
 }
 
@@ -90,7 +106,7 @@ fn entry() -> VaultEntry {
 }
 
 /// A server with one vault, shared or not, whose one secret is `value`.
-fn server(sharing_of: Option<VaultSharing>, value: &'static [u8]) -> StandIn {
+pub(crate) fn server(sharing_of: Option<VaultSharing>, value: &'static [u8]) -> StandIn {
     let handed_in = AtomicU8::new(0);
     StandIn::start(move |asked: &Asked| {
         let path = asked.path.as_str();
@@ -122,13 +138,9 @@ fn server(sharing_of: Option<VaultSharing>, value: &'static [u8]) -> StandIn {
             "file" => Told::bytes("sealed"),
             "recovery" if asked.method == "POST" => {
                 let before = handed_in.fetch_add(1, Ordering::SeqCst);
-                Told::item(VaultRecovery {
-                    environment: "default".into(),
-                    holders: HOLDERS[..=usize::from(before)].iter().map(|&name| name.to_owned()).collect(),
-                    missing: 1_u8.saturating_sub(before),
-                    forgotten_at: at("2026-11-20T10:15:00.000Z"),
-                })
+                Told::item(recovery(before + 1, SharePurpose::Recovery))
             }
+            "recovery" if asked.method == "GET" => Told::item(recovery(0, SharePurpose::Recovery)),
             "unlock" if asked.json()["passphrase"] != PASSPHRASE => {
                 Told::no(&Problem::new(code::vault::VAULT_SECRET))
             }
@@ -137,18 +149,18 @@ fn server(sharing_of: Option<VaultSharing>, value: &'static [u8]) -> StandIn {
     })
 }
 
-fn run(server: &StandIn, words: &[&str], input: &[u8]) -> Run {
+pub(crate) fn run(server: &StandIn, words: &[&str], input: &[u8]) -> Run {
     User::new().run_with(&[&["vault"], words, &["--server", &server.server()]].concat(), input)
 }
 
-fn sit(user: &User, server: &StandIn, words: &[&str]) -> Seat {
+pub(crate) fn sit(user: &User, server: &StandIn, words: &[&str]) -> Seat {
     Seat::take(user, &[&["vault"], words, &["--server", &server.server()]].concat())
 }
 
 #[test]
 fn each_command_asks_for_what_it_says() {
     for (words, line, body) in [
-        (&["unlock"][..], "POST /api/v1/vaults/default/unlock", r#"{"passphrase":"x"}"#),
+        (&["unlock"][..], "POST /api/v1/vaults/default/unlock", r#"{"code":null,"passphrase":"x"}"#),
         (&["unlock", "--create", "--env", "prod"], "PUT /api/v1/vaults/prod", r#"{"passphrase":"x"}"#),
         (&["lock"], "POST /api/v1/vaults/default/lock", "{}"),
         (
@@ -160,7 +172,7 @@ fn each_command_asks_for_what_it_says() {
         (
             &["rotate", "--yes"],
             "POST /api/v1/vaults/default/rotate",
-            r#"{"newPassphrase":null,"passphrase":"x"}"#,
+            r#"{"code":null,"newPassphrase":null,"passphrase":"x"}"#,
         ),
     ] {
         let server = server(None, b"");
@@ -209,7 +221,9 @@ fn a_secret_goes_into_a_pipe_as_it_is_and_into_a_file_for_its_owner() {
         .output()
         .unwrap();
     assert_eq!((pipe.stdout.as_slice(), pipe.stderr.as_slice()), (&value[..], &b""[..]));
-    assert_eq!(server.lines(), ["POST /api/v1/vaults/default/read/db/pass?version=2"]);
+    // Whether it asks for a code is seen first.
+    let asked = ["GET /api/v1/vaults/default", "POST /api/v1/vaults/default/read/db/pass?version=2"];
+    assert_eq!(server.lines(), asked);
     let file = run(&server, &["get", "db/pass", "--out", &path], b"");
     assert_eq!((file.code, file.out.as_str()), (0, ""), "{file:?}");
     assert_eq!(std::fs::read(&path).unwrap(), value);
@@ -269,7 +283,7 @@ fn a_status_cannot_command_a_terminal_and_an_export_is_for_its_owner() {
     let user = User::new();
     let path = user.path("vault");
     let file = run(&server, &["export", "--out", &path, "-o", "json"], b"").json();
-    assert_eq!((&file["kind"], &file["item"]["bytes"]), (&"VaultFile".into(), &6.into()));
+    assert_eq!((&file["kind"], &file["item"]["bytes"]), (&"SealedFile".into(), &6.into()));
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
@@ -393,6 +407,9 @@ fn shares_of_an_attempt_that_failed_later_do_not_stop_the_next() {
     let server = StandIn::start(|asked: &Asked| {
         if asked.line() == "POST /api/v1/vaults/default/recovery" {
             return Told::no(&Problem::new(code::share::SHARE_DOUBLED));
+        }
+        if asked.line() == "GET /api/v1/vaults/default/recovery" {
+            return Told::item(recovery(0, SharePurpose::Recovery));
         }
         Told::item(vault(Some(sharing())))
     });

@@ -1,6 +1,7 @@
 //! What goes back: documents, pages, and problems.
 
 use axum::{
+    body::Bytes,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -63,8 +64,11 @@ impl IntoResponse for Refusal {
 }
 
 /// One item in its envelope.
+///
+/// Some hold a secret, so its bytes are wiped once they were sent.
 pub(crate) fn document<T: Kind>(item: T) -> Response {
-    json(StatusCode::OK, serde_json::to_vec(&Document::new(item)).unwrap_or_default())
+    let body = kos_api::text::secret_json(&Document::new(item)).unwrap_or_default();
+    json(StatusCode::OK, Bytes::from_owner(body))
 }
 
 /// One item in its envelope, with the tag by which a change can name what it saw.
@@ -82,9 +86,9 @@ pub(super) fn page<T: Kind>(items: Vec<T>, next: Option<String>) -> Response {
 }
 
 /// Bytes that are JSON already.
-pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body)
-        .into_response()
+pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, body.into()).into_response()
 }
 
 pub(super) async fn no_such_path() -> Refusal {

@@ -17,18 +17,20 @@ use kos_api::{
     plan::Plan,
 };
 use kos_backup::{Passphrase, Recipient, Sealing};
-use kos_base::code;
+use kos_base::{code, text::printable};
+use kos_vault::Environment;
 use tokio::sync::Semaphore;
 
 use super::{
     answer::{Refusal, document},
-    call::{Call, Mode},
+    call::{Call, Mode, RequestId},
 };
 use crate::{
     authority::Shared,
     backup::{Chunks, Pipe, Snapshot},
     clock,
     record::SystemChange,
+    vault::{VaultFault, admit_copies},
     writer::Transaction,
 };
 
@@ -43,24 +45,25 @@ pub(super) async fn create(
     call: Call<CreateBackup>,
 ) -> Result<Response, Refusal> {
     let (sealing, sealed_to) = sealing(&call)?;
+    let without = without(&shared, &call).await?;
+    let at = clock::now();
+    admit_copies(&shared, &without, at).await.map_err(|fault| refusal(fault, call.id))?;
     if call.mode == Mode::Plan {
-        let effects = vec![format!("log: backup_created, sealed to {sealed_to}")];
+        let mut effects = vec![format!("log: backup_created, sealed to {sealed_to}")];
+        effects.extend(without.iter().map(|environment| format!("the vault {environment} is left out")));
         let action = call.route.name.to_owned();
         return Ok(document(Plan { action, object: None, changes: Vec::new(), effects }));
     }
     let turn = PACKING.try_acquire().map_err(|_| {
         Refusal::new(code::config::OVERLOADED).saying("another backup is being made").under(call.id)
     })?;
-    let at = clock::now();
-    let change = SystemChange::BackupCreated { sealed_to };
+    let change = SystemChange::BackupCreated { sealed_to, without: without.clone() };
     let transaction =
         Transaction { actor: call.who.actor(), ..Transaction::own(at, vec![change.into()], Vec::new()) };
-    let failed = |error| Refusal::from(error).under(call.id);
-    shared.writer.commit(transaction).await.map_err(failed)?;
-    let snapshot =
-        Snapshot::take(&shared.home, (&shared.store, &shared.vaults), &shared.keys, shared.log.key(), at)
-            .await;
-    let snapshot = snapshot.map_err(failed)?;
+    shared.writer.commit(transaction).await.map_err(|error| Refusal::from(error).under(call.id))?;
+    let parts = (&shared.store, &shared.vaults, without.as_slice());
+    let snapshot = Snapshot::take(&shared.home, parts, &shared.keys, shared.log.key(), at).await;
+    let snapshot = snapshot.map_err(|fault| refusal(fault.into(), call.id))?;
 
     let (pipe, chunks) = Pipe::new();
     let breaking = pipe.breaking();
@@ -81,10 +84,42 @@ pub(super) async fn create(
     Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
+/// The vaults that are given up for this backup, each of which is there.
+async fn without(shared: &Shared, call: &Call<CreateBackup>) -> Result<Vec<Environment>, Refusal> {
+    let mut found = Vec::new();
+    for typed in &call.body.without_vaults {
+        let environment: Option<Environment> = typed.parse().ok();
+        let anchor = match &environment {
+            Some(environment) => shared.store.anchor(environment).await.map_err(Refusal::from)?,
+            None => None,
+        };
+        let unknown =
+            || Refusal::new(code::vault::VAULT_UNKNOWN).about("vault", &printable(typed, 64)).under(call.id);
+        found.push(anchor.ok_or_else(unknown)?.environment);
+    }
+    Ok(found)
+}
+
+/// A vault whose file is not what it should be is named, and how to go on without it.
+fn refusal(fault: VaultFault, id: RequestId) -> Refusal {
+    match fault {
+        VaultFault::Store(error) => Refusal::from(error).under(id),
+        VaultFault::Spoilt(spoilt) => {
+            let why =
+                "put its newest good file back, or leave it out: kosctl backup create --without-vault NAME";
+            Refusal::new(spoilt.code).about("vault", &spoilt.environment).saying(why).under(id)
+        }
+        fault => {
+            tracing::error!(error = %fault, "the vaults could not be looked at for a backup");
+            Refusal::new(fault.code()).under(id)
+        }
+    }
+}
+
 /// To whom, and what the log says of it.
 fn sealing(call: &Call<CreateBackup>) -> Result<(Sealing, &'static str), Refusal> {
     let bad = |why: &str| Refusal::new(code::config::BAD_REQUEST).saying(why).under(call.id);
-    let CreateBackup { passphrase, recipients } = &call.body;
+    let CreateBackup { passphrase, recipients, .. } = &call.body;
     match passphrase {
         Some(_) if !recipients.is_empty() => Err(bad("either a passphrase or recipients, not both")),
         Some(passphrase) if passphrase.expose().chars().count() < Passphrase::CHARS_MIN => {

@@ -16,6 +16,7 @@ use kos_identity::{certificate::PeerIdentity, chain::VerifiedPeer, registry::Act
 use kos_net::accept::source_of;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use zeroize::Zeroize as _;
 
 use super::answer::Refusal;
 use crate::{authority::Shared, clock, store::Digest};
@@ -173,21 +174,76 @@ where
             .transpose()
             .map_err(|_| context.bad("the Idempotency-Key is not ASCII"))?;
         let if_match = header("if-match").transpose().map_err(|_| context.bad("If-Match is not ASCII"))?;
-        let bytes = Bytes::from_request(Request::from_parts(parts, body), state).await;
-        let bytes = bytes.map_err(|e| {
-            let too_large = e.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE;
-            let code = if too_large { code::config::TOO_LARGE } else { code::config::BAD_REQUEST };
-            Refusal::new(code).with_status(e.status().as_u16()).under(context.id)
-        })?;
-        let body = if bytes.is_empty() {
-            T::default()
-        } else {
-            serde_json::from_slice(&bytes).map_err(|e| context.bad(&wrong_with(&e)))?
-        };
+        let (body, bytes) = read(Request::from_parts(parts, body), state, &context).await?;
         let repeatable = key.map(|key| repeatable(&context, &key, &method_and_path, &bytes)).transpose()?;
+        wipe(bytes);
         let Context { who, route, id } = context;
         let mode = if query.dry_run.unwrap_or(false) { Mode::Plan } else { Mode::Do };
         Ok(Self { who, route, id, mode, if_match, repeatable, body })
+    }
+}
+
+/// The body of a request that only reads.
+#[derive(Debug)]
+pub(super) struct Body<T> {
+    pub(super) who: Who,
+    pub(super) id: RequestId,
+    pub(super) body: T,
+}
+
+impl<T> Body<T> {
+    /// Who asks, under which id.
+    pub(super) const fn by(&self) -> (&Who, RequestId) {
+        (&self.who, self.id)
+    }
+}
+
+impl<T, S> FromRequest<S> for Body<T>
+where
+    T: DeserializeOwned + Default,
+    S: Send + Sync,
+{
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let (mut parts, body) = request.into_parts();
+        let context = Context::from_request_parts(&mut parts, state).await?;
+        let (body, bytes) = read(Request::from_parts(parts, body), state, &context).await?;
+        wipe(bytes);
+        Ok(Self { who: context.who, id: context.id, body })
+    }
+}
+
+/// The body, read, and its bytes; without one, the default.
+async fn read<T, S>(request: Request, state: &S, context: &Context) -> Result<(T, Bytes), Refusal>
+where
+    T: DeserializeOwned + Default,
+    S: Send + Sync,
+{
+    let bytes = Bytes::from_request(request, state).await;
+    let bytes = bytes.map_err(|e| {
+        let too_large = e.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE;
+        let code = if too_large { code::config::TOO_LARGE } else { code::config::BAD_REQUEST };
+        Refusal::new(code).with_status(e.status().as_u16()).under(context.id)
+    })?;
+    let body = if bytes.is_empty() {
+        Ok(T::default())
+    } else {
+        serde_json::from_slice(&bytes).map_err(|e| context.bad(&wrong_with(&e)))
+    };
+    match body {
+        Ok(body) => Ok((body, bytes)),
+        Err(refusal) => {
+            wipe(bytes);
+            Err(refusal)
+        }
+    }
+}
+
+/// A body may hold a secret. What the connection read it into is not ours to wipe, unless nobody else has it.
+fn wipe(body: Bytes) {
+    if let Ok(mut bytes) = body.try_into_mut() {
+        bytes.zeroize();
     }
 }
 

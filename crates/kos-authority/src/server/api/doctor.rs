@@ -164,9 +164,9 @@ async fn vaults(shared: &Arc<Shared>, now: Timestamp) -> Check {
     };
     let (mut refused, count) = (Vec::new(), anchors.len());
     for anchor in anchors {
-        match Deed::own(shared, anchor.environment.clone(), now).sound().await {
-            Ok(true) => {}
-            Ok(false) => refused.push(format!("`{}` is refused", anchor.environment)),
+        match Deed::own(shared, anchor.environment.clone(), now).trouble().await {
+            Ok(None) => {}
+            Ok(Some(code)) => refused.push(format!("`{}` is refused: {}", anchor.environment, code.title())),
             Err(error) => refused.push(format!("`{}`: {error}", anchor.environment)),
         }
     }

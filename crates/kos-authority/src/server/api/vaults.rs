@@ -4,6 +4,7 @@
 //! keep a fast hash of the request, by which a passphrase could be guessed. Repeated, such a request is done again, or
 //! refused because it was done.
 
+mod access;
 mod entries;
 mod recovery;
 
@@ -26,12 +27,13 @@ use kos_vault::{Environment, Passphrase, VaultError};
 use zeroize::Zeroizing;
 
 pub(super) use self::{
-    entries::{entries, history, put, read, remove},
-    recovery::{abandon, recover, rehearse, share, submit},
+    access::{add_authoriser, add_offline, remove_authoriser, remove_offline},
+    entries::{entries, history, hmac, put, read, remove, sign, totp},
+    recovery::{abandon, recover, rehearse, share, show as recovery, submit},
 };
 use super::{
     answer::{Refusal, document, page},
-    call::{Call, Context, Mode, RequestId},
+    call::{Call, Context, Mode, RequestId, Who},
     lifecycle::Demanded,
     operators::Nothing,
 };
@@ -85,13 +87,14 @@ pub(super) async fn unlock(
     call: Call<Demanded<UnlockVault>>,
 ) -> Result<Response, Refusal> {
     let environment = known(&shared, &typed, call.id).await?;
-    let passphrase = passphrase(&call.body.get()?.passphrase).map_err(told(&environment, call.id))?;
+    let wanted = call.body.get()?;
+    let passphrase = passphrase(&wanted.passphrase).map_err(told(&environment, call.id))?;
     if call.mode == Mode::Plan {
         let change = to_state(&usable(&shared, &environment, call.id).await?, "unlocked");
-        return Ok(planned(&call, &environment, change, &["log: vault_unlocked"]));
+        return Ok(planned(&call, &environment, change, &["log: vault_unlocked", UNTRIED]));
     }
     let deed = deed(&shared, &environment, &call);
-    Ok(document(apart(&environment, call.id, deed.unlock(passphrase)).await?))
+    Ok(document(apart(&environment, call.id, deed.unlock(passphrase, wanted.code.clone())).await?))
 }
 
 pub(super) async fn lock(
@@ -122,14 +125,14 @@ pub(super) async fn rotate(
     let new = new.map_err(told(&environment, call.id))?;
     if call.mode == Mode::Plan {
         let vault = usable(&shared, &environment, call.id).await?;
-        let mut effects = vec!["log: vault_rotated"];
+        let mut effects = vec!["log: vault_rotated", UNTRIED];
         if vault.sharing.is_some() {
             effects.push("the shares open nothing any more: share it again");
         }
         return Ok(planned(&call, &environment, Vec::new(), &effects));
     }
     let deed = deed(&shared, &environment, &call);
-    Ok(document(apart(&environment, call.id, deed.rotate(held, new)).await?))
+    Ok(document(apart(&environment, call.id, deed.rotate(held, new, wanted.code.clone())).await?))
 }
 
 pub(super) async fn export(
@@ -137,9 +140,7 @@ pub(super) async fn export(
     context: Context,
     Path(typed): Path<String>,
 ) -> Result<Response, Refusal> {
-    let environment = known(&shared, &typed, context.id).await?;
-    let deed = Deed::new(&shared, environment.clone(), context.who.actor(), clock::now());
-    let bytes = apart(&environment, context.id, deed.export()).await?;
+    let bytes = at_once(&shared, &typed, (&context.who, context.id), Deed::export).await?;
     let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, bytes).into_response())
 }
@@ -158,9 +159,27 @@ pub(super) async fn import(
     if call.mode == Mode::Plan {
         deed.admit_new().await.map_err(told(&environment, call.id))?;
         deed.admit_import(&from).map_err(told(&environment, call.id))?;
-        return Ok(planned(&call, &environment, Vec::new(), &["log: vault_imported"]));
+        return Ok(planned(&call, &environment, Vec::new(), &["log: vault_imported", UNTRIED]));
     }
     Ok(document(apart(&environment, call.id, deed.import(from, held)).await?))
+}
+
+/// What a plan says where a passphrase would be asked: trying it costs a guess, which a plan does not take.
+const UNTRIED: &str = "the passphrase is not tried before it is done";
+
+/// What is read or used at once, without a plan.
+async fn at_once<T: Send + 'static, F>(
+    shared: &Arc<Shared>,
+    typed: &str,
+    (who, id): (&Who, RequestId),
+    work: impl FnOnce(Deed) -> F,
+) -> Result<T, Refusal>
+where
+    F: Future<Output = Result<T, VaultFault>> + Send + 'static,
+{
+    let environment = known(shared, typed, id).await?;
+    let deed = Deed::new(shared, environment.clone(), who.actor(), clock::now());
+    apart(&environment, id, work(deed)).await
 }
 
 /// Does it to its end, even if whoever asked goes away: a file that is half-way to its place must not be overtaken.

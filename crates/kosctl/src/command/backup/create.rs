@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use aws_lc_rs::digest::{Context, SHA256};
 use clap::Args;
 use kos_api::{
-    backup::{Backup as Item, CreateBackup},
+    backup::{CreateBackup, SealedFile as Item},
     routes,
     text::SecretText,
 };
@@ -30,6 +30,9 @@ pub(crate) struct Create {
     /// The file with the passphrase; without it and without recipients, it is asked for or read from stdin.
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+    /// A vault that is left out, since nobody has its newest file any more; may stand there several times.
+    #[arg(long = "without-vault", value_name = "NAME")]
+    without_vaults: Vec<String>,
     /// Shows what would change, changes nothing, and exits 10 if something would.
     #[arg(long)]
     dry_run: bool,
@@ -45,7 +48,8 @@ impl Create {
         } else {
             None
         };
-        let body = CreateBackup { passphrase, recipients: self.recipients };
+        let body =
+            CreateBackup { passphrase, recipients: self.recipients, without_vaults: self.without_vaults };
         let route = &routes::BACKUP_CREATE;
         if self.dry_run {
             let how = Change { dry_run: true, if_match: None };

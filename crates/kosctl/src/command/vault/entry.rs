@@ -5,17 +5,19 @@ use std::{
     path::PathBuf,
 };
 
-use clap::Args;
+use clap::{Args, builder::PossibleValuesParser};
 use data_encoding::BASE64;
 use kos_api::{
     routes,
     text::SecretText,
-    vault::{PutVaultEntry, VaultEntry, VaultSecret, VaultVersion, VaultVersionQuery},
+    vault::{
+        PutVaultEntry, ReadVaultEntry, SECRET_TYPES, VaultEntry, VaultSecret, VaultVersion, VaultVersionQuery,
+    },
 };
 use kos_base::text::is_safe;
 use zeroize::Zeroizing;
 
-use super::{Place, change, nothing, print_all};
+use super::{CodeFlag, Place, change, nothing, print_all};
 use crate::{
     Client, Fault,
     arguments::{ChangeFlags, Span},
@@ -36,9 +38,8 @@ pub(crate) struct Put {
     name: String,
     #[command(flatten)]
     place: Place,
-    /// What it is: api_key, certificate, password, jwt, ssh_key, totp_seed, private_key or opaque; without it, what it was
-    /// before, or opaque.
-    #[arg(long = "type", value_name = "TYPE")]
+    /// What it is; without it, what it was before, or opaque.
+    #[arg(long = "type", value_name = "TYPE", value_parser = PossibleValuesParser::new(SECRET_TYPES))]
     kind: Option<String>,
     /// After how long it is not given any more.
     #[arg(long, value_name = "TIME")]
@@ -64,6 +65,8 @@ pub(crate) struct Get {
     /// The file into which it goes, which only you can read.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    code: CodeFlag,
     /// Shows it on a terminal without asking.
     #[arg(short, long)]
     yes: bool,
@@ -98,6 +101,7 @@ pub(crate) struct Remove {
 
 impl Put {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        admit_name(&self.name)?;
         let client = session.client()?;
         let value = read_value("secret", self.file.as_deref(), VALUE_BYTES_MAX)?;
         if value.is_empty() {
@@ -115,6 +119,7 @@ impl Put {
 
 impl Get {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        admit_name(&self.name)?;
         let client = session.client()?;
         let is_seen = self.out.is_none() && io::stdout().is_terminal();
         let question = format!("show {} on this terminal", self.name);
@@ -124,7 +129,8 @@ impl Get {
         }
         let (route, values) = (&routes::VAULT_READ, [self.place.name(), &self.name]);
         let query = VaultVersionQuery { version: self.version };
-        let secret: VaultSecret = client.ask(route, &values, &query, &nothing()).await?;
+        let body = ReadVaultEntry { code: self.code.read_for(session, &client, values[0]).await? };
+        let secret: VaultSecret = client.ask(route, &values, &query, &body).await?;
         if self.out.is_none() && !session.printer.is_for_people() {
             return session.printer.item(&secret).map(|()| Ending::Done);
         }
@@ -136,6 +142,20 @@ impl Get {
         }
         Ok(Ending::Done)
     }
+}
+
+/// Longest name of a secret, in bytes.
+const NAME_BYTES_MAX: usize = 128;
+
+/// A name that no secret can have is none of a path either.
+pub(super) fn admit_name(name: &str) -> Result<(), Fault> {
+    if name.is_empty() {
+        return Err(Fault::Name("it is empty"));
+    }
+    if name.len() > NAME_BYTES_MAX || !name.chars().all(is_safe) {
+        return Err(Fault::Name("it is too long, or has characters that nobody sees"));
+    }
+    Ok(())
 }
 
 fn decode(client: &Client, secret: &VaultSecret) -> Result<Zeroizing<Vec<u8>>, Fault> {
@@ -164,6 +184,7 @@ impl List {
 
 impl History {
     pub(super) async fn run(&self, session: &Session) -> Result<Ending, Fault> {
+        admit_name(&self.name)?;
         let values = [self.place.name(), self.name.as_str()];
         print_all::<VaultVersion>(session, &routes::VAULT_HISTORY, &values).await
     }
@@ -171,6 +192,7 @@ impl History {
 
 impl Remove {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        admit_name(&self.name)?;
         let client = session.client()?;
         let question = format!("remove {} with all its versions", self.name);
         let danger = Danger::Moderate { yes: self.change.yes };

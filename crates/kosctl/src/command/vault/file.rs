@@ -6,19 +6,18 @@ use aws_lc_rs::digest::{SHA256, digest};
 use clap::Args;
 use data_encoding::{BASE64, HEXLOWER};
 use kos_api::{
-    Kind, routes,
+    backup::SealedFile,
+    routes,
     text::SecretText,
     vault::{ImportVault, Vault as Item},
 };
 use kos_base::text::printable;
-use serde::{Deserialize, Serialize};
 
 use super::{PassphraseFlag, Place, change};
 use crate::{
     Fault,
     arguments::ChangeFlags,
     files::{self, Readers},
-    output::{Column, Form, Shown},
     session::{Ending, Session},
 };
 
@@ -48,37 +47,12 @@ pub(crate) struct Import {
     change: ChangeFlags,
 }
 
-/// A file that was written.
-#[derive(Debug, Serialize, Deserialize)]
-struct VaultFile {
-    /// Where it is.
-    file: String,
-    /// How long it is.
-    bytes: u64,
-    /// Its digest.
-    sha256: String,
-}
-
-impl Kind for VaultFile {
-    const KIND: &'static str = "VaultFile";
-}
-
-impl Shown for VaultFile {
-    const NAME: &'static str = "file";
-    const PLURAL: &'static str = "files";
-    const COLUMNS: &'static [Column<'static>] = &[
-        Column::of("file", "file"),
-        Column::of("size", "bytes").looks(Form::Bytes),
-        Column::of("sha256", "sha256"),
-    ];
-}
-
 impl Export {
     pub(super) async fn run(&self, session: &Session) -> Result<Ending, Fault> {
         let (route, values) = (&routes::VAULT_EXPORT, [self.place.name()]);
         let bytes = session.client()?.read(route, &values, FILE_BYTES_MAX).await?;
         files::write(&self.out, &bytes, Readers::Owner)?;
-        let written = VaultFile {
+        let written = SealedFile {
             file: printable(&self.out.display().to_string(), 4096),
             bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             sha256: HEXLOWER.encode(digest(&SHA256, &bytes).as_ref()),

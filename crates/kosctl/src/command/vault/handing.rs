@@ -36,7 +36,8 @@ pub(super) fn read_shares(paths: &[PathBuf], terminal: &Terminal) -> Result<Vec<
     }
     // On a terminal that asks nothing, the words would be seen as they are typed.
     if paths.is_empty() && !io::stdin().is_terminal() {
-        let mut input = Zeroizing::new(Vec::new());
+        let room = usize::try_from(SHARES_BYTES_MAX).unwrap_or_default();
+        let mut input = Zeroizing::new(Vec::with_capacity(room));
         let unreadable = |source| Fault::Unreadable { path: "stdin".into(), source };
         io::stdin().take(SHARES_BYTES_MAX).read_to_end(&mut input).map_err(unreadable)?;
         let lines = input.split(|b| *b == b'\n').zip(1..);

@@ -9,7 +9,7 @@ use kos_api::{
     vault::{CreateVault, RotateVault, UnlockVault, Vault as Item},
 };
 
-use super::{PassphraseFlag, Place, change, nothing};
+use super::{CodeFlag, PassphraseFlag, Place, change, nothing};
 use crate::{
     Fault,
     arguments::ChangeFlags,
@@ -27,6 +27,8 @@ pub(crate) struct Unlock {
     create: bool,
     #[command(flatten)]
     passphrase: PassphraseFlag,
+    #[command(flatten)]
+    code: CodeFlag,
     #[command(flatten)]
     change: ChangeFlags,
 }
@@ -47,10 +49,12 @@ pub(crate) struct Rotate {
     place: Place,
     #[command(flatten)]
     passphrase: PassphraseFlag,
+    #[command(flatten)]
+    code: CodeFlag,
     /// Asks for a new passphrase as well.
     #[arg(long)]
     new: bool,
-    /// The file with the new passphrase.
+    /// The file with the new passphrase, in one line.
     #[arg(long, value_name = "FILE")]
     new_passphrase_file: Option<PathBuf>,
     #[command(flatten)]
@@ -67,7 +71,9 @@ impl Unlock {
             return change::<Item, _>(session, &client, &routes::VAULT_CREATE, &values, &body, &self.change)
                 .await;
         }
-        let body = UnlockVault { passphrase: self.passphrase.read()? };
+        let passphrase = self.passphrase.read()?;
+        let code = self.code.read(session, &client, values[0], &self.change).await?;
+        let body = UnlockVault { passphrase, code };
         change::<Item, _>(session, &client, &routes::VAULT_UNLOCK, &values, &body, &self.change).await
     }
 }
@@ -83,7 +89,7 @@ impl Rotate {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let (client, values) = (session.client()?, [self.place.name()]);
         let question =
-            format!("give {} new keys; other slots and the shares of before open nothing then", values[0]);
+            format!("give {} new keys; only offline keys and the passphrase open it then", values[0]);
         let danger = Danger::Moderate { yes: self.change.yes };
         if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
             return Ok(Ending::Withheld);
@@ -96,7 +102,8 @@ impl Rotate {
         } else {
             None
         };
-        let body = RotateVault { passphrase, new_passphrase };
+        let code = self.code.read(session, &client, values[0], &self.change).await?;
+        let body = RotateVault { passphrase, new_passphrase, code };
         change::<Item, _>(session, &client, &routes::VAULT_ROTATE, &values, &body, &self.change).await
     }
 }

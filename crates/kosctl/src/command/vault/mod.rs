@@ -2,19 +2,27 @@
 //!
 //! A secret comes from a prompt, stdin or a file and goes into a pipe or a file; a terminal gets one only after a yes.
 
+mod authoriser;
 mod entry;
 mod file;
 mod handing;
 mod key;
+mod offline;
 mod recover;
 mod share;
 mod status;
+mod using;
 
 use core::{fmt, str::FromStr};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use kos_api::{List, routes::Route, text::SecretText};
+use kos_api::{
+    List,
+    routes::{self, Route},
+    text::SecretText,
+    vault::Vault as VaultItem,
+};
 use serde::Serialize;
 
 use crate::{
@@ -22,7 +30,7 @@ use crate::{
     arguments::ChangeFlags,
     output::Shown,
     session::{Ending, Session},
-    terminal::read_secret,
+    terminal::{Answers, read_secret},
 };
 
 /// What to do with vaults.
@@ -38,6 +46,9 @@ pub(crate) enum Vault {
     Put(entry::Put),
     /// Gives a secret away, which is recorded: into a pipe or a file, to a terminal after a yes.
     Get(entry::Get),
+    /// Uses a secret without showing it, which is recorded.
+    #[command(subcommand)]
+    Use(using::Use),
     /// Lists the secrets of a vault by name, without them.
     List(entry::List),
     /// Lists the versions of a secret, newest first.
@@ -52,10 +63,16 @@ pub(crate) enum Vault {
     Import(file::Import),
     /// Splits a new recovery key into shares, and writes a sheet for each holder.
     Share(share::Share),
-    /// Opens a vault by its shares, and gives it new keys and a new passphrase.
+    /// Opens a vault by its shares or an offline key, and gives it new keys and a new passphrase.
     Recover(recover::Recover),
     /// Proves that shares recover a vault, and changes nothing of it.
     Rehearse(recover::Rehearse),
+    /// Keys in files that people keep, for the day when everything else is lost.
+    #[command(subcommand)]
+    OfflineKey(offline::Offline),
+    /// What a vault asks for beside a passphrase.
+    #[command(subcommand)]
+    Authoriser(authoriser::Authoriser),
 }
 
 impl Vault {
@@ -75,6 +92,9 @@ impl Vault {
             Self::Share(share) => share.run(session).await,
             Self::Recover(recover) => recover.run(session).await,
             Self::Rehearse(rehearse) => rehearse.run(session).await,
+            Self::Use(using) => using.run(session).await,
+            Self::OfflineKey(offline) => offline.run(session).await,
+            Self::Authoriser(authoriser) => authoriser.run(session).await,
         }
     }
 }
@@ -94,9 +114,17 @@ struct Environment(String);
 /// What opens the vault.
 #[derive(Debug, Args)]
 struct PassphraseFlag {
-    /// The file with the passphrase; without it, it is asked for or read from stdin.
+    /// The file with the passphrase, in one line; without it, it is asked for or read from stdin.
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+}
+
+/// The one-time code, where a vault asks for one.
+#[derive(Debug, Args)]
+struct CodeFlag {
+    /// The file with the one-time code, `-` for stdin; without it, it is asked for where the vault wants one.
+    #[arg(long, value_name = "FILE")]
+    code_file: Option<PathBuf>,
 }
 
 /// The text is no name of an environment.
@@ -114,6 +142,47 @@ impl PassphraseFlag {
         let passphrase = read_secret("passphrase", self.passphrase_file.as_deref())?;
         Ok(SecretText::new(passphrase.to_string()))
     }
+}
+
+impl CodeFlag {
+    /// The code, if the vault asks for one; a dry run needs none.
+    async fn read(
+        &self,
+        session: &Session,
+        client: &Client,
+        environment: &str,
+        flags: &ChangeFlags,
+    ) -> Result<Option<SecretText>, Fault> {
+        if flags.dry_run {
+            return Ok(None);
+        }
+        self.read_for(session, client, environment).await
+    }
+
+    async fn read_for(
+        &self,
+        session: &Session,
+        client: &Client,
+        environment: &str,
+    ) -> Result<Option<SecretText>, Fault> {
+        if let Some(path) = &self.code_file {
+            return Ok(Some(typed_code(&read_secret("one-time code", Some(path))?)));
+        }
+        let vault: VaultItem = client.show(&routes::VAULT_SHOW, &[environment]).await?;
+        match (vault.authoriser, session.terminal.answers) {
+            (None, _) => Ok(None),
+            (Some(_), Answers::Person) => Ok(Some(typed_code(&read_secret("one-time code", None)?))),
+            (Some(_), Answers::Nobody) => {
+                let message = "the vault asks for a one-time code as well, and nobody is there to type it";
+                Err(Fault::usage(message, "give it with --code-file FILE"))
+            }
+        }
+    }
+}
+
+/// A code without the blanks that devices show in it.
+fn typed_code(text: &str) -> SecretText {
+    SecretText::new(text.chars().filter(|c| !c.is_whitespace()).collect())
 }
 
 impl FromStr for Environment {

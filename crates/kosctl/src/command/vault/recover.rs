@@ -3,7 +3,7 @@
 //! Shares may come from several people and in several runs: the server keeps what was handed in for a while and says who is
 //! still missing. Ctrl-C has it forget them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kos_api::{
@@ -15,11 +15,11 @@ use kos_base::{Code, code, text::printable};
 use kos_shares::Share;
 use zeroize::Zeroizing;
 
-use super::{Place, handing, nothing};
+use super::{CodeFlag, Place, handing, nothing, offline::Key};
 use crate::{
     Change, Client, Fault, Outcome,
     session::{Ending, Session},
-    terminal::{Answers, choose_secret, say, type_line},
+    terminal::{Answers, choose_secret, say, type_line, type_secret},
 };
 
 /// `vault recover`
@@ -29,6 +29,11 @@ pub(crate) struct Recover {
     place: Place,
     #[command(flatten)]
     shares: ShareFlags,
+    /// The file of an offline key, which opens the vault in place of shares.
+    #[arg(long, value_name = "FILE", conflicts_with = "share_files")]
+    offline_key: Option<PathBuf>,
+    #[command(flatten)]
+    code: CodeFlag,
     /// The file with the new passphrase; without it, it is asked for twice, or read from stdin when the shares are in files.
     #[arg(long, value_name = "FILE")]
     new_passphrase_file: Option<PathBuf>,
@@ -69,10 +74,15 @@ struct Gathering<'a> {
     purpose: SharePurpose,
     /// Everybody who has a share.
     holders: Vec<String>,
+    /// What was there before.
+    before: VaultRecovery,
 }
 
 impl Recover {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        if let Some(path) = &self.offline_key {
+            return self.run_offline(session, path).await;
+        }
         let is_typed = self.shares.are_typed(session);
         let file = self.new_passphrase_file.as_deref();
         if !is_typed && self.shares.share_files.is_empty() && file.is_none() {
@@ -100,6 +110,26 @@ impl Recover {
                 vault => return session.outcome(&vault?),
             }
         }
+    }
+}
+
+impl Recover {
+    /// The key stays here: what it agrees on with its slot is sent, and opens nothing else.
+    async fn run_offline(&self, session: &Session, path: &Path) -> Result<Ending, Fault> {
+        let (client, environment) = (session.client()?, self.place.name());
+        let key = Key::read(path)?;
+        let vault: Item = client.show(&routes::VAULT_SHOW, &[environment]).await?;
+        let agreed = Some(key.agree(&vault)?);
+        let file = self.new_passphrase_file.as_deref();
+        let passphrase = choose_secret("new passphrase", file, session.terminal.answers)?;
+        let code = self.code.read_for(session, &client, environment).await?;
+        let body = RecoverVault { new_passphrase: SecretText::new(passphrase.to_string()), agreed, code };
+        let how = Change::default();
+        let vault: Outcome<Item> = client.change(&routes::VAULT_RECOVER, &[environment], &body, &how).await?;
+        session
+            .terminal
+            .note("only this passphrase opens it now: add the offline key again, and share it again");
+        session.outcome(&vault)
     }
 }
 
@@ -139,11 +169,35 @@ impl<'a> Gathering<'a> {
         session
             .terminal
             .note(&format!("{} of {} shares are needed: {everybody}", sharing.threshold, sharing.total));
-        Ok(Self { session, client, environment, purpose, holders: sharing.holders })
+        let before: VaultRecovery = client.show(&routes::VAULT_RECOVERY, &[environment]).await?;
+        let gathering = Self { session, client, environment, purpose, holders: sharing.holders, before };
+        match gathering.before.purpose {
+            Some(there) if there == purpose => session.terminal.note(&gathering.progress(&gathering.before)),
+            Some(_) => session
+                .terminal
+                .note("what was handed in for something else is forgotten with the first share"),
+            None => {}
+        }
+        Ok(gathering)
+    }
+
+    /// Whether as many shares as are needed are there already, from a run before this one or of other people.
+    fn is_complete(&self) -> Result<bool, Fault> {
+        if self.before.purpose != Some(self.purpose) || self.before.missing > 0 {
+            return Ok(false);
+        }
+        if self.before.may_end {
+            return Ok(true);
+        }
+        let message = "the shares that are needed are there, and none of them is from you";
+        Err(Fault::usage(message, "whoever handed one in goes on with the same command, as the same user"))
     }
 
     /// Hands shares in until there are enough, or no more.
     async fn gather(&self, flags: &ShareFlags) -> Result<Gathered, Fault> {
+        if self.is_complete()? {
+            return Ok(Gathered::Enough);
+        }
         if flags.are_typed(self.session) {
             return self.gather_typed().await;
         }
@@ -169,7 +223,8 @@ impl<'a> Gathering<'a> {
 
     /// A share that is refused changes nothing: whoever typed it is told, and asked again.
     async fn gather_typed(&self) -> Result<Gathered, Fault> {
-        let mut state: Option<VaultRecovery> = None;
+        let is_begun = self.before.purpose == Some(self.purpose) && !self.before.holders.is_empty();
+        let mut state = is_begun.then(|| self.before.clone());
         loop {
             let Some(typed) = type_line("share")? else { return Ok(Gathered::Interrupted) };
             if typed.is_empty() {
@@ -215,7 +270,8 @@ impl<'a> Gathering<'a> {
     }
 
     async fn finish(&self, passphrase: Zeroizing<String>) -> Result<Outcome<Item>, Fault> {
-        let body = RecoverVault { new_passphrase: SecretText::new(passphrase.to_string()) };
+        let new_passphrase = SecretText::new(passphrase.to_string());
+        let body = RecoverVault { new_passphrase, agreed: None, code: None };
         self.client.change(&routes::VAULT_RECOVER, &[self.environment], &body, &Change::default()).await
     }
 
@@ -230,14 +286,17 @@ impl<'a> Gathering<'a> {
     /// Prints how far it is, and leaves it there for others to go on.
     fn wait(&self, state: &VaultRecovery) -> Result<Ending, Fault> {
         self.session.printer.row(state)?;
-        let (progress, until) = (self.progress(state), state.forgotten_at);
-        self.session.terminal.note(&format!("{progress}; what is there is forgotten at {until}"));
+        let until = state.forgotten_at.map(|at| format!("; what is there is forgotten at {at}"));
+        self.session.terminal.note(&format!("{}{}", self.progress(state), until.unwrap_or_default()));
         Ok(Ending::Partly)
     }
 
     fn progress(&self, state: &VaultRecovery) -> String {
         let absent = self.holders.iter().filter(|holder| !state.holders.contains(holder));
         let absent: Vec<&str> = absent.map(String::as_str).collect();
+        if state.missing == 0 {
+            return printable(&format!("{} handed in, which is enough", state.holders.join(", ")), 2000);
+        }
         let text = format!(
             "{} handed in, {} more needed of: {}",
             state.holders.join(", "),
@@ -251,8 +310,8 @@ impl<'a> Gathering<'a> {
 /// A passphrase that was typed twice alike; nothing after Ctrl-C.
 fn type_twice() -> Result<Option<Zeroizing<String>>, Fault> {
     loop {
-        let Some(first) = type_line("new passphrase")? else { return Ok(None) };
-        let Some(again) = type_line("again")? else { return Ok(None) };
+        let Some(first) = type_secret("new passphrase")? else { return Ok(None) };
+        let Some(again) = type_secret("again")? else { return Ok(None) };
         if *first == *again && !first.is_empty() {
             return Ok(Some(first));
         }

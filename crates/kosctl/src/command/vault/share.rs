@@ -16,7 +16,7 @@ use kos_api::{
 use kos_base::text::{is_safe, printable};
 use kos_shares::{Commitment, Plan, Share as Words, Sheet};
 
-use super::{PassphraseFlag, Place, handing};
+use super::{CodeFlag, PassphraseFlag, Place, handing};
 use crate::{
     Client, Fault, Outcome,
     arguments::ChangeFlags,
@@ -55,6 +55,8 @@ pub(crate) struct Share {
     #[command(flatten)]
     passphrase: PassphraseFlag,
     #[command(flatten)]
+    code: CodeFlag,
+    #[command(flatten)]
     change: ChangeFlags,
 }
 
@@ -63,6 +65,11 @@ impl Share {
         let total = u8::try_from(self.holders.len()).unwrap_or(u8::MAX);
         let plan = Plan::new(self.threshold, total)
             .map_err(|source| Fault::Share { from: "--threshold".to_owned(), source })?;
+        let is_twice =
+            |(next, holder): (usize, &String)| self.holders.iter().skip(next).any(|other| other == holder);
+        if (1..).zip(&self.holders).any(is_twice) {
+            return Err(Fault::usage("a holder stands there twice", "name each holder once with --holder"));
+        }
         let is_read_back = !self.no_read_back && !self.change.dry_run;
         if is_read_back && session.terminal.answers == Answers::Nobody {
             let what = "the sheets have to be read back, and nobody is there to do it".to_owned();
@@ -77,6 +84,7 @@ impl Share {
             passphrase: self.passphrase.read()?,
             threshold: self.threshold,
             holders: self.holders.clone(),
+            code: self.code.read(session, &client, self.place.name(), &self.change).await?,
         };
         let (route, values) = (&routes::VAULT_SHARE, [self.place.name()]);
         if self.change.dry_run {
@@ -151,8 +159,15 @@ impl Share {
         let mut left_out = Vec::new();
         for ((number, holder), wanted) in (1..).zip(&self.holders).zip(&sharing.commitments) {
             let holder = printable(holder, HOLDER_CHARS_MAX);
-            if !read_sheet_back(&format!("sheet {number}, of {holder}"), wanted)? {
-                left_out.push(holder);
+            match read_sheet_back(&format!("sheet {number}, of {holder}"), wanted)? {
+                ReadBack::Whole => {}
+                ReadBack::LeftOut => left_out.push(holder),
+                ReadBack::Interrupted => {
+                    say(
+                        "the sharing holds, and not every sheet was read back; rehearse before you rely on it",
+                    );
+                    return Ok(Ending::Interrupted);
+                }
             }
         }
         if left_out.is_empty() {
@@ -164,12 +179,25 @@ impl Share {
     }
 }
 
-/// Whether the sheet was typed as it was made; a person who has it wrong is asked again.
-fn read_sheet_back(sheet: &str, wanted: &str) -> Result<bool, Fault> {
+/// How reading one sheet back ended.
+enum ReadBack {
+    /// It is as it was made.
+    Whole,
+    /// Nobody typed it.
+    LeftOut,
+    /// With Ctrl-C.
+    Interrupted,
+}
+
+/// Has a sheet typed as it was made; a person who has it wrong is asked again.
+fn read_sheet_back(sheet: &str, wanted: &str) -> Result<ReadBack, Fault> {
     loop {
-        let Some(typed) = type_line(sheet)?.filter(|typed| !typed.is_empty()) else { return Ok(false) };
+        let Some(typed) = type_line(sheet)? else { return Ok(ReadBack::Interrupted) };
+        if typed.is_empty() {
+            return Ok(ReadBack::LeftOut);
+        }
         match handing::parse(&typed) {
-            Ok(share) if Commitment::of(&share).to_string() == wanted => return Ok(true),
+            Ok(share) if Commitment::of(&share).to_string() == wanted => return Ok(ReadBack::Whole),
             Ok(_) => say("this is another sheet than the one that was made"),
             Err(error) => {
                 say(&error.to_string());

@@ -1,7 +1,7 @@
 //! Every change of the table: as a dry run, which changes nothing and refuses what would be refused, and for good,
 //! which the log has by the time of the answer.
 
-use kos_api::routes::OPERATOR_CREATE;
+use kos_api::routes::{OPERATOR_CREATE, VAULT_AUTHORISER_ADD, VAULT_OFFLINE_ADD};
 
 use super::*;
 
@@ -45,13 +45,24 @@ async fn bench() -> (Bench, Made) {
     (bench, Made { ticket, words })
 }
 
-/// Hands in the share, where the change is about one that was handed in; or arms what is disarmed or fired.
-async fn hand_in(bench: &Bench, route: &Route, made: &Made) {
+/// Brings about what the change is about: a share that was handed in, a slot, an authoriser; or arms what is disarmed or fired.
+async fn prepare(bench: &Bench, route: &Route, made: &Made) {
     if ["kill-disarm", "kill-fire"].contains(&route.name) {
         // It may be armed already.
         let armed = bench.post("/api/v1/kill/arm", json!({"program": "keep"})).await;
         assert!([StatusCode::OK, StatusCode::CONFLICT].contains(&armed.status), "{}", armed.body);
         return;
+    }
+    let add = match route.name {
+        "vault-offline-remove" => Some(&VAULT_OFFLINE_ADD),
+        "vault-authoriser-remove" => Some(&VAULT_AUTHORISER_ADD),
+        _ => None,
+    };
+    if let Some(add) = add {
+        let (object, body) = example(add, made);
+        let path = add.fill(&[object, "x"]);
+        let added = bench.ask(local(), add.method.as_str(), &path, &[], &body.to_string()).await;
+        assert_eq!(added.status, StatusCode::OK, "{}", added.body);
     }
     let purpose = match route.name {
         "vault-recover" | "vault-abandon" => "recovery",
@@ -100,6 +111,17 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "kill-arm" => ("", json!({"program": "keep"})),
         "kill-disarm" => ("", json!({})),
         "kill-fire" => ("", json!({"code": ""})),
+        "vault-offline-add" => {
+            (VAULT, json!({"passphrase": vaults::PASSPHRASE, "recipient": vaults::access::RECIPIENT}))
+        }
+        "vault-offline-remove" => (VAULT, json!({"passphrase": vaults::PASSPHRASE})),
+        "vault-authoriser-add" => {
+            let (seed, code) = (vaults::access::SEED, vaults::access::code_in(0));
+            (VAULT, json!({"passphrase": vaults::PASSPHRASE, "seed": seed, "code": code}))
+        }
+        "vault-authoriser-remove" => {
+            (VAULT, json!({"passphrase": vaults::PASSPHRASE, "code": vaults::access::code_in(1)}))
+        }
         "backup-create" => ("", json!({"passphrase": "correct horse battery"})),
         other => panic!("{other}: say here how it is planned"),
     }
@@ -114,7 +136,7 @@ async fn plan(bench: &Bench, route: &Route, object: &str, body: &Value) -> Reply
 async fn every_change_can_be_planned_and_leaves_the_log_as_it_is() {
     let (bench, made) = bench().await;
     for route in changing() {
-        hand_in(&bench, route, &made).await;
+        prepare(&bench, route, &made).await;
         let before = bench.events().await;
         let (object, body) = example(route, &made);
         let reply = plan(&bench, route, object, &body).await;
@@ -146,7 +168,7 @@ async fn every_change_has_its_entry_by_the_time_of_its_answer() {
             crate::revocation::Publisher::new(Arc::clone(&shared.board), shared.writer.clone(), &shared.keys);
         let publishing = tokio::spawn(publisher.run());
         let (object, body) = example(route, &made);
-        hand_in(&bench, route, &made).await;
+        prepare(&bench, route, &made).await;
         let before = bench.entries().await.len();
         let path = route.fill(&[object, "x"]);
         let reply = bench.ask(local(), route.method.as_str(), &path, &[], &body.to_string()).await;

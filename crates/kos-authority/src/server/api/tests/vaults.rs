@@ -1,5 +1,6 @@
 //! Vaults through the API: their life, what guards them, and what becomes of them when files are not what they were.
 
+pub(super) mod access;
 mod faults;
 mod recovery;
 
@@ -72,7 +73,7 @@ async fn a_body_that_does_not_fit_is_not_repeated_in_the_answer() {
     for body in [
         "\"hunter2\"",
         "{\"passphrase\": {\"hunter2\": 1}}",
-        "[\"a\", \"hunter2\"]",
+        "[\"a\", \"b\", \"hunter2\"]",
         "{\"passphrase\": \"hunter2",
     ] {
         let refused = bench.ask(local(), "POST", "/api/v1/vaults/people/unlock", &[], body).await;
@@ -185,7 +186,7 @@ async fn a_vault_is_not_made_of_what_makes_no_sense() {
     bench.vault("people").await;
     for (body, expected) in [
         (json!({"value": "not base64!"}), "KOS-E0016"),
-        (json!({"value": SECRET, "type": "toaster"}), "KOS-E0601"),
+        (json!({"value": SECRET, "type": "toaster"}), "KOS-E0016"),
         (json!({"value": SECRET, "type": "private_key"}), "KOS-E0615"),
         (json!({"value": SECRET, "expiresAt": "2020-01-01T00:00:00.000Z"}), "KOS-E0016"),
     ] {

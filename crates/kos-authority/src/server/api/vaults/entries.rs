@@ -8,21 +8,22 @@ use axum::{
 };
 use kos_api::{
     plan::Change,
-    vault::{PutVaultEntry, VaultEntry, VaultVersionQuery},
+    vault::{PutVaultEntry, ReadVaultEntry, SECRET_TYPES, UseVaultEntry, VaultEntry, VaultVersionQuery},
 };
-use kos_vault::{EntryName, Value};
+use kos_base::code;
+use kos_vault::{EntryName, SecretType, VALUE_BYTES_MAX, Value};
+use zeroize::Zeroizing;
 
-use super::{Shares, apart, base64, deed, in_future, known, planned, told};
+use super::{Shares, apart, at_once, base64, deed, in_future, known, planned, told};
 use crate::{
     authority::Shared,
-    clock,
     server::api::{
         answer::{Refusal, document, page},
-        call::{Asked, Call, Context, Mode, RequestId},
+        call::{Asked, Body, Call, Context, Mode, RequestId},
         lifecycle::Demanded,
         operators::Nothing,
     },
-    vault::Deed,
+    vault::{Deed, is_reserved},
 };
 
 pub(in crate::server::api) async fn entries(
@@ -30,9 +31,8 @@ pub(in crate::server::api) async fn entries(
     context: Context,
     Path(typed): Path<String>,
 ) -> Result<Response, Refusal> {
-    let environment = known(&shared, &typed, context.id).await?;
-    let deed = Deed::new(&shared, environment.clone(), context.who.actor(), clock::now());
-    Ok(page(apart(&environment, context.id, deed.entries()).await?, None))
+    let by = (&context.who, context.id);
+    Ok(page(at_once(&shared, &typed, by, Deed::entries).await?, None))
 }
 
 pub(in crate::server::api) async fn history(
@@ -40,22 +40,55 @@ pub(in crate::server::api) async fn history(
     context: Context,
     Path((typed, name)): Path<(String, String)>,
 ) -> Result<Response, Refusal> {
-    let environment = known(&shared, &typed, context.id).await?;
-    let name = named(&name, context.id)?;
-    let deed = Deed::new(&shared, environment.clone(), context.who.actor(), clock::now());
-    Ok(page(apart(&environment, context.id, deed.history(name)).await?, None))
+    let (by, name) = ((&context.who, context.id), named(&name, context.id)?);
+    Ok(page(at_once(&shared, &typed, by, |deed| deed.history(name)).await?, None))
 }
 
 pub(in crate::server::api) async fn read(
     State(shared): Shares,
-    context: Context,
     Path((typed, name)): Path<(String, String)>,
     Asked(VaultVersionQuery { version }): Asked<VaultVersionQuery>,
+    body: Body<ReadVaultEntry>,
 ) -> Result<Response, Refusal> {
-    let environment = known(&shared, &typed, context.id).await?;
-    let name = named(&name, context.id)?;
-    let deed = Deed::new(&shared, environment.clone(), context.who.actor(), clock::now());
-    Ok(document(apart(&environment, context.id, deed.read(name, version)).await?))
+    let (by, name, code) = (body.by(), named(&name, body.id)?, body.body.code.clone());
+    Ok(document(at_once(&shared, &typed, by, |deed| deed.read(name, version, code)).await?))
+}
+
+pub(in crate::server::api) async fn sign(
+    State(shared): Shares,
+    Path((typed, name)): Path<(String, String)>,
+    body: Body<Demanded<UseVaultEntry>>,
+) -> Result<Response, Refusal> {
+    let (by, name, message) = (body.by(), named(&name, body.id)?, message(&body)?);
+    Ok(document(at_once(&shared, &typed, by, |deed| deed.sign(name, message)).await?))
+}
+
+pub(in crate::server::api) async fn hmac(
+    State(shared): Shares,
+    Path((typed, name)): Path<(String, String)>,
+    body: Body<Demanded<UseVaultEntry>>,
+) -> Result<Response, Refusal> {
+    let (by, name, message) = (body.by(), named(&name, body.id)?, message(&body)?);
+    Ok(document(at_once(&shared, &typed, by, |deed| deed.hmac(name, message)).await?))
+}
+
+pub(in crate::server::api) async fn totp(
+    State(shared): Shares,
+    context: Context,
+    Path((typed, name)): Path<(String, String)>,
+) -> Result<Response, Refusal> {
+    let (by, name) = ((&context.who, context.id), named(&name, context.id)?);
+    Ok(document(at_once(&shared, &typed, by, |deed| deed.totp(name)).await?))
+}
+
+/// What is to be signed or authenticated.
+fn message(body: &Body<Demanded<UseVaultEntry>>) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    let message = base64(&body.body.get()?.message, body.id)?;
+    if message.len() > VALUE_BYTES_MAX {
+        let why = "a message has at most 65 536 bytes; sign the hash of a longer one";
+        return Err(Refusal::new(code::config::TOO_LARGE).saying(why).under(body.id));
+    }
+    Ok(message)
 }
 
 pub(in crate::server::api) async fn put(
@@ -66,8 +99,7 @@ pub(in crate::server::api) async fn put(
     let environment = known(&shared, &typed, call.id).await?;
     let name = named(&name, call.id)?;
     let wanted = call.body.get()?;
-    let kind = wanted.kind.as_deref().map(str::parse).transpose();
-    let kind = kind.map_err(told(&environment, call.id))?;
+    let kind = wanted.kind.as_deref().map(|kind| kind_of(kind, call.id)).transpose()?;
     in_future(wanted.expires_at, call.id)?;
     let value = Value::new(base64(&wanted.value, call.id)?).map_err(told(&environment, call.id))?;
     if call.mode == Mode::Plan {
@@ -112,7 +144,25 @@ async fn held<T>(
 }
 
 fn named(typed: &str, id: RequestId) -> Result<EntryName, Refusal> {
-    typed.parse().map_err(|e: kos_vault::ParseNameError| {
-        Refusal::new(kos_base::code::vault::VAULT_NAME).saying(&e.to_string()).under(id)
+    let refused = |why: &str| Refusal::new(code::vault::VAULT_NAME).saying(why).under(id);
+    let name: EntryName = typed.parse().map_err(|e: kos_vault::ParseNameError| refused(&e.to_string()))?;
+    // What the authority keeps in a vault for itself nobody reads, replaces or takes away.
+    if is_reserved(&name) { Err(refused("the authority uses this name itself")) } else { Ok(name) }
+}
+
+fn kind_of(typed: &str, id: RequestId) -> Result<SecretType, Refusal> {
+    typed.parse().map_err(|_| {
+        let why = format!("a secret is of type {}", SECRET_TYPES.join(", "));
+        Refusal::new(code::config::BAD_REQUEST).saying(&why).under(id)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_names_every_type() {
+        assert_eq!(SecretType::ALL.map(SecretType::as_str), SECRET_TYPES);
+    }
 }

@@ -4,17 +4,26 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use kos_api::vault::{RecoverVault, SharePurpose, ShareVault, SubmitShare};
-use kos_base::{code, text::is_safe};
+use kos_api::{
+    text::SecretText,
+    vault::{RecoverVault, SharePurpose, ShareVault, SubmitShare},
+};
+use kos_base::{Secret, code, text::is_safe};
 use kos_shares::Plan;
+use kos_vault::Agreed;
 use tokio::sync::oneshot;
 
-use super::{Shares, apart, deed, known, new_passphrase, passphrase, planned, told, usable};
-use crate::server::api::{
-    answer::{Refusal, document},
-    call::{Call, Mode},
-    lifecycle::Demanded,
-    operators::Nothing,
+use super::{
+    Shares, UNTRIED, apart, at_once, base64, deed, known, new_passphrase, passphrase, planned, told, usable,
+};
+use crate::{
+    server::api::{
+        answer::{Refusal, document},
+        call::{Call, Context, Mode, RequestId},
+        lifecycle::Demanded,
+        operators::Nothing,
+    },
+    vault::Deed,
 };
 
 /// Longest name of a holder, in characters; also what a sheet has room for.
@@ -37,11 +46,19 @@ pub(in crate::server::api) async fn share(
         let why = "a holder has a name of 1 to 64 visible characters";
         return Err(Refusal::new(code::config::BAD_REQUEST).saying(why).under(call.id));
     }
+    // Somebody with two shares is one hand less than the plan says.
+    if (1..)
+        .zip(&wanted.holders)
+        .any(|(next, holder)| wanted.holders.iter().skip(next).any(|other| other == holder))
+    {
+        let why = "a holder stands there twice";
+        return Err(Refusal::new(code::config::BAD_REQUEST).saying(why).under(call.id));
+    }
     let total = u8::try_from(wanted.holders.len()).unwrap_or(u8::MAX);
     let plan = Plan::new(wanted.threshold, total).map_err(told(&environment, call.id))?;
     if call.mode == Mode::Plan {
         let vault = usable(&shared, &environment, call.id).await?;
-        let mut effects = vec!["log: vault_shared"];
+        let mut effects = vec!["log: vault_shared", UNTRIED];
         if vault.sharing.is_some() {
             effects.push("the shares before open nothing any more");
         }
@@ -49,7 +66,7 @@ pub(in crate::server::api) async fn share(
     }
     let deed = deed(&shared, &environment, &call);
     let (_here, asker) = oneshot::channel();
-    let sharing = deed.share(held, plan, wanted.holders.clone(), asker);
+    let sharing = deed.share((held, wanted.code.clone()), plan, wanted.holders.clone(), asker);
     Ok(document(apart(&environment, call.id, sharing).await?))
 }
 
@@ -76,14 +93,42 @@ pub(in crate::server::api) async fn recover(
     call: Call<Demanded<RecoverVault>>,
 ) -> Result<Response, Refusal> {
     let environment = known(&shared, &typed, call.id).await?;
-    let new = new_passphrase(&call.body.get()?.new_passphrase).map_err(told(&environment, call.id))?;
+    let wanted = call.body.get()?;
+    let new = new_passphrase(&wanted.new_passphrase).map_err(told(&environment, call.id))?;
     let deed = deed(&shared, &environment, &call);
+    if let Some(agreed) = &wanted.agreed {
+        let agreed = agreed_secret(agreed, call.id)?;
+        if call.mode == Mode::Plan {
+            usable(&shared, &environment, call.id).await?;
+            let effects = ["log: vault_recovered", "the key is not tried before it is done"];
+            return Ok(planned(&call, &environment, Vec::new(), &effects));
+        }
+        let recovering = deed.recover_offline(agreed, wanted.code.clone(), new);
+        return Ok(document(apart(&environment, call.id, recovering).await?));
+    }
     if call.mode == Mode::Plan {
         deed.admit_recovery(SharePurpose::Recovery).await.map_err(told(&environment, call.id))?;
         let effects = ["log: vault_recovered", "the shares open nothing any more: share it again"];
         return Ok(planned(&call, &environment, Vec::new(), &effects));
     }
     Ok(document(apart(&environment, call.id, deed.recover(new)).await?))
+}
+
+fn agreed_secret(text: &SecretText, id: RequestId) -> Result<Agreed, Refusal> {
+    let bytes = base64(text, id)?;
+    let secret = bytes.as_slice().try_into().ok().map(Secret::new).and_then(Agreed::new);
+    secret.ok_or_else(|| {
+        Refusal::new(code::config::BAD_REQUEST).saying("what was agreed on has 32 bytes").under(id)
+    })
+}
+
+pub(in crate::server::api) async fn show(
+    State(shared): Shares,
+    context: Context,
+    Path(typed): Path<String>,
+) -> Result<Response, Refusal> {
+    let by = (&context.who, context.id);
+    Ok(document(at_once(&shared, &typed, by, Deed::recovery).await?))
 }
 
 pub(in crate::server::api) async fn rehearse(

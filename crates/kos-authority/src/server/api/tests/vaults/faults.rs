@@ -172,13 +172,15 @@ async fn a_damaged_file_and_two_that_changed_places_are_refused() {
     flipped[at] = if flipped[at] == b'A' { b'B' } else { b'A' };
     for (bytes, expected) in [
         (flipped.as_slice(), "KOS-E0603"),
-        (&good[..good.len() / 2], "KOS-E0601"),
-        (b"", "KOS-E0601"),
+        (&good[..good.len() / 2], "KOS-E0603"),
+        (b"", "KOS-E0603"),
         (&swapped, "KOS-E0632"),
     ] {
         std::fs::write(&file, bytes).unwrap();
         assert_eq!(code(&bench.unlock("people", PASSPHRASE).await), expected);
         assert_eq!(bench.state("people").await, "refused");
+        let shown = bench.get("/api/v1/vaults/people").await;
+        assert_eq!(shown.body["item"]["refusal"]["code"], expected, "{}", shown.body);
     }
     std::fs::write(&other, &good).unwrap();
     assert_eq!(code(&bench.unlock("other", PASSPHRASE).await), "KOS-E0632");
@@ -196,4 +198,49 @@ async fn a_file_and_its_folder_are_for_the_owner_alone() {
     let bench = people().await;
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&bench.file("people")), mode(&bench.shared().home.vaults())), (0o600, 0o700));
+}
+
+#[tokio::test]
+async fn no_backup_carries_a_file_that_is_not_the_vault_unless_that_is_given_up_by_name() {
+    let bench = people().await;
+    bench.vault("other").await;
+    bench.lock("people").await;
+    let backup = async |without: &[&str]| {
+        let body = json!({"passphrase": "a long passphrase", "withoutVaults": without});
+        bench.post("/api/v1/backups", body).await
+    };
+    std::fs::write(bench.file("people"), std::fs::read(bench.file("other")).unwrap()).unwrap();
+    let refused = backup(&[]).await;
+    assert_eq!((code(&refused), &refused.body["object"]["id"]), ("KOS-E0632", &json!("people")));
+    assert_eq!(bench.count("backup_created").await, 0);
+    assert_eq!(code(&backup(&["nothing"]).await), "KOS-E0634");
+    assert_eq!(backup(&["people"]).await.status, StatusCode::OK);
+    let entries = bench.entries().await;
+    let entry = entries.iter().find(|entry| entry["eventType"] == "backup_created").unwrap();
+    assert_eq!(entry["details"]["withoutVaults"], json!(["people"]));
+
+    // What is in memory is written again first.
+    std::fs::write(bench.file("other"), b"garbage").unwrap();
+    assert_eq!(backup(&["people"]).await.status, StatusCode::OK);
+    assert_eq!(bench.count("vault_repaired").await, 1);
+}
+
+#[tokio::test]
+async fn a_vault_locks_itself_when_the_machine_slept() {
+    let bench = people().await;
+    let vaults = &bench.shared().vaults;
+    vaults.sleep(Duration::from_millis(100));
+    assert_eq!(bench.read("people", "x").await.status, StatusCode::OK);
+    // Before a use, whether the round has come or not.
+    vaults.sleep(Duration::from_secs(2));
+    assert_eq!(code(&bench.read("people", "x").await), "KOS-E0630");
+    assert_eq!(bench.unlock("people", PASSPHRASE).await.status, StatusCode::OK);
+    vault::look_round(bench.shared()).await;
+    assert_eq!(bench.state("people").await, "unlocked", "an older sleep counts no more");
+    vaults.sleep(Duration::from_secs(2));
+    vault::look_round(bench.shared()).await;
+    let entries = bench.entries().await;
+    let locked = entries.iter().filter(|entry| entry["eventType"] == "vault_locked");
+    let locked: Vec<_> = locked.map(|entry| (&entry["details"]["reason"], &entry["actor"]["type"])).collect();
+    assert_eq!(locked, [(&json!("suspend"), &json!("authority")), (&json!("suspend"), &json!("authority"))]);
 }
