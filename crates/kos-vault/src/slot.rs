@@ -392,7 +392,7 @@ mod tests {
         let info = SlotInfo { name: "a".parse().unwrap(), kind, created: Timestamp::from_unix_ms(1) };
         let draws = Fresh::new(Secret::new([6; 32])).draws();
         let master = Secret::new([7; 32]);
-        let slot = Slot::write(owner, info, Writing::Offline(recipient), &master, &draws).unwrap();
+        let slot = Slot::write(owner, info, Writing::Offline(recipient), master.expose(), &draws).unwrap();
         let told = slot.offline().unwrap();
         assert_eq!(told.recipient, recipient);
         let agreed = Agreed::new(key.agree(&told.ephemeral).unwrap()).unwrap();

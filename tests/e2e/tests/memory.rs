@@ -112,6 +112,7 @@ fn a_vault_leaves_no_secret_in_memory() {
             passphrase: SecretText::new(second.clone()),
             threshold: 2,
             holders: vec!["alice".to_owned(), "bob".to_owned()],
+            code: None,
         },
     );
     for words in &shares.words {
@@ -119,7 +120,7 @@ fn a_vault_leaves_no_secret_in_memory() {
         let body = SubmitShare { words: words.clone(), purpose: SharePurpose::Recovery };
         let _: VaultRecovery = change(&authority, &routes::VAULT_SUBMIT, &body);
     }
-    let body = RecoverVault { new_passphrase: SecretText::new(third.clone()) };
+    let body = RecoverVault { new_passphrase: SecretText::new(third.clone()), agreed: None, code: None };
     let _: Vault = change(&authority, &routes::VAULT_RECOVER, &body);
     assert_eq!(done(&authority, &["get", "short"], "").trim(), short);
     secrets.extend(keys(&authority, &desk, &third));

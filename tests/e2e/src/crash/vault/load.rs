@@ -79,7 +79,7 @@ pub(super) async fn rotate(
         let wish = Wish::Rotate { passphrase: new.clone() };
         attempts.push(Attempt::new(wish));
         let (held, new_passphrase) = (SecretText::new(passphrase), Some(SecretText::new(new.clone())));
-        let body = RotateVault { passphrase: held, new_passphrase };
+        let body = RotateVault { passphrase: held, new_passphrase, code: None };
         let (path, change) = ([environment], Change::default());
         let done = client.change::<Vault, _>(&routes::VAULT_ROTATE, &path, &body, &change);
         if let Err(fault) = done.await {
