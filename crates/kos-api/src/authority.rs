@@ -36,8 +36,8 @@ pub struct Status {
     pub ports: Ports,
     /// Whether it listens beyond this machine.
     pub reachable: Reach,
-    /// What keeps its private keys.
-    pub keys: KeyProtection,
+    /// What keeps its private keys; an earlier version does not say.
+    pub keys: Option<KeyProtection>,
 }
 
 impl Kind for Status {

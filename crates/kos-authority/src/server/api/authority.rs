@@ -56,12 +56,12 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
         },
         ports: shared.ports,
         reachable: if beyond { Reach::Network } else { Reach::Loopback },
-        keys: KeyProtection {
+        keys: Some(KeyProtection {
             opener: shared.kept.protection.opener.to_string(),
             protects_against: shared.kept.protection.against.to_owned(),
             not_against: shared.kept.protection.not_against.to_owned(),
             rollback: shared.kept.protection.rollback.to_owned(),
-        },
+        }),
     }))
 }
 
