@@ -79,7 +79,7 @@ impl KillFault {
             Self::File(error) => error.code(),
             Self::Config(error) => error.code(),
             Self::Entropy(error) => error.code(),
-            Self::Killed { .. } => code::vault::KILLED,
+            Self::Killed { .. } => code::kill::KILLED,
         }
     }
 }

@@ -16,13 +16,16 @@ use crate::{
     wait,
 };
 
+/// Where a program finds what systemd gave it.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
 /// An authority that was set up in a folder of its own.
 #[derive(Debug)]
 pub struct Authority {
     folder: TempDir,
     program: Option<Program>,
     ports: Ports,
-    credentials: Option<PathBuf>,
+    environment: Vec<(String, OsString)>,
 }
 
 /// The ports of a block; the fourth is free as well.
@@ -74,13 +77,23 @@ impl Authority {
     /// # Errors
     /// When it does not come up.
     pub fn start_with(settings: &str) -> Result<Self> {
+        Self::start_in(settings, &[])
+    }
+
+    /// The same with something in the environment of the program.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_in(settings: &str, environment: &[(&str, OsString)]) -> Result<Self> {
         let folder = TempDir::with_prefix("kos-e2e-")?;
         fs::create_dir(folder.path().join("authority"))?;
         fs::write(folder.path().join("authority/authority.yaml"), settings)?;
         let data = folder.path().to_string_lossy().into_owned();
-        let done = program::run("kos-authority", &["init", "--data", &data], "")?;
+        let environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let mut authority = Self { folder, program: None, ports: Ports::free()?, environment };
+        let done = program::finish(authority.command(&["init", "--data", &data])?, "")?;
         ensure!(done.status.success(), "init failed: {}", done.stderr);
-        let mut authority = Self { folder, program: None, ports: Ports::free()?, credentials: None };
         authority.serve()?;
         Ok(authority)
     }
@@ -93,9 +106,13 @@ impl Authority {
         let folder = TempDir::with_prefix("kos-e2e-restored-")?;
         let (data, file) =
             (folder.path().to_string_lossy().into_owned(), backup.to_string_lossy().into_owned());
-        let done = program::run("kos-authority", &["restore", &file, "--data", &data], passphrase)?;
+        // Another machine: credentials are given to it anew.
+        let is_kept = |(name, _): &&(String, OsString)| name != CREDENTIALS;
+        let environment = lost.environment.iter().filter(is_kept).cloned().collect();
+        let restored = Self { folder, program: None, ports: lost.ports, environment };
+        let done = program::finish(restored.command(&["restore", &file, "--data", &data])?, passphrase)?;
         ensure!(done.status.success(), "restore ended with {}: {}", done.code(), done.stderr);
-        Ok(Self { folder, program: None, ports: lost.ports, credentials: None })
+        Ok(restored)
     }
 
     /// Starts one that was put back, and waits until it says that it is closed.
@@ -114,15 +131,17 @@ impl Authority {
         self.serve_until("the authority to answer", |done| done.status.success())
     }
 
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = program::command("kos-authority", arguments)?;
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Ok(command)
+    }
+
     fn serve_until(&mut self, what: &str, is: impl Fn(&Finished) -> bool) -> Result<()> {
         let data = self.data().to_string_lossy().into_owned();
         let base = self.ports.web.to_string();
         let arguments = ["serve", "--data", &data, "--port-base", &base];
-        let mut command = program::command("kos-authority", &arguments)?;
-        if let Some(folder) = &self.credentials {
-            command.env("CREDENTIALS_DIRECTORY", folder);
-        }
-        let mut program = Program::of("kos-authority", command, "")?;
+        let mut program = Program::of("kos-authority", self.command(&arguments)?, "")?;
         wait::until(what, || {
             ensure!(program.is_running()?, "the authority ended:\n{}", program.errors());
             Ok(is(&self.kosctl(&["status", "-o", "json"])?).then_some(()))
@@ -178,7 +197,7 @@ impl Authority {
 
     /// Where systemd would have put its credentials, from the next start on.
     pub fn has_credentials(&mut self, folder: &Path) {
-        self.credentials = Some(folder.to_owned());
+        self.environment.push((CREDENTIALS.to_owned(), folder.into()));
     }
 
     /// A start that is to fail: how it ended.
@@ -187,10 +206,7 @@ impl Authority {
     /// When it goes on running.
     pub fn refuses(&self) -> Result<Finished> {
         let data = self.data().to_string_lossy().into_owned();
-        let mut command = program::command("kos-authority", &["serve", "--data", &data, "--port-base", "0"])?;
-        if let Some(folder) = &self.credentials {
-            command.env("CREDENTIALS_DIRECTORY", folder);
-        }
+        let command = self.command(&["serve", "--data", &data, "--port-base", "0"])?;
         let mut program = Program::of("kos-authority", command, "")?;
         let status = program.ended()?;
         // What it said last is read by another thread.

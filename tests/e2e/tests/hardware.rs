@@ -157,3 +157,104 @@ fn a_device_with_a_token_signs_in_it_and_waits_while_it_is_out() {
     let listed = token.judge(&["--list-objects", "--type", "privkey"]);
     assert!(!listed.contains("kos-"), "{listed}");
 }
+
+#[test]
+fn an_authority_whose_cas_are_in_a_token_issues_while_it_is_there() {
+    let token = SoftToken::new();
+    let desk = Desk::new().unwrap();
+    desk.put("pin", format!("{}\n", SoftToken::PIN)).unwrap();
+    let settings = format!(
+        "heartbeat_seconds: 5\nca_keys: token\ntoken:\n  module: {}\n  name: {}\n  pin_file: {}\n",
+        SoftToken::MODULE,
+        SoftToken::LABEL,
+        desk.at("pin")
+    );
+    let mut authority = Authority::start_in(&settings, &[token.environment()]).unwrap();
+    let listed = token.judge(&["--list-objects", "--type", "privkey"]);
+    for label in ["kos-ca-root", "kos-ca-issuing-1", "kos-ca-issuing-2"] {
+        assert!(listed.contains(label), "{listed}");
+    }
+    assert_eq!(listed.matches("never extractable").count(), 3, "{listed}");
+    let (mut device, id) = fleet::device_in_service(&authority, "hsm-1").unwrap();
+    let chain = authority.json(&["identity", "chain", "--device", &id]).unwrap();
+    let pem = |at: usize| chain["item"]["certificates"][at]["pem"].as_str().unwrap().to_owned();
+    for (at, name) in ["device.pem", "issuing.pem", "root.pem"].iter().enumerate() {
+        desk.put(name, pem(at)).unwrap();
+    }
+    desk.agrees("openssl verify -x509_strict -CAfile root.pem -untrusted issuing.pem device.pem", "OK")
+        .unwrap();
+
+    // Without the token nothing is issued, and what is there goes on.
+    let (tokens, away) = (token.path("tokens"), token.path("away"));
+    fs::rename(&tokens, &away).unwrap();
+    fs::create_dir(&tokens).unwrap();
+    let stranger = Device::new("hsm-2", "").unwrap();
+    let refused = stranger.enrol(&authority.ticket(&["--role", "sensor"]).unwrap()).unwrap();
+    assert!(!refused.status.success(), "{}", refused.stdout);
+    assert!(authority.json(&["status"]).is_ok());
+    authority.stop().unwrap();
+    let refused = authority.refuses().unwrap();
+    assert!(refused.stderr.contains("KOS-E0671"), "{}", refused.stderr);
+    fs::remove_dir(&tokens).unwrap();
+    fs::rename(&away, &tokens).unwrap();
+
+    authority.serve().unwrap();
+    let before = authority.device(&id).unwrap()["lastHeartbeatAt"].clone();
+    authority.device_becomes(&id, "lastHeartbeatAt", |at| *at != before).unwrap();
+    renew(&authority, &id);
+    device.stop().unwrap();
+
+    // A backup opens on another machine that has the token.
+    desk.put("passphrase", "correct horse battery\n").unwrap();
+    let backup = desk.at("backup.age");
+    let made = ["backup", "create", "--out", &backup, "--passphrase-file", &desk.at("passphrase")];
+    authority.json(&made).unwrap();
+    authority.stop().unwrap();
+    let mut restored = Authority::put_back(&authority, Path::new(&backup), "correct horse battery").unwrap();
+    restored.serve_closed().unwrap();
+}
+
+#[test]
+fn an_authority_whose_keys_a_tpm_opens_starts_in_its_machine_alone() {
+    let mut tpm = SoftTpm::new();
+    let settings = format!("heartbeat_seconds: 5\nkeys_opener: tpm\nkeys_tpm: \"{}\"\n", tpm.address());
+    let mut authority = Authority::start_with(&settings).unwrap();
+    let status = authority.json(&["status"]).unwrap();
+    assert_eq!(status["item"]["keys"]["opener"], "tpm", "{status}");
+    assert!(!authority.data().join("authority/keys/machine.key").exists());
+    let old = tempfile::tempdir().unwrap();
+    authority.stop().unwrap();
+    copy(authority.data(), old.path());
+
+    // Another way in and back: the vault goes on in generations, and so does the counter.
+    let file = authority.data().join("authority/authority.yaml");
+    for opener in ["key-file", "tpm"] {
+        fs::write(&file, settings.replace("keys_opener: tpm", &format!("keys_opener: {opener}"))).unwrap();
+        authority.serve().unwrap();
+        let status = authority.json(&["status"]).unwrap();
+        assert_eq!(status["item"]["keys"]["opener"], opener, "{status}");
+        authority.stop().unwrap();
+    }
+    tpm.kill();
+    let refused = authority.refuses().unwrap();
+    assert!(refused.stderr.contains("KOS-E0641") && refused.stderr.contains("no TPM"), "{}", refused.stderr);
+    tpm.start();
+
+    // The whole folder of before.
+    let folder = authority.data().join("authority");
+    for name in ["keys", "machine.anchor", "store.db"] {
+        let (from, to) = (old.path().join("authority").join(name), folder.join(name));
+        if from.is_dir() {
+            fs::remove_dir_all(&to).unwrap();
+            copy(&from, &to);
+        } else {
+            fs::copy(&from, &to).unwrap();
+        }
+    }
+    let refused = authority.refuses().unwrap();
+    assert!(
+        refused.stderr.contains("KOS-E0641") || refused.stderr.contains("KOS-E0631"),
+        "{}",
+        refused.stderr
+    );
+}

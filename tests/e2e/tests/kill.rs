@@ -201,7 +201,7 @@ fn an_authority_that_was_fired_leaves_its_log_a_notice_and_nothing_that_opens_an
         let done = program::run("kos-authority", &[words, &["--data", &data]].concat(), "").unwrap();
         assert_eq!(done.code(), 6, "{words:?}: {}", done.stderr);
         assert!(
-            done.stderr.contains("KOS-E0665") && done.stderr.contains("death-notice.cose"),
+            done.stderr.contains("KOS-E0695") && done.stderr.contains("death-notice.cose"),
             "{}",
             done.stderr
         );
@@ -258,7 +258,7 @@ fn nothing_is_fired_by_mistake() {
     let name = name(&socket);
     let fire = |code: &str| kill(&socket, &["fire", "--confirm", &name], code);
     let unarmed = fire("0000-0000");
-    assert!(unarmed.code() == 6 && unarmed.stderr.contains("KOS-E0661"), "{}", unarmed.stderr);
+    assert!(unarmed.code() == 6 && unarmed.stderr.contains("KOS-E0691"), "{}", unarmed.stderr);
     assert_eq!(kill(&socket, &["arm", "--confirm", &name], "").code(), 2, "no choice about the program");
     assert_eq!(kill(&socket, &["arm", "--keep-program"], "").code(), 2, "no name");
     assert_eq!(kill(&socket, &["arm", "--keep-program", "--confirm", "another"], "").code(), 2);
@@ -272,14 +272,14 @@ fn nothing_is_fired_by_mistake() {
 
     let code = arm(&socket, &name, "--keep-program");
     let again = kill(&socket, &["arm", "--delete-program", "--confirm", &name], "");
-    assert!(again.code() == 6 && again.stderr.contains("KOS-E0660"), "{}", again.stderr);
+    assert!(again.code() == 6 && again.stderr.contains("KOS-E0690"), "{}", again.stderr);
     let plan = kill(&socket, &["fire", "--dry-run"], "");
     assert_eq!(plan.code(), 10, "{}", plan.stderr);
-    for wrong in ["KOS-E0662", "KOS-E0662", "KOS-E0664"] {
+    for wrong in ["KOS-E0692", "KOS-E0692", "KOS-E0694"] {
         let refused = fire("0000-0000");
         assert!(refused.code() == 5 && refused.stderr.contains(wrong), "{}", refused.stderr);
     }
-    assert!(fire(&code).stderr.contains("KOS-E0661"));
+    assert!(fire(&code).stderr.contains("KOS-E0691"));
 
     // Taken back, and expired.
     arm(&socket, &name, "--keep-program");
@@ -296,7 +296,7 @@ fn nothing_is_fired_by_mistake() {
         .unwrap();
     authority.serve().unwrap();
     let late = fire(&code);
-    assert!(late.code() == 5 && late.stderr.contains("KOS-E0663"), "{}", late.stderr);
+    assert!(late.code() == 5 && late.stderr.contains("KOS-E0693"), "{}", late.stderr);
     let events = authority.events().unwrap();
     let of_kill: Vec<_> = events.iter().filter(|event| event.starts_with("kill_")).collect();
     let (armed, disarmed) = ("kill_armed", "kill_disarmed");

@@ -90,7 +90,7 @@ impl StartError {
             Self::Store(e) => e.code(),
             Self::AlreadyInitialised(_) => code::config::ALREADY_INITIALISED,
             Self::Closed(_) => code::store::RESTORED_CLOSED,
-            Self::Killed { .. } => code::vault::KILLED,
+            Self::Killed { .. } => code::kill::KILLED,
             Self::Kill { code, .. } => *code,
             Self::Mixed { .. } => code::config::FILE_DAMAGED,
             Self::Clock { .. } => code::config::CLOCK,

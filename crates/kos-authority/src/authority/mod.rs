@@ -19,7 +19,7 @@ use kos_audit::{BootId, LogKey};
 use kos_base::{AuthorityName, EntryId, Timestamp};
 use kos_identity::certificate::Publication;
 use kos_net::entropy;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub(crate) use self::moment::check_issuers;
 pub use self::{fault::StartError, moment::ClockRule, ports::PortChoice};
@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) writer: Writer,
     pub(crate) board: Arc<Board>,
+    /// One backup at a time.
+    pub(crate) packing: Arc<Semaphore>,
     pub(crate) presence: Presence,
     /// Who was refused at the API and at handshakes. Apart from enrolment, where refusals keep a source waiting.
     pub(crate) refusals: MisuseBook,
@@ -227,6 +229,7 @@ impl Authority {
         let listeners = Listeners::bind(base, place.address, options.port_choice).await?;
         let (doors, moves) = server::doors();
         let shared = Arc::new(Shared {
+            packing: Arc::new(Semaphore::new(1)),
             name,
             created_at: created_at.unwrap_or(started_at),
             started_at,

@@ -62,7 +62,7 @@ impl KillFault {
             Self::File(_) => code::config::FILE_UNWRITABLE,
             Self::Store(error) => error.code(),
             Self::Entropy(error) => error.code(),
-            Self::Ended => code::vault::KILL_FIRED,
+            Self::Ended => code::kill::KILL_FIRED,
         }
     }
 }

@@ -122,7 +122,9 @@ pub async fn put_back(data: &Path, backup: &Path, opening: Opening) -> Result<Pu
     let unpacking = tokio::task::spawn_blocking(move || take_apart(file, &opening, &into));
     let manifest = unpacking.await.map_err(|e| StartError::Internal(e.to_string()))??;
     // A key that is in a token is looked for where the settings say that the token is.
-    let settings = Settings::read(&home.settings()).map_err(StartError::from)?;
+    let own = partial.join("authority.yaml");
+    let settings = if own.exists() { own } else { home.settings() };
+    let settings = Settings::read(&settings).map_err(StartError::from)?;
     let restoration = judge(&partial, &manifest, &settings).await?;
     move_in(&home, &partial, &restoration).map_err(|e| StartError::file(home.folder(), &e))?;
     drop(lock);

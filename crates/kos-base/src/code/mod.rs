@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod config;
 pub mod enrolment;
 pub mod hardware;
+pub mod kill;
 pub mod klp;
 pub mod share;
 pub mod store;
@@ -132,6 +133,7 @@ impl Code {
             vault::ALL,
             share::ALL,
             hardware::ALL,
+            kill::ALL,
         ];
         areas.into_iter().flatten().copied()
     }

@@ -36,12 +36,4 @@ super::codes! {
     VAULT_CODE = 647, "the one-time code does not count", Refused, "wait for the next code, and check the clocks of both machines";
     VAULT_CODE_ASKED = 648, "the vault asks for a one-time code already", Conflict, "remove that first: kosctl vault authoriser totp remove --env ENVIRONMENT";
     VAULT_CODE_UNASKED = 649, "the vault asks for no one-time code", NotFound, "see what it asks for: kosctl vault status --env ENVIRONMENT";
-    KILL_ARMED = 660, "the kill switch is armed already", Conflict, "fire it with its code, or disarm it first: kosctl kill disarm";
-    KILL_NOT_ARMED = 661, "the kill switch is not armed", Conflict, "arm it first: kosctl kill arm --delete-program, or --keep-program";
-    KILL_CODE = 662, "this is not the code that arming has shown", Refused, "type the code that kosctl kill arm has shown; the third wrong one disarms";
-    KILL_EXPIRED = 663, "the arming has expired", Refused, "arm it again: kosctl kill arm --delete-program, or --keep-program";
-    KILL_DISARMED = 664, "three wrong codes: the kill switch is disarmed", Refused, "find out who typed them, then arm it again: kosctl kill arm";
-    KILLED = 665, "this was destroyed by its kill switch", Conflict, "nothing brings it back; verify the notice: kosctl kill verify FILE";
-    KILL_FIRED = 666, "the kill switch was fired", Conflict, "there is no way back; see how far it is: kosctl kill status";
-    KILL_NOTICE = 667, "this is not a death notice, or somebody changed it", Trust, "ask for another copy of death-notice.cose";
 }

@@ -79,12 +79,12 @@ impl KillError {
     /// The stable code.
     pub const fn code(&self) -> Code {
         match self {
-            Self::Armed => codes::vault::KILL_ARMED,
-            Self::NotArmed => codes::vault::KILL_NOT_ARMED,
-            Self::Code { .. } => codes::vault::KILL_CODE,
-            Self::Disarmed => codes::vault::KILL_DISARMED,
-            Self::Expired => codes::vault::KILL_EXPIRED,
-            Self::Fired => codes::vault::KILL_FIRED,
+            Self::Armed => codes::kill::KILL_ARMED,
+            Self::NotArmed => codes::kill::KILL_NOT_ARMED,
+            Self::Code { .. } => codes::kill::KILL_CODE,
+            Self::Disarmed => codes::kill::KILL_DISARMED,
+            Self::Expired => codes::kill::KILL_EXPIRED,
+            Self::Fired => codes::kill::KILL_FIRED,
             Self::Journal => codes::config::FILE_DAMAGED,
         }
     }

@@ -191,7 +191,7 @@ impl Verify {
         let verified = verify_notice(&signed).map_err(|error| Fault::Malformed {
             path: self.file.clone(),
             reason: error.to_string(),
-            code: code::vault::KILL_NOTICE,
+            code: code::kill::KILL_NOTICE,
         })?;
         let notice = verified.notice();
         let mut failures = Vec::new();

@@ -342,6 +342,6 @@ pub(super) fn check(folder: &Path, credentials: Option<PathBuf>) -> Result<(), K
         kill::Found::Killed { state } => state,
         kill::Found::Finished(_) => Root::state_of(folder),
     };
-    debug_assert_eq!(code::vault::KILLED, KillFault::Killed { state: state.clone() }.code());
+    debug_assert_eq!(code::kill::KILLED, KillFault::Killed { state: state.clone() }.code());
     Err(KillFault::Killed { state })
 }

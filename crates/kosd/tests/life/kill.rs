@@ -104,20 +104,20 @@ async fn wrong_codes_are_counted_and_the_third_disarms() {
     device.enrolled().await;
     let status =
         async |device: &Running| device.ask(|reply| Question::Kill(KillQuestion::Status(reply))).await;
-    assert_eq!(fire(&device, "0000-0000").await.unwrap_err().code, code::vault::KILL_NOT_ARMED);
+    assert_eq!(fire(&device, "0000-0000").await.unwrap_err().code, code::kill::KILL_NOT_ARMED);
     let right = arm(&device).await;
     let order = ArmKill { program: KillProgram::Delete };
     let again = device.ask(|reply| Question::Kill(KillQuestion::Arm(order, reply))).await;
-    assert_eq!(again.unwrap_err().code, code::vault::KILL_ARMED);
-    assert_eq!(fire(&device, "0000-0000").await.unwrap_err().code, code::vault::KILL_CODE);
+    assert_eq!(again.unwrap_err().code, code::kill::KILL_ARMED);
+    assert_eq!(fire(&device, "0000-0000").await.unwrap_err().code, code::kill::KILL_CODE);
     // The count outlives the daemon.
     device.stop().await;
     let device = Running::start(root.path(), None);
     let armed = status(&device).await;
     assert_eq!((armed.state, armed.wrong_codes), (KillState::Armed, 1));
-    assert_eq!(fire(&device, "0000-0000").await.unwrap_err().code, code::vault::KILL_CODE);
-    assert_eq!(fire(&device, "0000-0000").await.unwrap_err().code, code::vault::KILL_DISARMED);
-    assert_eq!(fire(&device, &right).await.unwrap_err().code, code::vault::KILL_NOT_ARMED);
+    assert_eq!(fire(&device, "0000-0000").await.unwrap_err().code, code::kill::KILL_CODE);
+    assert_eq!(fire(&device, "0000-0000").await.unwrap_err().code, code::kill::KILL_DISARMED);
+    assert_eq!(fire(&device, &right).await.unwrap_err().code, code::kill::KILL_NOT_ARMED);
     assert_eq!(status(&device).await.state, KillState::Safe);
     let log = fs::read_to_string(root.path().join(STATE).join("log")).unwrap();
     for event in ["kill_armed", "kill_disarmed"] {

@@ -19,7 +19,6 @@ use kos_api::{
 use kos_backup::{Passphrase, Recipient, Sealing};
 use kos_base::{code, text::printable};
 use kos_vault::Environment;
-use tokio::sync::Semaphore;
 
 use super::{
     answer::{Refusal, document},
@@ -33,9 +32,6 @@ use crate::{
     vault::{VaultFault, admit_copies},
     writer::Transaction,
 };
-
-/// One backup at a time: each writes the store once more.
-static PACKING: Semaphore = Semaphore::const_new(1);
 
 /// Most recipients of one backup.
 const RECIPIENTS_MAX: usize = 16;
@@ -54,7 +50,8 @@ pub(super) async fn create(
         let action = call.route.name.to_owned();
         return Ok(document(Plan { action, object: None, changes: Vec::new(), effects }));
     }
-    let turn = PACKING.try_acquire().map_err(|_| {
+    // One at a time: each writes the store once more.
+    let turn = Arc::clone(&shared.packing).try_acquire_owned().map_err(|_| {
         Refusal::new(code::config::OVERLOADED).saying("another backup is being made").under(call.id)
     })?;
     let change = SystemChange::BackupCreated { sealed_to, without: without.clone() };
@@ -69,13 +66,14 @@ pub(super) async fn create(
     let breaking = pipe.breaking();
     tokio::task::spawn_blocking(move || {
         let packed = snapshot.pack(pipe, sealing, &shared.name, shared.log.key());
+        // Before whoever reads it sees the end, and may ask for the next one.
+        drop(snapshot);
+        drop(turn);
         let ended = packed.map_err(io::Error::other).and_then(|mut pipe| pipe.flush());
         if let Err(error) = ended {
             tracing::error!(%error, "a backup was not finished");
             breaking(error);
         }
-        drop(snapshot);
-        drop(turn);
     });
     let pieces = stream::unfold(chunks, |mut chunks: Chunks| async move {
         chunks.recv().await.map(|piece| (piece, chunks))

@@ -205,6 +205,7 @@ async fn an_examination_of_a_sound_authority_finds_nothing() {
         "disk",
         "reach",
         "vaults",
+        "key-memory",
         "recovery",
     ];
     assert_eq!(names, expected);
