@@ -121,6 +121,25 @@ impl Switch {
         file::remove(&self.state.join(JOURNAL))
     }
 
+    /// After a change of the journal: one that failed has not happened (KILL-13), unless the file says that it was fired. An
+    /// error may come after the new file is in its place, and then there is no way back (KILL-8).
+    pub(crate) fn settle(&mut self, written: Result<(), RootError>) -> Result<(), KillFault> {
+        let Err(error) = written else { return Ok(()) };
+        match Self::load(&self.state) {
+            Ok(mut found) => {
+                found.machine.resume();
+                *self = found;
+            }
+            // It may say `fired` (KILL-14), and memory does if that was what was written.
+            Err(error) => tracing::error!(%error, "the journal of the kill switch cannot be read again"),
+        }
+        if self.firing().is_none() {
+            return Err(error.into());
+        }
+        tracing::error!(%error, "the journal of the kill switch says that it was fired: going on");
+        Ok(())
+    }
+
     pub(crate) fn firing(&self) -> Option<&Firing> {
         match self.machine.standing() {
             Standing::Fired(firing) => Some(firing),
@@ -377,5 +396,58 @@ pub(crate) const fn program(fate: ProgramFate) -> KillProgram {
     match fate {
         ProgramFate::Delete => KillProgram::Delete,
         ProgramFate::Keep => KillProgram::Keep,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use kos_base::{Secret, Timestamp};
+    use kos_vault::kill::{ConfirmCode, Moment, Subject, SubjectKind};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_s(1_795_170_000);
+
+    fn failed() -> Result<(), RootError> {
+        Err(RootError::unwritable(Path::new("kill.journal"), io::Error::from_raw_os_error(5)))
+    }
+
+    /// A switch that is armed on the disk and fired in memory, and the journal that is to say so.
+    fn fired(state: &Path) -> (Switch, Vec<u8>) {
+        let mut switch = Switch::load(state).unwrap();
+        let subject = Subject { kind: SubjectKind::Device, name: "kitchen".to_owned() };
+        let code = switch.machine.arm(NOW, subject, ProgramFate::Keep, &Secret::new([7; 21])).unwrap();
+        while let Some(output) = switch.machine.poll_output() {
+            if let Output::Persist(journal) = output {
+                switch.persist(&journal).unwrap();
+            }
+        }
+        let code = ConfirmCode::typed(&code.shown());
+        switch.machine.fire(NOW, &code, vec![Target::new("/nowhere".to_owned())], Vec::new()).unwrap();
+        let Some(Output::Persist(journal)) = switch.machine.poll_output() else { panic!("no journal") };
+        (switch, journal)
+    }
+
+    #[test]
+    fn an_error_after_the_journal_says_fired_does_not_stop_the_firing() {
+        let state = tempfile::tempdir().unwrap();
+        let (mut switch, journal) = fired(state.path());
+        switch.persist(&journal).unwrap();
+        switch.settle(failed()).unwrap();
+        assert!(switch.firing().is_some());
+        let next = switch.machine.poll_output();
+        assert_eq!(next, Some(Output::Record(Moment::Fired(ProgramFate::Keep))));
+        assert_eq!(switch.machine.poll_output(), None);
+    }
+
+    #[test]
+    fn a_firing_that_the_journal_does_not_say_has_not_happened() {
+        let state = tempfile::tempdir().unwrap();
+        let (mut switch, _) = fired(state.path());
+        assert!(switch.settle(failed()).is_err());
+        assert!(matches!(switch.machine.standing(), Standing::Armed(_)));
+        assert_eq!(switch.machine.poll_output(), None);
     }
 }

@@ -3,7 +3,7 @@
 //! Firing takes three hands: the request makes entry and notice and says that it is so; the server lets go of everything
 //! but the socket on which somebody waits, and destroys; the request answers with the report.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use kos_api::{
     kill::{KillArmed, KillProgram, KillReport, KillState, KillStatus},
@@ -182,12 +182,30 @@ impl Switch {
 
     /// The journal says `fired`; or nothing has happened.
     fn pass_the_point_of_no_return(&mut self) -> Result<(), KillFault> {
-        if let Some(Output::Persist(journal)) = self.machine.poll_output()
-            && let Err(error) = self.persist(&journal)
-        {
-            *self = Self::load(&self.home.clone())?;
+        match self.machine.poll_output() {
+            Some(Output::Persist(journal)) => {
+                let written = self.persist(&journal);
+                self.settle(written)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An error may come after the new journal is in its place: when that says `fired`, there is no way back (KILL-8).
+    fn settle(&mut self, written: io::Result<()>) -> Result<(), KillFault> {
+        let Err(error) = written else { return Ok(()) };
+        match Self::load(&self.home.clone()) {
+            Ok(mut found) => {
+                found.machine.resume();
+                *self = found;
+            }
+            // It may say `fired` (KILL-14), as memory does.
+            Err(error) => tracing::error!(%error, "the journal of the kill switch cannot be read again"),
+        }
+        if self.firing().is_none() {
             return Err(error.into());
         }
+        tracing::error!(%error, "the journal of the kill switch says that it was fired: going on");
         Ok(())
     }
 
@@ -262,4 +280,57 @@ fn would_go(home: &Home, chosen: ProgramFate) -> Vec<String> {
         }
     };
     paths.iter().enumerate().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use kos_base::Secret;
+    use kos_vault::kill::Target;
+
+    use super::*;
+
+    /// A switch that is armed on the disk and fired in memory, and the journal that is to say so.
+    fn fired(data: &Path) -> (Switch, Vec<u8>) {
+        let home = Home::below(data);
+        std::fs::create_dir_all(home.folder()).unwrap();
+        let mut switch = Switch::load(&home).unwrap();
+        let (now, name) = (clock::now(), "attic".parse().unwrap());
+        let code = switch.machine.arm(now, subject(&name), ProgramFate::Keep, &Secret::new([7; 21])).unwrap();
+        while let Some(output) = switch.machine.poll_output() {
+            if let Output::Persist(journal) = output {
+                switch.persist(&journal).unwrap();
+            }
+        }
+        let code = ConfirmCode::typed(&code.shown());
+        switch.machine.fire(now, &code, vec![Target::new("/nowhere".to_owned())], Vec::new()).unwrap();
+        let Some(Output::Persist(journal)) = switch.machine.poll_output() else { panic!("no journal") };
+        (switch, journal)
+    }
+
+    fn failed() -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(5))
+    }
+
+    #[test]
+    fn an_error_after_the_journal_says_fired_does_not_stop_the_firing() {
+        let data = tempfile::tempdir().unwrap();
+        let (mut switch, journal) = fired(data.path());
+        switch.persist(&journal).unwrap();
+        switch.settle(failed()).unwrap();
+        assert!(switch.firing().is_some());
+        let next = switch.machine.poll_output();
+        assert_eq!(next, Some(Output::Record(Moment::Fired(ProgramFate::Keep))));
+        assert_eq!(switch.machine.poll_output(), None);
+    }
+
+    #[test]
+    fn a_firing_that_the_journal_does_not_say_has_not_happened() {
+        let data = tempfile::tempdir().unwrap();
+        let (mut switch, _) = fired(data.path());
+        assert!(switch.settle(failed()).is_err());
+        assert!(matches!(switch.machine.standing(), Standing::Armed(_)));
+        assert_eq!(switch.machine.poll_output(), None);
+    }
 }

@@ -26,7 +26,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{Device, Entry, Outcome};
 use crate::{
-    kill::{self, KillFault, Switch},
+    kill::{self, KillFault},
     life::memory::read_record,
     root::Root,
     socket::KillQuestion,
@@ -212,14 +212,7 @@ impl Device {
             }
             _ => Ok(()),
         };
-        done.map_err(|error| {
-            // KILL-13: what is not durable has not happened.
-            match Switch::load(&self.root.state()) {
-                Ok(switch) => self.switch = switch,
-                Err(error) => tracing::error!(%error, "the journal of the kill switch cannot be read again"),
-            }
-            error.into()
-        })
+        Ok(self.switch.settle(done)?)
     }
 
     fn note_kill(&self, moment: Moment) {
