@@ -12,7 +12,7 @@
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
 };
 
 use kos_base::{Code, KeyAlgorithm, Secret, Timestamp};
@@ -196,7 +196,12 @@ impl Keystore {
 
     /// Wipes what is in memory; the vault stays as it is.
     pub(crate) fn close(&self) {
-        *self.ring() = None;
+        match self.ring.try_lock() {
+            Ok(mut ring) => *ring = None,
+            Err(TryLockError::Poisoned(ring)) => *ring.into_inner() = None,
+            // Whoever has it may wait for hardware that never answers: it is wiped with the program then.
+            Err(TryLockError::WouldBlock) => {}
+        }
     }
 
     /// Destroys the key of the vault and then all that was in it. A token that is not there keeps its keys, which never

@@ -13,6 +13,8 @@ use std::{
     fs,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
 };
 
 use kos_api::{
@@ -25,10 +27,10 @@ use kos_identity::{
     enrolment::device::{Held, Journal, KeySlot},
 };
 use kos_keyring::{Opener, Place, file::sync_folder};
-use kos_net::entropy;
+use kos_net::{entropy, keys::SigningKey};
 use kos_vault::kill::{
     Assurance, Firing, Input, KillError, Machine, Notice, NoticeSubject, Notified, Output, ProgramFate,
-    Recorded, Stage, Standing, Target,
+    Recorded, Stage, Standing, TELL_TIME_MAX, Target,
 };
 use minicbor::bytes::ByteArray;
 
@@ -213,14 +215,18 @@ pub fn resume(folder: &Path, credentials: Option<PathBuf>) -> Result<Found, Kill
     let _lock = root.lock()?;
     switch.machine.resume();
     let place = root.keyring(&config, credentials);
-    let report =
-        switch.finish(|firing| match Keystore::open(place.clone(), root.signers(&config), firing.at) {
-            Ok(keys) => make_papers(&root, &keys, firing),
+    let report = switch.finish(|firing| {
+        let (place, signers) = (place.clone(), root.signers(&config));
+        let (its_root, firing) = (root.clone(), firing.clone());
+        let papers = in_time(move || match Keystore::open(place, signers, firing.at) {
+            Ok(keys) => Papers::sign(&its_root, &keys, &firing),
             Err(error) => {
                 tracing::error!(%error, "nothing can be signed");
-                false
+                Papers::default()
             }
         });
+        papers.is_some_and(|papers| papers.write(&root))
+    });
     Ok(report.map_or(Found::Killed { state }, |report| Found::Finished(Box::new(report))))
 }
 
@@ -274,23 +280,45 @@ fn own_program() -> String {
         .map_or_else(|_| "/proc/self/exe".to_owned(), |path| path.display().to_string())
 }
 
-/// Signs and writes the notice, and the record by which the authority is told. False when there is no notice.
-pub(crate) fn make_papers(root: &Root, keys: &Keystore, firing: &Firing) -> bool {
-    let journal = remembered(root).ok().flatten().unwrap_or_default();
-    if let Some(record) = make_record(keys, &journal, firing)
-        && let Err(error) = file::replace(&root.state().join(RECORD), &record, file::PRIVATE)
-    {
-        tracing::error!(%error, "the record of the end cannot be written");
+/// What `work` makes in a thread of its own, unless that takes too long: hardware may never answer, and the thread is left to
+/// itself then.
+fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (tell, told) = mpsc::channel();
+    // Nobody may listen any more.
+    thread::Builder::new().spawn(move || drop(tell.send(work()))).ok()?;
+    told.recv_timeout(TELL_TIME_MAX).ok()
+}
+
+/// What the device signs for its end. Writing is apart from signing: a signer that was given up writes nothing later.
+#[derive(Debug, Default)]
+pub(crate) struct Papers {
+    record: Option<Vec<u8>>,
+    notice: Option<Vec<u8>>,
+    /// The key of the newest certificate, by which the authority is told.
+    pub(crate) shown: Option<Arc<SigningKey>>,
+}
+
+impl Papers {
+    /// Signs the notice, and the record by which the authority is told. Takes as long as the hardware that has the keys.
+    pub(crate) fn sign(root: &Root, keys: &Keystore, firing: &Firing) -> Self {
+        let journal = remembered(root).ok().flatten().unwrap_or_default();
+        let slot = newest(&journal).map(|held| KeySlot::Operational(held.slot));
+        Self {
+            record: make_record(keys, &journal, firing),
+            notice: make_notice(keys, &journal, firing),
+            shown: slot.and_then(|slot| keys.signing(slot, firing.at).ok()),
+        }
     }
-    match make_notice(keys, &journal, firing) {
-        Some(notice) => match file::replace(&root.state().join(NOTICE), &notice, file::PUBLIC) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(%error, "the death notice cannot be written");
-                false
-            }
-        },
-        None => false,
+
+    /// Puts them in their places. False when there is no notice.
+    pub(crate) fn write(&self, root: &Root) -> bool {
+        let put = |name, bytes: &Option<Vec<u8>>, mode| {
+            let bytes = bytes.as_deref()?;
+            let written = file::replace(&root.state().join(name), bytes, mode);
+            written.inspect_err(|error| tracing::error!(%error, name, "it cannot be written")).ok()
+        };
+        put(RECORD, &self.record, file::PRIVATE);
+        put(NOTICE, &self.notice, file::PUBLIC).is_some()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -17,8 +18,9 @@ use kos_e2e::{
     secret::Secret,
     wait,
 };
+use kos_emulator::SoftTpm;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const PASSPHRASE: &str = "correct horse battery staple";
@@ -95,6 +97,13 @@ fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// A journal whose digest is right.
+fn put_journal(path: &Path, json: &Value) {
+    let json = serde_json::to_string(json).unwrap();
+    let digest = data_encoding::HEXLOWER.encode(&sha256(json.as_bytes()));
+    fs::write(path, format!("{digest}\n{json}")).unwrap();
 }
 
 /// A copy of a program that may be deleted.
@@ -291,9 +300,7 @@ fn nothing_is_fired_by_mistake() {
     let mut json: Value = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap();
     let at = json.pointer_mut("/state/armed/at").unwrap();
     *at = Value::from("2026-01-01T00:00:00.000Z");
-    let json = serde_json::to_string(&json).unwrap();
-    fs::write(&journal, format!("{}\n{json}", data_encoding::HEXLOWER.encode(&sha256(json.as_bytes()))))
-        .unwrap();
+    put_journal(&journal, &json);
     authority.serve().unwrap();
     let late = fire(&code);
     assert!(late.code() == 5 && late.stderr.contains("KOS-E0693"), "{}", late.stderr);
@@ -397,4 +404,87 @@ fn a_firing_of_a_device_that_is_cut_ends_with_the_next_start() {
         assert_eq!(report["item"]["complete"], true, "{pause} ms: {report}");
         assert!(report["item"]["notice"].is_string(), "{pause} ms: {report}");
     }
+}
+
+/// In the place of the TPM somebody who takes connections and never says a word.
+fn hang(tpm: &mut SoftTpm) -> UnixListener {
+    tpm.kill();
+    drop(fs::remove_file(tpm.socket()));
+    UnixListener::bind(tpm.socket()).unwrap()
+}
+
+fn report(file: &Path) -> Value {
+    let report: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(report["item"]["complete"], true, "{report}");
+    report["item"].clone()
+}
+
+#[test]
+fn a_tpm_that_hangs_does_not_keep_a_device_from_being_destroyed() {
+    let authority = Authority::start().unwrap();
+    for is_cut in [false, true] {
+        let mut tpm = SoftTpm::new();
+        let secrets = format!("secrets:\n  opener: tpm\n  keys: tpm\n  tpm: \"{}\"\n", tpm.address());
+        let mut device = Device::new(&format!("kill-hang-{is_cut}"), &secrets).unwrap();
+        let id = fleet::bring_into_service(&authority, &mut device).unwrap();
+        let socket = socket_of(&device);
+        let code = arm(&socket, &id, "--keep-program");
+        let state = device.root().join("var/lib/kos/device");
+        let armed = fs::read(state.join("kill.journal")).unwrap();
+        let _deaf = hang(&mut tpm);
+        let mut begun = Instant::now();
+        if is_cut {
+            thread::scope(|scope| {
+                scope.spawn(|| kill(&socket, &["fire", "--confirm", &id], &code));
+                let fired = || Ok((fs::read(state.join("kill.journal"))? != armed).then_some(()));
+                wait::until("the firing", fired).unwrap();
+                device.kill().unwrap();
+            });
+            assert!(!state.join("kill-report.json").exists());
+            begun = Instant::now();
+            let root = device.root().to_string_lossy().into_owned();
+            let done = program::run("kosd", &["run", "--root", &root], "").unwrap();
+            assert_eq!(done.code(), 0, "{}", done.stderr);
+        } else {
+            let fired = kill(&socket, &["fire", "--confirm", &id], &code);
+            assert_eq!(fired.code(), 0, "{}", fired.stderr);
+            assert!(device.program().unwrap().ended().unwrap().success());
+        }
+        assert!(begun.elapsed() < FIRED_WITHIN, "cut: {is_cut}: {:?}", begun.elapsed());
+        assert_eq!(report(&state.join("kill-report.json"))["notice"], Value::Null);
+        assert!(names(&device.root().join("etc/kos/secrets")).is_empty());
+    }
+}
+
+#[test]
+fn a_tpm_that_hangs_does_not_keep_a_firing_of_an_authority_from_going_on() {
+    let mut tpm = SoftTpm::new();
+    let settings = format!("keys_opener: tpm\nkeys_tpm: \"{}\"\n", tpm.address());
+    let mut authority = Authority::start_with(&settings).unwrap();
+    let socket = authority.socket();
+    arm(&socket, &name(&socket), "--keep-program");
+    authority.stop().unwrap();
+    // As a cut leaves it that comes right after the firing.
+    let folder = authority.data().join("authority");
+    let journal = fs::read_to_string(folder.join("kill.journal")).unwrap();
+    let armed: Value = serde_json::from_str(journal.split_once('\n').unwrap().1).unwrap();
+    let armed = &armed["state"]["armed"];
+    let targets = ["keys/", "store.db"].map(|name| folder.join(name).display().to_string());
+    let targets = targets.map(|path| json!({"path": path, "key": null, "outcome": null}));
+    let fired = json!({"format": "kos.kill.v1", "state": {"fired": {
+        "subject": armed["subject"], "at": armed["at"], "program": armed["program"], "stage": "recording",
+        "entry": null, "recorded": false, "noticed": false, "notified": "untried", "targets": targets,
+        "remaining": [],
+    }}});
+    put_journal(&folder.join("kill.journal"), &fired);
+    let _deaf = hang(&mut tpm);
+    let data = authority.data().to_string_lossy().into_owned();
+    let base = authority.ports().web.to_string();
+    let begun = Instant::now();
+    let done = program::run("kos-authority", &["serve", "--data", &data, "--port-base", &base], "").unwrap();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert!(begun.elapsed() < FIRED_WITHIN, "{:?}", begun.elapsed());
+    let report = report(&folder.join("kill-report.json"));
+    assert_eq!((&report["recorded"], &report["notice"]), (&false.into(), &Value::Null), "{report}");
+    assert!(names(&folder.join("keys")).is_empty() && !folder.join("store.db").exists());
 }

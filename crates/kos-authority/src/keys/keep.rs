@@ -134,6 +134,17 @@ impl Keep {
         Ok((keys, kept))
     }
 
+    /// The keys as they are, by whichever key file opens them. Writes nothing: what is destroyed next is not made anew.
+    pub(crate) fn read(&self, now: Timestamp) -> Result<Keys, KeysError> {
+        let place = self.place(&self.folder);
+        if !Keyring::is_there(&place) && former::is_in(&self.folder) {
+            return former::read(&self.folder);
+        }
+        let own = Place { key_file: self.folder.join(KEY_FILE), ..place.clone() };
+        let looked = Keyring::look(place.clone()).or_else(|error| Keyring::look(own).map_err(|_| error));
+        sealed::read(&mut looked?, &self.signers(Home::Vault), &place.vault, &self.folder, now)
+    }
+
     /// Whether the next start would find its keys. Writes nothing.
     pub(crate) fn look(&self, now: Timestamp) -> Result<Protection, KeysError> {
         let place = self.place(&self.folder);

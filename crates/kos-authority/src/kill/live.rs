@@ -221,9 +221,13 @@ impl Switch {
                     self.machine.handle_input(Input::Recorded(recorded.unwrap_or(Recorded::Failed)));
                 }
                 Output::Sign => {
-                    let signed = self.firing().is_some_and(|firing| {
-                        papers::sign(&self.home, &shared.keys.orders, &shared.log_files, firing)
-                    });
+                    let orders = &shared.keys.orders;
+                    let signed = match self.firing() {
+                        Some(firing) => {
+                            papers::sign(&self.home, orders, &shared.log_files, firing, deadline).await
+                        }
+                        None => false,
+                    };
                     self.machine.handle_input(Input::Signed(signed));
                 }
                 // KILL-31. The rest waits until the server has let go.

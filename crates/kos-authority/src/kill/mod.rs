@@ -197,6 +197,10 @@ pub(crate) async fn resume(
     tracing::warn!("the kill switch was fired: going on");
     switch.machine.resume();
     let deadline = Instant::now() + TELL_TIME_MAX;
+    let keys = match switch.firing() {
+        Some(firing) if firing.stage < Stage::Notifying => papers::keys(home, credentials, deadline).await,
+        _ => None,
+    };
     let mut report = None;
     while let Some(output) = switch.machine.poll_output() {
         let input = match output {
@@ -206,13 +210,16 @@ pub(crate) async fn resume(
             }
             Output::Record(_) => {
                 let fate = switch.firing().map_or(ProgramFate::Keep, |firing| firing.program);
-                let recorded = timeout_at(deadline, papers::record_again(home, credentials, fate)).await;
+                let recorded = match &keys {
+                    Some(keys) => timeout_at(deadline, papers::record_again(home, keys, fate)).await.ok(),
+                    None => None,
+                };
                 Input::Recorded(recorded.unwrap_or(Recorded::Failed))
             }
-            Output::Sign => {
-                let Some(firing) = switch.firing().cloned() else { break };
-                Input::Signed(papers::sign_again(home, credentials, &firing))
-            }
+            Output::Sign => Input::Signed(match (&keys, switch.firing()) {
+                (Some(keys), Some(firing)) => papers::sign_again(home, keys, firing, deadline).await,
+                _ => false,
+            }),
             Output::Notify => Input::Notified(Notified::Nobody),
             Output::Destroy(path) => Input::Destroyed(switch.destroy(&path)),
             Output::Report(firing) => {

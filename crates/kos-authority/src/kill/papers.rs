@@ -1,16 +1,21 @@
 //! The entry, the last checkpoint, and the notice that carries both (KILL-26 to KILL-29).
 
-use std::path::Path;
+use std::{path::Path, sync::Arc, thread};
 
 use kos_base::key::SignatureForm;
 use kos_identity::registry::Actor;
 use kos_net::keys::SigningKey;
 use kos_vault::kill::{Firing, Notice, NoticeSubject, ProgramFate, Recorded};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     authority::{Home, StartError, log_signer},
     clock,
     files::{self, Mode},
+    keys::Keys,
     log::LogFiles,
     record::SystemChange,
     store::{self, Store, StoreError},
@@ -31,8 +36,26 @@ pub(super) async fn publish(files: &LogFiles, store: &Store) -> Result<(), Store
     files.publish(store, from).await.map(drop)
 }
 
-/// Signs the notice, and puts it in its place.
-pub(super) fn sign(home: &Home, orders: &SigningKey, files: &LogFiles, firing: &Firing) -> bool {
+/// What `work` makes in a thread of its own, unless that takes too long: hardware may never answer, and the thread is left to
+/// itself then.
+pub(super) async fn in_time<T: Send + 'static>(
+    deadline: Instant,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (tell, told) = oneshot::channel();
+    // Nobody may listen any more.
+    thread::Builder::new().spawn(move || drop(tell.send(work()))).ok()?;
+    timeout_at(deadline, told).await.ok()?.ok()
+}
+
+/// Signs the notice, and puts it in its place. A signer that was given up writes nothing later.
+pub(super) async fn sign(
+    home: &Home,
+    orders: &Arc<SigningKey>,
+    files: &LogFiles,
+    firing: &Firing,
+    deadline: Instant,
+) -> bool {
     let notice = Notice {
         subject: NoticeSubject::Authority,
         name: firing.subject.name.clone(),
@@ -43,9 +66,13 @@ pub(super) fn sign(home: &Home, orders: &SigningKey, files: &LogFiles, firing: &
         entry: firing.entry,
         checkpoint: files.checkpoint().ok().flatten(),
     };
-    let unsigned = notice.unsigned();
-    let signed = orders.sign(SignatureForm::Fixed, &unsigned.to_be_signed());
-    let signed = signed.map(|signature| unsigned.finish(signature)).map_err(|error| error.to_string());
+    let orders = Arc::clone(orders);
+    let signing = in_time(deadline, move || {
+        let unsigned = notice.unsigned();
+        let signed = orders.sign(SignatureForm::Fixed, &unsigned.to_be_signed());
+        signed.map(|signature| unsigned.finish(signature)).map_err(|error| error.to_string())
+    });
+    let signed = signing.await.unwrap_or_else(|| Err("the key does not answer".to_owned()));
     let written = signed.and_then(|notice| {
         files::replace(&home.death_notice(), &notice, Mode::Readable).map_err(|error| error.to_string())
     });
@@ -58,9 +85,25 @@ pub(super) fn sign(home: &Home, orders: &SigningKey, files: &LogFiles, firing: &
     }
 }
 
+/// The keys for what a power cut came before, as they are: nothing that is to go is written anew.
+pub(super) async fn keys(home: &Home, credentials: Option<&Path>, deadline: Instant) -> Option<Arc<Keys>> {
+    let (home, credentials) = (home.clone(), credentials.map(Path::to_owned));
+    let read = in_time(deadline, move || {
+        let read = home.keep_at_the_end(credentials.as_deref()).read(clock::now());
+        read.map_err(|error| error.to_string())
+    });
+    match read.await.unwrap_or_else(|| Err("what opens them does not answer".to_owned())) {
+        Ok(keys) => Some(Arc::new(keys)),
+        Err(error) => {
+            tracing::error!(error, "nothing can be signed");
+            None
+        }
+    }
+}
+
 /// Records a firing that a power cut came upon before its entry.
-pub(super) async fn record_again(home: &Home, credentials: Option<&Path>, fate: ProgramFate) -> Recorded {
-    match append(home, credentials, fate).await {
+pub(super) async fn record_again(home: &Home, keys: &Keys, fate: ProgramFate) -> Recorded {
+    match append(home, keys, fate).await {
         Ok(receipt) => Recorded::Entry(receipt.first),
         Err(error) => {
             tracing::error!(%error, "the log does not take the end");
@@ -69,14 +112,13 @@ pub(super) async fn record_again(home: &Home, credentials: Option<&Path>, fate: 
     }
 }
 
-async fn append(home: &Home, credentials: Option<&Path>, fate: ProgramFate) -> Result<Receipt, StartError> {
-    let (keys, _) = home.keep_at_the_end(credentials).open(clock::now())?;
+async fn append(home: &Home, keys: &Keys, fate: ProgramFate) -> Result<Receipt, StartError> {
     let name = keys.root_certificate.authority();
     let name = name.ok_or_else(|| StartError::Internal("the root names no authority".to_owned()))?;
     let (store, half) = store::open(&home.store(), &keys.store).await?;
     let files = LogFiles::new(home.log()).map_err(|e| StartError::file(&home.log(), &e))?;
     let published = files.checkpoint().map_err(|e| StartError::file(&home.log(), &e))?;
-    let log = log_signer(&name, &keys, clock::now())?;
+    let log = log_signer(&name, keys, clock::now())?;
     let (writer, writing) = Writer::start(half, &store, name, log, published.as_deref(), |_| {}).await?;
     let receipt = writer.commit_last(last(Actor::Authority, fate)).await;
     let done = publish(&files, &store).await;
@@ -88,12 +130,27 @@ async fn append(home: &Home, credentials: Option<&Path>, fate: ProgramFate) -> R
 }
 
 /// Makes the notice that a power cut came before.
-pub(super) fn sign_again(home: &Home, credentials: Option<&Path>, firing: &Firing) -> bool {
-    match (home.keep_at_the_end(credentials).open(clock::now()), LogFiles::new(home.log())) {
-        (Ok((keys, _)), Ok(files)) => sign(home, &keys.orders, &files, firing),
-        (keys, _) => {
-            tracing::error!(error = ?keys.err().map(|e| e.to_string()), "there is no death notice");
+pub(super) async fn sign_again(home: &Home, keys: &Keys, firing: &Firing, deadline: Instant) -> bool {
+    match LogFiles::new(home.log()) {
+        Ok(files) => sign(home, &keys.orders, &files, firing, deadline).await,
+        Err(error) => {
+            tracing::error!(%error, "there is no death notice");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_answers_is_not_waited_for() {
+        let (_never, told) = std::sync::mpsc::channel::<()>();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        assert_eq!(in_time(deadline, move || told.recv().is_ok()).await, None);
+        assert_eq!(Instant::now(), deadline);
     }
 }

@@ -11,6 +11,7 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
@@ -21,7 +22,13 @@ use kos_authority::{
 use kos_base::{AuthorityName, Code, code, text::reason};
 use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior, setrlimit};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
+
+/// How long threads that are still at work are waited for at the end. Stops hardware that hangs from keeping the program.
+const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The kOS authority.
 #[derive(Debug, Parser)]
@@ -99,13 +106,21 @@ pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
     log::start();
     leave_no_core();
-    match perform(arguments) {
+    match in_runtime(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(),
     }
 }
 
-#[tokio::main]
+/// A thread that hangs in hardware does not keep the program from ending.
+fn in_runtime(arguments: Arguments) -> Result<(), Failure> {
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(code::config::INTERNAL, error.to_string()))?;
+    let done = runtime.block_on(perform(arguments));
+    runtime.shutdown_timeout(END_TIME_MAX);
+    done
+}
+
 async fn perform(Arguments { command, data, port_base }: Arguments) -> Result<(), Failure> {
     match command {
         Command::Init { name } => {

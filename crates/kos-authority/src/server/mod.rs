@@ -98,15 +98,13 @@ pub(crate) async fn serve(
     tokio::select! {
         () = stop => {}
         () = shared.kill.fired() => {
-            tasks.shutdown().await;
-            services.shutdown().await;
+            let_go([&mut tasks, &mut services]).await;
             // A reader that does not let go is not waited for.
             drop(timeout(GRACE, shared.store.close()).await);
             shared.kill.destroy().await;
             tell.send_replace(true);
             // Whoever fired reads the report.
             drop(timeout(GRACE, async { while admin.join_next().await.is_some() {} }).await);
-            admin.shutdown().await;
             return Ok(Served::Killed);
         }
     }
@@ -126,6 +124,17 @@ pub(crate) async fn serve(
     upkeep::close_books(shared, &misuse, clock::now()).await?;
     written?;
     Ok(Served::Stopped)
+}
+
+/// Ends all of them. One that hangs in hardware is not waited for.
+async fn let_go(mut sets: [&mut JoinSet<()>; 2]) {
+    sets.iter_mut().for_each(|tasks| tasks.abort_all());
+    let ended = async {
+        for tasks in sets {
+            while tasks.join_next().await.is_some() {}
+        }
+    };
+    drop(timeout(GRACE, ended).await);
 }
 
 /// Publishes the log's files whenever it has grown.

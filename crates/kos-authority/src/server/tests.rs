@@ -276,3 +276,19 @@ async fn a_request_without_the_rights_for_it_is_recorded_with_its_source() {
     assert_eq!((&details["count"], &details["code"]), (&json!(2), &json!("KOS-E0012")));
     attic.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_hangs_keeps_nobody_from_letting_go() {
+    let (mut tasks, mut services) = (JoinSet::new(), JoinSet::new());
+    let (hangs, hung) = oneshot::channel();
+    let (answer, never) = std::sync::mpsc::channel::<()>();
+    tasks.spawn(async move {
+        hangs.send(()).unwrap();
+        // As a library of a token that does not come back.
+        let _ = never.recv();
+    });
+    services.spawn(std::future::pending());
+    hung.await.unwrap();
+    assert!(timeout(GRACE * 2, let_go([&mut tasks, &mut services])).await.is_ok());
+    drop(answer);
+}

@@ -1,6 +1,6 @@
 //! What the machine asks for, done.
 
-use std::{process::Stdio, time::Duration};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
 use kos_base::{Code, code};
 use kos_identity::{
@@ -11,7 +11,7 @@ use kos_identity::{
 };
 use kos_net::{
     entropy,
-    keys::{certified, self_signed},
+    keys::{SigningKey, certified, self_signed},
     tls::{ClientTls, Expectation},
 };
 use rustls_pki_types::CertificateDer;
@@ -152,10 +152,21 @@ impl Device {
         chain: Vec<Vec<u8>>,
         anchor: Anchor,
     ) -> Result<(), Setback> {
+        let key = key.map(|slot| self.keys.signing(slot, self.clock.now())).transpose()?;
+        self.connect_with(key, chain, anchor)
+    }
+
+    /// The same with a key that is there already.
+    pub(super) fn connect_with(
+        &mut self,
+        key: Option<Arc<SigningKey>>,
+        chain: Vec<Vec<u8>>,
+        anchor: Anchor,
+    ) -> Result<(), Setback> {
         let targets = self.targets(&anchor.addresses);
         let addresses = targets.iter().map(|target| target.endpoint.to_string()).collect();
         let anchor = Anchor { addresses, ..anchor };
-        let shown = match key.map(|slot| self.keys.signing(slot, self.clock.now())).transpose()? {
+        let shown = match key {
             None => None,
             Some(key) if chain.is_empty() => {
                 let own = self_signed(&key).map_err(|error| Setback::Provider(error.to_string()))?;

@@ -2,7 +2,12 @@
 //!
 //! Source: `docs/spec/kill.md` KILL-1 to KILL-13, KILL-30.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
 
 use kos_api::{
     kill::{ArmKill, FireKill, KillArmed, KillProgram, KillReport, KillState, KillStatus},
@@ -13,20 +18,24 @@ use kos_api::{
 };
 use kos_base::{Code, code};
 use kos_identity::enrolment::{
-    device::{Input as Heard, KeySlot},
+    device::Input as Heard,
     message::{FromAuthority, FromDevice, Notice},
 };
-use kos_net::entropy;
+use kos_net::{entropy, keys::SigningKey};
 use kos_vault::kill::{
-    ARMED_FOR, ConfirmCode, Input, KillError, Moment, Notified, Output, ProgramFate, Recorded, Standing,
-    Subject, SubjectKind, TELL_TIME_MAX, Target,
+    ARMED_FOR, ConfirmCode, Input, KillError, Moment, Notified, Output, ProgramFate, Recorded, Stage,
+    Standing, Subject, SubjectKind, TELL_TIME_MAX, Target,
 };
 use minicbor::bytes::ByteVec;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::oneshot,
+    time::Instant,
+};
 
-use super::{Device, Entry, Outcome};
+use super::{Device, Entry, Happening, Outcome};
 use crate::{
-    kill::{self, KillFault},
+    kill::{self, KillFault, Papers},
     life::memory::read_record,
     root::Root,
     socket::KillQuestion,
@@ -53,6 +62,30 @@ pub(super) struct Killing {
     /// When it waits no longer.
     pub(super) deadline: Instant,
     reply: Option<oneshot::Sender<Result<KillReport, Refused>>>,
+    /// Somebody says stop: the papers are made, and nobody is told.
+    hurried: bool,
+    /// Where the authority is told.
+    apart: Option<Apart>,
+}
+
+/// A runtime of its own in a thread of its own: a signature in a handshake may hang in hardware, and the loop must not. Its
+/// thread ends after it is dropped, if it can.
+struct Apart {
+    runtime: Handle,
+    _end: oneshot::Sender<()>,
+}
+
+impl Apart {
+    fn begin() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel();
+        let handle = runtime.handle().clone();
+        thread::Builder::new().spawn(move || {
+            // It ends by being dropped.
+            let _ = runtime.block_on(ended);
+        })?;
+        Ok(Self { runtime: handle, _end: end })
+    }
 }
 
 impl Device {
@@ -68,7 +101,8 @@ impl Device {
             KillQuestion::Fire(body, reply) => match self.fire(&body) {
                 Ok(()) => {
                     let deadline = Instant::now() + TELL_TIME_MAX;
-                    self.killing = Some(Killing { deadline, reply: Some(reply) });
+                    self.killing =
+                        Some(Killing { deadline, reply: Some(reply), hurried: false, apart: None });
                     self.begin_killing();
                 }
                 Err(refused) => drop(reply.send(Err(refused))),
@@ -230,6 +264,11 @@ impl Device {
         self.connection = None;
         self.service.stop();
         self.ticket = None;
+        self.go_on_killing(None);
+    }
+
+    /// Up to what takes its time. The key is the one that is shown to the authority.
+    fn go_on_killing(&mut self, shown: Option<&Arc<SigningKey>>) {
         while let Some(output) = self.switch.machine.poll_output() {
             match output {
                 Output::Record(moment) => {
@@ -237,14 +276,16 @@ impl Device {
                     self.switch.machine.handle_input(Input::Recorded(Recorded::Noted));
                 }
                 Output::Sign => {
-                    let signed = self
-                        .switch
-                        .firing()
-                        .is_some_and(|firing| kill::make_papers(&self.root, &self.keys, firing));
-                    self.switch.machine.handle_input(Input::Signed(signed));
+                    if let Err(error) = self.begin_papers() {
+                        tracing::error!(%error, "nothing can be signed");
+                        self.switch.machine.handle_input(Input::Signed(false));
+                        continue;
+                    }
+                    return;
                 }
+                Output::Notify if self.is_hurried() => return self.stop_telling_of_kill(),
                 Output::Notify => {
-                    if !self.tell_of_kill() {
+                    if !self.tell_of_kill(shown) {
                         self.told_of_kill(Notified::Nobody);
                     }
                     return;
@@ -259,14 +300,47 @@ impl Device {
         }
     }
 
+    /// Has the papers signed in a thread that nobody waits for longer than the five seconds: hardware may never answer.
+    fn begin_papers(&self) -> io::Result<()> {
+        let Some(firing) = self.switch.firing().cloned() else { return Err(io::ErrorKind::NotFound.into()) };
+        let (root, keys, happenings) = (self.root.clone(), Arc::clone(&self.keys), self.happenings.0.clone());
+        let work = move || {
+            let papers = Papers::sign(&root, &keys, &firing);
+            // The loop does not wait for it for ever.
+            drop(happenings.blocking_send(Happening::Papers(papers)));
+        };
+        thread::Builder::new().spawn(work).map(drop)
+    }
+
+    pub(super) fn got_papers(&mut self, papers: &Papers) {
+        let signed = papers.write(&self.root);
+        self.switch.machine.handle_input(Input::Signed(signed));
+        self.go_on_killing(papers.shown.as_ref());
+    }
+
     /// Connects as END-5 has it; false when there is nobody to tell.
-    fn tell_of_kill(&mut self) -> bool {
+    fn tell_of_kill(&mut self, key: Option<&Arc<SigningKey>>) -> bool {
         let journal = self.machine.journal();
-        let (Some(held), Some(anchor)) = (kill::newest(journal), journal.authority.clone()) else {
+        let (Some(held), Some(anchor), Some(key)) = (kill::newest(journal), journal.authority.clone(), key)
+        else {
             return false;
         };
-        let (slot, chain) = (held.slot, held.chain.iter().map(|der| der.to_vec()).collect());
-        match self.connect(Some(KeySlot::Operational(slot)), chain, anchor) {
+        let (key, chain) = (Arc::clone(key), held.chain.iter().map(|der| der.to_vec()).collect());
+        let apart = match Apart::begin() {
+            Ok(apart) => apart,
+            Err(error) => {
+                tracing::warn!(%error, "the authority cannot be told");
+                return false;
+            }
+        };
+        let connected = {
+            let _there = apart.runtime.enter();
+            self.connect_with(Some(key), chain, anchor)
+        };
+        if let Some(killing) = &mut self.killing {
+            killing.apart = Some(apart);
+        }
+        match connected {
             Ok(()) => true,
             Err(setback) => {
                 tracing::warn!(%setback, "the authority cannot be told");
@@ -298,6 +372,20 @@ impl Device {
         self.connection = None;
         self.switch.machine.handle_input(Input::Notified(notified));
         self.outcome = Some(Outcome::Killed);
+    }
+
+    pub(super) fn is_hurried(&self) -> bool {
+        self.killing.as_ref().is_some_and(|killing| killing.hurried)
+    }
+
+    /// Somebody says stop. The papers are made all the same, or whoever stops it at once could keep them from being made.
+    pub(super) fn hurry_with_kill(&mut self) {
+        match &mut self.killing {
+            Some(killing) if self.switch.firing().is_some_and(|firing| firing.stage < Stage::Notifying) => {
+                killing.hurried = true;
+            }
+            _ => self.stop_telling_of_kill(),
+        }
     }
 
     /// The five seconds are over, or somebody says stop: neither is waited for.

@@ -69,7 +69,7 @@ use crate::{
     health::{ErrorCounter, Observer},
     image::{self, ImageError},
     keystore::{Keystore, KeystoreError},
-    kill::{KillFault, Switch},
+    kill::{KillFault, Papers, Switch},
     root::{Lock, Root, RootError, file},
     socket::{Question, Socket},
     standing::Standing,
@@ -173,7 +173,7 @@ pub struct Device {
     _lock: Lock,
     diary: Diary,
     clock: Clock,
-    keys: Keystore,
+    keys: Arc<Keystore>,
     dialler: Dialler,
     profile: Profile,
     machine: Machine,
@@ -216,6 +216,8 @@ enum Happening {
     Found(Vec<Candidate>),
     /// The bootloader lock command ended.
     BootloaderLock(Result<(), String>),
+    /// What the kill switch leaves as proof is signed.
+    Papers(Papers),
 }
 
 /// Whether a device with this journal is in the service of the authority that made the ticket.
@@ -270,7 +272,7 @@ impl Device {
         let mut device = Self {
             socket: Some(Socket::listen(&root.socket())?),
             resume_at: None,
-            keys,
+            keys: Arc::new(keys),
             host: options.host,
             condition: Condition::new(&loaded.notices, &image),
             questions: mpsc::channel(QUESTIONS_MAX),
@@ -359,9 +361,10 @@ impl Device {
                 (None, Some(at)) => at.since(self.clock.now()).min(SLEEP_MAX),
                 (None, None) => SLEEP_MAX,
             };
+            let may_stop = !self.is_hurried();
             tokio::select! {
-                () = &mut stop => match self.killing {
-                    Some(_) => self.stop_telling_of_kill(),
+                () = &mut stop, if may_stop => match self.killing {
+                    Some(_) => self.hurry_with_kill(),
                     None => return Ok(Outcome::Stopped),
                 },
                 Some(happening) = self.happenings.1.recv() => self.happened(happening),
@@ -446,6 +449,7 @@ impl Device {
             }
             Happening::Met(ca) => self.service.meet(&ca),
             Happening::Found(candidates) => self.found(candidates),
+            Happening::Papers(papers) => self.got_papers(&papers),
             Happening::BootloaderLock(result) => {
                 let (entry, detail) = match &result {
                     Ok(()) => (Entry::BootloaderLocked, ""),

@@ -15,6 +15,7 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
@@ -24,7 +25,13 @@ use kosd::{
     life::{Device, LifeError, Options},
     socket::AskError,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
+
+/// How long threads that are still at work are waited for at the end. Stops hardware that hangs from keeping the program.
+const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The kOS device daemon.
 #[derive(Debug, Parser)]
@@ -111,13 +118,21 @@ impl From<AskError> for Failure {
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
     log::start();
-    match perform(arguments) {
+    match in_runtime(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(),
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
+/// A thread that hangs in hardware does not keep the program from ending.
+fn in_runtime(arguments: Arguments) -> Result<(), Failure> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(code::config::INTERNAL, error.to_string()))?;
+    let done = runtime.block_on(perform(arguments));
+    runtime.shutdown_timeout(END_TIME_MAX);
+    done
+}
+
 async fn perform(Arguments { command, root }: Arguments) -> Result<(), Failure> {
     match command {
         Command::Enroll { ticket_file } => enroll::enroll(&root, ticket_file.as_deref()).await,
