@@ -10,7 +10,7 @@
 //! Source: `docs/spec/kill.md` KILL-8 to KILL-25, KILL-30.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
@@ -244,7 +244,11 @@ pub(crate) fn targets(root: &Root, keys: &Place, program: ProgramFate) -> Vec<Ta
     let mut targets = match keys.opener {
         Opener::KeyFile => {
             let key = text(&keys.key_file);
-            vec![Target::new(key.clone()), Target::sealed(vault, key)]
+            let vault = match key_out_of_reach(keys) {
+                None => Target::sealed(vault, key.clone()),
+                Some(_) => Target::new(vault),
+            };
+            vec![Target::new(key), vault]
         }
         // The TPM would open a copy of what it sealed.
         Opener::Tpm => vec![Target::new(text(&keys.tpm.sealed)), Target::new(vault)],
@@ -268,10 +272,27 @@ pub(crate) fn remaining(root: &Root, keys: &Place) -> Vec<String> {
     let config = Root::config_file(root.folder());
     let mut left = vec![format!("{}: the configuration, which holds no secret", config.display())];
     left.extend(KEPT.map(|name| format!("{}: proof of the end", root.state().join(name).display())));
-    if keys.opener == Opener::Credential {
-        left.push("the systemd credential of the keys: destroy it where it comes from".to_owned());
+    match keys.opener {
+        Opener::KeyFile => left.extend(key_out_of_reach(keys).filter(|_| keys.vault.exists())),
+        Opener::Credential => {
+            left.push("the systemd credential of the keys: destroy it where it comes from".to_owned());
+        }
+        Opener::Tpm => {}
     }
     left
+}
+
+/// In words, why the key file is not destroyed with the rest.
+fn key_out_of_reach(keys: &Place) -> Option<String> {
+    let shown = keys.key_file.display();
+    match fs::symlink_metadata(&keys.key_file) {
+        Ok(meta) if meta.is_file() => None,
+        Ok(_) => Some(format!("what the key file {shown} leads to: it is no file itself; destroy it there")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Some(format!("the key file {shown}, which was not there: destroy it wherever it is"))
+        }
+        Err(error) => Some(format!("the key file {shown}: {}", reason(&error))),
+    }
 }
 
 /// The file that runs.
@@ -370,7 +391,12 @@ pub(crate) fn newest(journal: &Journal) -> Option<&Held> {
 fn destroy(path: &str, is_program: bool, state: &Path) -> Assurance {
     let failed = |error: RootError| Assurance::Failed(error.to_string());
     let at = Path::new(path);
-    let Ok(meta) = fs::symlink_metadata(at) else { return Assurance::Absent };
+    let meta = match fs::symlink_metadata(at) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Assurance::Absent,
+        // It may be there (KILL-24).
+        Err(error) => return Assurance::Failed(reason(&error).to_owned()),
+    };
     if is_program {
         return delete_program(at, &meta);
     }
@@ -429,7 +455,7 @@ pub(crate) const fn program(fate: ProgramFate) -> KillProgram {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::os::unix::fs::symlink;
 
     use kos_base::{Secret, Timestamp};
     use kos_vault::kill::{ConfirmCode, Moment, Subject, SubjectKind};
@@ -477,5 +503,39 @@ mod tests {
         assert!(switch.settle(failed()).is_err());
         assert!(matches!(switch.machine.standing(), Standing::Armed(_)));
         assert_eq!(switch.machine.poll_output(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_absent() {
+        let state = tempfile::tempdir().unwrap();
+        let file = state.path().join("file");
+        fs::write(&file, "").unwrap();
+        let say = |path: &Path, is_program| destroy(&path.to_string_lossy(), is_program, state.path());
+        for is_program in [false, true] {
+            assert_eq!(say(&state.path().join("nothing"), is_program), Assurance::Absent);
+            assert!(matches!(say(&file.join("below"), is_program), Assurance::Failed(_)));
+        }
+    }
+
+    #[test]
+    fn a_key_file_that_cannot_be_destroyed_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::parse("config.yaml", b"").unwrap().config;
+        let root = Root::new(folder.path(), &config);
+        root.prepare().unwrap();
+        let place = root.keyring(&config, None);
+        fs::write(&place.vault, "sealed").unwrap();
+        let told = || {
+            let line = place.key_file.display().to_string();
+            let is_sealed =
+                targets(&root, &place, ProgramFate::Keep).iter().any(|target| target.key.is_some());
+            (remaining(&root, &place).iter().any(|left| left.contains(&line)), is_sealed)
+        };
+        assert_eq!(told(), (true, false));
+        symlink("/dev/null", &place.key_file).unwrap();
+        assert_eq!(told(), (true, false));
+        fs::remove_file(&place.key_file).unwrap();
+        fs::write(&place.key_file, "key").unwrap();
+        assert_eq!(told(), (false, true));
     }
 }

@@ -94,6 +94,11 @@ impl Keep {
         &self.folder
     }
 
+    /// Where a key file is that the settings put nowhere.
+    pub(crate) fn own_key_file(&self) -> PathBuf {
+        self.folder.join(KEY_FILE)
+    }
+
     /// The file that remembers the newest head.
     pub(crate) fn anchor(&self) -> &Path {
         &self.anchor
@@ -140,7 +145,7 @@ impl Keep {
         if !Keyring::is_there(&place) && former::is_in(&self.folder) {
             return former::read(&self.folder);
         }
-        let own = Place { key_file: self.folder.join(KEY_FILE), ..place.clone() };
+        let own = Place { key_file: self.own_key_file(), ..place.clone() };
         let looked = Keyring::look(place.clone()).or_else(|error| Keyring::look(own).map_err(|_| error));
         sealed::read(&mut looked?, &self.signers(Home::Vault), &place.vault, &self.folder, now)
     }
@@ -155,13 +160,13 @@ impl Keep {
 
     /// Overwrites whatever is a key in a folder that is given up.
     pub(crate) fn wipe(&self) -> Result<(), KeysError> {
-        let path = self.folder.join(KEY_FILE);
+        let path = self.own_key_file();
         file::remove(&path).map_err(|source| KeyringError::Unwritable { path, source })?;
         former::remove(&self.folder)
     }
 
     fn unlock(&self, now: Timestamp) -> Result<Keyring, KeysError> {
-        let own = self.folder.join(KEY_FILE);
+        let own = self.own_key_file();
         Ok(Keyring::open_moved(self.place(&self.folder), &own, now)?)
     }
 

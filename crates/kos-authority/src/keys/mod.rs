@@ -193,6 +193,11 @@ impl Keys {
         }
     }
 
+    /// Whether any key of a CA is in a token.
+    pub(crate) fn has_references(&self) -> bool {
+        self.references.iter().any(Option::is_some)
+    }
+
     /// The keys by which a device knows what this authority signed.
     pub fn public(&self) -> AuthorityKeys {
         AuthorityKeys {

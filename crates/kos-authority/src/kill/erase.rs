@@ -22,7 +22,7 @@ static ZEROS: [u8; 65_536] = [0; 65_536];
 /// A file, a link, or a folder with everything in it.
 pub(super) fn destroy(path: &Path) -> Assurance {
     match fs::symlink_metadata(path) {
-        Err(_) => Assurance::Absent,
+        Err(error) => not_seen(error),
         Ok(meta) if meta.is_dir() => destroy_folder(path),
         Ok(meta) if meta.is_file() => destroy_file(path),
         // A socket, or a link: where it leads is not ours.
@@ -34,15 +34,22 @@ pub(super) fn destroy(path: &Path) -> Assurance {
 pub(super) fn sweep(folder: &Path, stays: &[PathBuf]) -> Assurance {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) => return told(Err(error), Assurance::Absent),
+        Err(error) => return not_seen(error),
     };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| !stays.contains(path));
-    paths.map(|path| destroy(&path)).fold(Assurance::Absent, Assurance::and)
+    let each = entries.map(|entry| match entry.map(|entry| entry.path()) {
+        Ok(path) if stays.contains(&path) => Assurance::Absent,
+        Ok(path) => destroy(&path),
+        Err(error) => not_seen(error),
+    });
+    each.fold(Assurance::Absent, Assurance::and)
 }
 
 /// The program: only what is a plain file of our own user. A link or a file of the distribution is somebody else's.
 pub(super) fn delete_program(path: &Path) -> Assurance {
-    let Ok(meta) = fs::symlink_metadata(path) else { return Assurance::Absent };
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(error) => return not_seen(error),
+    };
     if !meta.is_file() || meta.uid() != rustix::process::geteuid().as_raw() {
         return Assurance::Failed("not a regular file of the user that the authority runs as".to_owned());
     }
@@ -52,8 +59,7 @@ pub(super) fn delete_program(path: &Path) -> Assurance {
 fn destroy_folder(folder: &Path) -> Assurance {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Assurance::Absent,
-        Err(error) => return told(Err(error), Assurance::Absent),
+        Err(error) => return not_seen(error),
     };
     let paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     let inside = paths.iter().map(|path| destroy(path)).fold(Assurance::Absent, Assurance::and);
@@ -63,8 +69,7 @@ fn destroy_folder(folder: &Path) -> Assurance {
 
 fn destroy_file(path: &Path) -> Assurance {
     match overwrite(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Assurance::Absent,
-        Err(error) => told(Err(error), Assurance::Absent),
+        Err(error) => not_seen(error),
         Ok(()) => told(fs::remove_file(path).and_then(|()| sync_parent(path)), Assurance::Cleared),
     }
 }
@@ -96,6 +101,14 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
+/// Only what is known not to be there is absent (KILL-24): what cannot be looked at may be there.
+fn not_seen(error: io::Error) -> Assurance {
+    match error.kind() {
+        io::ErrorKind::NotFound => Assurance::Absent,
+        _ => told(Err(error), Assurance::Absent),
+    }
+}
+
 fn told(done: io::Result<()>, otherwise: Assurance) -> Assurance {
     done.map_or_else(|error| Assurance::Failed(reason(&error).to_owned()), |()| otherwise)
 }
@@ -125,6 +138,17 @@ mod tests {
         assert_eq!(fs::read(&twin).unwrap(), [0; 6]);
         assert_eq!(fs::read(other.join("mine")).unwrap(), b"not ours");
         assert_eq!(destroy(&keys), Assurance::Absent);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_absent() {
+        let desk = tempfile::tempdir().unwrap();
+        let file = desk.path().join("file");
+        fs::write(&file, "").unwrap();
+        for look in [destroy, delete_program, |path: &Path| sweep(path, &[])] {
+            assert_eq!(look(&desk.path().join("nothing")), Assurance::Absent);
+            assert!(matches!(look(&file.join("below")), Assurance::Failed(_)));
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{KillFault, Switch, fate, papers, program, remaining, subject, targets};
+use super::{KillFault, Switch, fate, papers, program, scope::Scope, subject};
 
 use crate::{
     authority::{Home, Shared},
@@ -83,14 +83,18 @@ impl Kill {
     }
 
     /// What would go, if it can be armed.
-    pub(crate) async fn admit_arming(&self, wanted: KillProgram) -> Result<Vec<String>, KillFault> {
+    pub(crate) async fn admit_arming(
+        &self,
+        shared: &Shared,
+        wanted: KillProgram,
+    ) -> Result<Vec<String>, KillFault> {
         let switch = self.switch.lock().await;
         switch.machine.admit_arming(clock::now())?;
-        Ok(would_go(&switch.home, fate(wanted)))
+        Ok(would_go(shared, fate(wanted)))
     }
 
     /// What would go, if it is armed. Does not look at the code: it would be a way to try codes without being counted.
-    pub(crate) async fn admit_firing(&self) -> Result<Vec<String>, KillFault> {
+    pub(crate) async fn admit_firing(&self, shared: &Shared) -> Result<Vec<String>, KillFault> {
         let switch = self.switch.lock().await;
         let arming = match switch.machine.standing() {
             Standing::Armed(arming) if arming.is_good(clock::now()) => arming,
@@ -98,7 +102,7 @@ impl Kill {
             Standing::Fired(_) => return Err(KillError::Fired.into()),
             Standing::Safe => return Err(KillError::NotArmed.into()),
         };
-        Ok(would_go(&switch.home, arming.program))
+        Ok(would_go(shared, arming.program))
     }
 
     pub(crate) async fn arm(
@@ -118,7 +122,7 @@ impl Kill {
             code: SecretText::new(code.shown().to_string()),
             expires_at: now.plus(ARMED_FOR),
             program: wanted,
-            targets: paths(&switch.home, chosen),
+            targets: paths(shared, chosen),
         })
     }
 
@@ -142,8 +146,8 @@ impl Kill {
             Standing::Fired(_) => return Err(KillError::Fired.into()),
             Standing::Safe => return Err(KillError::NotArmed.into()),
         };
-        let goes = targets(&switch.home, chosen);
-        let stays = remaining(&switch.home);
+        let scope = Scope::of(shared);
+        let (goes, stays) = (scope.targets(chosen), scope.remaining());
         let code = ConfirmCode::typed(code);
         if let Err(refused) = switch.machine.fire(clock::now(), &code, goes, stays) {
             // A wrong code is counted before it is answered.
@@ -265,16 +269,17 @@ async fn record_last(shared: &Shared, actor: &Actor, chosen: ProgramFate) -> Rec
     }
 }
 
-fn paths(home: &Home, chosen: ProgramFate) -> Vec<String> {
-    targets(home, chosen).into_iter().map(|target| target.path).collect()
+fn paths(shared: &Shared, chosen: ProgramFate) -> Vec<String> {
+    Scope::of(shared).targets(chosen).into_iter().map(|target| target.path).collect()
 }
 
-fn would_go(home: &Home, chosen: ProgramFate) -> Vec<String> {
-    let paths = paths(home, chosen);
+fn would_go(shared: &Shared, chosen: ProgramFate) -> Vec<String> {
+    let paths = paths(shared, chosen);
     let last = paths.len();
     let line = |(at, path): (usize, &String)| {
         let is_program = chosen == ProgramFate::Delete && at + 1 == last;
-        let there = std::path::Path::new(path).exists();
+        let looked = std::fs::symlink_metadata(path);
+        let there = !matches!(looked, Err(error) if error.kind() == io::ErrorKind::NotFound);
         match (is_program, there) {
             (true, _) => Some(format!("deleted: {path}")),
             // The folder itself is looked through once more, for what was written meanwhile.

@@ -14,18 +14,15 @@
 mod erase;
 pub(crate) mod live;
 mod papers;
+mod scope;
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use kos_api::{
     Document,
     kill::{KillProgram, KillReport, KillTarget},
 };
 use kos_base::{AuthorityName, Code, code};
-use kos_keyring::Opener;
 use kos_net::entropy::NoEntropy;
 use kos_vault::kill::{
     Assurance, Firing, Input, KillError, Machine, Notified, Output, ProgramFate, Recorded, Stage, Standing,
@@ -140,7 +137,7 @@ impl Switch {
             return erase::delete_program(at);
         }
         if path.ends_with('/') {
-            let stays = kept(&self.home).map(|(path, _)| path);
+            let stays = scope::kept(&self.home).map(|(path, _)| path);
             return erase::sweep(at, &stays);
         }
         erase::destroy(at)
@@ -235,72 +232,6 @@ pub(crate) async fn resume(
 
 fn subject(name: &AuthorityName) -> Subject {
     Subject { kind: SubjectKind::Authority, name: name.to_string() }
-}
-
-/// What goes, in its order (KILL-16): everything in the folder but what is to stay. The program, if it goes, is last.
-fn targets(home: &Home, program: ProgramFate) -> Vec<Target> {
-    let beside = |path: PathBuf, ending: &str| {
-        let mut name = path.into_os_string();
-        name.push(ending);
-        PathBuf::from(name)
-    };
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let keep = home.keep_at_the_end(None);
-    let place = keep.vault();
-    let mut targets = match place.opener {
-        Opener::KeyFile => {
-            let key = text(&place.key_file);
-            vec![Target::new(key.clone()), Target::sealed(text(&place.vault), key)]
-        }
-        // The TPM would open a copy of what it sealed.
-        Opener::Tpm => vec![Target::new(text(&place.tpm.sealed)), Target::new(text(&place.vault))],
-        // Its key is not ours to destroy.
-        Opener::Credential => vec![Target::new(text(&place.vault))],
-    };
-    let folder = keep.folder().to_owned();
-    let mut paths = vec![folder.clone(), beside(folder, ".new"), home.vaults(), home.store()];
-    paths.extend(["-wal", "-shm", "-journal"].map(|ending| beside(home.store(), ending)));
-    let stays = kept(home).map(|(path, _)| path);
-    let unfinished = beside(home.kill_journal(), ".new");
-    let mut rest: Vec<PathBuf> = fs::read_dir(home.folder())
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| !paths.contains(path) && !stays.contains(path) && *path != unfinished)
-        .collect();
-    rest.sort();
-    paths.extend(rest);
-    targets.extend(paths.iter().map(|path| Target::new(text(path))));
-    // What a request that was under way has written meanwhile.
-    targets.push(Target::new(format!("{}/", home.folder().display())));
-    if program == ProgramFate::Delete {
-        let own = fs::read_link("/proc/self/exe");
-        targets.push(Target::new(own.map_or_else(|_| "/proc/self/exe".to_owned(), |path| text(&path))));
-    }
-    targets
-}
-
-fn kept(home: &Home) -> [(PathBuf, &'static str); 5] {
-    [
-        (home.log(), "the log with its last checkpoint, as proof"),
-        (home.death_notice(), "the signed notice"),
-        (home.kill_report(), "this report"),
-        (home.kill_journal(), "the journal of the kill switch, which refuses every start"),
-        (home.folder().join("store.lock"), "an empty file"),
-    ]
-}
-
-/// What stays (KILL-19).
-fn remaining(home: &Home) -> Vec<String> {
-    let mut left = kept(home).map(|(path, what)| format!("{}: {what}", path.display())).to_vec();
-    let keep = home.keep_at_the_end(None);
-    if keep.vault().opener == Opener::Credential {
-        left.push("the systemd credential of the keys: destroy it where it comes from".to_owned());
-    }
-    if keep.ca_home() == kos_keyring::Home::Token {
-        left.push("the keys of the CAs in the token: destroy them there".to_owned());
-    }
-    left
 }
 
 /// As it is told.

@@ -28,7 +28,7 @@ pub(super) async fn arm(State(shared): Shares, call: Call<Demanded<ArmKill>>) ->
     if call.mode == Mode::Plan {
         let mut effects =
             vec!["log: kill_armed".to_owned(), "a code is shown once, which fires for 10 minutes".to_owned()];
-        effects.extend(shared.kill.admit_arming(program).await.map_err(told(call.id))?);
+        effects.extend(shared.kill.admit_arming(&shared, program).await.map_err(told(call.id))?);
         return Ok(planned(&shared, &call, effects));
     }
     let (id, actor) = (call.id, call.who.actor());
@@ -38,7 +38,7 @@ pub(super) async fn arm(State(shared): Shares, call: Call<Demanded<ArmKill>>) ->
 
 pub(super) async fn disarm(State(shared): Shares, call: Call<Nothing>) -> Result<Response, Refusal> {
     if call.mode == Mode::Plan {
-        let armed = shared.kill.admit_firing().await.is_ok();
+        let armed = shared.kill.admit_firing(&shared).await.is_ok();
         let effects = armed.then(|| "log: kill_disarmed".to_owned()).into_iter().collect();
         return Ok(planned(&shared, &call, effects));
     }
@@ -51,7 +51,7 @@ pub(super) async fn fire(State(shared): Shares, call: Call<Demanded<FireKill>>) 
     let code = call.body.get()?.code.clone();
     if call.mode == Mode::Plan {
         let mut effects = vec!["log: kill_fired, its last entry".to_owned()];
-        effects.extend(shared.kill.admit_firing().await.map_err(told(call.id))?);
+        effects.extend(shared.kill.admit_firing(&shared).await.map_err(told(call.id))?);
         return Ok(planned(&shared, &call, effects));
     }
     let (id, actor) = (call.id, call.who.actor());
