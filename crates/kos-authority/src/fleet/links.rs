@@ -10,7 +10,7 @@ use std::{
 
 use kos_base::{DeviceId, KeyId};
 use kos_identity::registry::{Device, Write};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 
 use crate::writer::Committed;
 
@@ -29,8 +29,22 @@ pub(crate) enum Push {
     Revocations,
 }
 
-/// Resolves when the link is to be closed at once.
-pub(crate) type Cut = oneshot::Receiver<()>;
+/// Whether the link is to be closed at once. It may be asked as often as one likes.
+#[derive(Debug)]
+pub(crate) struct Cut(watch::Receiver<()>);
+
+impl Cut {
+    /// Ends when it is.
+    pub(crate) async fn wait(&mut self) {
+        // Nothing is ever sent: that the other end is gone says it.
+        while self.0.changed().await.is_ok() {}
+    }
+
+    /// Whether it is, without waiting.
+    pub(crate) fn is_now(&self) -> bool {
+        self.0.has_changed().is_err()
+    }
+}
 
 #[derive(Debug)]
 struct Handle {
@@ -39,7 +53,7 @@ struct Handle {
     push: mpsc::Sender<Push>,
     relay: mpsc::Sender<Vec<u8>>,
     /// Dropping it cuts the link.
-    _cut: oneshot::Sender<()>,
+    _cut: watch::Sender<()>,
 }
 
 /// Why a frame was not passed on.
@@ -77,11 +91,11 @@ impl Links {
     pub(crate) fn enter(self: &Arc<Self>, device: DeviceId, key: KeyId) -> Registration {
         let (push, pushes) = mpsc::channel(PUSHES_MAX);
         let (relay, relayed) = mpsc::channel(RELAYED_MAX);
-        let (cutter, cut) = oneshot::channel();
+        let (cutter, cut) = watch::channel(());
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let handle = Handle { number, key, push, relay, _cut: cutter };
         self.open().insert(device.clone(), handle);
-        Registration { links: Arc::clone(self), device, number, pushes, relayed, cut }
+        Registration { links: Arc::clone(self), device, number, pushes, relayed, cut: Cut(cut) }
     }
 
     /// Gives a frame to the link of a device.
@@ -161,7 +175,6 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     use kos_base::{DeviceState, Timestamp};
-    use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
     use crate::fixtures;
@@ -169,13 +182,13 @@ mod tests {
     #[test]
     fn a_newer_link_of_a_device_cuts_the_older_one_and_outlives_it() {
         let links = Arc::new(Links::default());
-        let mut first = links.enter(fixtures::device_id(1), fixtures::key(1).id());
-        let mut second = links.enter(fixtures::device_id(1), fixtures::key(1).id());
-        assert_eq!(first.cut.try_recv(), Err(TryRecvError::Closed));
+        let first = links.enter(fixtures::device_id(1), fixtures::key(1).id());
+        let second = links.enter(fixtures::device_id(1), fixtures::key(1).id());
+        assert!(first.cut.is_now());
         assert!(!first.is_current() && second.is_current());
         drop(first);
         assert_eq!(links.len(), 1);
-        assert_eq!(second.cut.try_recv(), Err(TryRecvError::Empty));
+        assert!(!second.cut.is_now());
         drop(second);
         assert!(links.is_empty());
     }
@@ -207,7 +220,7 @@ mod tests {
         assert!(matches!(link.pushes.try_recv(), Ok(Push::Record(_))));
         device.enter(Timestamp::from_unix_s(6), DeviceState::Suspended, "test").unwrap();
         links.device_changed(&device);
-        assert_eq!(link.cut.try_recv(), Err(TryRecvError::Closed));
+        assert!(link.cut.is_now());
         assert!(link.is_current(), "no other link speaks for the device");
     }
 }

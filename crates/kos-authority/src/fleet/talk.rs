@@ -26,7 +26,7 @@ use kos_klp::{
     session::{Outgoing, Session, Signer},
 };
 use kos_net::{
-    carrier::{Link, LinkReceiver, LinkSender},
+    carrier::{Link, LinkError, LinkReceiver, LinkSender},
     entropy,
     keys::SigningKey,
 };
@@ -35,7 +35,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{links::Push, relay::Allowance};
+use super::{
+    links::{Cut, Push},
+    relay::Allowance,
+};
 use crate::{
     authority::Shared,
     clock,
@@ -51,6 +54,9 @@ const KID_REFRESH: Duration = Duration::from_secs(8 * 3600);
 
 /// Most frames that are taken before it is looked again whether the link is to be cut.
 const TOGETHER_MAX: u32 = 32;
+
+/// How long they may take together. Stops a device whose frames are slow to take from putting off its being cut.
+const TOGETHER_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// Serves the links of devices.
 #[derive(Clone, Debug)]
@@ -74,7 +80,7 @@ pub(super) enum Ended {
     #[error("the device's certificate has run out")]
     Expired,
     #[error(transparent)]
-    Link(#[from] kos_net::carrier::LinkError),
+    Link(#[from] LinkError),
     #[error(transparent)]
     Frame(#[from] kos_klp::frame::FrameError),
     #[error(transparent)]
@@ -180,7 +186,7 @@ impl Switchboard {
         loop {
             tokio::select! {
                 biased;
-                _ = &mut registration.cut => {
+                () = registration.cut.wait() => {
                     // A newer link may have reported already.
                     if registration.is_current() {
                         self.shared.presence.gone(&talk.id);
@@ -194,10 +200,14 @@ impl Switchboard {
                 },
                 frame = receiver.recv() => match frame? {
                     Some(frame) => {
-                        let taken = talk.take_together(&frame, &mut receiver).await;
-                        // What was answered goes out, whatever comes next.
-                        talk.sender.flush().await?;
-                        if taken?.is_break() {
+                        let taken = talk.take_together(&frame, &mut receiver, &registration.cut).await;
+                        // What was answered goes out, whatever comes next; but a device that does not read puts off no cut.
+                        let flushed = tokio::select! {
+                            biased;
+                            () = registration.cut.wait() => Ok(()),
+                            flushed = talk.sender.flush() => flushed,
+                        };
+                        if first_of(taken, flushed)?.is_break() {
                             return Ok(());
                         }
                     }
@@ -223,6 +233,18 @@ impl Switchboard {
 /// How long a link may last whose certificate runs out at `not_after`.
 pub(super) fn remaining(not_after: Timestamp, now: Timestamp) -> Result<Duration, Ended> {
     if now < not_after { Ok(not_after.since(now)) } else { Err(Ended::Expired) }
+}
+
+/// Whether frames that began to be taken at `begun` may be followed by another one before it is looked what else there is.
+fn takes_more(cut: &Cut, begun: Instant) -> bool {
+    !cut.is_now() && begun.elapsed() < TOGETHER_TIME_MAX
+}
+
+/// What ended the link is what was taken; that answers did not go out as well is of no interest then.
+fn first_of<T>(taken: Result<T, Ended>, flushed: Result<(), LinkError>) -> Result<T, Ended> {
+    let taken = taken?;
+    flushed?;
+    Ok(taken)
 }
 
 impl Talk<'_> {
@@ -261,15 +283,20 @@ impl Talk<'_> {
         Ok(self.sender.queue(&frame).await?)
     }
 
-    /// Takes a frame and those that have arrived behind it, so that their answers leave together. `Break`: the device sends
-    /// no more.
+    /// Takes a frame and those that have arrived behind it, so that their answers leave together, until the link is cut.
+    /// `Break`: the device sends no more.
     async fn take_together(
         &mut self,
         first: &[u8],
         receiver: &mut LinkReceiver,
+        cut: &Cut,
     ) -> Result<ControlFlow<()>, Ended> {
+        let begun = Instant::now();
         self.take(first).await?;
         for _ in 1..TOGETHER_MAX {
+            if !takes_more(cut, begun) {
+                break;
+            }
             match receiver.recv().now_or_never() {
                 None => break,
                 Some(frame) => match frame? {
@@ -391,6 +418,7 @@ impl Talk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{fixtures, fleet::links::Links};
 
     #[test]
     fn a_link_lasts_as_long_as_the_certificate_and_not_longer() {
@@ -400,5 +428,27 @@ mod tests {
         for late in [not_after, not_after.plus(Duration::from_secs(1))] {
             assert!(matches!(remaining(not_after, late), Err(Ended::Expired)));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_are_taken_together_until_the_link_is_cut_or_they_have_had_their_time() {
+        let (links, begun) = (Arc::new(Links::default()), Instant::now());
+        let mut link = links.enter(fixtures::device_id(1), fixtures::key(1).id());
+        assert!(takes_more(&link.cut, begun));
+        tokio::time::advance(TOGETHER_TIME_MAX).await;
+        assert!(!takes_more(&link.cut, begun) && takes_more(&link.cut, Instant::now()));
+        let _newer = links.enter(fixtures::device_id(1), fixtures::key(1).id());
+        assert!(!takes_more(&link.cut, Instant::now()));
+        // Having asked takes nothing away.
+        link.cut.wait().await;
+        assert!(link.cut.is_now());
+    }
+
+    #[test]
+    fn the_error_of_what_was_taken_is_the_one_that_is_told() {
+        let torn = || Err(LinkError::Torn);
+        assert!(matches!(first_of::<()>(Err(Ended::Expired), torn()), Err(Ended::Expired)));
+        assert!(matches!(first_of(Ok(()), torn()), Err(Ended::Link(LinkError::Torn))));
+        assert!(matches!(first_of(Ok(7), Ok(())), Ok(7)));
     }
 }
