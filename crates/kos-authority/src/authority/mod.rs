@@ -145,7 +145,7 @@ impl Authority {
         let settings = Settings::read(&home.settings())?;
         let keep = home.keep(&settings, credentials);
         let name = name.or(settings.name).map_or_else(default_name, Ok)?;
-        keep.make(&Keys::make(&name, &keep.signers(keep.ca_home()), now)?, now)?;
+        keep.make(&Keys::make(&name, keep.signers(), now)?, now)?;
         Ok(name)
     }
 
