@@ -180,6 +180,15 @@ impl Signers {
         (bytes.starts_with(TPM) || bytes.starts_with(TOKEN)).then_some(bytes)
     }
 
+    /// Where the key is that the vault keeps this for.
+    pub fn home_of(kept: &Value) -> Home {
+        match Self::reference(kept) {
+            None => Home::Vault,
+            Some(reference) if reference.starts_with(TPM) => Home::Tpm,
+            Some(_) => Home::Token,
+        }
+    }
+
     /// Where new keys are made.
     pub const fn home(&self) -> Home {
         self.home
@@ -295,8 +304,8 @@ fn pin(path: &Path) -> Result<Zeroizing<String>, SignerError> {
     })?;
     let bytes = read.ok_or_else(|| refused(reason(&io::ErrorKind::NotFound.into())))?;
     let text = str::from_utf8(&bytes).map_err(|_| refused("not text"))?;
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    if line.is_empty() || line.contains('\n') {
+    let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    if line.is_empty() || line.contains(['\n', '\r']) {
         Err(refused("not one line"))
     } else {
         Ok(Zeroizing::new(line.to_owned()))

@@ -132,6 +132,21 @@ impl Keystore {
         self.ring().as_ref().map(Keyring::protection)
     }
 
+    /// Where the signing keys are, for people.
+    pub fn homes(&self, now: Timestamp) -> String {
+        let mut told = Vec::new();
+        for home in [Home::Vault, Home::Tpm, Home::Token] {
+            let here = SLOTS.into_iter().filter(|slot| !matches!(slot, KeySlot::Agreement(_)));
+            let here =
+                here.filter(|slot| self.get(*slot, now).is_ok_and(|kept| Signers::home_of(&kept) == home));
+            let words: Vec<_> = here.map(word).collect();
+            if !words.is_empty() {
+                told.push(format!("{home}: {}", words.join(", ")));
+            }
+        }
+        told.join("; ")
+    }
+
     /// Makes a key and puts it into `slot`, durably. Nothing is left of one that was there.
     ///
     /// # Errors
