@@ -13,6 +13,8 @@ pub struct KeyProtection {
     pub protects_against: String,
     /// Against whom it does not.
     pub not_against: String,
+    /// Where the signing keys are: `vault`, `tpm` or `token`, each with the keys that are there.
+    pub signing_keys: String,
     /// Whether an old vault that somebody puts back is found.
     pub rollback: String,
 }

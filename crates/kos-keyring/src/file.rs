@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -30,6 +30,10 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<Option<Zeroizing<Vec<u8>>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
+    whole(file, bytes_max).map(Some)
+}
+
+fn whole(file: File, bytes_max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let length = file.metadata()?.len();
     if length > bytes_max {
         return Err(io::ErrorKind::FileTooLarge.into());
@@ -40,14 +44,34 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<Option<Zeroizing<Vec<u8>>
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    Ok(Some(bytes))
+    Ok(bytes)
+}
+
+/// Reads a file that holds a secret, or `None` when there is none: only one that nobody but its owner may read or write, and
+/// that belongs to us or to root.
+///
+/// # Errors
+/// As [`read`]; [`io::ErrorKind::PermissionDenied`] when others have rights on it.
+pub fn read_secret(path: &Path, bytes_max: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let meta = file.metadata()?;
+    let owner_is_right = [0, rustix::process::geteuid().as_raw()].contains(&meta.uid());
+    if !meta.is_file() || !owner_is_right || meta.mode() & 0o077 != 0 {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    whole(file, bytes_max).map(Some)
 }
 
 /// Puts `bytes` in the place of the file with the rights `mode`. When this returns, they are durable. The content
 /// that was there before is overwritten, as far as the file system lets it.
 ///
 /// # Errors
-/// When the system refuses; the old file is still in place.
+/// When the system refuses. The old file is still in place, or, if its folder could not be synchronised, the new one is and
+/// may be lost with the power.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let unfinished = unfinished_name(path);
     remove(&unfinished)?;
@@ -67,7 +91,11 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         drop(remove(&unfinished));
         return Err(error);
     }
-    old.map_or(Ok(()), |mut old| overwrite(&mut old))
+    if let Some(mut old) = old {
+        // The new file is in place and durable: that no room was left for zeros changes nothing of that.
+        drop(overwrite(&mut old));
+    }
+    Ok(())
 }
 
 /// Overwrites the file, removes it, and makes that durable. A file that is not there is as good as removed.

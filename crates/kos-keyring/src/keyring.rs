@@ -17,7 +17,7 @@ use kos_vault::{
 pub use self::first::Packed;
 use kos_hardware::tpm::{Age, CounterAnchor};
 
-use crate::{Anchor, KeyringError, Opener, Protection, TpmPlace, file, tpm::TIE};
+use crate::{Anchor, KeyringError, Opener, Protection, TpmPlace, file, opener::Candidate, tpm::TIE};
 
 /// The environment of service keys.
 const ENVIRONMENT: &str = "machine";
@@ -131,8 +131,14 @@ impl Keyring {
     /// # Errors
     /// When the disk fails; what could be destroyed is.
     pub fn destroy(place: &Place) -> Result<(), KeyringError> {
-        let erased = [&place.key_file, &place.tpm.sealed, &place.vault, &place.anchor.path().to_owned()]
-            .map(|path| file::remove(path).map_err(KeyringError::unwritable(path)));
+        let erased = [
+            &place.key_file,
+            &place.tpm.next(),
+            &place.tpm.sealed,
+            &place.vault,
+            &place.anchor.path().to_owned(),
+        ]
+        .map(|path| file::remove(path).map_err(KeyringError::unwritable(path)));
         erased.into_iter().collect()
     }
 
@@ -143,7 +149,7 @@ impl Keyring {
         if !opened.is_changed() {
             return Ok(());
         }
-        write(&self.place, opened, now, Counting::On)
+        write(&self.place, opened, now)
     }
 
     fn opened(&mut self) -> Result<&mut Opened, KeyringError> {
@@ -158,43 +164,73 @@ impl Keyring {
 
     /// Makes the configured way in the only one.
     fn adopt(&mut self, now: Timestamp) -> Result<(), KeyringError> {
-        let (before, wanted) = (self.opener, self.place.opener);
+        let (before, wanted, tpm) = (self.opener, self.place.opener, &self.place.tpm);
         let Some(opened) = &mut self.opened else { return Err(gone(&self.place)) };
         let tied = tie_in(&self.place, opened)?.map(|tie| tie.index());
-        let counter = self.place.tpm.counter.filter(|_| wanted == Opener::Tpm);
-        if before == wanted && opened.slots().count() == 1 && tied == counter {
+        let counter = tpm.counter.filter(|_| wanted == Opener::Tpm);
+        let is_alone = before == wanted && opened.slots().count() == 1;
+        let is_bound = wanted != Opener::Tpm || tpm.bound() == Some(tpm.pcrs);
+        if is_alone && is_bound && tied == counter {
             // What an interrupted change of the way in left.
-            return Opener::ALL
-                .into_iter()
-                .filter(|other| *other != wanted)
-                .try_for_each(|o| o.forget(&self.place));
+            let others = Opener::ALL.into_iter().filter(|other| *other != wanted);
+            return others.into_iter().try_for_each(|other| other.forget(&self.place));
         }
-        self.seal_anew(now)?;
-        if before == wanted { Ok(()) } else { before.forget(&self.place) }
+        self.seal_anew(now, if is_alone && is_bound { With::PresentKey } else { With::NewKey })?;
+        if before == wanted {
+            return Ok(());
+        }
+        // The old key goes only when the new one is seen to open what is on the disk.
+        let found = read(&self.place)?.ok_or_else(|| gone(&self.place))?;
+        if found.opener != wanted {
+            let why = format!("the {wanted} does not open it after it was sealed");
+            return Err(KeyringError::Unopened { path: self.place.vault.clone(), why });
+        }
+        before.forget(&self.place)
     }
 
     /// One file further: the wanted way in alone, and everything under a new master key.
-    fn seal_anew(&mut self, now: Timestamp) -> Result<(), KeyringError> {
+    fn seal_anew(&mut self, now: Timestamp, with: With) -> Result<(), KeyringError> {
         let (path, wanted) = (&self.place.vault, self.place.opener);
         let Some(opened) = &mut self.opened else { return Err(gone(&self.place)) };
-        let key = wanted.prepare(&self.place)?;
-        let stale = opened.slots().map(|slot| slot.name.clone()).collect::<Vec<_>>();
-        // A key file that takes the place of another one needs a name beside it.
-        let Some(name) = slot_names(wanted).into_iter().find(|name| !stale.contains(name)) else {
-            return Err(KeyringError::vault(path)(VaultError::SlotExists));
-        };
-        let slot = NewSlot::Key(&key, wanted.source());
-        opened.add_slot(now, &name, slot, fresh()?).map_err(KeyringError::vault(path))?;
-        for name in stale {
-            opened.remove_slot(&name).map_err(KeyringError::vault(path))?;
-        }
         put_tie(&self.place, opened, now)?;
+        let keys = match with {
+            With::PresentKey => {
+                let unopened = |why| KeyringError::Unopened { path: path.clone(), why };
+                wanted.fetch(&self.place).map_err(unopened)?.into_iter().map(|found| found.key).collect()
+            }
+            With::NewKey => vec![wanted.prepare(&self.place)?],
+        };
+        if let (With::NewKey, [key]) = (with, keys.as_slice()) {
+            let stale = opened.slots().map(|slot| slot.name.clone()).collect::<Vec<_>>();
+            // A key that takes the place of another of its kind needs a name beside it.
+            let Some(name) = slot_names(wanted).into_iter().find(|name| !stale.contains(name)) else {
+                return Err(KeyringError::vault(path)(VaultError::SlotExists));
+            };
+            let slot = NewSlot::Key(key, wanted.source());
+            opened.add_slot(now, &name, slot, fresh()?).map_err(KeyringError::vault(path))?;
+            for name in stale {
+                opened.remove_slot(&name).map_err(KeyringError::vault(path))?;
+            }
+        }
         // Whoever copied the old way in has the old master key: everything is encrypted anew.
-        opened.rotate(&[Unlock::Key(&key)], fresh()?).map_err(KeyringError::vault(path))?;
-        write(&self.place, opened, now, Counting::Begun)?;
+        let held = keys.iter().map(Unlock::Key).collect::<Vec<_>>();
+        opened.rotate(&held, fresh()?).map_err(KeyringError::vault(path))?;
+        write(&self.place, opened, now)?;
         self.opener = wanted;
+        if with == With::NewKey && wanted == Opener::Tpm {
+            self.place.tpm.promote()?;
+        }
         Ok(())
     }
+}
+
+/// By which key a vault is sealed anew.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum With {
+    /// The one that opens it already.
+    PresentKey,
+    /// Another one.
+    NewKey,
 }
 
 impl fmt::Debug for Keyring {
@@ -253,7 +289,10 @@ fn create(place: &Place, now: Timestamp) -> Result<Opened, KeyringError> {
     let key = place.opener.prepare(place)?;
     let mut made = sheltered(empty(&place.vault, place.opener, &key, now)?);
     put_tie(place, &mut made, now)?;
-    write(place, &mut made, now, Counting::Begun)?;
+    write(place, &mut made, now)?;
+    if place.opener == Opener::Tpm {
+        place.tpm.promote()?;
+    }
     Ok(made)
 }
 
@@ -263,21 +302,13 @@ fn empty(path: &Path, opener: Opener, key: &Secret<32>, now: Timestamp) -> Resul
     Opened::create(now, environment(), &slot_name(opener), slot, fresh()?).map_err(KeyringError::vault(path))
 }
 
-/// What a new file does to a counter that it is tied to.
-enum Counting {
-    /// It is one further.
-    On,
-    /// The tie begins with this file.
-    Begun,
-}
-
 /// KR-9: the file, then the anchor and the counter, then memory.
-fn write(place: &Place, opened: &mut Opened, now: Timestamp, counting: Counting) -> Result<(), KeyringError> {
+fn write(place: &Place, opened: &mut Opened, now: Timestamp) -> Result<(), KeyringError> {
     let next = opened.seal(now).map_err(KeyringError::vault(&place.vault))?;
     file::replace(&place.vault, next.bytes(), file::PRIVATE)
         .map_err(KeyringError::unwritable(&place.vault))?;
     place.anchor.write(&next.head())?;
-    if let (Counting::On, Some(tie)) = (counting, tie(place, opened)?) {
+    if let Some(tie) = tie(place, opened)? {
         raise(place, &tie)?;
     }
     opened.written(&next);
@@ -301,14 +332,15 @@ fn tie_in(place: &Place, opened: &mut Opened) -> Result<Option<CounterAnchor>, K
     }
 }
 
-/// Ties the next file to the counter, if the settings want one; otherwise the file is tied to none.
+/// Ties the next file to the counter, if the settings want one; otherwise the file is tied to none. The tie is taken so
+/// that the counter has to be raised for that file, too: what was tied before is behind from then on.
 fn put_tie(place: &Place, opened: &mut Opened, now: Timestamp) -> Result<(), KeyringError> {
     let (path, name) = (&place.vault, tie_name());
     let Some(index) = place.tpm.counter.filter(|_| place.opener == Opener::Tpm) else {
         return apply(opened, path, now, &[Change::Remove(&name)]);
     };
-    let next = opened.head().generation.saturating_add(1);
-    let tie = place.tpm.counter(index, path)?.tie(next).map_err(KeyringError::hardware(path))?;
+    let present = opened.head().generation;
+    let tie = place.tpm.counter(index, path)?.tie(present).map_err(KeyringError::hardware(path))?;
     let value = Value::new(tie.to_bytes().to_vec().into()).map_err(KeyringError::vault(path))?;
     apply(opened, path, now, &[Change::Put(&name, SecretType::Opaque, &value)])
 }
@@ -340,6 +372,8 @@ fn tie_name() -> EntryName {
 struct Found {
     opened: Opened,
     opener: Opener,
+    /// Whether it opened by what a TPM sealed last and nobody put in its place yet.
+    is_next: bool,
     /// Whether its anchor is one behind.
     ahead: bool,
     /// Whether its counter is one behind.
@@ -349,6 +383,11 @@ struct Found {
 impl Found {
     /// The vault, once its anchor has followed.
     fn anchored(self, place: &Place) -> Result<(Opened, Opener), KeyringError> {
+        match (self.opener, self.is_next) {
+            (Opener::Tpm, true) => place.tpm.promote()?,
+            (Opener::Tpm, false) => place.tpm.forget_next()?,
+            (Opener::KeyFile | Opener::Credential, _) => {}
+        }
         if self.ahead {
             place.anchor.write(&self.opened.head())?;
         }
@@ -370,7 +409,7 @@ fn read(place: &Place) -> Result<Option<Found>, KeyringError> {
         (None, Some(_)) => return Err(gone(place)),
     };
     let sealed = Sealed::parse(&bytes).map_err(KeyringError::vault(&place.vault))?;
-    let (mut opened, opener) = unlock(place, &sealed)?;
+    let (mut opened, opener, is_next) = unlock(place, &sealed)?;
     let standing = match &kept {
         Some(kept) => opened.standing(kept),
         // Cut off between the very first file and its anchor.
@@ -383,27 +422,30 @@ fn read(place: &Place) -> Result<Option<Found>, KeyringError> {
         standing => return Err(KeyringError::Standing { path: place.vault.clone(), standing }),
     };
     let uncounted = counted(place, &mut opened)?;
-    Ok(Some(Found { opened, opener, ahead, uncounted }))
+    Ok(Some(Found { opened, opener, is_next, ahead, uncounted }))
 }
 
-fn unlock(place: &Place, sealed: &Sealed) -> Result<(Opened, Opener), KeyringError> {
+/// The vault, by what it opened, and whether that was sealed for it last.
+fn unlock(place: &Place, sealed: &Sealed) -> Result<(Opened, Opener, bool), KeyringError> {
     let unopened = |why| KeyringError::Unopened { path: place.vault.clone(), why };
     if sealed.environment().as_str() != ENVIRONMENT {
         return Err(unopened(format!("it is the vault of another environment, {}", sealed.environment())));
     }
     let mut why = Vec::new();
     for opener in sealed.slots().filter_map(opener_of) {
-        let key: Secret<32> = match opener.fetch(place) {
-            Ok(key) => key,
+        let candidates = match opener.fetch(place) {
+            Ok(candidates) => candidates,
             Err(reason) => {
                 why.push(reason);
                 continue;
             }
         };
-        match sealed.open(Unlock::Key(&key)) {
-            Ok(opened) => return Ok((sheltered(opened), opener)),
-            Err(VaultError::WrongSecret) => why.push(format!("the {opener} is there and does not fit")),
-            Err(error) => return Err(KeyringError::vault(&place.vault)(error)),
+        for Candidate { key, is_next } in candidates {
+            match sealed.open(Unlock::Key(&key)) {
+                Ok(opened) => return Ok((sheltered(opened), opener, is_next)),
+                Err(VaultError::WrongSecret) => why.push(format!("the {opener} is there and does not fit")),
+                Err(error) => return Err(KeyringError::vault(&place.vault)(error)),
+            }
         }
     }
     if why.is_empty() {

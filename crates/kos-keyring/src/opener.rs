@@ -6,7 +6,7 @@
 //! Source: KR-3 to KR-7.
 
 use core::{fmt, str::FromStr};
-use std::path::Path;
+use std::{io, path::Path};
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use kos_base::{Secret, text::reason};
@@ -31,6 +31,13 @@ pub enum Opener {
     Credential,
     /// What the machine's TPM sealed.
     Tpm,
+}
+
+/// A key that may be the one.
+pub(crate) struct Candidate {
+    pub(crate) key: Secret<32>,
+    /// A TPM sealed it for a vault that may not have been written.
+    pub(crate) is_next: bool,
 }
 
 /// The text is no [`Opener`].
@@ -64,18 +71,22 @@ impl Opener {
         Self::ALL.into_iter().find(|opener| opener.source() == source)
     }
 
-    /// The key, as it is there now; or, in words, why it is not.
-    pub(crate) fn fetch(self, place: &Place) -> Result<Secret<32>, String> {
+    /// The keys that may be meant, as they are there now: one, but for a TPM that was cut off while it sealed another. Or, in
+    /// words, why there is none.
+    pub(crate) fn fetch(self, place: &Place) -> Result<Vec<Candidate>, String> {
+        let only = |key| vec![Candidate { key, is_next: false }];
         match self {
             Self::KeyFile => {
-                let key = read(&place.key_file)?;
-                key.ok_or_else(|| format!("its key file {} is missing", place.key_file.display()))
+                let key = read(&place.key_file, file::read_secret)?;
+                key.map(only).ok_or_else(|| format!("its key file {} is missing", place.key_file.display()))
             }
             Self::Credential => {
                 let folder = place.credentials.as_ref();
                 let folder = folder.ok_or("systemd gave no credentials to this program")?;
-                let key = read(&folder.join(CREDENTIAL))?;
-                key.ok_or_else(|| format!("systemd gave no credential `{CREDENTIAL}` to this program"))
+                // Systemd's rights, which may be an access list.
+                let key = read(&folder.join(CREDENTIAL), file::read)?;
+                let missing = || format!("systemd gave no credential `{CREDENTIAL}` to this program");
+                key.map(only).ok_or_else(missing)
             }
             Self::Tpm => place.tpm.unseal(),
         }
@@ -93,14 +104,18 @@ impl Opener {
             }
             Self::Tpm => place.tpm.seal(&place.vault),
             Self::KeyFile | Self::Credential => {
-                self.fetch(place).map_err(|why| KeyringError::Unopened { path: place.vault.clone(), why })
+                let unopened = |why| KeyringError::Unopened { path: place.vault.clone(), why };
+                let mut found = self.fetch(place).map_err(unopened)?;
+                found.pop().map(|found| found.key).ok_or_else(|| unopened("there is no key".to_owned()))
             }
         }
     }
 
-    /// Destroys what we may destroy of the key, once nothing is opened by it.
+    /// Destroys what we may destroy of the key, once nothing is opened by it. A key file that somebody put elsewhere is
+    /// theirs: it may be the key of something else as well.
     pub(crate) fn forget(self, place: &Place) -> Result<(), KeyringError> {
         match self {
+            Self::KeyFile if place.key_file.parent() != place.vault.parent() => Ok(()),
             Self::KeyFile => file::remove(&place.key_file).map_err(KeyringError::unwritable(&place.key_file)),
             Self::Tpm => place.tpm.forget(),
             // Systemd's.
@@ -123,9 +138,16 @@ impl FromStr for Opener {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Secret<32>>, String> {
-    let text = file::read(path, KEY_BYTES_MAX);
-    let text = text.map_err(|error| format!("{} cannot be read: {}", path.display(), reason(&error)))?;
+/// A way to read a file of at most so many bytes.
+type Reader = fn(&Path, u64) -> io::Result<Option<Zeroizing<Vec<u8>>>>;
+
+fn read(path: &Path, reader: Reader) -> Result<Option<Secret<32>>, String> {
+    let text = reader(path, KEY_BYTES_MAX).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!("{} has to be ours or root's, and for nobody else to read (chmod 600)", path.display())
+        }
+        _ => format!("{} cannot be read: {}", path.display(), reason(&error)),
+    })?;
     let Some(text) = text else { return Ok(None) };
     let none = || format!("{} is not 64 hexadecimal characters", path.display());
     let hex = text.strip_suffix(b"\n").unwrap_or(&text);
@@ -142,15 +164,15 @@ mod tests {
     fn a_key_is_64_hexadecimal_characters_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
-        assert!(read(&path).unwrap().is_none());
+        assert!(read(&path, file::read).unwrap().is_none());
         let hex = "0f".repeat(32);
         for good in [hex.clone(), format!("{hex}\n"), hex.to_uppercase()] {
             std::fs::write(&path, good).unwrap();
-            assert_eq!(read(&path).unwrap().unwrap().expose(), &[15; 32]);
+            assert_eq!(read(&path, file::read).unwrap().unwrap().expose(), &[15; 32]);
         }
         for bad in ["", "\n", &hex[2..], &format!("{hex}00"), &format!("{hex}\n\n"), &format!(" {hex}")] {
             std::fs::write(&path, bad).unwrap();
-            let why = read(&path).unwrap_err();
+            let why = read(&path, file::read).unwrap_err();
             assert!(why.contains("64 hexadecimal") && !why.contains("0f0f"), "{why}");
         }
     }

@@ -34,7 +34,7 @@ impl Protection {
                 "copies of the disk, if systemd keeps the credential encrypted to the TPM or brings it from elsewhere",
                 "root on this machine",
             ),
-            Opener::Tpm if place.tpm.pcrs == Pcrs::NONE => (
+            Opener::Tpm if place.tpm.bound().is_none_or(|pcrs| pcrs == Pcrs::NONE) => (
                 "copies of the disk, and the disk in another machine",
                 "whoever has the whole machine and starts it; root on this machine",
             ),

@@ -17,13 +17,17 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use data_encoding::HEXLOWER;
 use kos_base::{Code, KeyAlgorithm, PublicKey, code, text::reason};
 use kos_hardware::{
     HardwareError,
     token::Token,
     tpm::{Tpm, TpmAddress},
 };
-use kos_net::keys::{KeyError, SigningKey};
+use kos_net::{
+    entropy::{self, NoEntropy},
+    keys::{KeyError, SigningKey},
+};
 use kos_vault::{SecretType, Value, VaultError};
 use zeroize::Zeroizing;
 
@@ -98,6 +102,9 @@ pub enum SignerError {
     /// The TPM or token does not do what it was asked.
     #[error(transparent)]
     Hardware(#[from] HardwareError),
+    /// The system gave no random bytes.
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
     /// A key in software is none, or cannot be made.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -130,6 +137,7 @@ impl SignerError {
     pub const fn code(&self) -> Code {
         match self {
             Self::Hardware(error) => error.code(),
+            Self::Entropy(error) => error.code(),
             Self::Key(error) => error.code(),
             Self::Value(error) => error.code(),
             Self::NoToken | Self::Algorithm { .. } => code::config::CONFIG_INVALID,
@@ -172,12 +180,22 @@ impl Signers {
         (bytes.starts_with(TPM) || bytes.starts_with(TOKEN)).then_some(bytes)
     }
 
+    /// Where the key is that the vault keeps this for.
+    pub fn home_of(kept: &Value) -> Home {
+        match Self::reference(kept) {
+            None => Home::Vault,
+            Some(reference) if reference.starts_with(TPM) => Home::Tpm,
+            Some(_) => Home::Token,
+        }
+    }
+
     /// Where new keys are made.
     pub const fn home(&self) -> Home {
         self.home
     }
 
-    /// Makes a key. In a token it gets `label`, and takes the place of the one that has it.
+    /// Makes a key. In a token it gets a label of its own that begins with `label`: others may keep theirs there, too. What it
+    /// takes the place of is destroyed by [`Signers::destroy`], once the vault has the new one.
     ///
     /// # Errors
     /// When the hardware is gone or refuses, or has no keys of this algorithm: a TPM has P-256.
@@ -201,12 +219,8 @@ impl Signers {
             }
             home @ Home::Tpm => Err(SignerError::Algorithm { home, algorithm }),
             Home::Token => {
-                let token = self.open_token()?;
-                match token.destroy(label) {
-                    Ok(()) | Err(HardwareError::KeyMissing(_)) => {}
-                    Err(error) => return Err(error.into()),
-                }
-                let public = token.make_key(label, algorithm)?;
+                let label = format!("{label}-{}", HEXLOWER.encode(&entropy::array::<4>()?));
+                let public = self.open_token()?.make_key(&label, algorithm)?;
                 hardware([TOKEN, label.as_bytes()].concat(), public)
             }
         }
@@ -282,11 +296,16 @@ fn label_of(bytes: &[u8]) -> Result<&str, SignerError> {
 /// The first line of the file, which has no other.
 fn pin(path: &Path) -> Result<Zeroizing<String>, SignerError> {
     let refused = |why: &str| SignerError::Pin { path: path.to_owned(), why: why.to_owned() };
-    let read = file::read(path, PIN_BYTES_MAX).map_err(|error| refused(reason(&error)))?;
+    let read = file::read_secret(path, PIN_BYTES_MAX).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            refused("it has to be ours or root's, and for nobody else to read (chmod 600)")
+        }
+        _ => refused(reason(&error)),
+    })?;
     let bytes = read.ok_or_else(|| refused(reason(&io::ErrorKind::NotFound.into())))?;
     let text = str::from_utf8(&bytes).map_err(|_| refused("not text"))?;
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    if line.is_empty() || line.contains('\n') {
+    let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    if line.is_empty() || line.contains(['\n', '\r']) {
         Err(refused("not one line"))
     } else {
         Ok(Zeroizing::new(line.to_owned()))

@@ -5,13 +5,16 @@
 //!
 //! Source: KR-17 to KR-19; HW-7 to HW-16.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use kos_base::{Secret, text::reason};
 use kos_hardware::tpm::{Counter, CounterIndex, Pcrs, Tpm, TpmAddress};
 use kos_net::entropy;
 
-use crate::{KeyringError, file};
+use crate::{KeyringError, file, opener::Candidate};
 
 /// The entry with the tie to the counter.
 pub(crate) const TIE: &str = "tpm-counter";
@@ -37,28 +40,69 @@ impl TpmPlace {
         Self { address: TpmAddress::default(), sealed, pcrs: Pcrs::NONE, counter: None }
     }
 
-    /// The key, or, in words, why it cannot be had.
-    pub(crate) fn unseal(&self) -> Result<Secret<32>, String> {
-        let path = self.sealed.display();
-        let sealed = file::read(&self.sealed, SEALED_BYTES_MAX);
-        let sealed = sealed.map_err(|error| format!("{path} cannot be read: {}", reason(&error)))?;
-        let sealed = sealed.ok_or_else(|| format!("what the TPM sealed, {path}, is missing"))?;
-        let key = Tpm::open(&self.address).and_then(|tpm| tpm.unseal(&sealed));
-        key.map_err(|error| format!("the TPM at {} does not open {path}: {error}", self.address))
+    /// The keys that may be meant, or, in words, why there is none.
+    pub(crate) fn unseal(&self) -> Result<Vec<Candidate>, String> {
+        let mut found = Vec::new();
+        let mut why = Vec::new();
+        for (path, is_next) in [(self.sealed.clone(), false), (self.next(), true)] {
+            match self.unseal_at(&path) {
+                Ok(Some(key)) => found.push(Candidate { key, is_next }),
+                Ok(None) if is_next => {}
+                Ok(None) => why.push(format!("what the TPM sealed, {}, is missing", path.display())),
+                Err(reason) => why.push(reason),
+            }
+        }
+        if found.is_empty() { Err(why.join("; ")) } else { Ok(found) }
     }
 
-    /// Draws a key, seals it and keeps what was sealed. `vault` is whose key it is.
+    fn unseal_at(&self, path: &Path) -> Result<Option<Secret<32>>, String> {
+        let sealed = file::read(path, SEALED_BYTES_MAX);
+        let path = path.display();
+        let sealed = sealed.map_err(|error| format!("{path} cannot be read: {}", reason(&error)))?;
+        let Some(sealed) = sealed else { return Ok(None) };
+        let key = Tpm::open(&self.address).and_then(|tpm| tpm.unseal(&sealed));
+        key.map(Some).map_err(|error| format!("the TPM at {} does not open {path}: {error}", self.address))
+    }
+
+    /// Draws a key, seals it, and keeps what was sealed beside what is in use: that opens the vault until the next file of
+    /// it is written. `vault` is whose key it is.
     pub(crate) fn seal(&self, vault: &Path) -> Result<Secret<32>, KeyringError> {
-        let key = entropy::secret::<32>()?;
+        let (key, next) = (entropy::secret::<32>()?, self.next());
         let sealed = self.open(vault)?.seal(&key, self.pcrs).map_err(KeyringError::hardware(vault))?;
-        file::replace(&self.sealed, &sealed, file::PRIVATE)
-            .map_err(KeyringError::unwritable(&self.sealed))?;
+        file::replace(&next, &sealed, file::PRIVATE).map_err(KeyringError::unwritable(&next))?;
         Ok(key)
+    }
+
+    /// The vault opens by what was sealed last.
+    pub(crate) fn promote(&self) -> Result<(), KeyringError> {
+        let unwritable = || KeyringError::unwritable(&self.sealed);
+        fs::rename(self.next(), &self.sealed).map_err(unwritable())?;
+        self.sealed.parent().map_or(Ok(()), file::sync_folder).map_err(unwritable())
+    }
+
+    /// The vault does not open by what was sealed last: nobody wrote it.
+    pub(crate) fn forget_next(&self) -> Result<(), KeyringError> {
+        let next = self.next();
+        file::remove(&next).map_err(KeyringError::unwritable(&next))
+    }
+
+    /// The PCRs that the key in use is bound to, by what was sealed.
+    pub(crate) fn bound(&self) -> Option<Pcrs> {
+        let sealed = file::read(&self.sealed, SEALED_BYTES_MAX).ok().flatten()?;
+        Pcrs::of_sealed(&sealed).ok()
     }
 
     /// Destroys what was sealed. The counter stays: it holds no secret, and shows that an old file is one.
     pub(crate) fn forget(&self) -> Result<(), KeyringError> {
+        self.forget_next()?;
         file::remove(&self.sealed).map_err(KeyringError::unwritable(&self.sealed))
+    }
+
+    /// Where what was sealed lies until the vault opens by it.
+    pub(crate) fn next(&self) -> PathBuf {
+        let mut name = self.sealed.clone().into_os_string();
+        name.push(".next");
+        name.into()
     }
 
     /// The counter of the vault.

@@ -103,11 +103,22 @@ impl Keystore {
     /// When they cannot be opened. A device that has keys must not start without them.
     pub fn open(place: Place, signers: Signers, now: Timestamp) -> Result<Self, KeystoreError> {
         let former = FormerFiles::beside(&place);
-        let found = former.read()?;
-        let ring = match Keyring::is_there(&place) || !found.is_empty() {
+        let mut ring = match Keyring::is_there(&place) {
             true => Some(Keyring::open(place.clone(), now)?),
             false => None,
         };
+        // A file whose key the vault has may be cut off half-way through its end: it is not read any more.
+        let mut missing = Vec::new();
+        for slot in SLOTS {
+            let held = ring.as_mut().map(|ring| ring.get(now, &name(slot))).transpose()?.flatten();
+            if held.is_none() {
+                missing.push(slot);
+            }
+        }
+        let found = former.read(&missing)?;
+        if ring.is_none() && !found.is_empty() {
+            ring = Some(Keyring::open(place.clone(), now)?);
+        }
         let keys = Self { place, signers, ring: Mutex::new(ring) };
         if !found.is_empty() {
             keys.take_in(&found, now)?;
@@ -119,6 +130,21 @@ impl Keystore {
     /// What protects them; nothing as long as there are none.
     pub fn protection(&self) -> Option<Protection> {
         self.ring().as_ref().map(Keyring::protection)
+    }
+
+    /// Where the signing keys are, for people.
+    pub fn homes(&self, now: Timestamp) -> String {
+        let mut told = Vec::new();
+        for home in [Home::Vault, Home::Tpm, Home::Token] {
+            let here = SLOTS.into_iter().filter(|slot| !matches!(slot, KeySlot::Agreement(_)));
+            let here =
+                here.filter(|slot| self.get(*slot, now).is_ok_and(|kept| Signers::home_of(&kept) == home));
+            let words: Vec<_> = here.map(word).collect();
+            if !words.is_empty() {
+                told.push(format!("{home}: {}", words.join(", ")));
+            }
+        }
+        told.join("; ")
     }
 
     /// Makes a key and puts it into `slot`, durably. Nothing is left of one that was there.
@@ -141,7 +167,15 @@ impl Keystore {
         let label = format!("kos-{}", word(slot));
         let made = self.signers.make(&label, algorithm);
         let Made { value, kind, public } = made.map_err(|source| KeystoreError::Signer { slot, source })?;
+        let before = match self.get(slot, now) {
+            Ok(kept) => Some(kept),
+            Err(KeystoreError::Missing { .. }) => None,
+            Err(error) => return Err(error),
+        };
         self.put(slot, kind, &value, now)?;
+        if let Some(Err(error)) = before.map(|kept| self.signers.destroy(&kept)) {
+            tracing::warn!(%error, key = word(slot), "the token keeps a key that nothing refers to any more");
+        }
         Ok(MadeKey::Signing(public))
     }
 
@@ -276,9 +310,9 @@ impl FormerFiles {
         Self(SLOTS.map(|slot| (slot, place.vault.with_file_name(format!("{}.key", word(slot))))))
     }
 
-    fn read(&self) -> Result<Vec<(KeySlot, Value)>, KeystoreError> {
+    fn read(&self, slots: &[KeySlot]) -> Result<Vec<(KeySlot, Value)>, KeystoreError> {
         let mut found = Vec::new();
-        for (slot, path) in &self.0 {
+        for (slot, path) in self.0.iter().filter(|(slot, _)| slots.contains(slot)) {
             let Some(bytes) = file::read(path)? else { continue };
             let content = root::open(former_kind(*slot), path, &bytes)?;
             let value = Value::new(Zeroizing::new(content.to_vec()));

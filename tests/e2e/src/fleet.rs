@@ -341,6 +341,15 @@ impl Device {
         program::finish(self.kosd("enroll")?, ticket)
     }
 
+    /// Begins to enrol, and waits for nothing.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn begin_enrolment(&mut self, ticket: &str) -> Result<()> {
+        self.program = Some(Program::of("kosd", self.kosd("enroll")?, ticket)?);
+        Ok(())
+    }
+
     /// Starts the daemon.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Devices whose keys are in hardware: made there, used there, and of no use without it.
 #![cfg(test)]
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use kos_e2e::{
     fleet::{self, Authority, Device},
@@ -44,10 +44,11 @@ fn refused(device: &mut Device) -> String {
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
-    for (path, bytes) in files(from).unwrap() {
+    for (path, _) in files(from).unwrap() {
         let target = to.join(path.strip_prefix(from).unwrap());
         fs::create_dir_all(target.parent().unwrap()).unwrap();
-        fs::write(target, bytes).unwrap();
+        // With its rights.
+        fs::copy(path, target).unwrap();
     }
 }
 
@@ -121,6 +122,9 @@ fn a_device_with_a_token_signs_in_it_and_waits_while_it_is_out() {
     fs::write(&pin, "000000\n").unwrap();
     let ticket = authority.ticket(&["--role", "sensor"]).unwrap();
     let refused = device.enrol(&ticket).unwrap();
+    assert!(refused.stderr.contains("chmod 600"), "{}", refused.stderr);
+    fs::set_permissions(&pin, fs::Permissions::from_mode(0o600)).unwrap();
+    let refused = device.enrol(&ticket).unwrap();
     assert!(refused.stderr.contains("KOS-E0673"), "{}", refused.stderr);
 
     fs::write(&pin, format!("{}\n", SoftToken::PIN)).unwrap();
@@ -163,6 +167,7 @@ fn an_authority_whose_cas_are_in_a_token_issues_while_it_is_there() {
     let token = SoftToken::new();
     let desk = Desk::new().unwrap();
     desk.put("pin", format!("{}\n", SoftToken::PIN)).unwrap();
+    fs::set_permissions(desk.at("pin"), fs::Permissions::from_mode(0o600)).unwrap();
     let settings = format!(
         "heartbeat_seconds: 5\nca_keys: token\ntoken:\n  module: {}\n  name: {}\n  pin_file: {}\n",
         SoftToken::MODULE,
@@ -188,9 +193,14 @@ fn an_authority_whose_cas_are_in_a_token_issues_while_it_is_there() {
     let (tokens, away) = (token.path("tokens"), token.path("away"));
     fs::rename(&tokens, &away).unwrap();
     fs::create_dir(&tokens).unwrap();
-    let stranger = Device::new("hsm-2", "").unwrap();
-    let refused = stranger.enrol(&authority.ticket(&["--role", "sensor"]).unwrap()).unwrap();
-    assert!(!refused.status.success(), "{}", refused.stdout);
+    let mut stranger = Device::new("hsm-2", "").unwrap();
+    stranger.begin_enrolment(&authority.ticket(&["--role", "sensor"]).unwrap()).unwrap();
+    wait::until("the missing token to be told", || {
+        let told = authority.errors();
+        Ok((told.contains("KOS-E0671") || told.contains("KOS-E0678")).then_some(()))
+    })
+    .unwrap();
+    stranger.kill().unwrap();
     assert!(authority.json(&["status"]).is_ok());
     authority.stop().unwrap();
     let refused = authority.refuses().unwrap();
@@ -242,7 +252,7 @@ fn an_authority_whose_keys_a_tpm_opens_starts_in_its_machine_alone() {
 
     // The whole folder of before.
     let folder = authority.data().join("authority");
-    for name in ["keys", "machine.anchor", "store.db"] {
+    for name in ["keys", "machine.anchor", "store.db", "log"] {
         let (from, to) = (old.path().join("authority").join(name), folder.join(name));
         if from.is_dir() {
             fs::remove_dir_all(&to).unwrap();

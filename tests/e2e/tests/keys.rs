@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -202,6 +203,7 @@ fn damage_a_missing_key_and_an_old_vault_end_the_start_and_nothing_is_overwritte
             _ => {}
         }
         fs::write(&path, genuine).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     let told = {
         fs::rename(at(&data, "keys/machine.key"), at(&data, "away")).unwrap();

@@ -145,7 +145,7 @@ impl Authority {
         let settings = Settings::read(&home.settings())?;
         let keep = home.keep(&settings, credentials);
         let name = name.or(settings.name).map_or_else(default_name, Ok)?;
-        keep.make(&Keys::make(&name, &keep.signers(keep.ca_home()), now)?, now)?;
+        keep.make(&Keys::make(&name, keep.signers(), now)?, now)?;
         Ok(name)
     }
 
@@ -194,6 +194,10 @@ impl Authority {
         let started_at = clock::now();
         let keep = home.keep(&settings, options.credentials.as_deref());
         let (keys, kept) = keep.open(started_at)?;
+        if (settings.ca_keys == kos_keyring::Home::Token) != keys.are_cas_in_token() {
+            let are = keys.homes();
+            tracing::warn!(are, wanted = %settings.ca_keys, "ca_keys says otherwise: keys of CAs stay where they were made");
+        }
         let name = keys.root_certificate.authority();
         let name = name.ok_or_else(|| StartError::Internal("the root names no authority".to_owned()))?;
 

@@ -2,7 +2,10 @@
 //!
 //! Source: KR-1, KR-6 to KR-12, KR-15.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use kos_base::Timestamp;
 use kos_keyring::{
@@ -30,6 +33,13 @@ pub(crate) struct Keep {
     opener: Opener,
     /// The TPM and the token that the settings name.
     settings: Box<Settings>,
+    /// One for all, since it remembers that a PIN was refused.
+    signers: Arc<Signers>,
+}
+
+fn signers_of(settings: &Settings) -> Signers {
+    let token = settings.token.as_ref().map(TokenPlace::from);
+    Signers::new(settings.ca_keys, settings.keys_tpm.clone(), token)
 }
 
 /// What was found when the keys were opened.
@@ -55,6 +65,7 @@ impl Keep {
             credentials: None,
             opener: Opener::KeyFile,
             settings: Box::default(),
+            signers: Arc::new(signers_of(&Settings::default())),
         }
     }
 
@@ -70,13 +81,13 @@ impl Keep {
 
     /// The same, with the TPM and the token that the settings name.
     pub(crate) fn with_hardware(self, settings: &Settings) -> Self {
-        Self { settings: Box::new(settings.clone()), ..self }
+        let signers = Arc::new(signers_of(settings));
+        Self { settings: Box::new(settings.clone()), signers, ..self }
     }
 
     /// Where signing keys are made and found.
-    pub(crate) fn signers(&self, home: Home) -> Signers {
-        let token = self.settings.token.as_ref().map(TokenPlace::from);
-        Signers::new(home, self.settings.keys_tpm.clone(), token)
+    pub(crate) fn signers(&self) -> &Signers {
+        &self.signers
     }
 
     /// Where the settings want the keys of the CAs.
@@ -132,7 +143,7 @@ impl Keep {
             sealed::make(&place, &former::read(&self.folder)?, now)?;
         }
         let mut keyring = self.unlock(now)?;
-        let keys = sealed::read(&mut keyring, &self.signers(Home::Vault), &place.vault, &self.folder, now)?;
+        let keys = sealed::read(&mut keyring, self.signers(), &place.vault, &self.folder, now)?;
         former::remove(&self.folder)?;
         folder::settle(&self.folder)?;
         let kept = Kept { protection: keyring.protection(), head: keyring.head()? };
@@ -147,14 +158,14 @@ impl Keep {
         }
         let own = Place { key_file: self.own_key_file(), ..place.clone() };
         let looked = Keyring::look(place.clone()).or_else(|error| Keyring::look(own).map_err(|_| error));
-        sealed::read(&mut looked?, &self.signers(Home::Vault), &place.vault, &self.folder, now)
+        sealed::read(&mut looked?, self.signers(), &place.vault, &self.folder, now)
     }
 
     /// Whether the next start would find its keys. Writes nothing.
     pub(crate) fn look(&self, now: Timestamp) -> Result<Protection, KeysError> {
         let place = self.place(&self.folder);
         let mut keyring = Keyring::look(place.clone())?;
-        sealed::read(&mut keyring, &self.signers(Home::Vault), &place.vault, &self.folder, now)?;
+        sealed::read(&mut keyring, self.signers(), &place.vault, &self.folder, now)?;
         Ok(keyring.protection())
     }
 

@@ -170,6 +170,19 @@ impl Keys {
         sealed::pack(self, now)
     }
 
+    /// Where they are, for people.
+    pub fn homes(&self) -> String {
+        match self.are_cas_in_token() {
+            true => "token: root, issuing-1, issuing-2; vault: kid, log, orders".to_owned(),
+            false => "vault: root, issuing-1, issuing-2, kid, log, orders".to_owned(),
+        }
+    }
+
+    /// Whether the keys of the CAs are in a token.
+    pub(crate) fn are_cas_in_token(&self) -> bool {
+        self.references.iter().all(Option::is_some)
+    }
+
     /// The key of an issuing CA.
     pub fn issuing(&self, class: IssuerClass) -> &Arc<SigningKey> {
         let [one, two] = &self.issuing;

@@ -7,7 +7,7 @@ use std::{
 use data_encoding::{BASE64, HEXLOWER};
 use kos_base::digest::sha256;
 use kos_hardware::tpm::TpmAddress;
-use kos_keyring::{Home, Opener, Signers};
+use kos_keyring::{Home, Opener, Signers, file};
 use tempfile::TempDir;
 
 use super::*;
@@ -98,7 +98,7 @@ impl Disk {
         fs::create_dir(self.at("keys")).unwrap();
         let _ = fs::remove_file(self.at("machine.anchor"));
         for (name, bytes) in files {
-            fs::write(self.at(name), bytes).unwrap();
+            file::replace(&self.at(name), bytes, file::PRIVATE).unwrap();
         }
     }
 }
@@ -194,7 +194,7 @@ fn a_flipped_byte_in_any_file_is_named_and_nothing_is_written() {
             }
             assert_eq!(fs::read(disk.at(name)).unwrap(), damaged, "{name}, byte {at}");
         }
-        fs::write(disk.at(name), bytes).unwrap();
+        file::replace(&disk.at(name), bytes, file::PRIVATE).unwrap();
     }
     assert_eq!(disk.files(), genuine);
     disk.open().unwrap();
@@ -311,7 +311,7 @@ fn a_damaged_file_of_the_earlier_form_is_named_and_nothing_changes() {
         let before = disk.files();
         assert_eq!(disk.open().unwrap_err().code(), code::config::FILE_UNREADABLE, "{name}");
         assert_eq!(disk.files(), before, "{name}");
-        fs::write(disk.at(name), bytes).unwrap();
+        file::replace(&disk.at(name), bytes, file::PRIVATE).unwrap();
     }
     disk.open().unwrap();
 }
@@ -353,7 +353,8 @@ fn the_way_in_changes_with_the_settings() {
     let (opened, kept) = credential().open(NOW).unwrap();
     same(&opened, &keys);
     assert_eq!((kept.head.generation, kept.protection.opener), (3, Opener::Credential));
-    assert!(!key_file.exists());
+    // Whoever put it elsewhere has to say what becomes of it.
+    assert!(key_file.exists());
     let old = disk.files();
     fs::write(disk.at("keys/machine.key"), "5b".repeat(32)).unwrap();
     let refused = credential().look(NOW).and_then(|_| disk.open());
@@ -373,12 +374,12 @@ fn what_is_packed_for_a_backup_opens_without_the_way_in_of_this_machine() {
     }
     let [vault, key] = Keep::PRIVATE;
     fs::write(elsewhere.at("keys").join(vault), &packed.vault).unwrap();
-    fs::write(elsewhere.at("keys").join(key), &*packed.key).unwrap();
+    file::replace(&elsewhere.at("keys").join(key), packed.key.as_bytes(), file::PRIVATE).unwrap();
     same(&elsewhere.open().unwrap(), &keys);
     assert_ne!(fs::read(disk.at("keys/machine.key")).unwrap(), packed.key.as_bytes());
     // Put in the place of ours, it is another vault.
     fs::write(disk.at("keys/machine.json"), &packed.vault).unwrap();
-    fs::write(disk.at("keys/machine.key"), &*packed.key).unwrap();
+    file::replace(&disk.at("keys/machine.key"), packed.key.as_bytes(), file::PRIVATE).unwrap();
     assert_eq!(disk.open().unwrap_err().code(), code::vault::VAULT_FORKED);
 }
 

@@ -12,7 +12,7 @@ super::codes! {
     TOKEN_REMOVED = 678, "the token was removed", Unreachable, "put it back";
     HARDWARE_KEY_MISSING = 679, "the token has no such key", NotFound, "check the label, and that the right token is in its place";
     HARDWARE_KEY_EXISTS = 680, "the token has a key of this label already", Conflict, "use it, or choose another label";
-    HARDWARE_COUNTER_LOST = 681, "the counter of the TPM is gone or is none of ours", Trust, "find out who removed it; an old file cannot be told from a new one until there is a new counter";
+    HARDWARE_COUNTER_LOST = 681, "the counter of the TPM is gone or is none of ours", Trust, "find out who removed it; then start once with the counter `none` in the settings, and after that with a counter again";
     HARDWARE_ANSWER = 682, "the TPM or token gave an answer that cannot be right", Trust, "do not use it until it is known why";
     HARDWARE_ELSEWHERE = 683, "the key never leaves its TPM or token", Refused, "make a new key where it is wanted";
 }

@@ -15,7 +15,7 @@ super::codes! {
     VAULT_ENTRY_UNKNOWN = 612, "the vault has no such entry", NotFound, "list the entries";
     VAULT_ENTRY_EXPIRED = 613, "the secret has expired", Refused, "put a new one in its place";
     VAULT_ENTRY_TYPE = 614, "a secret of this type cannot be used so", Usage, "use a secret of the right type";
-    VAULT_VALUE = 615, "the value is not of its type", Usage, "a private_key is PKCS#8 of Ed25519 or P-256, a totp_seed is base32 or an otpauth://totp/ URI; anything else is opaque";
+    VAULT_VALUE = 615, "the value is not of its type", Usage, "a private_key is PKCS#8 (DER; kosctl takes PEM as well) of Ed25519 or P-256, a totp_seed is base32 or an otpauth://totp/ URI; anything else is opaque";
     VAULT_FULL = 616, "the vault is full", Usage, "remove what is no longer needed, or make another vault";
     VAULT_PASSPHRASE = 617, "the passphrase is too short or too long", Usage, "take at least 12 characters, and at most 1 024 bytes";
     VAULT_NAME = 618, "this name cannot be used", Usage, "take a name of 1 to 128 bytes of visible characters";

@@ -69,7 +69,7 @@ impl Tpm {
     /// all else is the TPM's trouble of the moment.
     pub fn unseal(&self, sealed: &[u8]) -> Result<Secret<SECRET_BYTES>, HardwareError> {
         let blob = Blob::from_bytes(sealed, Kind::Sealed)?;
-        let pcrs = Pcrs::from_mask(blob.pcrs).ok_or(HardwareError::Damaged("its PCRs"))?;
+        let pcrs = Pcrs::of_sealed(sealed)?;
         self.errand(|exchange| {
             let primary = self.storage_key(exchange)?;
             let (object, name, _) = load(exchange, &primary, &blob)?;
@@ -88,6 +88,17 @@ impl Tpm {
                 secret.and_then(|secret| <[u8; SECRET_BYTES]>::try_from(secret).ok().map(Zeroizing::new));
             secret.map(|secret| Secret::new(*secret)).ok_or(HardwareError::Answer("the length of the secret"))
         })
+    }
+}
+
+impl Pcrs {
+    /// The PCRs that a sealed secret is bound to.
+    ///
+    /// # Errors
+    /// [`HardwareError::Damaged`] when it is none.
+    pub fn of_sealed(sealed: &[u8]) -> Result<Self, HardwareError> {
+        let blob = Blob::from_bytes(sealed, Kind::Sealed)?;
+        Self::from_mask(blob.pcrs).ok_or(HardwareError::Damaged("its PCRs"))
     }
 }
 

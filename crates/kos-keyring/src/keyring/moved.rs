@@ -4,7 +4,7 @@ use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use kos_base::Timestamp;
 
-use super::{Keyring, Place, gone, read};
+use super::{Keyring, Place, With, gone, read};
 use crate::{KeyringError, Opener, file};
 
 impl Keyring {
@@ -24,15 +24,15 @@ impl Keyring {
             ..place.clone()
         };
         let keyring = match read(&before) {
-            Ok(Some(found)) => {
+            Ok(Some(found)) if found.opener == Opener::KeyFile => {
                 let (opened, opener) = found.anchored(&before)?;
                 let mut keyring = Self { place, opened: Some(opened), opener };
-                keyring.seal_anew(now)?;
+                keyring.seal_anew(now, With::NewKey)?;
                 // The old key goes only when the new one is seen to open what is on the disk.
                 read(&keyring.place)?.ok_or_else(|| gone(&keyring.place))?;
                 keyring
             }
-            Ok(None) | Err(KeyringError::Unopened { .. }) => Self::open(place, now)?,
+            Ok(_) | Err(KeyringError::Unopened { .. }) => Self::open(place, now)?,
             Err(error) => return Err(error),
         };
         file::remove(former).map_err(KeyringError::unwritable(former))?;

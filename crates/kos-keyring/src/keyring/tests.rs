@@ -53,7 +53,7 @@ impl Disk {
         for (name, bytes) in kept.iter().filter(|(name, _)| name.contains(which)) {
             let path = self.0.path().join(name);
             match bytes {
-                Some(bytes) => fs::write(path, bytes).unwrap(),
+                Some(bytes) => file::replace(&path, bytes, file::PRIVATE).unwrap(),
                 None => fs::remove_file(path).unwrap(),
             }
         }
@@ -303,7 +303,7 @@ fn what_is_packed_opens_elsewhere() {
     let disk = Disk::new();
     let place = disk.place(Opener::KeyFile);
     fs::write(&place.vault, &packed.vault).unwrap();
-    fs::write(&place.key_file, &*packed.key).unwrap();
+    file::replace(&place.key_file, packed.key.as_bytes(), file::PRIVATE).unwrap();
     assert_eq!(get(&mut disk.open(Opener::KeyFile).unwrap(), "a").unwrap(), "a secret of the machine");
 }
 
@@ -355,4 +355,34 @@ fn another_name_of_the_key_file_is_not_another_place() {
     let place = Place { key_file: link.join("machine.key"), ..disk.place(Opener::KeyFile) };
     assert_eq!(get(&mut Keyring::open_moved(place, &former, NOW).unwrap(), "a").unwrap(), "1");
     assert_eq!(get(&mut disk.open(Opener::KeyFile).unwrap(), "a").unwrap(), "1");
+}
+
+#[test]
+fn a_key_file_that_others_may_read_opens_nothing() {
+    let disk = Disk::new();
+    put(&mut disk.open(Opener::KeyFile).unwrap(), "a", "1").unwrap();
+    let key = disk.0.path().join("secrets/machine.key");
+    for mode in [0o640, 0o604, 0o620, 0o601] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let refused = disk.open(Opener::KeyFile).unwrap_err();
+        assert_eq!(refused.code(), code::vault::KEYRING_UNOPENED, "{mode:o}");
+        assert!(refused.to_string().contains("chmod 600"), "{refused}");
+    }
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
+    assert_eq!(get(&mut disk.open(Opener::KeyFile).unwrap(), "a").unwrap(), "1");
+}
+
+#[test]
+fn a_key_file_that_somebody_put_elsewhere_is_not_destroyed() {
+    let disk = Disk::new();
+    fs::create_dir(disk.0.path().join("stick")).unwrap();
+    let stick = disk.0.path().join("stick/key");
+    let place = |opener| Place { key_file: stick.clone(), ..disk.place(opener) };
+    put(&mut Keyring::open(place(Opener::KeyFile), NOW).unwrap(), "a", "1").unwrap();
+    let key = fs::read(&stick).unwrap();
+    fs::write(disk.0.path().join("credentials/kos-machine-key"), "ab".repeat(32)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(get(&mut Keyring::open(place(Opener::Credential), NOW).unwrap(), "a").unwrap(), "1");
+        assert_eq!(fs::read(&stick).unwrap(), key);
+    }
 }

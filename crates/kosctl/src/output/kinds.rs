@@ -178,6 +178,7 @@ impl Shown for Status {
         column("log signed", "log.checkpointTime").looks(Form::Moment),
         column("assurance", "log.assurance"),
         column("keys opened by", "keys.opener"),
+        column("signing keys", "keys.signingKeys"),
         column("keys safe from", "keys.protectsAgainst"),
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),

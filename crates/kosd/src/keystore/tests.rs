@@ -144,7 +144,7 @@ fn a_migration_that_was_cut_off_anywhere_comes_out_right() {
     for (number, state) in states.into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         for (name, bytes) in state {
-            fs::write(folder.path().join(name), bytes).unwrap();
+            file::replace(&folder.path().join(name), bytes, file::PRIVATE).unwrap();
         }
         let keys = keystore(&folder);
         for (slot, public_half) in &former {
@@ -193,4 +193,20 @@ fn no_key_stands_in_the_clear() {
         let bytes = fs::read(folder.path().join(&name)).unwrap();
         assert!(!bytes.windows(32).any(|window| window == seed), "{name}");
     }
+}
+
+#[test]
+fn what_a_power_cut_left_of_a_file_whose_key_the_vault_has_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let former = former_files(folder.path());
+    drop(keystore(&folder));
+    // Overwritten, and then the power went before it was unlinked.
+    for (slot, _) in &former {
+        fs::write(folder.path().join(format!("{}.key", word(*slot))), [0; 90]).unwrap();
+    }
+    let keys = keystore(&folder);
+    for (slot, public_half) in &former {
+        assert_eq!(&public(&keys, *slot).unwrap(), public_half, "{slot:?}");
+    }
+    assert_eq!(files(folder.path()), ["machine.anchor", "machine.json", "machine.key"]);
 }

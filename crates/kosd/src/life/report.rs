@@ -155,7 +155,7 @@ impl Device {
                 errors: self.health_errors(),
             }),
             image: Some(self.condition.image),
-            keys: self.keys.protection().map(protection),
+            keys: self.keys.protection().map(|of| protection(of, self.keys.homes(now))),
             comparison_code: self.condition.code.clone(),
             warnings: self.condition.warnings.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -285,8 +285,9 @@ fn kid_of(member: &Membership, kid: &[u8]) -> Option<Kid> {
     })
 }
 
-fn protection(of: Protection) -> KeyProtection {
+fn protection(of: Protection, signing_keys: String) -> KeyProtection {
     KeyProtection {
+        signing_keys,
         opener: of.opener.to_string(),
         protects_against: of.against.to_owned(),
         not_against: of.not_against.to_owned(),

@@ -54,6 +54,7 @@ fn lines(status: &DeviceStatus) -> String {
     lines.extend(status.keys.iter().flat_map(|keys| {
         [
             ("keys", format!("encrypted, opened by {}", keys.opener)),
+            ("  signing", keys.signing_keys.clone()),
             ("  helps", format!("against {}", keys.protects_against)),
             ("  not", format!("against {}", keys.not_against)),
             ("  rollback", keys.rollback.clone()),

@@ -57,6 +57,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
         ports: shared.ports,
         reachable: if beyond { Reach::Network } else { Reach::Loopback },
         keys: Some(KeyProtection {
+            signing_keys: shared.keys.homes(),
             opener: shared.kept.protection.opener.to_string(),
             protects_against: shared.kept.protection.against.to_owned(),
             not_against: shared.kept.protection.not_against.to_owned(),

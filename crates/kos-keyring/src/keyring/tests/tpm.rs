@@ -165,3 +165,69 @@ fn a_tpm_bound_to_the_state_of_the_machine_opens_in_that_state_alone() {
     let refused = Keyring::open(bound, NOW).unwrap_err();
     assert_eq!(refused.code(), code::vault::KEYRING_UNOPENED);
 }
+
+#[test]
+fn whatever_fails_while_a_tpm_seals_anew_the_way_in_of_before_stays() {
+    let mut machine = Machine::new();
+    let place = machine.place(Opener::Tpm);
+    let at = |counter: Option<&str>, pcrs: &str| {
+        let tpm = TpmPlace {
+            counter: counter.map(|index| index.parse().unwrap()),
+            pcrs: if pcrs.is_empty() { Pcrs::NONE } else { pcrs.parse().unwrap() },
+            ..place.tpm.clone()
+        };
+        Place { tpm, ..place.clone() }
+    };
+    put(&mut Keyring::open(at(None, ""), NOW).unwrap(), "a", "1").unwrap();
+    // An index that is something else.
+    machine.tpm.judge(&["tpm2_nvdefine", "0x01806b77", "-C", "o", "-s", "8", "-a", "ownerread|ownerwrite"]);
+    let refused = Keyring::open(at(Some("0x01806b77"), ""), NOW).unwrap_err();
+    assert_eq!(refused.code(), code::hardware::HARDWARE_COUNTER_LOST);
+    assert_eq!(get(&mut Keyring::open(at(None, ""), NOW).unwrap(), "a").unwrap(), "1");
+    // No room for the vault, after the TPM has sealed another key.
+    let blocked = place.vault.with_file_name("machine.json.new");
+    fs::create_dir(&blocked).unwrap();
+    assert_eq!(Keyring::open(at(None, "16"), NOW).unwrap_err().code(), code::config::FILE_UNWRITABLE);
+    fs::remove_dir(&blocked).unwrap();
+    assert!(place.tpm.next().exists());
+    assert_eq!(get(&mut Keyring::open(at(None, ""), NOW).unwrap(), "a").unwrap(), "1");
+    assert!(!place.tpm.next().exists());
+    // The power goes between the vault and the place of what was sealed.
+    let before = fs::read(&place.tpm.sealed).unwrap();
+    drop(Keyring::open(at(None, "16"), NOW).unwrap());
+    fs::rename(&place.tpm.sealed, place.tpm.next()).unwrap();
+    fs::write(&place.tpm.sealed, &before).unwrap();
+    assert_eq!(get(&mut Keyring::open(at(None, "16"), NOW).unwrap(), "a").unwrap(), "1");
+    assert!(!place.tpm.next().exists());
+    machine.tpm.kill();
+}
+
+#[test]
+fn what_the_key_is_bound_to_follows_the_settings_and_is_told_as_it_is() {
+    let machine = Machine::new();
+    let place = machine.place(Opener::Tpm);
+    let bound = Place { tpm: TpmPlace { pcrs: "16".parse().unwrap(), ..place.tpm.clone() }, ..place.clone() };
+    put(&mut Keyring::open(place.clone(), NOW).unwrap(), "a", "1").unwrap();
+    let told = Keyring::open(bound.clone(), NOW).unwrap().protection();
+    assert!(told.against.contains("PCRs"), "{told:?}");
+    machine.tpm.judge(&["tpm2_pcrextend", &format!("16:sha256={}", "ab".repeat(32))]);
+    assert_eq!(Keyring::open(bound, NOW).unwrap_err().code(), code::vault::KEYRING_UNOPENED);
+    // What is bound cannot be unbound in another state either.
+    assert_eq!(Keyring::open(place, NOW).unwrap_err().code(), code::vault::KEYRING_UNOPENED);
+}
+
+#[test]
+fn a_disk_of_before_the_counter_was_tied_again_is_an_old_one() {
+    let machine = Machine::new();
+    let place = machine.place(Opener::Tpm);
+    let without = Place { tpm: TpmPlace { counter: None, ..place.tpm.clone() }, ..place };
+    put(&mut machine.open(Opener::Tpm).unwrap(), "a", "1").unwrap();
+    let old = machine.keep();
+    put(&mut Keyring::open(without, NOW).unwrap(), "a", "2").unwrap();
+    drop(machine.open(Opener::Tpm).unwrap());
+    let new = machine.keep();
+    machine.put_back(&old);
+    assert_eq!(machine.open(Opener::Tpm).unwrap_err().code(), code::vault::VAULT_BEHIND);
+    machine.put_back(&new);
+    assert_eq!(get(&mut machine.open(Opener::Tpm).unwrap(), "a").unwrap(), "2");
+}

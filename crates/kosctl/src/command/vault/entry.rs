@@ -99,6 +99,14 @@ pub(crate) struct Remove {
     change: ChangeFlags,
 }
 
+/// The bytes of a private key that is written as PEM, as most tools write it; the vault has DER.
+fn out_of_pem(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let body = str::from_utf8(text).ok()?.trim().strip_prefix("-----BEGIN PRIVATE KEY-----")?;
+    let body = body.strip_suffix("-----END PRIVATE KEY-----")?;
+    let joined: Zeroizing<String> = Zeroizing::new(body.split_ascii_whitespace().collect());
+    BASE64.decode(joined.as_bytes()).ok().map(Zeroizing::new)
+}
+
 impl Put {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         admit_name(&self.name)?;
@@ -107,6 +115,10 @@ impl Put {
         if value.is_empty() {
             return Err(Fault::usage("there is no secret", "give it on stdin or with --file FILE"));
         }
+        let value = match self.kind.as_deref() {
+            Some("private_key") => out_of_pem(&value).unwrap_or(value),
+            _ => value,
+        };
         let body = PutVaultEntry {
             kind: self.kind,
             value: SecretText::new(BASE64.encode(&value)),
