@@ -158,7 +158,7 @@ impl Keep {
         }
         let own = Place { key_file: self.own_key_file(), ..place.clone() };
         let looked = Keyring::look(place.clone()).or_else(|error| Keyring::look(own).map_err(|_| error));
-        sealed::read(&mut looked?, &self.signers(Home::Vault), &place.vault, &self.folder, now)
+        sealed::read(&mut looked?, self.signers(), &place.vault, &self.folder, now)
     }
 
     /// Whether the next start would find its keys. Writes nothing.
