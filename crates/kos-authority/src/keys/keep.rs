@@ -9,7 +9,7 @@ use std::{
 
 use kos_base::Timestamp;
 use kos_keyring::{
-    Anchor, Home, Keyring, KeyringError, Opener, Place, Protection, Signers, TokenPlace, TpmPlace, file,
+    Anchor, Keyring, KeyringError, Opener, Place, Protection, Signers, TokenPlace, TpmPlace, file,
 };
 use kos_vault::Head;
 
@@ -88,11 +88,6 @@ impl Keep {
     /// Where signing keys are made and found.
     pub(crate) fn signers(&self) -> &Signers {
         &self.signers
-    }
-
-    /// Where the settings want the keys of the CAs.
-    pub(crate) fn ca_home(&self) -> Home {
-        self.settings.ca_keys
     }
 
     /// Whether there are keys, or were.
