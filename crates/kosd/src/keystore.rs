@@ -132,6 +132,15 @@ impl Keystore {
         self.ring().as_ref().map(Keyring::protection)
     }
 
+    /// In words, which keys stay in a token whatever becomes of the vault.
+    pub(crate) fn left_in_token(&self, now: Timestamp) -> Option<String> {
+        let is_there =
+            |slot: &KeySlot| self.get(*slot, now).is_ok_and(|kept| Signers::home_of(&kept) == Home::Token);
+        let words: Vec<_> = SLOTS.into_iter().filter(is_there).map(word).collect();
+        let words = words.join(", ");
+        (!words.is_empty()).then(|| format!("the keys {words} in the token: destroy them there"))
+    }
+
     /// Where the signing keys are, for people.
     pub fn homes(&self, now: Timestamp) -> String {
         let mut told = Vec::new();

@@ -147,7 +147,10 @@ impl Kill {
             Standing::Safe => return Err(KillError::NotArmed.into()),
         };
         let scope = Scope::of(shared);
-        let (goes, stays) = (scope.targets(chosen), scope.remaining());
+        let (goes, mut stays) = (scope.targets(chosen), scope.remaining());
+        if shared.keys.are_cas_in_token() {
+            stays.push("the keys of the CAs in the token: destroy them there".to_owned());
+        }
         let code = ConfirmCode::typed(code);
         if let Err(refused) = switch.machine.fire(clock::now(), &code, goes, stays) {
             // A wrong code is counted before it is answered.

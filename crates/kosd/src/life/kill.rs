@@ -211,7 +211,8 @@ impl Device {
             return Err(if fired { KillError::Fired } else { KillError::NotArmed }.into());
         };
         let targets = self.targets_of_kill(arming.program);
-        let remaining = kill::remaining(&self.root, self.keys.place());
+        let mut remaining = kill::remaining(&self.root, self.keys.place());
+        remaining.extend(self.keys.left_in_token(self.clock.now()));
         let code = ConfirmCode::typed(body.code.expose());
         let judged = self.switch.machine.fire(self.clock.now(), &code, targets, remaining);
         match judged {
