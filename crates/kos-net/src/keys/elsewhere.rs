@@ -11,6 +11,10 @@
 
 use der::{Encode as _, Sequence, asn1::UintRef};
 use kos_base::{KeyAlgorithm, PublicKey, key::SignatureForm};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task,
+};
 
 use super::KeyError;
 
@@ -36,7 +40,7 @@ pub(super) fn sign(
     form: SignatureForm,
     message: &[u8],
 ) -> Result<Vec<u8>, KeyError> {
-    let fixed = key.sign(message)?;
+    let fixed = apart(|| key.sign(message))?;
     public.verify(SignatureForm::Fixed, message, &fixed).map_err(|_| KeyError::WrongSignature)?;
     match (public.algorithm(), form) {
         (KeyAlgorithm::Ed25519, _) | (_, SignatureForm::Fixed) => Ok(fixed),
@@ -49,9 +53,21 @@ pub(super) fn sign(
     }
 }
 
+/// Hardware may take its time, or never answer: other tasks of the runtime go on in another thread meanwhile, if it may have
+/// more than one.
+fn apart<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current() {
+        Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => task::block_in_place(work),
+        _ => work(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{
+        sync::{Arc, Mutex, mpsc},
+        time::Duration,
+    };
 
     use kos_base::{Code, code};
 
@@ -132,5 +148,34 @@ mod tests {
         let refusal = key.sign(SignatureForm::Der, b"message").unwrap_err();
         assert_eq!(refusal.code(), code::hardware::TOKEN_REMOVED);
         assert_eq!(refusal.to_string(), "the token was removed");
+    }
+
+    /// Answers when it is let.
+    struct Hangs(Mutex<mpsc::Receiver<()>>, mpsc::Sender<()>);
+
+    impl HardwareKey for Hangs {
+        fn sign(&self, _: &[u8]) -> Result<Vec<u8>, KeyError> {
+            self.1.send(()).unwrap();
+            let _ = self.0.lock().unwrap().recv();
+            Err(KeyError::Provider)
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn hardware_that_hangs_does_not_take_the_thread_of_other_tasks() {
+        let (answer, hangs) = mpsc::channel();
+        let (hung, is_hung) = mpsc::channel();
+        let public = SigningKey::generate(KeyAlgorithm::P256).unwrap().public().clone();
+        let key = SigningKey::elsewhere(public, Arc::new(Hangs(Mutex::new(hangs), hung)));
+        let signing = tokio::spawn(async move { key.sign(SignatureForm::Fixed, b"message") });
+        is_hung.recv().unwrap();
+        let (told, other) = mpsc::channel();
+        tokio::spawn(async move { told.send(()) });
+        // Not by the runtime's clock, which hangs with its only thread.
+        let other = other.recv_timeout(Duration::from_secs(10));
+        // Before anything is asserted: the runtime of the test waits for it.
+        drop(answer);
+        assert_eq!(other, Ok(()));
+        assert!(signing.await.unwrap().is_err());
     }
 }
