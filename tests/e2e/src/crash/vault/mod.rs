@@ -2,7 +2,7 @@
 //!
 //! A run lets clients put, get, remove and, now and then, rotate, and kills the authority at a random moment, sometimes after
 //! the disk failed, sometimes again while it starts. Then the vault is opened, and everything is compared: what was
-//! acknowledged, what the log tells, what the vault holds ([`ledger`]). Two lanes run beside each other, each with an
+//! acknowledged, what the log tells, what the vault holds (`ledger`). Two lanes run beside each other, each with an
 //! authority of its own.
 //!
 //! That it would notice is shown by what [`Plant`] names.
