@@ -4,20 +4,15 @@
 //! nothing here says more than `cleared`.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use kos_base::text::reason;
 use kos_vault::kill::Assurance;
-use rustix::fs::{FallocateFlags, OFlags};
 
 use crate::files::sync_folder;
-
-/// Bytes of zeros that are written at a time.
-static ZEROS: [u8; 65_536] = [0; 65_536];
 
 /// A file, a link, or a folder with everything in it.
 pub(super) fn destroy(path: &Path) -> Assurance {
@@ -68,33 +63,7 @@ fn destroy_folder(folder: &Path) -> Assurance {
 }
 
 fn destroy_file(path: &Path) -> Assurance {
-    match overwrite(path) {
-        Err(error) => not_seen(error),
-        Ok(()) => told(fs::remove_file(path).and_then(|()| sync_parent(path)), Assurance::Cleared),
-    }
-}
-
-fn overwrite(path: &Path) -> io::Result<()> {
-    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or(0);
-    let mut file = OpenOptions::new().write(true).custom_flags(flags).open(path)?;
-    let length = file.metadata()?.len();
-    let mut left = length;
-    while left > 0 {
-        let count = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
-        file.write_all(ZEROS.get(..count).unwrap_or(&ZEROS))?;
-        left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
-    }
-    file.sync_all()?;
-    give_back(&file, length);
-    Ok(())
-}
-
-/// A hole in the whole file trims its blocks where the file system does so; elsewhere the zeros are all that can be done.
-fn give_back(file: &File, length: u64) {
-    if length > 0 {
-        let _ =
-            rustix::fs::fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, length);
-    }
+    told(kos_keyring::file::remove(path), Assurance::Cleared)
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

@@ -97,6 +97,8 @@ pub(super) struct Lane {
     ledgers: Both<Ledger>,
     /// The first entry of the log that was not looked at.
     position: u64,
+    /// Entries about a vault that no run has looked at since.
+    unseen: Vec<(String, Event)>,
     runs: u32,
     pub(super) report: Report,
 }
@@ -127,8 +129,16 @@ impl Lane {
             Ok(Both { default: ledger(&light), turned: ledger(&turned) })
         };
         let ledgers = runtime.block_on(made)?;
-        let mut lane =
-            Self { authority, runtime, plant, ledgers, position: 0, runs: 0, report: Report::default() };
+        let mut lane = Self {
+            authority,
+            runtime,
+            plant,
+            ledgers,
+            position: 0,
+            unseen: Vec::new(),
+            runs: 0,
+            report: Report::default(),
+        };
         lane.events()?;
         lane.open(Which::Default)?;
         lane.open(Which::Turned)?;
@@ -159,6 +169,10 @@ impl Lane {
             Some(Plant::Forgotten | Plant::Unrecorded) => Some(Copy::of(&data)?),
             _ => None,
         };
+        if rotates && !unwritten {
+            // It is locked since the last start, and a locked vault takes no secret.
+            self.open(Which::Turned)?;
+        }
         let attempts = if (unwritten || fails) && self.open(Which::Default).is_err() {
             ensure!(may_fail, "the vault does not open");
             drop(self.authority.kill());
@@ -266,11 +280,14 @@ impl Lane {
                 Err(why) => return self.lose(run, &[format!("{}: {why}", which.environment())]),
             }
         }
-        let events = self.events()?;
+        let mut events = std::mem::take(&mut self.unseen);
+        events.extend(self.events()?);
         for (which, vault) in found {
             let wished = attempts.of(which);
-            let of_it = events.iter().filter(|(of, _)| of == which.environment());
-            let of_it: Vec<Event> = of_it.map(|(_, event)| event.clone()).collect();
+            let is_of_it = |(of, _): &(String, Event)| of == which.environment();
+            let (of_it, others): (Vec<_>, Vec<_>) = events.into_iter().partition(is_of_it);
+            events = others;
+            let of_it: Vec<Event> = of_it.into_iter().map(|(_, event)| event).collect();
             let verdict = self.ledgers.of_mut(which).judge(wished, &of_it, &vault);
             self.report.acknowledged += verdict.acknowledged;
             self.report.unheard += verdict.unheard;
@@ -280,6 +297,8 @@ impl Lane {
             }
             self.read(run, which, wished, everything)?;
         }
+        // Of the vault that this run did not look at.
+        self.unseen = events;
         if everything {
             self.verify_log()?;
         }
