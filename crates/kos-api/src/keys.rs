@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyProtection {
-    /// Where the key that opens it comes from: `key-file`, `credential`.
+    /// Where the key that opens it comes from: `key-file`, `credential` or `tpm`.
     pub opener: String,
     /// Against whom it helps.
     pub protects_against: String,

@@ -8,10 +8,6 @@ use utoipa::ToSchema;
 
 use crate::{envelope::Kind, schema, text::SecretText};
 
-/// Every type of a secret.
-pub const SECRET_TYPES: [&str; 8] =
-    ["api_key", "certificate", "password", "jwt", "ssh_key", "totp_seed", "private_key", "opaque"];
-
 /// A vault: one file, one environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -80,7 +80,7 @@ impl OfflineKey {
     }
 
     /// The shared secret; `None` when it is zero, which a key of small order makes it.
-    fn agree(&self, peer: &AgreementKey) -> Option<Secret<32>> {
+    pub fn agree(&self, peer: &AgreementKey) -> Option<Secret<32>> {
         let peer = UnparsedPublicKey::new(&X25519, peer.0);
         agree(&self.0, peer, (), |shared| shared.try_into().map(Secret::new).map_err(|_| ())).ok()
     }
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn what_an_offline_key_agreed_on_opens_the_slot_and_zero_is_refused() {
-        let [right, wrong] = [3, 4].map(|byte| Agreed::new(Secret::new([byte; 32])).unwrap());
+        let others = [3, 4].map(|byte| Agreed::new(Secret::new([byte; 32])).unwrap());
         assert!(Agreed::new(Secret::new([0; 32])).is_none());
         let key = OfflineKey::new(&Secret::new([5; 32])).unwrap();
         let recipient = key.recipient().unwrap();
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(told.recipient, recipient);
         let agreed = Agreed::new(key.agree(&told.ephemeral).unwrap()).unwrap();
         assert_eq!(slot.open(owner, Unlock::Agreed(&agreed)).unwrap(), Some(master));
-        for other in [&right, &wrong] {
+        for other in &others {
             assert_eq!(slot.open(owner, Unlock::Agreed(other)), Ok(None));
         }
     }

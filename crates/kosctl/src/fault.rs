@@ -146,7 +146,7 @@ pub enum Fault {
     },
     /// What a secret is to be called is no name for one.
     #[error("{0}")]
-    Name(&'static str),
+    Name(kos_vault::ParseNameError),
     /// A person pressed Ctrl-C at a question.
     #[error("interrupted")]
     Interrupted,

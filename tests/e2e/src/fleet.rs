@@ -157,7 +157,7 @@ impl Authority {
     pub fn spawn(&mut self, wrap: impl FnOnce(Command) -> Command) -> Result<()> {
         let data = self.data().to_string_lossy().into_owned();
         let base = self.ports.web.to_string();
-        let command = program::command("kos-authority", &["serve", "--data", &data, "--port-base", &base])?;
+        let command = self.command(&["serve", "--data", &data, "--port-base", &base])?;
         self.program = Some(Program::of("kos-authority", wrap(command), "")?);
         Ok(())
     }

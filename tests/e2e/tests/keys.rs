@@ -6,7 +6,6 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use kos_e2e::{
@@ -74,15 +73,10 @@ fn keys_of_an_earlier_version_are_sealed_whenever_the_program_is_killed() {
             let _ = fs::remove_dir_all(&data);
             copy(authority.data(), &data);
             let inject = format!("inject={call}:signal=KILL:when={number}");
-            let program = program::path("kos-authority").unwrap().display().to_string();
-            let serve = ["serve", "--data", &desk.at("data"), "--port-base", "0"].map(str::to_owned);
-            let mut words =
-                vec!["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=rename,fdatasync,unlink", "-e"];
-            words.extend([inject.as_str(), program.as_str()]);
-            words.extend(serve.iter().map(String::as_str));
-            // `-D`: the program is our child, strace watches from beside.
-            let mut command = Command::new("strace");
-            command.args(words);
+            let words = ["serve", "--data", &desk.at("data"), "--port-base", "0"];
+            let serve = program::command("kos-authority", &words).unwrap();
+            let options = ["-e", "trace=rename,fdatasync,unlink", "-e", &inject].map(str::to_owned);
+            let command = program::under_strace(&serve, options);
             let mut watched = Program::of("strace", command, "").unwrap();
             let ready = wait::until("a kill, or the end of the start", || {
                 let ended = !watched.is_running()?;

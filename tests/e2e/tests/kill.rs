@@ -381,6 +381,7 @@ fn a_jammed_device_is_destroyed_all_the_same_with_its_program() {
 #[test]
 fn a_firing_of_a_device_that_is_cut_ends_with_the_next_start() {
     let authority = Authority::start().unwrap();
+    let mut cut = 0;
     for pause in [0, 3, 10] {
         let (mut device, id) = fleet::device_in_service(&authority, &format!("kill-cut-{pause}")).unwrap();
         let socket = socket_of(&device);
@@ -395,6 +396,7 @@ fn a_firing_of_a_device_that_is_cut_ends_with_the_next_start() {
             wait::pass(Duration::from_millis(pause));
             drop(device.kill());
         });
+        cut += usize::from(!device.root().join("var/lib/kos/device/kill-report.json").exists());
         let root = device.root().to_string_lossy().into_owned();
         let done = program::run("kosd", &["run", "--root", &root], "").unwrap();
         assert_eq!(done.code(), 0, "{pause} ms: {}", done.stderr);
@@ -404,6 +406,7 @@ fn a_firing_of_a_device_that_is_cut_ends_with_the_next_start() {
         assert_eq!(report["item"]["complete"], true, "{pause} ms: {report}");
         assert!(report["item"]["notice"].is_string(), "{pause} ms: {report}");
     }
+    assert!(cut > 0, "no firing was cut");
 }
 
 /// In the place of the TPM somebody who takes connections and never says a word.

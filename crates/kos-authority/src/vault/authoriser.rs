@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The entry that holds the seed. No request can name it.
-const SEED: &str = "kos/authoriser";
+pub(super) const SEED: &str = "kos/authoriser";
 /// What it is worth, for people.
 const DETAIL: &str = "a stolen passphrase alone does not open the vault through this authority; whoever has the file as well \
                       needs no code";

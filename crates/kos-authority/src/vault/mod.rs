@@ -11,7 +11,7 @@
 //!
 //! What it does not do: keep a secret of a locked vault anywhere; keep root out of the memory of an open one.
 //!
-//! Source: `docs/spec/vault.md` KVS-1 to KVS-18.
+//! Source: `docs/spec/vault.md` KVS-1 to KVS-20.
 
 mod authoriser;
 mod copies;

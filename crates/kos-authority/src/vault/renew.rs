@@ -10,7 +10,7 @@ use kos_vault::{
 };
 
 use super::{
-    FAILURES_MAX, Keyring, VAULTS_MAX, VaultFault, WORK,
+    FAILURES_MAX, Keyring, VAULTS_MAX, VaultFault, WORK, authoriser,
     deed::{Deed, Found, Opener, blocking, sheltered},
     file::{self, OnDisk},
 };
@@ -145,7 +145,7 @@ impl Deed {
         let (vault, source) = imported?;
         let more = self.first_mark(&vault)?;
         if more.is_some() && source != OURS {
-            return Err(VaultError::Name("kos/authoriser".to_owned()).into());
+            return Err(VaultError::Name(authoriser::SEED.to_owned()).into());
         }
         let id = *vault.vault();
         let deed = |generation| VaultDeed::Imported { vault: id, generation, source };

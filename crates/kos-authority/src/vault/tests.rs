@@ -187,7 +187,7 @@ async fn an_offline_key_opens_no_file_that_goes_on_from_the_anchor() {
         let shared = agree(&own, peer, (), |shared| Ok(Secret::new(shared.try_into().unwrap()))).unwrap();
         Agreed::new(shared).unwrap()
     };
-    // A stranger has the file with the public key in it, and makes a vault of a key of their own around it.
+    // A file that goes on from the anchor, as a stranger with the public key could write one.
     let path = authority.shared().vaults.path(&before.environment);
     let good = std::fs::read(&path).unwrap();
     let sealed = Sealed::parse(&good).unwrap();
@@ -213,7 +213,7 @@ async fn an_offline_key_opens_no_file_that_goes_on_from_the_anchor() {
     let new = || Passphrase::new(Zeroizing::new("another passphrase".to_owned())).unwrap();
     let refused = deed(&authority).recover_offline(agreed().await, None, new()).await.unwrap_err();
     assert_eq!(refused.code(), code::vault::VAULT_UNJUDGED);
-    let copied = admit_copies(authority.shared(), &[], NOW).await.unwrap_err();
+    let copied = admit_copies(authority.shared(), &[], false, NOW).await.unwrap_err();
     assert_eq!(copied.code(), code::vault::VAULT_UNJUDGED);
     std::fs::write(&path, good).unwrap();
     let recovered = deed(&authority).recover_offline(agreed().await, None, new()).await.unwrap();

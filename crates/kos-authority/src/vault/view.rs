@@ -54,7 +54,7 @@ impl Deed {
 }
 
 /// What protects keys in memory, as it is shown.
-pub(crate) fn memory((protection, detail): (&'static str, String)) -> VaultMemory {
+fn memory((protection, detail): (&'static str, String)) -> VaultMemory {
     VaultMemory { protection: protection.to_owned(), detail }
 }
 

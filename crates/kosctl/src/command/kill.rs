@@ -15,7 +15,7 @@ use kos_audit::{LogKey, SignedCheckpoint};
 use kos_base::{code, text::printable};
 use kos_vault::kill::{NOTICE_BYTES_MAX, Notice, NoticeSubject, verify_notice};
 
-use super::audit::NOTE_BYTES_MAX;
+use super::audit::log_key;
 use crate::{
     Change, Client, Fault, Outcome, files,
     session::{Ending, Session},
@@ -106,7 +106,7 @@ impl Kill {
                 let status: KillStatus = session.client()?.show(&routes::KILL_STATUS, &[]).await?;
                 session.printer.item(&status).map(|()| Ending::Done)
             }
-            Self::Verify(verify) => verify.run(session),
+            Self::Verify(verify) => verify.run(session).await,
         }
     }
 }
@@ -185,7 +185,7 @@ impl Severe {
 }
 
 impl Verify {
-    fn run(self, session: &Session) -> Result<Ending, Fault> {
+    async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let most = u64::try_from(NOTICE_BYTES_MAX).unwrap_or(u64::MAX);
         let signed = files::read(&self.file, most)?;
         let verified = verify_notice(&signed).map_err(|error| Fault::Malformed {
@@ -204,7 +204,7 @@ impl Verify {
             }
         }
         if let Some(path) = &self.log_key {
-            failures.extend(judge_checkpoint(notice, &read_key(path)?).err());
+            failures.extend(judge_checkpoint(notice, &log_key(session, Some(path), None).await?).err());
         }
         let told = KillNotice {
             ok: failures.is_empty(),
@@ -224,16 +224,6 @@ impl Verify {
         session.printer.item(&told)?;
         Ok(Ending::judged(told.ok))
     }
-}
-
-fn read_key(path: &std::path::Path) -> Result<LogKey, Fault> {
-    let text = files::read(path, NOTE_BYTES_MAX)?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    text.trim().parse().map_err(|e: kos_audit::key::VerifierKeyError| Fault::Malformed {
-        path: path.to_owned(),
-        reason: printable(&e.to_string(), 200),
-        code: e.code(),
-    })
 }
 
 /// Whether the log's key signed the checkpoint, and it covers the entry (KILL-29).

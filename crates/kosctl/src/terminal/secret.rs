@@ -24,7 +24,7 @@ const DELETE: u8 = 0x7f;
 /// The secret in `file` (`-` is stdin); without a file, from stdin, where a person is asked for `what`. It is the only line
 /// there, without its line end; nothing else is taken off it.
 pub(crate) fn read_secret(what: &str, file: Option<&Path>) -> Result<Zeroizing<String>, Fault> {
-    let bytes = read_bytes(what, file, SECRET_BYTES_MAX)?;
+    let bytes = read_value(what, file, SECRET_BYTES_MAX)?;
     let Ok(text) = core::str::from_utf8(&bytes) else {
         return Err(Fault::usage(format!("the {what} is not UTF-8"), "give it as UTF-8, in one line"));
     };
@@ -59,10 +59,6 @@ pub(crate) fn read_value(
     file: Option<&Path>,
     bytes_max: u64,
 ) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    read_bytes(what, file, bytes_max)
-}
-
-fn read_bytes(what: &str, file: Option<&Path>, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let bytes = match file {
         Some(path) if path != Path::new("-") => return files::read(path, bytes_max).map(Zeroizing::new),
         None if io::stdin().is_terminal() => type_in(what)?.ok_or(Fault::Interrupted)?,

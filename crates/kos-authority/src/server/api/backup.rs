@@ -43,7 +43,9 @@ pub(super) async fn create(
     let (sealing, sealed_to) = sealing(&call)?;
     let without = without(&shared, &call).await?;
     let at = clock::now();
-    admit_copies(&shared, &without, at).await.map_err(|fault| refusal(fault, call.id))?;
+    admit_copies(&shared, &without, call.mode == Mode::Plan, at)
+        .await
+        .map_err(|fault| refusal(fault, call.id))?;
     if call.mode == Mode::Plan {
         let mut effects = vec![format!("log: backup_created, sealed to {sealed_to}")];
         effects.extend(without.iter().map(|environment| format!("the vault {environment} is left out")));

@@ -145,7 +145,11 @@ async fn fetch_entry(client: &Client, index: u64) -> Result<AuditEntry, Fault> {
 }
 
 /// The log's key: from a file, or from the server itself, which then is judged by its own word.
-async fn log_key(session: &Session, file: Option<&Path>, client: Option<&Client>) -> Result<LogKey, Fault> {
+pub(super) async fn log_key(
+    session: &Session,
+    file: Option<&Path>,
+    client: Option<&Client>,
+) -> Result<LogKey, Fault> {
     let (text, place) = match (file, client) {
         (Some(path), _) => {
             let text = files::read(path, NOTE_BYTES_MAX)?;

@@ -10,11 +10,10 @@ use data_encoding::BASE64;
 use kos_api::{
     routes,
     text::SecretText,
-    vault::{
-        PutVaultEntry, ReadVaultEntry, SECRET_TYPES, VaultEntry, VaultSecret, VaultVersion, VaultVersionQuery,
-    },
+    vault::{PutVaultEntry, ReadVaultEntry, VaultEntry, VaultSecret, VaultVersion, VaultVersionQuery},
 };
 use kos_base::text::is_safe;
+use kos_vault::{EntryName, SecretType};
 use zeroize::Zeroizing;
 
 use super::{CodeFlag, Place, change, nothing, print_all};
@@ -28,8 +27,8 @@ use crate::{
     terminal::{Consent, Danger, read_value},
 };
 
-/// Longest secret, in bytes, as a vault has it.
-const VALUE_BYTES_MAX: u64 = 65_536;
+/// Longest secret or message, in bytes, as a vault has it.
+pub(super) const VALUE_BYTES_MAX: u64 = 65_536;
 
 /// `vault put NAME`
 #[derive(Debug, Args)]
@@ -39,7 +38,7 @@ pub(crate) struct Put {
     #[command(flatten)]
     place: Place,
     /// What it is; without it, what it was before, or opaque.
-    #[arg(long = "type", value_name = "TYPE", value_parser = PossibleValuesParser::new(SECRET_TYPES))]
+    #[arg(long = "type", value_name = "TYPE", value_parser = PossibleValuesParser::new(SecretType::ALL.map(SecretType::as_str)))]
     kind: Option<String>,
     /// After how long it is not given any more.
     #[arg(long, value_name = "TIME")]
@@ -156,18 +155,9 @@ impl Get {
     }
 }
 
-/// Longest name of a secret, in bytes.
-const NAME_BYTES_MAX: usize = 128;
-
 /// A name that no secret can have is none of a path either.
 pub(super) fn admit_name(name: &str) -> Result<(), Fault> {
-    if name.is_empty() {
-        return Err(Fault::Name("it is empty"));
-    }
-    if name.len() > NAME_BYTES_MAX || !name.chars().all(is_safe) {
-        return Err(Fault::Name("it is too long, or has characters that nobody sees"));
-    }
-    Ok(())
+    name.parse::<EntryName>().map(drop).map_err(Fault::Name)
 }
 
 fn decode(client: &Client, secret: &VaultSecret) -> Result<Zeroizing<Vec<u8>>, Fault> {

@@ -14,10 +14,7 @@
 
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::{
-    agreement::{PrivateKey, UnparsedPublicKey, X25519, agree},
-    digest::{Context, SHA256},
-};
+use aws_lc_rs::digest::{Context, SHA256};
 use clap::{Args, Subcommand};
 use data_encoding::{BASE32_NOPAD, BASE64, HEXLOWER};
 use kos_api::{
@@ -25,7 +22,8 @@ use kos_api::{
     text::SecretText,
     vault::{AddOfflineKey, RemoveFromVault, Vault as Item},
 };
-use kos_base::{Secret, code, text::printable};
+use kos_base::{AgreementKey, Secret, code, text::printable};
+use kos_vault::OfflineKey;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -231,29 +229,28 @@ impl Key {
 
     /// The public half.
     pub(super) fn public(&self) -> Result<[u8; 32], Fault> {
-        let public = self.private()?.compute_public_key().map_err(|_| broken())?;
-        public.as_ref().try_into().map_err(|_| broken())
+        self.private()?.recipient().map(|key| key.0).map_err(|_| broken())
     }
 
     /// What it agrees on with the slot of `vault` that was made for it: base64, which opens that slot.
     pub(super) fn agree(&self, vault: &Item) -> Result<SecretText, Fault> {
         let recipient = HEXLOWER.encode(&self.public()?);
         let slot = vault.slots.iter().find(|slot| slot.recipient.as_ref() == Some(&recipient));
-        let ephemeral = slot.and_then(|slot| HEXLOWER.decode(slot.ephemeral.as_ref()?.as_bytes()).ok());
+        let ephemeral: Option<[u8; 32]> =
+            slot.and_then(|slot| HEXLOWER.decode(slot.ephemeral.as_ref()?.as_bytes()).ok()?.try_into().ok());
         let ephemeral = ephemeral.ok_or_else(|| Fault::Missing {
             kind: "slot of this key in the vault",
             name: vault.environment.clone(),
             fix: "kosctl vault status --env ENVIRONMENT lists its slots",
         })?;
-        let peer = UnparsedPublicKey::new(&X25519, ephemeral);
-        agree(&self.private()?, peer, (), |shared| Ok(SecretText::new(BASE64.encode(shared)))).map_err(|()| {
-            // A slot of ours never has one; somebody else wrote it.
-            Fault::Internal("the slot has a key that agrees with none".to_owned())
-        })
+        let shared = self.private()?.agree(&AgreementKey(ephemeral));
+        // A slot of ours always has one; somebody else wrote it.
+        let none = || Fault::Internal("the slot has a key that agrees with none".to_owned());
+        shared.map(|shared| SecretText::new(BASE64.encode(shared.expose()))).ok_or_else(none)
     }
 
-    fn private(&self) -> Result<PrivateKey, Fault> {
-        PrivateKey::from_private_key(&X25519, self.0.expose()).map_err(|_| broken())
+    fn private(&self) -> Result<OfflineKey, Fault> {
+        OfflineKey::new(&self.0).map_err(|_| broken())
     }
 }
 

@@ -12,16 +12,17 @@ use kos_api::{
 };
 use serde::Serialize;
 
-use super::{Place, entry::admit_name, nothing};
+use super::{
+    Place,
+    entry::{VALUE_BYTES_MAX, admit_name},
+    nothing,
+};
 use crate::{
     Fault,
     output::{Shown, write_out},
     session::{Ending, Session},
     terminal::read_value,
 };
-
-/// Longest message, in bytes, as the authority takes it.
-const MESSAGE_BYTES_MAX: u64 = 65_536;
 
 /// What to do with a secret that stays.
 #[derive(Debug, Subcommand)]
@@ -80,7 +81,7 @@ impl OnMessage {
     async fn ask<T: Kind>(&self, session: &Session, route: &Route) -> Result<T, Fault> {
         admit_name(&self.name)?;
         let client = session.client()?;
-        let message = read_value("message", self.file.as_deref(), MESSAGE_BYTES_MAX)?;
+        let message = read_value("message", self.file.as_deref(), VALUE_BYTES_MAX)?;
         let body = UseVaultEntry { message: SecretText::new(BASE64.encode(&message)) };
         client.ask(route, &[self.place.name(), &self.name], &nothing(), &body).await
     }

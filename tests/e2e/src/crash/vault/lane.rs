@@ -99,7 +99,6 @@ pub(super) struct Lane {
     position: u64,
     /// Entries about a vault that no run has looked at since.
     unseen: Vec<(String, Event)>,
-    runs: u32,
     pub(super) report: Report,
 }
 
@@ -136,7 +135,6 @@ impl Lane {
             ledgers,
             position: 0,
             unseen: Vec::new(),
-            runs: 0,
             report: Report::default(),
         };
         lane.events()?;
@@ -195,7 +193,6 @@ impl Lane {
         self.report.failed +=
             attempts.default.iter().chain(&attempts.turned).filter(|attempt| attempt.failed).count();
         self.report.runs += 1;
-        self.runs += 1;
         self.judge(run, &attempts, rotates)
     }
 
@@ -270,7 +267,7 @@ impl Lane {
     }
 
     fn judge(&mut self, run: u32, attempts: &Both<Vec<Attempt>>, rotates: bool) -> Result<()> {
-        let everything = self.runs.is_multiple_of(ALL_EVERY);
+        let everything = self.report.runs.is_multiple_of(ALL_EVERY);
         let looked_at = |which: &Which| *which == Which::Default || rotates || everything;
         // Opened first: what is repaired then belongs to this run.
         let mut found = Vec::new();
