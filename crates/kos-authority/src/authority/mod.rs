@@ -39,7 +39,8 @@ use crate::{
     record::SystemChange,
     restore::Restoration,
     revocation::{Board, Publisher},
-    server::{self, Doors, Moves, Served},
+    search::Search,
+    server::{self, Doors, Moves, Served, Streams},
     settings::{PORT_BASE, Settings},
     store::{self, Setting, Store, StoreLock},
     vault::Vaults,
@@ -81,8 +82,11 @@ pub(crate) struct Shared {
     pub(crate) log: LogSigner,
     pub(crate) log_files: LogFiles,
     pub(crate) store: Store,
+    pub(crate) search: Search,
     pub(crate) writer: Writer,
     pub(crate) board: Arc<Board>,
+    /// Answers that go on and on.
+    pub(crate) streams: Streams,
     /// One backup at a time.
     pub(crate) packing: Arc<Semaphore>,
     pub(crate) presence: Presence,
@@ -232,7 +236,9 @@ impl Authority {
         let base = options.port_base.or(settings.port_base).unwrap_or(PORT_BASE);
         let listeners = Listeners::bind(base, place.address, options.port_choice).await?;
         let (doors, moves) = server::doors();
+        let search = Search::start(home.search(), store.clone(), writer.clone(), age == Age::New);
         let shared = Arc::new(Shared {
+            streams: Streams::default(),
             packing: Arc::new(Semaphore::new(1)),
             name,
             created_at: created_at.unwrap_or(started_at),
@@ -243,6 +249,7 @@ impl Authority {
             log,
             log_files,
             store,
+            search,
             writer,
             board,
             presence,
@@ -298,6 +305,7 @@ impl Authority {
             // There is no store that could be closed, and no log that could take another entry.
             return Ok(());
         }
+        shared.search.close().await;
         let stopped = Transaction::own(clock::now(), vec![SystemChange::Stopped.into()], Vec::new());
         let recorded = shared.writer.commit(stopped).await;
         let published = shared.log_files.publish(&shared.store, 0).await;

@@ -71,6 +71,10 @@ pub enum SystemChange {
     KeysSealed { opener: &'static str, vault: VaultId, generation: u64 },
     /// A backup left.
     BackupCreated { sealed_to: &'static str, without: Vec<Environment> },
+    /// The key is gone under which the log speaks of somebody.
+    SubjectErased { subject: String, kind: String, reason: String, own: bool },
+    /// The index of the log was made anew from the entries.
+    IndexRebuilt { reason: &'static str, entries: u64 },
     /// A backup was put in its place; the log went on from there.
     Restored { backup_at: Timestamp, backup_size: u64 },
     /// The record of a device took over what a newer log says.

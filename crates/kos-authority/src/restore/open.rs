@@ -188,6 +188,11 @@ impl Opening<'_> {
                 self.revoke(revocation, &revoked.device).await?;
             }
         }
+        for (subject, kind) in &effects.erased {
+            if self.store.subject(subject).await?.is_some() {
+                self.erase(subject, kind).await?;
+            }
+        }
         for id in &effects.operators_removed {
             if let Some(operator) = self.store.operator(*id).await?.filter(|operator| !operator.removed) {
                 outcome.revoked += 1;
@@ -274,6 +279,19 @@ impl Opening<'_> {
                 self.commit(changes, writes).await?;
             }
         }
+    }
+
+    /// The backup brought a key back that was destroyed after it.
+    async fn erase(&self, subject: &str, kind: &str) -> Result<(), RestoreError> {
+        let change = SystemChange::SubjectErased {
+            subject: subject.to_owned(),
+            kind: kind.to_owned(),
+            reason: "a backup brought the key back".to_owned(),
+            own: false,
+        };
+        let system = vec![SystemWrite::EraseSubject(subject.to_owned())];
+        self.writer.commit(Transaction::own(self.now, vec![change.into()], system)).await?;
+        Ok(self.writer.scrub().await?)
     }
 
     async fn remove(&self, operator: Operator) -> Result<(), RestoreError> {

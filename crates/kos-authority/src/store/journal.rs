@@ -126,6 +126,40 @@ impl Store {
         rows.iter().map(|row| entry(&self.sealer, row)).collect()
     }
 
+    /// At most `limit` entries before the place `before`, the newest first.
+    pub(crate) async fn last_entries(&self, before: u64, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
+        let sql = "SELECT position, id, at, event, actor, target, leaf, mac FROM entries WHERE position < $1 \
+                   ORDER BY position DESC LIMIT $2";
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        let rows = sqlx::query(sql).bind(before).bind(i64::from(limit)).fetch_all(&self.reads).await?;
+        rows.iter().map(|row| entry(&self.sealer, row)).collect()
+    }
+
+    /// The entries at these places, those that are there, from the oldest or from the newest.
+    pub(crate) async fn entries_at(
+        &self,
+        positions: &[u64],
+        newest_first: bool,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT position, id, at, event, actor, target, leaf, mac FROM entries WHERE position IN (",
+        );
+        let mut places = sql.separated(", ");
+        for position in positions {
+            places.push_bind(i64::try_from(*position).unwrap_or(i64::MAX));
+        }
+        sql.push(") ORDER BY position").push(if newest_first { " DESC" } else { "" });
+        let rows = sql.build().persistent(false).fetch_all(&self.reads).await?;
+        rows.iter().map(|row| entry(&self.sealer, row)).collect()
+    }
+
+    /// The place of the first entry that is in the store.
+    pub(crate) async fn first_entry(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT coalesce(min(position), 0) FROM entries";
+        let row = sqlx::query(sql).fetch_one(&self.reads).await?;
+        super::devices::count(&row, 0)
+    }
+
     /// The place of the last entry about this target.
     pub async fn last_entry_about(&self, target: &str) -> Result<Option<u64>, StoreError> {
         let sql = "SELECT max(position) FROM entries WHERE target = $1";

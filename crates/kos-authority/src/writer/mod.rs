@@ -93,6 +93,8 @@ pub enum SystemWrite {
     Crl(StoredCrl),
     /// An operator.
     Operator(Box<Operator>),
+    /// Destroys the key of the subject with this id.
+    EraseSubject(String),
     /// A setting; nothing takes it away.
     Setting(Setting, Option<String>),
     /// Revokes a certificate that is no device's.
@@ -132,6 +134,7 @@ enum Request {
     Measured(Vec<Heartbeat>, oneshot::Sender<Result<(), StoreError>>),
     Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
     Answered(Answer, oneshot::Sender<Result<(), StoreError>>),
+    Scrub(oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// The way to the writer. Cheap to clone; the writer ends when the last one is gone.
@@ -222,6 +225,14 @@ impl Writer {
         self.ask(|reply| Request::Answered(answer, reply)).await
     }
 
+    /// Empties the write-ahead log, which still holds pages as they were before something was erased.
+    ///
+    /// # Errors
+    /// When readers do not let go of it, or the disk fails. The next start does it.
+    pub(crate) async fn scrub(&self) -> Result<(), StoreError> {
+        self.ask(Request::Scrub).await
+    }
+
     /// Tells how far the log is, and changes whenever it grows.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
@@ -257,7 +268,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
         let mut waiting = Vec::with_capacity(GROUP_MAX);
         while requests.recv_many(&mut waiting, GROUP_MAX).await > 0 {
             let (mut commits, mut answers) = (Vec::with_capacity(waiting.len()), Vec::new());
-            let mut last = None;
+            let (mut last, mut scrubs) = (None, Vec::new());
             for request in waiting.drain(..) {
                 match request {
                     // What came after the last one is not heard: whoever asks is told that the writer has stopped.
@@ -265,6 +276,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                     Request::Commit(transaction, reply) => commits.push((transaction, reply)),
                     Request::Last(transaction, reply) => last = Some((*transaction, reply)),
                     Request::Answered(answer, reply) => answers.push((answer, reply)),
+                    Request::Scrub(reply) => scrubs.push(reply),
                     Request::Measured(heartbeats, reply) => {
                         // Whoever no longer waits has lost nothing: these are measurements.
                         drop(reply.send(group::keep_heartbeats(&mut self.half, &heartbeats).await));
@@ -291,6 +303,13 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                 // Not before nothing of the store is open any more. Whoever went away has had it done all the same.
                 drop(reply.send(receipt.and_then(|receipt| receipt)));
                 return closed;
+            }
+            if !scrubs.is_empty() {
+                let scrubbed = self.half.empty_side_file().await;
+                for reply in scrubs {
+                    // As above: it is done for whoever asked, also when they went away.
+                    drop(reply.send(scrubbed.clone()));
+                }
             }
             for (answer, reply) in answers {
                 // As above: the one that was kept before is still kept.

@@ -1,7 +1,7 @@
 //! How people see the kinds of the API.
 
 use kos_api::{
-    audit::{AuditEntry, AuditVerdict, Checkpoint},
+    audit::{AuditEntry, AuditVerdict, Checkpoint, Erasure},
     authority::{Authority, Crl, Status},
     backup::{BackupVerdict, Restored, SealedFile},
     chain::IdentityChain,
@@ -92,13 +92,30 @@ impl Shown for AuditEntry {
         column("when", "timestamp"),
         column("event", "eventType"),
         column("by", "actor.type"),
-        column("actor", "actor.id"),
+        column("actor", "actor.id").looks(Form::Who),
         column("about", "target.type"),
-        column("target", "target.id"),
+        column("target", "target.id").looks(Form::Who),
         column("details", "details").wide(),
         column("id", "id").wide(),
         column("leaf", "leafHash").looks(Form::Hash).wide(),
         column("key", "keyId").looks(Form::Hash).wide(),
+    ];
+}
+
+impl Shown for Erasure {
+    const NAME: &'static str = "auditIndex";
+    const PLURAL: &'static str = "erasures";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("recorded in entry", "auditIndex"),
+        column("erased", "erasedAt").looks(Form::Moment),
+        column("backups that hold the key", "backupsFound"),
+    ];
+    const SECTIONS: &'static [Section] = &[
+        Section { path: "erased", columns: &[column("subject", "subject"), column("was", "kind")] },
+        Section {
+            path: "backups",
+            columns: &[column("backup of entry", "index"), column("made", "createdAt")],
+        },
     ];
 }
 

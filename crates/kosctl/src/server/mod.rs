@@ -2,12 +2,14 @@
 
 mod body;
 mod connection;
+mod events;
 mod place;
 mod request;
 mod search;
 mod socket;
 mod tls;
 
+pub(crate) use events::Event;
 pub use place::{ParseServerError, Server};
 pub use request::{Change, Client, Outcome};
 pub(crate) use search::{Places, find};

@@ -26,6 +26,7 @@ use super::{
     Credentials, Server,
     body::{self, Body},
     connection::{Connection, failed},
+    events::{Event, EventReader},
 };
 use crate::{Fault, chance, clock};
 
@@ -37,6 +38,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the first byte of a download may take: the server may have to read everything that it has.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// How long a stream may say nothing; a server gives a sign of life every 15 s.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// A server and how to talk to it.
 pub struct Client {
@@ -235,6 +239,39 @@ impl Client {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Events as they come, until the stream ends. Returns the id of the last one, with what ended it; a server that says
+    /// nothing at all for [`SILENCE`] is gone.
+    pub(crate) async fn listen<Q: Serialize>(
+        &self,
+        route: &Route,
+        query: &Q,
+        mut take: impl FnMut(Event) -> Result<(), Fault>,
+    ) -> (Option<String>, Result<(), Fault>) {
+        let mut reader = EventReader::default();
+        let listening = async {
+            let path = route.fill(&[]) + &body::query(query)?;
+            let sending = self.send(route, &path, HeaderMap::new(), body::empty());
+            let response = self.in_time(sending).await?;
+            let mut body = response.into_body();
+            let silent = |_| Fault::TimedOut { server: self.server.to_string(), after: SILENCE };
+            loop {
+                let frame = tokio::time::timeout(SILENCE, body.frame()).await.map_err(silent)?;
+                let Some(frame) = frame.transpose().map_err(|e| failed(&self.server, &e))? else {
+                    return Ok(());
+                };
+                let Some(piece) = frame.data_ref() else { continue };
+                let events = reader.take(piece);
+                let events =
+                    events.map_err(|_| self.nonsense("an event longer than any that is read".to_owned()))?;
+                events.into_iter().try_for_each(&mut take)?;
+            }
+        };
+        let ended = listening.await;
+        // What is left of the answer must not be taken for that to the next request.
+        *self.connection.lock().await = None;
+        (reader.last_id, ended)
     }
 
     /// Reads; once more when the connection breaks, which a server may do to one that was idle.

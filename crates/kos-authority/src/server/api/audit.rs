@@ -12,7 +12,7 @@ use kos_api::{
     hex::Digest,
 };
 use kos_audit::{
-    EventType, FailureKind, LeafReading, LogCheck, SignedCheckpoint,
+    FailureKind, LeafReading, LogCheck, SignedCheckpoint,
     tree::{Bundle, Tile},
 };
 use kos_base::{code, text::printable};
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use super::{
     answer::{Refusal, document, limit, page},
     call::{Asked, Call, Context},
-    entry,
+    entry, search,
 };
 use crate::{
     authority::Shared,
@@ -44,34 +44,20 @@ pub(super) async fn entries(
     filter: &AuditFilter,
 ) -> Result<Response, Refusal> {
     let wanted = limit(filter.limit)?;
-    let event = filter.event_type.as_deref().map(str::parse::<EventType>).transpose();
-    let from = filter.cursor.as_deref().map(str::parse).transpose();
-    let query = EntryQuery {
-        event: event.map_err(|error| context.bad(&error.to_string()))?,
-        actor: column_value(shared, filter.actor.as_deref()).await?,
-        target: column_value(shared, filter.target.as_deref()).await?,
-        since: filter.since,
-        until: filter.until,
-        from: from.map_err(|_| context.bad("the cursor is not one of this list"))?.unwrap_or(0),
-    };
-    let rows = shared.store.entries(&query, wanted + 1).await?;
-    let next = rows.get(usize::try_from(wanted).unwrap_or(usize::MAX)).map(|row| row.position.to_string());
+    let after = filter.cursor.as_deref().map(str::parse::<u64>).transpose();
+    let after = after.map_err(|_| context.bad("the cursor is not one of this list"))?;
+    let query = search::query(shared, context, filter).await?;
+    let order = search::order(filter);
+    let rows = shared.search.find(&shared.store, &query, order, after, wanted + 1).await;
+    let mut rows = rows.map_err(|error| Refusal::from(error).under(context.id))?;
+    let more = rows.len() > usize::try_from(wanted).unwrap_or(usize::MAX);
+    rows.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
+    let next = rows.last().filter(|_| more).map(|row| row.position.to_string());
     let mut items = Vec::with_capacity(rows.len());
-    for row in rows.iter().take(usize::try_from(wanted).unwrap_or(usize::MAX)) {
+    for row in &rows {
         items.push(entry::shown(shared, row).await?);
     }
     Ok(page(items, next))
-}
-
-/// What the columns hold for what somebody asked for: a person's subject, or the id itself.
-async fn column_value(shared: &Shared, asked: Option<&str>) -> Result<Option<String>, StoreError> {
-    let Some(asked) = asked else { return Ok(None) };
-    for kind in ["operator", "local-user", "address"] {
-        if let Some(subject) = shared.store.subject_of(&format!("{kind} {asked}")).await? {
-            return Ok(Some(subject.id));
-        }
-    }
-    Ok(Some(asked.to_owned()))
 }
 
 pub(super) async fn show(

@@ -5,7 +5,7 @@ use kos_api::{
     hex::{Digest, Signature},
     problem::Party,
 };
-use kos_audit::{Actor, Details, Entry, Personal, Place, SealedEntry, SubjectKey, Target};
+use kos_audit::{Actor, Details, Entry, EventType, Personal, Place, SealedEntry, SubjectKey, Target};
 use kos_base::EntryId;
 use serde_json::{Map, Value};
 
@@ -37,9 +37,10 @@ pub(super) async fn shown(shared: &Shared, row: &StoredEntry) -> Result<AuditEnt
     })
 }
 
-/// Who caused the first entry about a target, in words.
-pub(super) async fn first_actor(shared: &Shared, target: &str) -> Result<String, StoreError> {
-    let query = EntryQuery { target: Some(target.to_owned()), ..EntryQuery::default() };
+/// Who made a ticket, in words; nobody, when the entry that says so is archived.
+pub(super) async fn ticket_maker(shared: &Shared, ticket: &str) -> Result<String, StoreError> {
+    let event = Some(EventType::TicketCreated);
+    let query = EntryQuery { event, target: Some(ticket.to_owned()), ..EntryQuery::default() };
     let first = shared.store.entries(&query, 1).await?;
     match first.first() {
         Some(row) => Ok(shown(shared, row).await?.actor.id.unwrap_or_default()),

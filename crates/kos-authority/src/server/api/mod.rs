@@ -15,11 +15,15 @@ mod decommission;
 mod devices;
 mod doctor;
 mod entry;
+mod erase;
 mod gate;
 mod kill;
 mod lifecycle;
 mod listen;
 mod operators;
+mod search;
+mod stream;
+mod tail;
 mod tickets;
 mod vaults;
 mod view;
@@ -38,6 +42,7 @@ use self::gate::{Gate, Load};
 pub(crate) use self::{
     answer::{Refusal, document},
     call::{Call, Mode, Origin, Remote, RequestId, Who},
+    stream::Streams,
 };
 use crate::authority::Shared;
 
@@ -147,6 +152,8 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::DEVICE_DECOMMISSION_SHOW, decommission::show)
         .on(&routes::AUDIT_LIST, audit::list)
         .on(&routes::AUDIT_SHOW, audit::show)
+        .on(&routes::AUDIT_TAIL, tail::follow)
+        .on(&routes::AUDIT_ERASE, erase::erase)
         .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
         .on(&routes::AUDIT_VERIFY, audit::verify)
         .on(&routes::AUDIT_LOG, audit::file)

@@ -95,6 +95,7 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
             ("", json!({"name": "otto", "role": "viewer", "csr": request_of(&key)}))
         }
         "operator-remove" => ("anna", json!({})),
+        "audit-erase" => ("", json!({"person": "anna", "reason": "asked for it"})),
         "vault-create" => ("fresh", json!({"passphrase": vaults::PASSPHRASE})),
         "vault-import" => (
             "fresh",
