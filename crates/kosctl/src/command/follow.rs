@@ -91,8 +91,8 @@ pub(super) async fn print_outcome<T: Shown>(
     look: impl AsyncFnMut() -> Result<Option<T>, Fault>,
 ) -> Result<Ending, Fault> {
     let mut waited = Ok(());
-    if let (Outcome::Done(item), Some(limit)) = (&mut outcome, wait.wait) {
-        waited = until(session, what, limit.0, look).await.map(|seen| *item = seen);
+    if let (Outcome::Done(item), Some(limit)) = (&mut outcome, wait.limit(session.timeout)) {
+        waited = until(session, what, limit, look).await.map(|seen| *item = seen);
     }
     let ending = session.outcome(&outcome)?;
     waited.map(|()| ending)

@@ -525,7 +525,7 @@ impl Shown for KillNotice {
         column("key", "keyId"),
         column("program", "program"),
         column("log entry", "auditIndex"),
-        column("checkpoint", "checkpoint"),
+        column("checkpoint", "checkpoint").looks(Form::Lines),
         column("failures", "failures"),
     ];
 }
