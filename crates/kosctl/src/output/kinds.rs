@@ -1,5 +1,7 @@
 //! How people see the kinds of the API.
 
+mod alert;
+
 use kos_api::{
     audit::{AuditEntry, AuditVerdict, Checkpoint},
     authority::{Authority, Crl, Status},
@@ -182,6 +184,9 @@ impl Shown for Status {
         column("keys safe from", "keys.protectsAgainst"),
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),
+        column("guardians", "alerts.guardians"),
+        column("alerts unseen", "alerts.open"),
+        column("alerts undelivered", "alerts.undelivered"),
         column("port", "ports.tls"),
     ];
 }
