@@ -7,12 +7,13 @@
 //!
 //! What is not here: files, clocks, private keys, randomness, and the decision what is worth an entry.
 //!
-//! Source: `docs/spec/audit.md`, AUD-1 to AUD-69; vectors in `tests/vectors/audit`.
+//! Source: `docs/spec/audit.md`, AUD-1 to AUD-79; vectors in `tests/vectors/audit`.
 
 pub mod checkpoint;
 pub mod entry;
 pub mod event;
 pub mod key;
+pub mod mirror;
 pub mod note;
 pub mod personal;
 pub mod proof;
@@ -27,4 +28,4 @@ pub use note::NoteError;
 pub use personal::{Personal, PersonalError, Place, SubjectId, SubjectKey};
 pub use proof::{Proof, ProofError, ProvenEntry};
 pub use tree::{Frontier, TreeError, TreeHash, TreeHead};
-pub use verify::{Assurance, Failure, FailureKind, LeafReading, LogCheck, Verdict};
+pub use verify::{Assurance, Failure, FailureKind, LeafReading, LogCheck, NotChecked, RangeCheck, Verdict};

@@ -19,6 +19,7 @@ mod gate;
 mod kill;
 mod lifecycle;
 mod listen;
+mod log;
 mod operators;
 mod tickets;
 mod vaults;
@@ -149,7 +150,7 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::AUDIT_SHOW, audit::show)
         .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
         .on(&routes::AUDIT_VERIFY, audit::verify)
-        .on(&routes::AUDIT_LOG, audit::file)
+        .on(&routes::AUDIT_LOG, log::file)
         .on(&routes::OPERATOR_CREATE, operators::create)
         .on(&routes::OPERATOR_LIST, operators::list)
         .on(&routes::OPERATOR_REMOVE, operators::remove)
