@@ -3,7 +3,9 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use kos_api::{List, alert::AlertFilter, audit::AuditFilter, device::DeviceFilter, routes::Route, ticket::TicketFilter};
+use kos_api::{
+    List, alert::AlertFilter, audit::AuditFilter, device::DeviceFilter, routes::Route, ticket::TicketFilter,
+};
 use kos_base::code::Exit;
 use serde::Serialize;
 

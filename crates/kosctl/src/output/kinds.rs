@@ -145,6 +145,7 @@ impl Shown for AuditVerdict {
         column("entries checked", "entriesChecked"),
         column("signatures checked", "signaturesChecked"),
         column("assurance", "assurance"),
+        column("not checked", "notChecked"),
     ];
     const SECTIONS: &'static [Section] = &[Section::of(
         "failures",

@@ -151,7 +151,8 @@ impl Address {
             IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
             // fe80::/10, and where a cloud answers under IPv6.
             IpAddr::V6(ip) => {
-                (ip.segments()[0] & 0xffc0) == 0xfe80 || ip == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
+                (ip.segments()[0] & 0xffc0) == 0xfe80
+                    || ip == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
             }
         };
         if is_local || ip.is_unspecified() || ip.is_multicast() {
