@@ -109,6 +109,93 @@ pub enum AuditOrder {
     Newest,
 }
 
+/// Moves the oldest entries into an archive. One of the two limits is named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArchiveLog {
+    /// Only entries before this index.
+    pub before_index: Option<u64>,
+    /// Only entries before the first one of this moment or later.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub before_time: Option<Timestamp>,
+    /// The folder on the authority's machine, as an absolute path.
+    pub folder: String,
+}
+
+/// Entries that went into an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Archived {
+    /// Index of the first.
+    pub first: u64,
+    /// How many entries of the log are archived now.
+    pub size: u64,
+    /// Where.
+    pub folder: String,
+    /// Root of the Merkle tree over these entries alone.
+    #[schema(value_type = schema::Digest)]
+    pub root_hash: Digest,
+    /// SHA-256 of their bundles, one after the other.
+    #[schema(value_type = schema::Digest)]
+    pub sha256: Digest,
+    /// When.
+    #[schema(value_type = schema::Timestamp)]
+    pub archived_at: Timestamp,
+    /// Index of the entry that records it.
+    pub audit_index: u64,
+}
+
+impl Kind for Archived {
+    const KIND: &'static str = "Archived";
+}
+
+/// Asks for entries as one file. Everything given must fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExportAudit {
+    /// The form of the file.
+    pub format: ExportFormat,
+    /// As in a list.
+    pub event_type: Option<String>,
+    /// As in a list.
+    pub actor: Option<String>,
+    /// As in a list.
+    pub target: Option<String>,
+    /// As in a list.
+    pub device: Option<String>,
+    /// As in a list.
+    pub person: Option<String>,
+    /// As in a list.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub since: Option<Timestamp>,
+    /// As in a list.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub until: Option<Timestamp>,
+}
+
+/// The form of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExportFormat {
+    /// RFC 4180, a row an entry, without formulas.
+    Csv,
+    /// One list in its envelope.
+    Json,
+    /// One document an entry, one a line.
+    Jsonl,
+}
+
+impl ExportFormat {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::Jsonl => "jsonl",
+        }
+    }
+}
+
 /// Erases a person, or a network address. One of the two is named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -224,6 +311,8 @@ pub struct AuditVerdict {
     pub failures: Vec<LogFailure>,
     /// How much was found.
     pub failures_found: u64,
+    /// What was left out, in words; empty when the whole log was verified.
+    pub not_checked: Vec<String>,
 }
 
 impl Kind for AuditVerdict {

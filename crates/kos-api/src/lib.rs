@@ -11,10 +11,12 @@
 //! - A client ignores response fields that it does not know, since fields are added. A server refuses request fields
 //!   that it does not know, since a misspelt one would be silently without effect.
 
+pub mod alert;
 pub mod audit;
 pub mod authority;
 pub mod backup;
 pub mod chain;
+pub mod csv;
 pub mod device;
 pub mod doctor;
 pub mod envelope;

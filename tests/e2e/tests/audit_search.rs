@@ -166,13 +166,10 @@ fn whoever_follows_the_log_gets_every_entry_once_over_restarts_and_kills() {
 
 /// The key of a subject, as the store holds it.
 fn key_of(authority: &Authority, person: &str) -> Option<Vec<u8>> {
-    let script = "import sqlite3, sys\n\
-                  store, person = sys.stdin.read().split('\\n')[:2]\n\
-                  rows = sqlite3.connect(f'file:{store}?mode=ro', uri=True).execute(\
-                  'SELECT hex(secret) FROM subjects WHERE person = ?', (person,)).fetchall()\n\
-                  print(rows[0][0].lower() if rows else '')\n";
     let store = authority.data().join("authority/store.db");
-    let told = judge::python(script, &format!("{}\n{person}\n", store.display())).unwrap();
+    let told =
+        judge::python("tests/e2e/tests/judges/subject_key.py", &format!("{}\n{person}\n", store.display()))
+            .unwrap();
     let hex = told.trim();
     (!hex.is_empty()).then(|| data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap())
 }

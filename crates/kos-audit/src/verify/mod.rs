@@ -30,10 +30,11 @@
 //! # }
 //! ```
 //!
-//! Source: `docs/spec/audit.md` AUD-62 to AUD-69; tampering in `tests/tampering.rs`.
+//! Source: `docs/spec/audit.md` AUD-62 to AUD-69, AUD-72, AUD-73; tampering in `tests/tampering.rs`.
 
 mod leaf;
 mod order;
+mod range;
 mod replay;
 mod verdict;
 
@@ -48,7 +49,8 @@ use order::{Disorder, Numbers, Order};
 use replay::Replay;
 
 pub use leaf::LeafReading;
-pub use verdict::{Assurance, FAILURES_MAX, Failure, FailureKind, Verdict};
+pub use range::RangeCheck;
+pub use verdict::{Assurance, FAILURES_MAX, Failure, FailureKind, NotChecked, Verdict};
 
 /// A verification in progress.
 #[derive(Debug)]
@@ -58,6 +60,9 @@ pub struct LogCheck {
     held: Option<VerifiedCheckpoint>,
     signatures_checked: u64,
     order: Order,
+    /// Entries from the first on that are elsewhere, and how many the log's own entries say are.
+    archived: u64,
+    told_archived: u64,
     /// The tree of the leaves.
     leaves: Replay,
     /// The tree of the hashes that are stored for them; nothing once one is not there.
@@ -82,24 +87,38 @@ impl Failures {
             self.described.push(Failure { index, kind, detail: detail.into() });
         }
     }
+
+    fn sort(&mut self) {
+        self.described.sort_by_key(|failure| failure.index.unwrap_or(u64::MAX));
+    }
+}
+
+/// A checkpoint that the log's key signed; otherwise a failure that says why it is none.
+fn signed_checkpoint(
+    failures: &mut Failures,
+    key: &LogKey,
+    witnesses: &[WitnessKey],
+    text: &str,
+    name: &str,
+) -> Option<VerifiedCheckpoint> {
+    let read = SignedCheckpoint::parse(text).map_err(CheckpointError::from);
+    match read.and_then(|signed| signed.verify(key, witnesses)) {
+        Ok(verified) => Some(verified),
+        Err(why) => {
+            let cut = matches!(why, CheckpointError::Note(NoteError::Cut));
+            let kind = if cut { FailureKind::Torn } else { FailureKind::BadSignature };
+            failures.add(None, kind, format!("{name}: {why}"));
+            None
+        }
+    }
 }
 
 impl LogCheck {
     /// Begins with the log's checkpoint and, if somebody kept one, an earlier checkpoint of the same log.
     pub fn new(key: &LogKey, witnesses: &[WitnessKey], checkpoint: &str, held: Option<&str>) -> Self {
         let mut failures = Failures::default();
-        let mut verified = |text: &str, name: &str| {
-            let read = SignedCheckpoint::parse(text).map_err(CheckpointError::from);
-            match read.and_then(|signed| signed.verify(key, witnesses)) {
-                Ok(verified) => Some(verified),
-                Err(why) => {
-                    let cut = matches!(why, CheckpointError::Note(NoteError::Cut));
-                    let kind = if cut { FailureKind::Torn } else { FailureKind::BadSignature };
-                    failures.add(None, kind, format!("{name}: {why}"));
-                    None
-                }
-            }
-        };
+        let mut verified =
+            |text: &str, name: &str| signed_checkpoint(&mut failures, key, witnesses, text, name);
         let checkpoint = verified(checkpoint, "the checkpoint");
         let held = held.and_then(|text| verified(text, "the held checkpoint"));
         let mark = held.as_ref().map_or(0, |held| held.head().size);
@@ -109,6 +128,8 @@ impl LogCheck {
             held,
             signatures_checked: 0,
             order: Order::default(),
+            archived: 0,
+            told_archived: 0,
             leaves: Replay::new(mark),
             stored: Some(Replay::new(mark)),
             unlike: Vec::new(),
@@ -122,6 +143,23 @@ impl LogCheck {
         self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.head().size)
     }
 
+    /// Takes a row of entries that are not here because they are in an archive, by the hashes that the tree keeps for them.
+    /// Only the oldest can be, and only if an entry of the log says so (AUD-86): the verdict tells otherwise.
+    pub fn archived(&mut self, stored: &[TreeHash]) {
+        if self.archived != self.order.leaves() {
+            // Behind entries that are here nothing is archived: what is missing is missing.
+            return;
+        }
+        for hash in stored {
+            self.archived += 1;
+            self.order.push(Ok(self.archived));
+            self.leaves.push(*hash);
+            if let Some(replay) = &mut self.stored {
+                replay.push(*hash);
+            }
+        }
+    }
+
     /// Takes the next leaf, and the hash that the tree keeps at its position.
     ///
     /// Leaves beyond the size of the checkpoint are not part of the log; they are taken all the same, because an
@@ -133,6 +171,9 @@ impl LogCheck {
             return;
         }
         self.order.push(leaf.number);
+        if leaf.number == Ok(position + 1) && leaf.archived <= position {
+            self.told_archived = self.told_archived.max(leaf.archived);
+        }
         self.signatures_checked += u64::from(leaf.number != Err(LeafFault::Torn));
         if beyond {
             return;
@@ -184,6 +225,11 @@ impl LogCheck {
             let detail = "the entries are signed and in order, and their tree is not the one that the checkpoint signs";
             self.failures.add(None, FailureKind::Forked, detail);
         }
+        if self.archived > self.told_archived {
+            let numbers = Numbers { first: self.told_archived + 1, last: self.archived };
+            let detail = format!("{}, and no entry says that they are archived", missing(numbers));
+            self.failures.add(Some(self.told_archived), FailureKind::Deleted, detail);
+        }
         let compared = self.judge_held(leaves_hold, stored_holds);
         let witnessed =
             self.checkpoint.as_ref().is_some_and(|checkpoint| !checkpoint.witnessed_by().is_empty());
@@ -192,16 +238,17 @@ impl LogCheck {
             true => Assurance::HeldCheckpoint,
             false => Assurance::LocalIntegrity,
         };
-        self.failures.described.sort_by_key(|failure| failure.index.unwrap_or(u64::MAX));
+        self.failures.sort();
         Verdict {
             origin: self.origin,
             head: signed.unwrap_or(found),
             checkpoint_time: self.checkpoint.map(|checkpoint| checkpoint.checkpoint().time),
-            entries_checked: found.size,
+            entries_checked: found.size - self.archived,
             signatures_checked: self.signatures_checked,
             assurance,
             failures: self.failures.described,
             failures_found: self.failures.found,
+            not_checked: NotChecked::archived(self.archived),
         }
     }
 

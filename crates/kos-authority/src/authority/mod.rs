@@ -29,6 +29,7 @@ pub(crate) use self::{
     ports::{Listeners, listen},
 };
 use crate::{
+    alert::Alerts,
     approval, clock,
     fleet::Links,
     keys::{Keep, Kept, Keys, KeysError},
@@ -94,6 +95,7 @@ pub(crate) struct Shared {
     pub(crate) refusals: MisuseBook,
     pub(crate) links: Arc<Links>,
     pub(crate) vaults: Vaults,
+    pub(crate) alerts: Alerts,
     pub(crate) kill: Kill,
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
@@ -225,6 +227,9 @@ impl Authority {
         let (writer, writing) =
             Writer::start(half, &store, name.clone(), log.clone(), published.as_deref(), on_commit).await?;
 
+        // Of archiving that was cut off: what the log says is archived goes.
+        while writer.sweep().await? {}
+        log_files.drop_archived(store.archived().await?).await?;
         let age = begin(&store, &writer, &name, (&keys, &kept), started_at).await?;
         sealed::record(&store, &writer, &kept, started_at).await?;
         approval::record(&store, &writer, &settings.approve, started_at).await?;
@@ -257,6 +262,7 @@ impl Authority {
             links,
             kill: Kill::load(&home)
                 .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,
+            alerts: Alerts::default(),
             vaults: Vaults::new(home.vaults(), settings.vault_lock()),
             settings,
             ports: listeners.ports(),

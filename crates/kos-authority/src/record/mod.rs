@@ -8,11 +8,15 @@ mod event;
 use std::collections::BTreeSet;
 
 use kos_api::operator::OperatorRole;
+use kos_audit::alert::{Alert, AlertId, RuleName as AlertRule};
 use kos_base::{
     AgreementKey, Code, DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp,
+    digest::Sha256,
 };
 use kos_identity::{enrolment::authority::RuleName, registry};
 use kos_vault::{EntryName, Environment, SecretType, SlotName, VaultId};
+
+use crate::alert::Guardian;
 
 pub(crate) use self::event::{About, Draft, Person, event_of};
 
@@ -73,6 +77,15 @@ pub enum SystemChange {
     BackupCreated { sealed_to: &'static str, without: Vec<Environment> },
     /// The key is gone under which the log speaks of somebody.
     SubjectErased { subject: String, kind: String, reason: String, own: bool },
+    /// Entries went into an archive.
+    LogArchived { first: u64, size: u64, folder: String, root: String, digest: String },
+    /// Entries are about to leave as one file.
+    AuditExported {
+        format: &'static str,
+        entries: u64,
+        names: bool,
+        filter: serde_json::Map<String, serde_json::Value>,
+    },
     /// The index of the log was made anew from the entries.
     IndexRebuilt { reason: &'static str, entries: u64 },
     /// A backup was put in its place; the log went on from there.
@@ -105,6 +118,18 @@ pub enum SystemChange {
     DeviceRenewalDue { device: DeviceId, issue: u32, not_after: Timestamp },
     /// A device's certificate ran out.
     DeviceExpired { device: DeviceId, issue: u32, not_after: Timestamp },
+    /// A rule found something.
+    AlertRaised(Box<Alert>),
+    /// Somebody has seen an alert.
+    AlertSeen { alert: AlertId, rule: AlertRule },
+    /// The rules of alerts are others, or, with a code, those that were kept are refused and the built-in ones in force.
+    AlertRulesChanged { counter: u64, digest: Sha256, removed: Vec<AlertRule>, refused: Option<Code> },
+    /// Somebody is told of alerts.
+    GuardianAdded(Box<Guardian>),
+    /// A guardian is told no more.
+    GuardianRemoved(Box<Guardian>),
+    /// A guardian could not be told for long.
+    AlertUndelivered { guardian: Box<Guardian>, waiting: u64, since: Timestamp },
     /// Something happened to the vault of this environment.
     Vault(Environment, VaultDeed),
 }

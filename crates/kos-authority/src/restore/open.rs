@@ -52,9 +52,10 @@ impl Opening<'_> {
     pub(super) async fn check(&self, folder: &Path, held: Option<String>) -> Result<Knowledge, RestoreError> {
         let (is_held, shown) = (held.is_some(), folder.display().to_string());
         let (folder, key) = (folder.to_owned(), self.log.key().clone());
-        let own = self.restoration.checkpoint.clone();
-        let checking =
-            tokio::task::spawn_blocking(move || merge::Copy::check(&folder, &key, &own, held.as_deref()));
+        let (own, size) = (self.restoration.checkpoint.clone(), self.restoration.backup_size);
+        let checking = tokio::task::spawn_blocking(move || {
+            merge::Copy::check(&folder, &key, (&own, size), held.as_deref())
+        });
         let copy = checking.await.map_err(|e| StoreError::Failed(e.to_string()))??;
         // The log that came with the backup is such a copy, and knows as little.
         if copy.size() == self.restoration.backup_size && !is_held {

@@ -41,6 +41,8 @@ use crate::{
 
 /// Entries that are taken into the index at a time.
 const BATCH: u32 = 1_024;
+/// Places that are counted at a time.
+const COUNTED: u32 = 50_000;
 /// How long whoever asks waits for the index.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the keeper may take to end. What it does not write now is written at the next start.
@@ -137,19 +139,19 @@ impl Search {
         if query.is_everything() {
             return Ok(match order {
                 Order::Oldest => {
-                    let from = after.map_or(0, |after| after.saturating_add(1));
+                    // Some rows stay when their entries are archived; they are not listed.
+                    let from = after.map_or(0, |after| after.saturating_add(1)).max(store.archived().await?);
                     store.entries(&EntryQuery { from, ..EntryQuery::default() }, limit).await?
                 }
-                Order::Newest => store.last_entries(after.unwrap_or(u64::MAX), limit).await?,
+                Order::Newest => {
+                    let mut rows = store.last_entries(after.unwrap_or(u64::MAX), limit).await?;
+                    let archived = store.archived().await?;
+                    rows.retain(|row| row.position >= archived);
+                    rows
+                }
             });
         }
-        let size = store.log_state().await?.map_or(0, |state| state.size);
-        let mut ready = self.ready.clone();
-        let waiting = ready.wait_for(|ready| ready.reads.is_some() && ready.size >= size);
-        let reads = match timeout(PATIENCE, waiting).await {
-            Ok(Ok(ready)) => ready.reads.clone().ok_or(SearchError::Making)?,
-            _ => return Err(SearchError::Making),
-        };
+        let reads = self.reads(store).await?;
         let positions = match index::find(&reads, query, order, after, limit).await {
             Ok(positions) => positions,
             // One that went while it was asked has been doubted before.
@@ -161,6 +163,35 @@ impl Search {
             return Err(self.doubted("it shows an entry that does not fit"));
         }
         Ok(rows)
+    }
+
+    /// How many entries before `size` fit.
+    pub(crate) async fn count(&self, store: &Store, query: &Query, size: u64) -> Result<u64, SearchError> {
+        if query.is_everything() {
+            return Ok(size.saturating_sub(store.archived().await?));
+        }
+        let reads = self.reads(store).await?;
+        let (mut counted, mut after) = (0, None);
+        loop {
+            let found = index::find(&reads, query, Order::Oldest, after, COUNTED).await;
+            let found = found.map_err(|error| self.doubted(&error.to_string()))?;
+            counted += found.iter().filter(|place| **place < size).count();
+            after = found.last().copied();
+            if found.len() < usize::try_from(COUNTED).unwrap_or(usize::MAX) || after >= Some(size) {
+                return Ok(u64::try_from(counted).unwrap_or(u64::MAX));
+            }
+        }
+    }
+
+    /// Connections to an index that has every entry that was committed by now.
+    async fn reads(&self, store: &Store) -> Result<SqlitePool, SearchError> {
+        let size = store.log_state().await?.map_or(0, |state| state.size);
+        let mut ready = self.ready.clone();
+        let waiting = ready.wait_for(|ready| ready.reads.is_some() && ready.size >= size);
+        match timeout(PATIENCE, waiting).await {
+            Ok(Ok(ready)) => ready.reads.clone().ok_or(SearchError::Making),
+            _ => Err(SearchError::Making),
+        }
     }
 
     fn doubted(&self, why: &str) -> SearchError {
@@ -235,7 +266,7 @@ impl Keeper {
         let mut reads = None;
         loop {
             let size = progress.borrow_and_update().log_size;
-            index.forget_before(self.store.first_entry().await?).await?;
+            index.forget_before(self.store.archived().await?).await?;
             while index.extent.size < size && !*self.stopping.borrow() {
                 self.take(&mut index).await?;
             }
@@ -265,7 +296,7 @@ impl Keeper {
 
     /// The index, and what was wrong with the one that was there.
     async fn open(&mut self, doubted: Option<&'static str>) -> Result<(Index, Option<&'static str>), Fault> {
-        let first = self.store.first_entry().await?;
+        let first = self.store.archived().await?;
         let wrong = match doubted {
             Some(reason) => reason,
             None => match Index::open(&self.path).await {
@@ -286,7 +317,7 @@ impl Keeper {
     async fn is_of_this_log(&self, index: &Index) -> Result<bool, StoreError> {
         let extent = index.extent;
         if extent.size == extent.first {
-            return Ok(extent.first <= self.store.first_entry().await?);
+            return Ok(extent.first <= self.store.archived().await?);
         }
         let last = self.store.entries_at(&[extent.size - 1], false).await?;
         Ok(last.first().is_some_and(|row| leaf_hash(row) == extent.leaf))

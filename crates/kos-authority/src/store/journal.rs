@@ -86,7 +86,7 @@ pub struct EntryQuery {
 }
 
 impl Store {
-    /// The entry at this place.
+    /// The entry at this place; nothing when the log is not that long yet, or when it is archived.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] also when it is missing although the log is longer.
@@ -94,9 +94,19 @@ impl Store {
         let found = self.entries(&EntryQuery { from: position, ..EntryQuery::default() }, 1).await?;
         match found.into_iter().next() {
             Some(entry) if entry.position == position => Ok(Some(entry)),
+            Some(_) if position < self.archived().await? => Ok(None),
             Some(_) => Err(StoreError::damaged(ENTRIES.name, position.to_string())),
             None => Ok(None),
         }
+    }
+
+    /// The place of the first entry from `from` on that is of this moment or later.
+    pub(crate) async fn first_at(&self, from: u64, at: Timestamp) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT min(position) FROM entries WHERE position >= $1 AND at >= $2";
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let query = sqlx::query(sql).bind(number(from)).bind(number(at.unix_ms()));
+        let found: Option<i64> = query.fetch_one(&self.reads).await?.try_get(0)?;
+        Ok(found.and_then(|position| u64::try_from(position).ok()))
     }
 
     /// At most `limit` entries that fit, in the order of the log.
@@ -153,13 +163,6 @@ impl Store {
         rows.iter().map(|row| entry(&self.sealer, row)).collect()
     }
 
-    /// The place of the first entry that is in the store.
-    pub(crate) async fn first_entry(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT coalesce(min(position), 0) FROM entries";
-        let row = sqlx::query(sql).fetch_one(&self.reads).await?;
-        super::devices::count(&row, 0)
-    }
-
     /// The place of the last entry about this target.
     pub async fn last_entry_about(&self, target: &str) -> Result<Option<u64>, StoreError> {
         let sql = "SELECT max(position) FROM entries WHERE target = $1";
@@ -192,10 +195,11 @@ impl Store {
         Ok(Some(LogState { size: cells.integer(1)?, checkpoint: cells.text(2)?.to_owned() }))
     }
 
-    /// How many entries there are, and one more than the place of the last.
+    /// How many entries there are behind those that are archived, and one more than the place of the last.
     pub async fn count_entries(&self) -> Result<(u64, u64), StoreError> {
-        let sql = "SELECT count(*), coalesce(max(position) + 1, 0) FROM entries";
-        let row = sqlx::query(sql).fetch_one(&self.reads).await?;
+        let archived = i64::try_from(self.archived().await?).unwrap_or(i64::MAX);
+        let sql = "SELECT count(*), coalesce(max(position) + 1, 0) FROM entries WHERE position >= $1";
+        let row = sqlx::query(sql).bind(archived).fetch_one(&self.reads).await?;
         Ok((super::devices::count(&row, 0)?, super::devices::count(&row, 1)?))
     }
 }

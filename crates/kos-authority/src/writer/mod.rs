@@ -15,7 +15,10 @@ mod scribe;
 
 use std::fmt;
 
-use kos_audit::VerifiedEntry;
+use kos_audit::{
+    VerifiedEntry,
+    alert::{Alert, AlertId},
+};
 use kos_base::{AuthorityName, KeyId, Timestamp};
 use kos_identity::registry::{self, Actor, Revocation, Write};
 use kos_vault::{Environment, Head};
@@ -25,10 +28,12 @@ use tokio::{
 };
 
 use crate::{
+    alert::{Guardian, GuardianName},
     log::{LogSigner, Tail},
     record::Change,
     store::{
-        Anchor, Answer, CodeMark, Heartbeat, Operator, Setting, Store, StoreError, StoredCrl, WriteHalf,
+        AlertNote, Anchor, Answer, Archive, CodeMark, EngineState, Heartbeat, Operator, Setting, Store,
+        StoreError, StoredCrl, WriteHalf,
     },
 };
 
@@ -93,6 +98,8 @@ pub enum SystemWrite {
     Crl(StoredCrl),
     /// An operator.
     Operator(Box<Operator>),
+    /// Entries are in an archive; their rows go later.
+    Archive(Box<Archive>),
     /// Destroys the key of the subject with this id.
     EraseSubject(String),
     /// A setting; nothing takes it away.
@@ -109,6 +116,14 @@ pub enum SystemWrite {
     CodeMark(CodeMark),
     /// A vault asks for no codes any more.
     NoCodeMark(Environment),
+    /// Alerts, one for each of the first changes of the transaction, and what the rules remember after them.
+    Alerts(Vec<Alert>, EngineState),
+    /// Somebody has seen an alert, at this moment; the first change of the transaction says so.
+    AlertSeen(AlertId, Timestamp),
+    /// Somebody is told of alerts.
+    Guardian(Box<Guardian>),
+    /// A guardian is told no more.
+    NoGuardian(GuardianName),
 }
 
 /// A transaction that is on the disk.
@@ -135,6 +150,8 @@ enum Request {
     Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
     Answered(Answer, oneshot::Sender<Result<(), StoreError>>),
     Scrub(oneshot::Sender<Result<(), StoreError>>),
+    Sweep(oneshot::Sender<Result<bool, StoreError>>),
+    Noted(AlertNote, oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// The way to the writer. Cheap to clone; the writer ends when the last one is gone.
@@ -225,12 +242,28 @@ impl Writer {
         self.ask(|reply| Request::Answered(answer, reply)).await
     }
 
+    /// Takes some rows of archived entries away, which is no change and has no entry. Whether there are more.
+    ///
+    /// # Errors
+    /// When the store cannot write now.
+    pub(crate) async fn sweep(&self) -> Result<bool, StoreError> {
+        self.ask(Request::Sweep).await
+    }
+
     /// Empties the write-ahead log, which still holds pages as they were before something was erased.
     ///
     /// # Errors
     /// When readers do not let go of it, or the disk fails. The next start does it.
     pub(crate) async fn scrub(&self) -> Result<(), StoreError> {
         self.ask(Request::Scrub).await
+    }
+
+    /// Notes how alerts and their deliveries go, which is no change and has no entry.
+    ///
+    /// # Errors
+    /// When the store cannot write now.
+    pub(crate) async fn note(&self, note: AlertNote) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Noted(note, reply)).await
     }
 
     /// Tells how far the log is, and changes whenever it grows.
@@ -277,9 +310,17 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                     Request::Last(transaction, reply) => last = Some((*transaction, reply)),
                     Request::Answered(answer, reply) => answers.push((answer, reply)),
                     Request::Scrub(reply) => scrubs.push(reply),
+                    Request::Sweep(reply) => {
+                        // Whoever no longer waits has lost nothing: the next start goes on.
+                        drop(reply.send(self.half.sweep().await));
+                    }
                     Request::Measured(heartbeats, reply) => {
                         // Whoever no longer waits has lost nothing: these are measurements.
                         drop(reply.send(group::keep_heartbeats(&mut self.half, &heartbeats).await));
+                    }
+                    Request::Noted(note, reply) => {
+                        // As above: whoever does not hear it notes it again.
+                        drop(reply.send(group::note(&mut self.half, &note).await));
                     }
                     Request::Adopt(entries, reply) => {
                         let before = self.scribe.tail();

@@ -1,7 +1,9 @@
 //! How people see the kinds of the API.
 
+mod alert;
+
 use kos_api::{
-    audit::{AuditEntry, AuditVerdict, Checkpoint, Erasure},
+    audit::{Archived, AuditEntry, AuditVerdict, Checkpoint, Erasure},
     authority::{Authority, Crl, Status},
     backup::{BackupVerdict, Restored, SealedFile},
     chain::IdentityChain,
@@ -102,6 +104,19 @@ impl Shown for AuditEntry {
     ];
 }
 
+impl Shown for Archived {
+    const NAME: &'static str = "size";
+    const PLURAL: &'static str = "archives";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("from", "first"),
+        column("archived", "size"),
+        column("folder", "folder"),
+        column("root", "rootHash").looks(Form::Hash),
+        column("sha256", "sha256").looks(Form::Hash).wide(),
+        column("recorded in entry", "auditIndex"),
+    ];
+}
+
 impl Shown for Erasure {
     const NAME: &'static str = "auditIndex";
     const PLURAL: &'static str = "erasures";
@@ -160,6 +175,7 @@ impl Shown for AuditVerdict {
         column("entries checked", "entriesChecked"),
         column("signatures checked", "signaturesChecked"),
         column("assurance", "assurance"),
+        column("not checked", "notChecked"),
     ];
     const SECTIONS: &'static [Section] = &[Section::of(
         "failures",
@@ -199,6 +215,9 @@ impl Shown for Status {
         column("keys safe from", "keys.protectsAgainst"),
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),
+        column("guardians", "alerts.guardians"),
+        column("alerts unseen", "alerts.open"),
+        column("alerts undelivered", "alerts.undelivered"),
         column("port", "ports.tls"),
     ];
 }
@@ -542,7 +561,7 @@ impl Shown for KillNotice {
         column("key", "keyId"),
         column("program", "program"),
         column("log entry", "auditIndex"),
-        column("checkpoint", "checkpoint"),
+        column("checkpoint", "checkpoint").looks(Form::Lines),
         column("failures", "failures"),
     ];
 }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, State},
-    http::header,
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use kos_api::{
     audit::{AuditFilter, AuditVerdict, Checkpoint, LogFailure, LogFailureKind, VerifyLog},
@@ -26,7 +25,7 @@ use super::{
 use crate::{
     authority::Shared,
     log::prove,
-    store::{EntryQuery, StoreError},
+    store::{Archive, EntryQuery, StoreError},
 };
 
 pub(super) async fn list(
@@ -69,10 +68,21 @@ pub(super) async fn show(
         Refusal::new(code::audit::LOG_NO_SUCH_ENTRY).about("entry", &printable(&index, 40)).under(context.id)
     };
     let position = index.parse().map_err(|_| unknown())?;
-    let row = shared.store.entry(position).await?.ok_or_else(unknown)?;
+    let Some(row) = shared.store.entry(position).await? else {
+        return Err(match shared.store.archive_of(position).await? {
+            Some(archive) => archived(position, &archive).under(context.id),
+            None => unknown(),
+        });
+    };
     let mut shown = entry::shown(&shared, &row).await?;
     shown.merkle_proof = prove(&shared.store, shared.log.key(), &row).await?;
     Ok(document(shown))
+}
+
+/// Where an entry is that is not here any more.
+pub(super) fn archived(position: u64, archive: &Archive) -> Refusal {
+    let why = format!("it is in the archive {}, with all up to index {}", archive.folder, archive.size - 1);
+    Refusal::new(code::audit::ENTRY_ARCHIVED).about("entry", &position).saying(&why)
 }
 
 pub(super) async fn checkpoint(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
@@ -107,8 +117,13 @@ pub(super) async fn verify(
     let key = shared.log.key();
     let mut check = LogCheck::new(key, &[], &text, call.body.against.as_deref());
     let size = check.size();
+    let archived = shared.store.archived().await?;
     for bundle in Bundle::all(size) {
         let stored = tile(&shared, &mut check, bundle.tile()).await?;
+        if bundle.first_leaf() < archived {
+            check.archived(&stored);
+            continue;
+        }
         let query = EntryQuery { from: bundle.first_leaf(), ..EntryQuery::default() };
         let rows = shared.store.entries(&query, u32::from(bundle.tile().width())).await?;
         let key = key.clone();
@@ -145,6 +160,7 @@ pub(super) async fn verify(
         },
         failures: failures.collect(),
         failures_found: verdict.failures_found,
+        not_checked: verdict.not_checked.iter().map(ToString::to_string).collect(),
     }))
 }
 
@@ -172,18 +188,4 @@ const fn kind(kind: FailureKind) -> LogFailureKind {
         FailureKind::Torn => LogFailureKind::Torn,
         FailureKind::BadSignature => LogFailureKind::BadSignature,
     }
-}
-
-/// A file of the published log, by its C2SP path.
-pub(super) async fn file(
-    State(shared): State<Arc<Shared>>,
-    context: Context,
-    Path(path): Path<String>,
-) -> Result<Response, Refusal> {
-    let read = shared.log_files.read(&path);
-    let found = read.map_err(|e| Refusal::from(StoreError::Failed(e.to_string())).under(context.id))?;
-    let bytes = found.ok_or_else(|| {
-        Refusal::new(code::config::NOT_FOUND).about("log file", &printable(&path, 80)).under(context.id)
-    })?;
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
 }

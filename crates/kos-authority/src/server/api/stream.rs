@@ -1,4 +1,5 @@
-//! Server-sent events: answers that go on until the reader leaves, does not read, may not any more, or the program ends.
+//! Long answers: server-sent events, which go on until the reader leaves, does not read, may not any more, or the program
+//! ends; and files that are sent as they are made.
 //!
 //! Shape: a handler takes a [`Seat`], and gives it a task that writes events into an [`Outlet`]. Few events wait between
 //! the two; a reader that does not take them for [`SLOW`] loses its connection. The `id` of an event is where its reader
@@ -11,6 +12,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -117,7 +119,7 @@ impl Seat {
         read.map_err(|_| self.context.bad("the Last-Event-ID is not one of this stream"))
     }
 
-    /// Answers with what `produce` writes, until it ends.
+    /// Answers with the events that `produce` writes, until it ends.
     ///
     /// # Errors
     /// When there are too many streams.
@@ -129,32 +131,76 @@ impl Seat {
     where
         F: Future<Output = Result<(), Ended>> + Send + 'static,
     {
+        self.answer(shared, Media::Events.as_str(), Form::Endless, produce)
+    }
+
+    /// Answers with the bytes of type `kind` that `produce` writes. Should it not get to its end, the connection breaks, so that
+    /// nobody takes a part for the whole.
+    ///
+    /// # Errors
+    /// When there are too many streams.
+    pub(super) fn send<F>(
+        self,
+        shared: &Arc<Shared>,
+        kind: &'static str,
+        produce: impl FnOnce(Outlet) -> F,
+    ) -> Result<Response, Refusal>
+    where
+        F: Future<Output = Result<(), Ended>> + Send + 'static,
+    {
+        self.answer(shared, kind, Form::Whole, produce)
+    }
+
+    fn answer<F>(
+        self,
+        shared: &Arc<Shared>,
+        kind: &'static str,
+        form: Form,
+        produce: impl FnOnce(Outlet) -> F,
+    ) -> Result<Response, Refusal>
+    where
+        F: Future<Output = Result<(), Ended>> + Send + 'static,
+    {
         let place = shared.streams.enter(self.context.who.label()).ok_or_else(|| {
             Refusal::new(code::config::OVERLOADED).saying("too many streams").under(self.context.id)
         })?;
         let (to, from) = mpsc::channel(WAITING_MAX);
         let Self { context, origin, line, .. } = self;
-        let outlet = Outlet { shared: Arc::clone(shared), context, origin, line: line.clone(), to };
+        let outlet =
+            Outlet { shared: Arc::clone(shared), context, origin, line: line.clone(), to: to.clone() };
         let producing = produce(outlet);
         tokio::spawn(async move {
             let _place = place;
             let mut line = line;
-            tokio::select! {
-                // Whichever way it ends, the reader sees the end of the stream.
-                _ = producing => {}
-                () = line.stopped() => {}
+            let ended = tokio::select! {
+                ended = producing => ended,
+                () = line.stopped() => Err(Ended),
+            };
+            if ended.is_err() && form == Form::Whole {
+                // A reader that left hears nothing, and one that does not read has been cut off.
+                drop(to.try_send(Err(io::ErrorKind::ConnectionAborted.into())));
+                line.cut();
             }
         });
-        let pieces = stream::unfold(from, |mut from: mpsc::Receiver<Bytes>| async move {
-            from.recv().await.map(|piece| (Ok::<_, std::convert::Infallible>(piece), from))
+        let pieces = stream::unfold(from, |mut from: mpsc::Receiver<io::Result<Bytes>>| async move {
+            from.recv().await.map(|piece| (piece, from))
         });
         let headers = [
-            (header::CONTENT_TYPE, Media::Events.as_str()),
+            (header::CONTENT_TYPE, kind),
             (header::CACHE_CONTROL, "no-store"),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         ];
         Ok((headers, Body::from_stream(pieces)).into_response())
     }
+}
+
+/// Whether an answer has an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// It goes on until somebody has enough.
+    Endless,
+    /// It is worth nothing without its end.
+    Whole,
 }
 
 /// The stream is at its end: the reader has left, or is cut off.
@@ -168,7 +214,7 @@ pub(super) struct Outlet {
     context: Context,
     origin: Origin,
     line: Line,
-    to: mpsc::Sender<Bytes>,
+    to: mpsc::Sender<io::Result<Bytes>>,
 }
 
 impl Outlet {
@@ -182,6 +228,11 @@ impl Outlet {
     pub(super) async fn beat(&self, last: Option<u64>) -> Result<(), Ended> {
         let id = last.map(|id| format!("id: {id}\n")).unwrap_or_default();
         self.send(format!(": beat\n{id}\n").into_bytes()).await
+    }
+
+    /// Sends bytes as they are; of none, nothing.
+    pub(super) async fn raw(&self, piece: Vec<u8>) -> Result<(), Ended> {
+        if piece.is_empty() { Ok(()) } else { self.send(piece).await }
     }
 
     /// Whether the caller may still listen, by what is known now.
@@ -202,7 +253,7 @@ impl Outlet {
     }
 
     async fn send(&self, piece: Vec<u8>) -> Result<(), Ended> {
-        match self.to.send_timeout(Bytes::from(piece), SLOW).await {
+        match self.to.send_timeout(Ok(Bytes::from(piece)), SLOW).await {
             Ok(()) => Ok(()),
             Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Ended),
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => {

@@ -1,7 +1,11 @@
 //! The audit log: reading it, and judging it without trusting whoever keeps it.
 
+mod alerts;
+mod archive;
 mod erase;
+mod export;
 mod filter;
+mod mirror;
 mod prove;
 mod source;
 mod tail;
@@ -27,6 +31,7 @@ use crate::{
     session::{Ending, Session},
 };
 use erase::Erase;
+use export::Export;
 use filter::Filter;
 use prove::Prove;
 use tail::Tail;
@@ -48,10 +53,20 @@ pub(crate) enum Audit {
     Verify(Verify),
     /// Proves that the log holds an entry; exits 10 if the proof does not hold.
     Prove(Prove),
+    /// Writes entries as one file, for spreadsheets or programs; recorded in the log.
+    Export(Export),
+    /// Moves the oldest entries into an archive. Their hashes stay, and with them every proof.
+    Archive(archive::Archive),
     /// Destroys the key under which the log speaks of a person or an address. The entries stay, and prove what they proved.
     Erase(Erase),
     /// Shows the signed head of the log. Keep it elsewhere: against it a later log can be judged.
     Checkpoint(Head),
+    /// What a rule found suspicious in the log, and who has seen it.
+    #[command(subcommand)]
+    Alerts(alerts::Alerts),
+    /// Copies of the log elsewhere.
+    #[command(subcommand)]
+    Mirror(mirror::Mirror),
 }
 
 /// `audit list`
@@ -103,8 +118,12 @@ impl Audit {
             }
             Self::Verify(verify) => verify.run(session).await,
             Self::Prove(prove) => prove.run(session).await,
+            Self::Export(export) => export.run(session).await,
+            Self::Archive(archive) => archive.run(session).await,
             Self::Erase(erase) => erase.run(session).await,
             Self::Checkpoint(head) => head.run(session).await,
+            Self::Alerts(alerts) => alerts.run(session).await,
+            Self::Mirror(mirror) => mirror.run(session).await,
         }
     }
 }
