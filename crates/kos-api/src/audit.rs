@@ -73,6 +73,7 @@ pub struct AuditFilter {
     #[schema(value_type = Option<schema::Timestamp>)]
     pub until: Option<Timestamp>,
     /// Which end of the log comes first; the oldest entries when not given.
+    #[schema(inline)]
     pub order: Option<AuditOrder>,
     /// Most items of the page, 1 to 500; 100 when not given.
     pub limit: Option<u32>,

@@ -269,7 +269,8 @@ fn an_export_is_read_by_others_as_it_was_meant_and_is_in_the_log_before_it_leave
     .enumerate()
     {
         let how = if at % 2 == 0 { "suspend" } else { "reinstate" };
-        let done = authority.kosctl(&["device", how, &id, "--reason", hostile, "--yes"]).unwrap();
+        let reason = format!("--reason={hostile}");
+        let done = authority.kosctl(&["device", how, &id, &reason, "--yes"]).unwrap();
         assert_eq!(done.code(), 0, "{hostile}: {}", done.stderr);
     }
     device.stop().unwrap();

@@ -68,12 +68,10 @@ pub(super) async fn show(
         Refusal::new(code::audit::LOG_NO_SUCH_ENTRY).about("entry", &printable(&index, 40)).under(context.id)
     };
     let position = index.parse().map_err(|_| unknown())?;
-    let Some(row) = shared.store.entry(position).await? else {
-        return Err(match shared.store.archive_of(position).await? {
-            Some(archive) => archived(position, &archive).under(context.id),
-            None => unknown(),
-        });
-    };
+    if let Some(archive) = shared.store.archive_of(position).await? {
+        return Err(archived(position, &archive).under(context.id));
+    }
+    let row = shared.store.entry(position).await?.ok_or_else(unknown)?;
     let mut shown = entry::shown(&shared, &row).await?;
     shown.merkle_proof = prove(&shared.store, shared.log.key(), &row).await?;
     Ok(document(shown))
