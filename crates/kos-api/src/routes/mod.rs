@@ -240,6 +240,9 @@ routes! {
         (Shape::plain::<alert::AlertFilter>(), NONE) -> Shape::list::<alert::Alert>(), "Lists alerts, newest first.";
     ALERT_SHOW = "alert-show", Get "/api/v1/alerts/{alert}", [OperatorRead], Reads,
         (NONE, NONE) -> ALERT, "Shows an alert, and how far the guardians have been told.";
+    ALERT_STREAM = "alert-stream", Get "/api/v1/alerts/stream", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Events),
+        "Sends alerts as server-sent events while they are raised, after the one that `Last-Event-ID` names.";
     ALERT_ACK = "alert-ack", Post "/api/v1/alerts/{alert}/ack", [OperatorWrite], Changes,
         (CHANGE, NONE) -> ALERT, "Says that somebody has seen an alert: an administrator, or an operator who is a guardian.";
     ALERT_RULES_SHOW = "alert-rules-show", Get "/api/v1/alert-rules", [OperatorRead], Reads,

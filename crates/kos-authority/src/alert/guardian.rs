@@ -5,7 +5,7 @@
 use std::{fmt, str::FromStr};
 
 use kos_api::alert::GuardianKind;
-use kos_base::{Name, Timestamp, text::printable};
+use kos_base::{DeviceId, Name, Timestamp, text::printable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The name of a guardian: 1 to 48 of a-z, 0-9, `.`, `_` and `-`, not beginning with one of the marks.
@@ -73,6 +73,8 @@ pub enum Way {
     Person { operator: Name },
     /// A POST over HTTPS, signed with a secret that is derived with this salt.
     Webhook { url: String, ca: Option<String>, salt: [u8; 16] },
+    /// A message to a device of the fleet.
+    Device { device: DeviceId },
 }
 
 impl Way {
@@ -81,6 +83,7 @@ impl Way {
         match self {
             Self::Person { .. } => GuardianKind::Person,
             Self::Webhook { .. } => GuardianKind::Webhook,
+            Self::Device { .. } => GuardianKind::Device,
         }
     }
 
@@ -89,6 +92,7 @@ impl Way {
         match self {
             Self::Person { operator } => operator.to_string(),
             Self::Webhook { url, .. } => url.clone(),
+            Self::Device { device } => device.to_string(),
         }
     }
 }

@@ -9,7 +9,7 @@ use kos_api::{
     routes,
     text::OperatorName,
 };
-use kos_base::code;
+use kos_base::{DeviceId, code};
 
 use crate::{
     Client, Fault, Outcome,
@@ -41,7 +41,7 @@ pub(crate) struct Add {
     #[command(flatten)]
     way: Way,
     /// PEM of the CAs by which the receiver is judged; those of the authority's system when not given.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["operator"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["operator", "device"])]
     ca: Option<PathBuf>,
     #[command(flatten)]
     change: ChangeFlags,
@@ -57,6 +57,9 @@ pub(crate) struct Way {
     /// A service: a signed POST to `https://HOST[:PORT]/PATH`; `http` to the authority's own machine only.
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
+    /// A device of the fleet, by its whole id: a message over its link, which it writes into its own log.
+    #[arg(long, value_name = "ID")]
+    device: Option<DeviceId>,
 }
 
 /// `guardian remove NAME`
@@ -97,13 +100,15 @@ impl Add {
             })
         });
         let ca = ca.transpose()?;
-        let Way { operator, webhook } = self.way;
-        let way = match (operator, webhook) {
-            (Some(operator), _) => GuardianWay::Person { operator },
-            (None, Some(url)) => GuardianWay::Webhook { url, ca },
-            // clap demands one of them.
-            (None, None) => return Err(Fault::usage("how is it told?", "kosctl guardian add --help")),
-        };
+        let Way { operator, webhook, device } = self.way;
+        let ways = [
+            operator.map(|operator| GuardianWay::Person { operator }),
+            webhook.map(|url| GuardianWay::Webhook { url, ca }),
+            device.map(|device| GuardianWay::Device { device }),
+        ];
+        // clap demands one of them.
+        let way = ways.into_iter().flatten().next();
+        let way = way.ok_or_else(|| Fault::usage("how is it told?", "kosctl guardian add --help"))?;
         let request = AddGuardian { name: self.name, way };
         let how = self.change.change();
         let outcome = client.change::<Item, _>(&routes::GUARDIAN_ADD, &[], &request, &how).await?;

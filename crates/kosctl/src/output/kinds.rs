@@ -215,6 +215,8 @@ impl Shown for DeviceStatus {
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),
         column("code", "comparisonCode"),
+        column("last alert", "lastAlert.summary"),
+        column("alert raised", "lastAlert.at").looks(Form::Moment),
         column("warnings", "warnings"),
         column("version", "version"),
     ];

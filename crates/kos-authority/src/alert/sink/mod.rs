@@ -1,5 +1,6 @@
 //! The ways by which a guardian is told, one file each.
 
+mod device;
 mod reach;
 mod webhook;
 
@@ -21,6 +22,10 @@ pub(crate) enum SinkError {
     Answered(String),
     #[error("it does not speak as it should: {0}")]
     Protocol(String),
+    #[error("the device has no link")]
+    NoLink,
+    #[error("the link of the device ended")]
+    LinkEnded,
     #[error("a fault of this authority: {0}")]
     Internal(String),
 }
@@ -37,5 +42,6 @@ pub(crate) async fn send(shared: &Arc<Shared>, guardian: &Guardian, notice: &Not
             let secret = secret.map_err(|_| SinkError::Internal("the secret cannot be derived".to_owned()))?;
             webhook::send(url, ca.as_deref(), &secret, notice).await
         }
+        Way::Device { device } => device::send(shared, device, notice).await,
     }
 }

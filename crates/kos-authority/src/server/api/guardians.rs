@@ -16,6 +16,7 @@ use kos_api::{
 };
 use kos_audit::alert::AlertId;
 use kos_base::{code, text::printable};
+use kos_identity::registry::Device;
 use kos_net::entropy;
 
 use super::{
@@ -149,7 +150,11 @@ async fn way(shared: &Shared, wanted: &AddGuardian) -> Result<Way, Refusal> {
             let salt = entropy::array().map_err(|e| Refusal::new(e.code()))?;
             Ok(Way::Webhook { url: url.clone(), ca: ca.clone(), salt })
         }
-        GuardianWay::Device { .. } => Err(invalid(&"devices cannot be told yet")),
+        GuardianWay::Device { device } => {
+            let known = shared.store.device(device).await?.filter(Device::is_admitted);
+            let known = known.ok_or_else(|| invalid(&"there is no such device in service"))?;
+            Ok(Way::Device { device: known.id })
+        }
     }
 }
 

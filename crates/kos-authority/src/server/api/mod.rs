@@ -4,6 +4,7 @@
 //! request: who calls, whether this caller may, a request id, a limit on the body and on time, and a problem document
 //! for whatever goes wrong. A route that is declared and has no handler, or the reverse, fails a test.
 
+mod alert_stream;
 mod alerts;
 mod answer;
 mod audit;
@@ -158,6 +159,7 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::AUDIT_LOG, audit::file)
         .on(&routes::ALERT_LIST, alerts::list)
         .on(&routes::ALERT_SHOW, alerts::show)
+        .on(&routes::ALERT_STREAM, alert_stream::stream)
         .on(&routes::ALERT_ACK, alerts::acknowledge)
         .on(&routes::ALERT_RULES_SHOW, alerts::rules)
         .on(&routes::ALERT_RULES_APPLY, alerts::apply_rules)

@@ -4,6 +4,8 @@
 use kos_api::routes::{OPERATOR_CREATE, VAULT_AUTHORISER_ADD, VAULT_OFFLINE_ADD};
 
 use super::*;
+use crate::{record::SystemChange, store::EngineState, writer::SystemWrite};
+use kos_audit::alert::{Alert, AlertId, Severity};
 
 const MEMBER: &str = "kdev-0000000000000001";
 const WAITING: &str = "kdev-0000000000000002";
@@ -47,8 +49,32 @@ async fn bench() -> (Bench, Made) {
     let guardian = json!({"name": "anna", "way": {"person": {"operator": "anna"}}});
     let named = bench.post("/api/v1/guardians", guardian).await;
     assert_eq!(named.status, StatusCode::OK, "{}", named.body);
-    let alert = bench.alert().await;
+    let alert = alert(&bench).await;
     (bench, Made { ticket, words, alert })
+}
+
+/// Something that was found; its id.
+async fn alert(bench: &Bench) -> String {
+    let rule = "clone".parse().unwrap();
+    let alert = Alert {
+        id: AlertId::of(&rule, 1, 2),
+        rule,
+        severity: Severity::Critical,
+        summary: "test".to_owned(),
+        group: None,
+        count: 1,
+        unseen: 0,
+        first: 1,
+        last: 2,
+        entries: vec![1, 2],
+        at: NOW,
+    };
+    let id = alert.id.to_string();
+    let change = SystemChange::AlertRaised(Box::new(alert.clone()));
+    let state = EngineState { next: 3, bytes: Vec::new() };
+    let write = SystemWrite::Alerts(vec![alert], state);
+    bench.shared().writer.commit(Transaction::own(NOW, vec![change.into()], vec![write])).await.unwrap();
+    id
 }
 
 /// Brings about what the change is about: a share that was handed in, a slot, an authoriser; or arms what is disarmed or fired.
