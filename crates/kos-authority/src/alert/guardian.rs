@@ -75,6 +75,20 @@ pub enum Way {
     Webhook { url: String, ca: Option<String>, salt: [u8; 16] },
     /// A message to a device of the fleet.
     Device { device: DeviceId },
+    /// A message of syslog, in its own form or as CEF.
+    Syslog { address: String, ca: Option<String>, form: SyslogForm },
+    /// A mail, given to a relay.
+    Mail { relay: String, ca: Option<String>, from: String, to: Vec<String> },
+}
+
+/// What stands in a message of syslog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyslogForm {
+    /// Structured data of RFC 5424.
+    Structured,
+    /// The Common Event Format.
+    Cef,
 }
 
 impl Way {
@@ -84,6 +98,9 @@ impl Way {
             Self::Person { .. } => GuardianKind::Person,
             Self::Webhook { .. } => GuardianKind::Webhook,
             Self::Device { .. } => GuardianKind::Device,
+            Self::Syslog { form: SyslogForm::Structured, .. } => GuardianKind::Syslog,
+            Self::Syslog { form: SyslogForm::Cef, .. } => GuardianKind::Cef,
+            Self::Mail { .. } => GuardianKind::Mail,
         }
     }
 
@@ -93,6 +110,8 @@ impl Way {
             Self::Person { operator } => operator.to_string(),
             Self::Webhook { url, .. } => url.clone(),
             Self::Device { device } => device.to_string(),
+            Self::Syslog { address, .. } => address.clone(),
+            Self::Mail { relay, to, .. } => format!("{} by {relay}", to.join(", ")),
         }
     }
 }

@@ -43,6 +43,12 @@ pub(crate) struct Add {
     /// PEM of the CAs by which the receiver is judged; those of the authority's system when not given.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["operator", "device"])]
     ca: Option<PathBuf>,
+    /// The mailbox that mail comes from.
+    #[arg(long, value_name = "ADDRESS", requires = "mail")]
+    from: Option<String>,
+    /// A mailbox that mail goes to; up to eight times.
+    #[arg(long, value_name = "ADDRESS", requires = "mail")]
+    to: Vec<String>,
     #[command(flatten)]
     change: ChangeFlags,
 }
@@ -60,6 +66,15 @@ pub(crate) struct Way {
     /// A device of the fleet, by its whole id: a message over its link, which it writes into its own log.
     #[arg(long, value_name = "ID")]
     device: Option<DeviceId>,
+    /// A collector of syslog: `unix:///PATH`, `udp://HOST[:PORT]`, `tcp://..` or `tls://..`.
+    #[arg(long, value_name = "URL")]
+    syslog: Option<String>,
+    /// The same in the Common Event Format.
+    #[arg(long, value_name = "URL")]
+    cef: Option<String>,
+    /// A relay for mail: `smtps://HOST[:PORT]`; `smtp` to the authority's own machine only.
+    #[arg(long, value_name = "URL", requires_all = ["from", "to"])]
+    mail: Option<String>,
 }
 
 /// `guardian remove NAME`
@@ -100,11 +115,15 @@ impl Add {
             })
         });
         let ca = ca.transpose()?;
-        let Way { operator, webhook, device } = self.way;
+        let Way { operator, webhook, device, syslog, cef, mail } = self.way;
+        let (from, to) = (self.from.unwrap_or_default(), self.to);
         let ways = [
             operator.map(|operator| GuardianWay::Person { operator }),
-            webhook.map(|url| GuardianWay::Webhook { url, ca }),
+            webhook.map(|url| GuardianWay::Webhook { url, ca: ca.clone() }),
             device.map(|device| GuardianWay::Device { device }),
+            syslog.map(|address| GuardianWay::Syslog { address, ca: ca.clone() }),
+            cef.map(|address| GuardianWay::Cef { address, ca: ca.clone() }),
+            mail.map(|relay| GuardianWay::Mail { relay, ca, from, to }),
         ];
         // clap demands one of them.
         let way = ways.into_iter().flatten().next();

@@ -258,7 +258,8 @@ impl Client {
         if let Some(after) = after {
             headers.insert(HeaderName::from_static("last-event-id"), body::header(after)?);
         }
-        let sending = self.send(route, &route.fill(&[]), headers, body::empty());
+        let path = route.fill(&[]);
+        let sending = self.send(route, &path, headers, body::empty());
         let mut body = self.in_time(sending).await?.into_body();
         let (mut unread, mut id, mut data) = (Vec::new(), String::new(), String::new());
         loop {

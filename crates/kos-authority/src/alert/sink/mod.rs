@@ -1,16 +1,21 @@
 //! The ways by which a guardian is told, one file each.
 
+mod cef;
 mod device;
+mod mail;
 mod reach;
+mod syslog;
 mod webhook;
 
 use std::sync::Arc;
 
 pub(crate) use self::{
+    mail::check as check_mail,
     reach::check_ca,
+    syslog::check as check_syslog,
     webhook::{address as webhook_address, secret as webhook_secret},
 };
-use super::{Guardian, Notice, Way};
+use super::{Guardian, Notice, SyslogForm, Way};
 use crate::authority::Shared;
 
 /// A guardian was not told. It is tried again.
@@ -42,6 +47,14 @@ pub(crate) async fn send(shared: &Arc<Shared>, guardian: &Guardian, notice: &Not
             let secret = secret.map_err(|_| SinkError::Internal("the secret cannot be derived".to_owned()))?;
             webhook::send(url, ca.as_deref(), &secret, notice).await
         }
+        Way::Syslog { address, ca, form } => {
+            let message = match form {
+                SyslogForm::Structured => syslog::message(notice),
+                SyslogForm::Cef => cef::message(notice),
+            };
+            syslog::send(address, ca.as_deref(), &message).await
+        }
+        Way::Mail { relay, ca, from, to } => mail::send((relay, ca.as_deref()), from, to, notice).await,
         Way::Device { device } => device::send(shared, device, notice).await,
     }
 }

@@ -27,7 +27,7 @@ use super::{
     operators::Nothing,
 };
 use crate::{
-    alert::{Guardian, GuardianName, Notice, Way, sink},
+    alert::{Guardian, GuardianName, Notice, SyslogForm, Way, sink},
     authority::Shared,
     clock,
     record::SystemChange,
@@ -138,6 +138,11 @@ async fn way(shared: &Shared, wanted: &AddGuardian) -> Result<Way, Refusal> {
     let invalid = |why: &dyn std::fmt::Display| {
         Refusal::new(code::audit::GUARDIAN_INVALID).saying(&printable(&why.to_string(), 300))
     };
+    let syslog = |address: &String, ca: &Option<String>, form| {
+        sink::check_syslog(address).map_err(|error| invalid(&error))?;
+        ca.as_deref().map_or(Ok(()), sink::check_ca).map_err(|error| invalid(&error))?;
+        Ok(Way::Syslog { address: address.clone(), ca: ca.clone(), form })
+    };
     match &wanted.way {
         GuardianWay::Person { operator } => {
             let known = shared.store.active_operator(operator.as_ref()).await?;
@@ -149,6 +154,13 @@ async fn way(shared: &Shared, wanted: &AddGuardian) -> Result<Way, Refusal> {
             ca.as_deref().map_or(Ok(()), sink::check_ca).map_err(|error| invalid(&error))?;
             let salt = entropy::array().map_err(|e| Refusal::new(e.code()))?;
             Ok(Way::Webhook { url: url.clone(), ca: ca.clone(), salt })
+        }
+        GuardianWay::Syslog { address, ca } => syslog(address, ca, SyslogForm::Structured),
+        GuardianWay::Cef { address, ca } => syslog(address, ca, SyslogForm::Cef),
+        GuardianWay::Mail { relay, ca, from, to } => {
+            sink::check_mail(relay, from, to).map_err(|error| invalid(&error))?;
+            ca.as_deref().map_or(Ok(()), sink::check_ca).map_err(|error| invalid(&error))?;
+            Ok(Way::Mail { relay: relay.clone(), ca: ca.clone(), from: from.clone(), to: to.clone() })
         }
         GuardianWay::Device { device } => {
             let known = shared.store.device(device).await?.filter(Device::is_admitted);
