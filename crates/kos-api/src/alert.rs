@@ -5,13 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{
-    envelope::Kind,
-    hex::Digest,
-    problem::Party,
-    schema,
-    text::OperatorName,
-};
+use crate::{envelope::Kind, hex::Digest, problem::Party, schema, text::OperatorName};
 
 /// Something suspicious that a rule found in the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -6,7 +6,10 @@ use kos_base::{AuthorityName, KeyId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{alert::AlertStatus, audit::Assurance, chain::Certificate, envelope::Kind, hex::Digest, keys::KeyProtection, schema};
+use crate::{
+    alert::AlertStatus, audit::Assurance, chain::Certificate, envelope::Kind, hex::Digest,
+    keys::KeyProtection, schema,
+};
 
 /// How the authority is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use kos_audit::{
     Actor, BootId, Details, Entry, EventType, Sequence, Target,
-    alert::{Alert, AlertId, BuiltIn, Condition, Engine, Pattern, Per, Rule, RuleFile, RuleSet, Severity, Standing},
+    alert::{
+        Alert, AlertId, BuiltIn, Condition, Engine, Pattern, Per, Rule, RuleFile, RuleSet, Severity, Standing,
+    },
 };
 use kos_base::{EntryId, KeyId, Timestamp};
 use proptest::{collection::vec, prelude::*};
@@ -57,7 +59,12 @@ fn only(rules: Vec<Rule>) -> RuleFile {
         let of = built_in.iter().filter(move |built_in| built_in.standing == standing);
         of.map(|built_in| built_in.rule.name.clone()).collect()
     };
-    RuleFile { remove: named(Standing::Usual), remove_essential: named(Standing::Essential), rules, tune: Vec::new() }
+    RuleFile {
+        remove: named(Standing::Usual),
+        remove_essential: named(Standing::Essential),
+        rules,
+        tune: Vec::new(),
+    }
 }
 
 fn engine(file: &RuleFile) -> Engine {
@@ -99,8 +106,7 @@ fn naive(rule: &Rule, log: &[Seen]) -> Vec<(u64, u64, u64)> {
         let found = match &rule.when {
             Condition::Each => begin(now).then_some((now, weight(seen))),
             Condition::Count { times, window_seconds } => {
-                let hits: Vec<_> =
-                    (0..=now).filter(|i| counts(i) && within(i, *window_seconds)).collect();
+                let hits: Vec<_> = (0..=now).filter(|i| counts(i) && within(i, *window_seconds)).collect();
                 let sum: u64 = hits.iter().map(|i| weight(&log[*i])).sum();
                 (begin(now) && sum >= u64::from(*times)).then(|| (hits[0], sum))
             }
@@ -146,9 +152,9 @@ fn rules() -> impl Strategy<Value = Rule> {
     let then = vec![Pattern::of(&[EventType::VaultUnlocked])];
     let when = prop_oneof![
         Just(Condition::Each),
-        (2..6_u32, 1..120_u32)
-            .prop_map(|(times, window_seconds)| Condition::Count { times, window_seconds }),
-        (1..120_u32).prop_map(move |window_seconds| Condition::Sequence { then: then.clone(), window_seconds }),
+        (2..6_u32, 1..120_u32).prop_map(|(times, window_seconds)| Condition::Count { times, window_seconds }),
+        (1..120_u32)
+            .prop_map(move |window_seconds| Condition::Sequence { then: then.clone(), window_seconds }),
     ];
     (prop_oneof![Just(Per::None), Just(Per::Target)], when, 60..200_u32)
         .prop_map(|(per, when, quiet_seconds)| Rule { quiet_seconds, ..rule("test", per, when) })
@@ -252,7 +258,8 @@ fn what_alerts_cause_raises_none() {
     let mut engine = Engine::new(0);
     for event in [EventType::AlertRaised, EventType::AlertAcknowledged, EventType::AlertUndelivered] {
         assert!(run(&mut engine, &[at(1, event)]).is_empty());
-        let looping = Rule { matches: vec![Pattern::of(&[event])], ..rule("test", Per::None, Condition::Each) };
+        let looping =
+            Rule { matches: vec![Pattern::of(&[event])], ..rule("test", Per::None, Condition::Each) };
         let file = RuleFile { rules: vec![looping], ..RuleFile::default() };
         assert!(RuleSet::of(&file).is_err(), "{event}");
     }

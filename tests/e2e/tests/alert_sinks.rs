@@ -76,7 +76,18 @@ fn certificates(desk: &Desk) -> [String; 3] {
     let words = ["req", "-subj", "/CN=receiver", "-keyout", &key, "-out", &csr];
     openssl(&[&words[..], &ec].concat());
     openssl(&[
-        "x509", "-req", "-in", &csr, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial", "-extfile", &extensions, "-out",
+        "x509",
+        "-req",
+        "-in",
+        &csr,
+        "-CA",
+        &ca,
+        "-CAkey",
+        &ca_key,
+        "-CAcreateserial",
+        "-extfile",
+        &extensions,
+        "-out",
         &certificate,
     ]);
     [ca, certificate, key]
@@ -137,14 +148,19 @@ fn rsyslog_reads_every_value_over_each_of_its_ways() {
         let lines: Vec<_> = text.lines().filter(|line| line.contains(id)).map(str::to_owned).collect();
         Ok((lines.len() >= 5).then_some(lines))
     });
-    let lines = lines.unwrap_or_else(|e| panic!("{e}: {:?} {}", fs::read_to_string(&got), collector.errors()));
+    let lines =
+        lines.unwrap_or_else(|e| panic!("{e}: {:?} {}", fs::read_to_string(&got), collector.errors()));
     assert_eq!(lines.len(), 5, "{lines:?}");
     let index = alert["index"].to_string();
     let (cef, plain): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.contains("CEF:0"));
     for line in plain {
         let fields: Vec<_> = line.split('\t').collect();
         let [app, severity, facility, host, kind, data, said] = fields.as_slice() else { panic!("{line}") };
-        assert_eq!((*app, *severity, *facility, *kind), ("kos-authority", "crit", "audit", "alert"), "{line}");
+        assert_eq!(
+            (*app, *severity, *facility, *kind),
+            ("kos-authority", "crit", "audit", "alert"),
+            "{line}"
+        );
         assert_eq!(authority.json(&["status"]).unwrap()["item"]["authority"], *host);
         assert!(data.contains(&format!("index=\"{index}\"")) && data.ends_with("\"]"), "{data}");
         assert!(said.trim_start_matches(['\u{feff}', ' ']) == SUMMARY, "{said:?}");
@@ -152,9 +168,15 @@ fn rsyslog_reads_every_value_over_each_of_its_ways() {
     // Split as the format says, the header has seven fields and the extension gives the summary back.
     let said = cef[0].split('\t').next_back().unwrap().trim_start();
     let fields = unescaped(said, '|', 8);
-    assert_eq!((fields[0].as_str(), fields[4].as_str(), fields[5].as_str()), ("CEF:0", "each-ticket", SUMMARY));
+    assert_eq!(
+        (fields[0].as_str(), fields[4].as_str(), fields[5].as_str()),
+        ("CEF:0", "each-ticket", SUMMARY)
+    );
     assert_eq!(fields[6], "10");
-    assert!(fields[7].contains(&format!("externalId={id} ")) && fields[7].contains("cn1Label=logIndex"), "{said}");
+    assert!(
+        fields[7].contains(&format!("externalId={id} ")) && fields[7].contains("cn1Label=logIndex"),
+        "{said}"
+    );
     let message = said.split_once("msg=").unwrap().1;
     assert_eq!(message.replace("\\=", "=").replace("\\\\", "\\"), SUMMARY, "{said}");
 }
@@ -195,7 +217,9 @@ fn a_mail_server_takes_mail_whose_headers_nobody_adds_to() {
     let boxes = ["--from", "kos@example.org", "--to", "anna@example.org", "--to", "otto@example.org"];
     let [by_tls, by_plain] = [format!("smtps://localhost:{tls}"), format!("smtp://127.0.0.1:{plain}")];
     authority.json(&[&["guardian", "add", "plain", "--mail", &by_plain], &boxes[..]].concat()).unwrap();
-    authority.json(&[&["guardian", "add", "tls", "--mail", &by_tls, "--ca", &ca], &boxes[..]].concat()).unwrap();
+    authority
+        .json(&[&["guardian", "add", "tls", "--mail", &by_tls, "--ca", &ca], &boxes[..]].concat())
+        .unwrap();
     for name in ["plain", "tls"] {
         tested(&authority, name);
     }
@@ -204,7 +228,10 @@ fn a_mail_server_takes_mail_whose_headers_nobody_adds_to() {
     for server in &mut servers {
         let of = |mail: &Value, name: &str| {
             let headers = mail["headers"].as_array().unwrap().iter();
-            headers.filter(|header| header[0] == name).map(|header| header[1].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+            headers
+                .filter(|header| header[0] == name)
+                .map(|header| header[1].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
         };
         let next = |server: &mut Program| -> Value {
             serde_json::from_str(&server.line(|line| line.starts_with('{')).unwrap()).unwrap()
@@ -222,14 +249,18 @@ fn a_mail_server_takes_mail_whose_headers_nobody_adds_to() {
         let id = alert["alertId"].as_str().unwrap();
         assert!(of(&mail, "Message-ID")[0].starts_with(&format!("<{id}@")), "{mail}");
         let text = mail["text"].as_str().unwrap();
-        assert!(text.starts_with(SUMMARY) && text.contains(&format!("kosctl audit alerts ack {id}")), "{text}");
+        assert!(
+            text.starts_with(SUMMARY) && text.contains(&format!("kosctl audit alerts ack {id}")),
+            "{text}"
+        );
     }
     // Nobody is sent elsewhere, in the clear, or to somebody whose name begins a header.
     let to = "eve@example.org\r\nBcc: eve@example.org";
     let bad = ["guardian", "add", "bad", "--mail", &by_tls, "--from", "kos@example.org", "--to", to];
     let refused = authority.kosctl(&bad).unwrap();
     assert!(refused.code() == 2 && refused.stderr.contains("KOS-E0536"), "{}", refused.stderr);
-    let clear = ["guardian", "add", "clear", "--mail", "smtp://192.0.2.7", "--from", "a@a.org", "--to", "b@b.org"];
+    let clear =
+        ["guardian", "add", "clear", "--mail", "smtp://192.0.2.7", "--from", "a@a.org", "--to", "b@b.org"];
     authority.json(&clear).unwrap();
     let done = authority.kosctl(&["audit", "alerts", "test", "clear"]).unwrap();
     assert!(done.code() == 10 && done.stdout.contains("without TLS"), "{}", done.stdout);
@@ -269,7 +300,8 @@ fn a_device_that_is_a_guardian_hears_of_alerts_also_of_those_that_it_missed() {
     let lines = diary.lines().filter(|line| line.contains("\"event\":\"alert\"")).count();
     // The test, the rules that changed, and the two.
     assert_eq!(lines, 4, "{diary}");
-    let stranger = authority.kosctl(&["guardian", "add", "nobody", "--device", "kdev-0000000000000000"]).unwrap();
+    let stranger =
+        authority.kosctl(&["guardian", "add", "nobody", "--device", "kdev-0000000000000000"]).unwrap();
     assert!(stranger.code() == 2 && stranger.stderr.contains("KOS-E0536"), "{}", stranger.stderr);
 }
 
@@ -299,7 +331,8 @@ fn a_stream_tells_while_it_happens_and_goes_on_where_it_was_cut() {
 
     // kosctl goes on by itself when the authority was killed, and misses nothing.
     let (server, after) = (format!("unix:{}", authority.socket().display()), alert["index"].to_string());
-    let words = ["--server", &server, "audit", "alerts", "tail", "--after", &after, "--count", "2", "-o", "jsonl"];
+    let words =
+        ["--server", &server, "audit", "alerts", "tail", "--after", &after, "--count", "2", "-o", "jsonl"];
     let mut tail = Program::start("kosctl", &words, "").unwrap();
     let first = raise(&authority);
     let got = |tail: &mut Program| -> Value {
@@ -316,7 +349,9 @@ fn a_stream_tells_while_it_happens_and_goes_on_where_it_was_cut() {
     let open: Vec<_> = (0..16)
         .map(|_| {
             let mut curl = Command::new("curl");
-            curl.args(["-sN", "--unix-socket"]).arg(authority.socket()).arg("http://localhost/api/v1/alerts/stream");
+            curl.args(["-sN", "--unix-socket"])
+                .arg(authority.socket())
+                .arg("http://localhost/api/v1/alerts/stream");
             let mut stream = Program::of("curl", curl, "").unwrap();
             stream.line(|line| line == ":").unwrap();
             stream

@@ -122,7 +122,10 @@ fn five_wrong_passphrases_raise_one_alert_that_a_foreign_receiver_believes() {
 
     guess(&authority);
     let [alert] = raised(&authority, "failed-unlocks").try_into().unwrap();
-    assert_eq!((&alert["count"], &alert["severity"], &alert["state"]), (&5.into(), &"high".into(), &"raised".into()));
+    assert_eq!(
+        (&alert["count"], &alert["severity"], &alert["state"]),
+        (&5.into(), &"high".into(), &"raised".into())
+    );
     assert_eq!(alert["about"]["type"], "vault");
     let got = receiver.got();
     assert_eq!(got["ok"], true, "{got}");
@@ -158,10 +161,7 @@ fn a_receiver_that_is_away_gets_every_alert_when_it_is_back_though_the_authority
     for _ in 0..3 {
         authority.ticket(&["--role", "sensor"]).unwrap();
     }
-    wait::until("three alerts", || {
-        Ok((raised(&authority, "each-ticket").len() == 3).then_some(()))
-    })
-    .unwrap();
+    wait::until("three alerts", || Ok((raised(&authority, "each-ticket").len() == 3).then_some(()))).unwrap();
     wait::until("the trouble", || {
         let list = authority.json(&["guardian", "list"])?;
         Ok((list["items"][0]["trouble"].is_string()).then_some(()))
@@ -272,14 +272,20 @@ fn rules_that_are_damaged_or_put_back_are_refused_and_the_built_in_ones_raise_th
     assert_ne!(withheld.code(), 0, "nobody said yes: {}", withheld.stdout);
     assert_eq!(apply(&authority, &desk, off).code(), 0);
     let rules = authority.json(&["audit", "alerts", "rules", "show"]).unwrap();
-    assert_eq!((&rules["item"]["counter"], &rules["item"]["removed"]), (&2.into(), &serde_json::json!(["failed-unlocks"])));
+    assert_eq!(
+        (&rules["item"]["counter"], &rules["item"]["removed"]),
+        (&2.into(), &serde_json::json!(["failed-unlocks"]))
+    );
     let [first, second] = entries_of(&authority, "alert_rules_changed").try_into().unwrap();
     assert_eq!((&first["details"]["counter"], &second["details"]["counter"]), (&1.into(), &2.into()));
     assert_eq!(second["details"]["removed"], serde_json::json!(["failed-unlocks"]));
     raised(&authority, "alerting-changed");
 
     for (bend, code) in [
-        ("v,m=pickle.load(open(sys.argv[2],'rb')); c.execute(\"update settings set value=?, mac=? where name='alert_rules'\", (v,m))", "KOS-E0533"),
+        (
+            "v,m=pickle.load(open(sys.argv[2],'rb')); c.execute(\"update settings set value=?, mac=? where name='alert_rules'\", (v,m))",
+            "KOS-E0533",
+        ),
         ("c.execute(\"update settings set value='AAAA' where name='alert_rules'\")", "KOS-E0532"),
         ("c.execute(\"delete from settings where name='alert_rules'\")", "KOS-E0532"),
     ] {
@@ -359,8 +365,19 @@ fn a_webhook_over_tls_is_judged_by_its_ca_and_where_nobody_should_be_sent_nobody
     openssl(&[&words[..], &ec].concat());
     fs::write(&extensions, "subjectAltName=DNS:localhost\n").unwrap();
     openssl(&[
-        "x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial", "-extfile", &extensions,
-        "-out", &certificate,
+        "x509",
+        "-req",
+        "-in",
+        &request,
+        "-CA",
+        &ca,
+        "-CAkey",
+        &ca_key,
+        "-CAcreateserial",
+        "-extfile",
+        &extensions,
+        "-out",
+        &certificate,
     ]);
 
     let port = free_port();

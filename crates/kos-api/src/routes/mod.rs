@@ -23,8 +23,8 @@ pub use access::{Access, Caller, Object};
 pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
-    alert, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, operator, plan::ChangeQuery,
-    ticket, vault,
+    alert, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, operator,
+    plan::ChangeQuery, ticket, vault,
 };
 use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
@@ -103,7 +103,9 @@ impl Route {
     /// answer a hash of the request is kept, and those about vaults and guardians hold what must not be guessed (KVS-14,
     /// ALR-31); after a firing there is nothing left that could keep one.
     pub fn is_repeatable(&self) -> bool {
-        let secret = ["/api/v1/vaults/", "/api/v1/kill", "/api/v1/guardians"].iter().any(|prefix| self.path.starts_with(prefix));
+        let secret = ["/api/v1/vaults/", "/api/v1/kill", "/api/v1/guardians"]
+            .iter()
+            .any(|prefix| self.path.starts_with(prefix));
         self.effect == Changes && !secret
     }
 
@@ -419,7 +421,9 @@ mod tests {
     fn no_answer_is_kept_of_what_holds_a_secret_of_a_vault() {
         let kept = |route: &Route| route.is_repeatable();
         assert_eq!(
-            [DEVICE_RENAME, TICKET_CREATE, VAULT_PUT, VAULT_UNLOCK, GUARDIAN_ADD, STATUS].each_ref().map(kept),
+            [DEVICE_RENAME, TICKET_CREATE, VAULT_PUT, VAULT_UNLOCK, GUARDIAN_ADD, STATUS]
+                .each_ref()
+                .map(kept),
             [true, true, false, false, false, false]
         );
     }

@@ -130,10 +130,7 @@ fn rows() -> Vec<Row> {
             Essential,
             Critical,
             Per::None,
-            one(
-                of(&[E::KillArmed]),
-                vec![Pattern::of(&[E::KillDisarmed]).with("reason", "codes")],
-            ),
+            one(of(&[E::KillArmed]), vec![Pattern::of(&[E::KillDisarmed]).with("reason", "codes")]),
             Each,
             "The kill switch of the authority can be fired, or somebody guessed its code",
         ),

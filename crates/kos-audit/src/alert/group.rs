@@ -84,7 +84,12 @@ pub(super) fn weight_of(entry: &Entry) -> u32 {
 
 /// The group of `key`. Groups in which nothing counts any more make room; where there is none, entries are counted
 /// together, so that they raise an alert too early rather than none.
-pub(super) fn group_of<'a>(groups: &'a mut Groups, rule: &Rule, key: String, now: u64) -> (String, &'a mut Group) {
+pub(super) fn group_of<'a>(
+    groups: &'a mut Groups,
+    rule: &Rule,
+    key: String,
+    now: u64,
+) -> (String, &'a mut Group) {
     if !groups.contains_key(&key) && groups.len() >= GROUPS_MAX {
         groups.retain(|_, group| !group.is_over(rule, now));
     }

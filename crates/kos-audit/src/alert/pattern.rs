@@ -66,7 +66,9 @@ pub enum PatternError {
     #[error("`{0}` is not a kind of actor or target")]
     Kind(String),
     /// A detail is compared with something that has parts, or is too long.
-    #[error("the detail `{0}` is compared with a text of at most {TEXT_BYTES_MAX} bytes, a whole number, true or false")]
+    #[error(
+        "the detail `{0}` is compared with a text of at most {TEXT_BYTES_MAX} bytes, a whole number, true or false"
+    )]
     Detail(String),
 }
 

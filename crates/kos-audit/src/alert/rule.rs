@@ -220,7 +220,11 @@ impl FromStr for RuleName {
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         let fits = (1..=Self::CHARS_MAX).contains(&s.len()) && !s.starts_with('-');
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if fits && s.bytes().all(allowed) { Ok(Self(s.to_owned())) } else { Err(ParseRuleNameError(printable(s, 60))) }
+        if fits && s.bytes().all(allowed) {
+            Ok(Self(s.to_owned()))
+        } else {
+            Err(ParseRuleNameError(printable(s, 60)))
+        }
     }
 }
 

@@ -94,7 +94,9 @@ pub enum SetError {
     #[error("the rule `{0}` does not count")]
     CountsNot(RuleName),
     /// An essential rule would see too little.
-    #[error("the rule `{0}` is essential: its severity does not go down, and it gets at most {LAXER_MAX} times laxer")]
+    #[error(
+        "the rule `{0}` is essential: its severity does not go down, and it gets at most {LAXER_MAX} times laxer"
+    )]
     TooLax(RuleName),
 }
 
@@ -111,7 +113,10 @@ impl SetError {
 impl RuleSet {
     /// The built-in rules as they are.
     pub fn built_in() -> Self {
-        Self { rules: BuiltIn::all().into_iter().map(|built_in| built_in.rule).collect(), removed: Vec::new() }
+        Self {
+            rules: BuiltIn::all().into_iter().map(|built_in| built_in.rule).collect(),
+            removed: Vec::new(),
+        }
     }
 
     /// The rules that `file` makes of them.

@@ -174,7 +174,10 @@ mod tests {
         for (failures, longest) in [(1, 1), (2, 2), (5, 16), (9, 256), (10, 300), (1_000, 300)] {
             let longest = Duration::from_secs(longest);
             let pauses: Vec<_> = (0..16).map(|_| pause(failures)).collect();
-            assert!(pauses.iter().all(|pause| (longest / 2..=longest).contains(pause)), "{failures}: {pauses:?}");
+            assert!(
+                pauses.iter().all(|pause| (longest / 2..=longest).contains(pause)),
+                "{failures}: {pauses:?}"
+            );
             assert!(pauses.iter().any(|pause| *pause != pauses[0]), "{pauses:?}");
         }
     }

@@ -103,7 +103,8 @@ pub(crate) async fn prepare(
 ) -> Result<(Transaction, InForce), RulesFault> {
     let counter = anchor(shared).await?.counter + 1;
     let numbered = NumberedFile { counter, file };
-    let refused = |error: signed::SignedError| RulesFault::Refused { code: error.code(), why: error.to_string() };
+    let refused =
+        |error: signed::SignedError| RulesFault::Refused { code: error.code(), why: error.to_string() };
     let unsigned = UnsignedFile::new(&numbered, shared.log.key()).map_err(refused)?;
     let signature = shared.log.sign(&unsigned.to_be_signed())?;
     let bytes = unsigned.finish(signature);

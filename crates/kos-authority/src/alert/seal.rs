@@ -26,7 +26,8 @@ pub(super) fn derive(
     name: &GuardianName,
     salt: [u8; 16],
 ) -> Result<Secret<32>, aws_lc_rs::error::Unspecified> {
-    let lengths = [purpose.len(), name.as_ref().len()].map(|n| u64::try_from(n).unwrap_or(u64::MAX).to_be_bytes());
+    let lengths =
+        [purpose.len(), name.as_ref().len()].map(|n| u64::try_from(n).unwrap_or(u64::MAX).to_be_bytes());
     let [purpose_length, name_length] = &lengths;
     let info: [&[u8]; 5] = [purpose_length, purpose.as_bytes(), name_length, name.as_ref().as_bytes(), &salt];
     let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"kos guardian v1").extract(key.expose());

@@ -117,7 +117,11 @@ impl Links {
     ///
     /// # Errors
     /// When it has no link, or does not keep up.
-    pub(crate) fn alert(&self, device: &DeviceId, said: Vec<u8>) -> Result<oneshot::Receiver<u16>, Undelivered> {
+    pub(crate) fn alert(
+        &self,
+        device: &DeviceId,
+        said: Vec<u8>,
+    ) -> Result<oneshot::Receiver<u16>, Undelivered> {
         let (done, status) = oneshot::channel();
         let open = self.open();
         let handle = open.get(device).ok_or(Undelivered::NoLink)?;

@@ -215,11 +215,9 @@ fn system_event(change: &SystemChange) -> Draft {
         ),
         C::GuardianAdded(guardian) => guardian_event(EventType::GuardianAdded, guardian, json!({})),
         C::GuardianRemoved(guardian) => guardian_event(EventType::GuardianRemoved, guardian, json!({})),
-        C::AlertUndelivered { guardian, waiting, since } => guardian_event(
-            EventType::AlertUndelivered,
-            guardian,
-            json!({"waiting": waiting, "since": since}),
-        ),
+        C::AlertUndelivered { guardian, waiting, since } => {
+            guardian_event(EventType::AlertUndelivered, guardian, json!({"waiting": waiting, "since": since}))
+        }
         C::Created { root, kid, orders } => draft(
             EventType::AuthorityCreated,
             About::Authority,

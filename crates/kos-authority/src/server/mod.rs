@@ -5,6 +5,7 @@
 pub(crate) mod admin;
 mod announce;
 mod api;
+mod caching;
 pub(crate) mod closed;
 mod doors;
 mod front;

@@ -141,11 +141,7 @@ impl Store {
     }
 
     /// At most `limit` alerts whose entries stand after `after`, in the order of the log; all of them when there is none.
-    pub async fn alerts_after(
-        &self,
-        after: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<StoredAlert>, StoreError> {
+    pub async fn alerts_after(&self, after: Option<u64>, limit: u32) -> Result<Vec<StoredAlert>, StoreError> {
         let sql = "SELECT id, raised, open, body, mac FROM alerts WHERE raised > $1 ORDER BY raised LIMIT $2";
         let after = after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX));
         let rows = sqlx::query(sql).bind(after).bind(i64::from(limit)).fetch_all(&self.reads).await?;

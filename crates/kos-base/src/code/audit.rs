@@ -27,4 +27,11 @@ super::codes! {
     GUARDIAN_INVALID = 536, "the guardian cannot be told this way", Usage, "mend what is named; docs/guide/alerts.md shows each way";
     GUARDIAN_UNREACHABLE = 537, "the guardian could not be told", Unreachable, "look whether it runs and can be reached from the authority";
     ALERT_STREAMS = 538, "too many streams of alerts are open", Unreachable, "close one, or come back later";
+    LOG_MIRROR = 550, "the copy of the log cannot be continued", Trust, "keep it as it is, verify it (kosctl audit verify --log DIR --key FILE), and begin another";
+    LOG_SOURCE_ALTERED = 551, "the source sends something else than its checkpoint signs", Trust, "pull from another source and compare; the copy is as it was";
+    LOG_SOURCE_CUT = 552, "the source does not have everything that its checkpoint signs", Trust, "pull from another source; the copy is as it was, and goes on where it stopped";
+    LOG_MIRROR_BUSY = 553, "another program writes this copy of the log", Conflict, "wait for it, or end it";
+    LOG_TARGET = 554, "this cannot be the target of copies of the log", Usage, "name an absolute folder outside of the authority's data, or an https:// address";
+    LOG_TARGET_EXISTS = 555, "there is such a target already", Conflict, "kosctl audit mirror list";
+    LOG_NO_SUCH_TARGET = 556, "there is no such target", NotFound, "kosctl audit mirror list";
 }

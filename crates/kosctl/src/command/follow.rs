@@ -3,7 +3,9 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use kos_api::{List, alert::AlertFilter, audit::AuditFilter, device::DeviceFilter, routes::Route, ticket::TicketFilter};
+use kos_api::{
+    List, alert::AlertFilter, audit::AuditFilter, device::DeviceFilter, routes::Route, ticket::TicketFilter,
+};
 use kos_base::code::Exit;
 use serde::Serialize;
 
@@ -91,8 +93,8 @@ pub(super) async fn print_outcome<T: Shown>(
     look: impl AsyncFnMut() -> Result<Option<T>, Fault>,
 ) -> Result<Ending, Fault> {
     let mut waited = Ok(());
-    if let (Outcome::Done(item), Some(limit)) = (&mut outcome, wait.wait) {
-        waited = until(session, what, limit.0, look).await.map(|seen| *item = seen);
+    if let (Outcome::Done(item), Some(limit)) = (&mut outcome, wait.limit(session.timeout)) {
+        waited = until(session, what, limit, look).await.map(|seen| *item = seen);
     }
     let ending = session.outcome(&outcome)?;
     waited.map(|()| ending)

@@ -145,6 +145,7 @@ impl Shown for AuditVerdict {
         column("entries checked", "entriesChecked"),
         column("signatures checked", "signaturesChecked"),
         column("assurance", "assurance"),
+        column("not checked", "notChecked"),
     ];
     const SECTIONS: &'static [Section] = &[Section::of(
         "failures",
@@ -532,7 +533,7 @@ impl Shown for KillNotice {
         column("key", "keyId"),
         column("program", "program"),
         column("log entry", "auditIndex"),
-        column("checkpoint", "checkpoint"),
+        column("checkpoint", "checkpoint").looks(Form::Lines),
         column("failures", "failures"),
     ];
 }

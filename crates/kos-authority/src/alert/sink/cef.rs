@@ -43,7 +43,8 @@ pub(super) fn message(notice: &Notice) -> String {
     let header = [&notice.rule, &notice.summary].map(|field| escaped(field, '|'));
     let [rule, summary] = &header;
     let version = env!("CARGO_PKG_VERSION");
-    let said = format!("CEF:0|kOS|kos-authority|{version}|{rule}|{summary}|{severity}|{}", extension.join(" "));
+    let said =
+        format!("CEF:0|kOS|kos-authority|{version}|{rule}|{summary}|{severity}|{}", extension.join(" "));
     format!("{} - {said}", syslog::header(notice))
 }
 

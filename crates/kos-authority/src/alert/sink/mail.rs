@@ -103,7 +103,8 @@ fn message(from: &str, to: &[String], notice: &Notice) -> Result<Message, SinkEr
 
 fn text(notice: &Notice) -> String {
     let entries: Vec<_> = notice.entries.iter().map(u64::to_string).collect();
-    let index = notice.index.map_or_else(|| "none, since this is a test".to_owned(), |index| index.to_string());
+    let index =
+        notice.index.map_or_else(|| "none, since this is a test".to_owned(), |index| index.to_string());
     let lines = [
         ("alert", notice.id.to_string()),
         ("authority", notice.authority.to_string()),
@@ -131,10 +132,20 @@ mod tests {
         let mail = message("a@example.org", &to, &hostile()).unwrap().formatted();
         let mail = String::from_utf8(mail).unwrap();
         let (headers, _) = mail.split_once("\r\n\r\n").unwrap();
-        let names: Vec<_> =
-            headers.lines().filter(|line| !line.starts_with([' ', '\t'])).map(|line| line.split_once(':').unwrap().0).collect();
+        let names: Vec<_> = headers
+            .lines()
+            .filter(|line| !line.starts_with([' ', '\t']))
+            .map(|line| line.split_once(':').unwrap().0)
+            .collect();
         let wanted = [
-            "From", "Subject", "Date", "Message-ID", "Auto-Submitted", "Content-Type", "To", "Content-Transfer-Encoding",
+            "From",
+            "Subject",
+            "Date",
+            "Message-ID",
+            "Auto-Submitted",
+            "Content-Type",
+            "To",
+            "Content-Transfer-Encoding",
         ];
         assert_eq!(names, wanted, "{mail}");
         assert!(mail.contains("Subject: [kOS critical] attic: a\"b\\c]d"), "{mail}");
@@ -144,7 +155,14 @@ mod tests {
     fn who_is_no_mailbox_gets_no_mail() {
         let check = |from: &str, to: &str| check("smtps://mail.example", from, &[to.to_owned()]);
         assert!(check("a@example.org", "b@example.org").is_ok());
-        for bad in ["", "b", "b@", "b@example.org\r\nBcc: c@example.org", "b@example.org, c@example.org", "<b@example.org>"] {
+        for bad in [
+            "",
+            "b",
+            "b@",
+            "b@example.org\r\nBcc: c@example.org",
+            "b@example.org, c@example.org",
+            "<b@example.org>",
+        ] {
             assert!(check("a@example.org", bad).is_err() && check(bad, "a@example.org").is_err(), "{bad:?}");
         }
     }

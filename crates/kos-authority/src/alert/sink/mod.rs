@@ -39,12 +39,17 @@ pub(crate) enum SinkError {
 ///
 /// # Errors
 /// When it has not taken the notice, or nobody knows whether it has.
-pub(crate) async fn send(shared: &Arc<Shared>, guardian: &Guardian, notice: &Notice) -> Result<(), SinkError> {
+pub(crate) async fn send(
+    shared: &Arc<Shared>,
+    guardian: &Guardian,
+    notice: &Notice,
+) -> Result<(), SinkError> {
     match &guardian.way {
         Way::Person { .. } => Ok(()),
         Way::Webhook { url, ca, salt } => {
             let secret = webhook_secret(&shared.keys.store, &guardian.name, *salt);
-            let secret = secret.map_err(|_| SinkError::Internal("the secret cannot be derived".to_owned()))?;
+            let secret =
+                secret.map_err(|_| SinkError::Internal("the secret cannot be derived".to_owned()))?;
             webhook::send(url, ca.as_deref(), &secret, notice).await
         }
         Way::Syslog { address, ca, form } => {

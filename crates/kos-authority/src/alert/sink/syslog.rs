@@ -41,10 +41,14 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
 /// Whether something can be the address of a collector.
 pub(crate) fn check(address: &str) -> Result<(), AddressError> {
     match address.strip_prefix(UNIX) {
-        Some(path) if path.starts_with('/') && path.len() < 100 && path.chars().all(|c| c.is_ascii_graphic()) => {
+        Some(path)
+            if path.starts_with('/') && path.len() < 100 && path.chars().all(|c| c.is_ascii_graphic()) =>
+        {
             Ok(())
         }
-        Some(_) => Err(AddressError("the path of a socket is absolute and has less than 100 characters".to_owned())),
+        Some(_) => {
+            Err(AddressError("the path of a socket is absolute and has less than 100 characters".to_owned()))
+        }
         None => Address::parse(address, &SCHEMES).map(drop),
     }
 }

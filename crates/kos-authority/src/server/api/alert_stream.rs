@@ -20,10 +20,7 @@ use axum::{
 use futures_util::stream;
 use kos_api::Document;
 use kos_base::code;
-use tokio::{
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{alerts, answer::Refusal, call::Context};
 use crate::{authority::Shared, store::StoreError};

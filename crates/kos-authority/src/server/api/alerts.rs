@@ -10,7 +10,8 @@ use axum::{
 };
 use kos_api::{
     alert::{
-        Alert, AlertDelivery, AlertFilter, AlertRule, AlertRules, AlertState, ApplyRules, RuleOrigin, Severity,
+        Alert, AlertDelivery, AlertFilter, AlertRule, AlertRules, AlertState, ApplyRules, RuleOrigin,
+        Severity,
     },
     hex::Digest,
     operator::OperatorRole,
@@ -114,7 +115,8 @@ pub(super) async fn acknowledge(
             system: vec![SystemWrite::AlertSeen(alert, now)],
             answer: None,
         };
-        if let Attempt::Done(_, response) = commit(&shared, &call, transaction, move |_| told.clone()).await? {
+        if let Attempt::Done(_, response) = commit(&shared, &call, transaction, move |_| told.clone()).await?
+        {
             shared.alerts.tell();
             return Ok(response);
         }
@@ -187,12 +189,13 @@ pub(super) async fn shown(shared: &Shared, stored: &StoredAlert) -> Result<Alert
 }
 
 async fn with_deliveries(shared: &Shared, stored: &StoredAlert) -> Result<Alert, StoreError> {
-    let deliveries = shared.store.deliveries(&stored.alert.id).await?.into_iter().map(|delivery| AlertDelivery {
-        guardian: delivery.guardian.to_string(),
-        delivered_at: delivery.course.delivered_at,
-        attempts: delivery.course.attempts,
-        trouble: delivery.course.trouble,
-    });
+    let deliveries =
+        shared.store.deliveries(&stored.alert.id).await?.into_iter().map(|delivery| AlertDelivery {
+            guardian: delivery.guardian.to_string(),
+            delivered_at: delivery.course.delivered_at,
+            attempts: delivery.course.attempts,
+            trouble: delivery.course.trouble,
+        });
     Ok(Alert { deliveries: deliveries.collect(), ..shown(shared, stored).await? })
 }
 
@@ -242,13 +245,15 @@ pub(super) async fn apply_rules(
     };
     let file = call.body.get()?.file.clone();
     let file: RuleFile = serde_json::from_value(file).map_err(|error| invalid(&error.to_string()))?;
-    let set = RuleSet::of(&file)
-        .map_err(|error| Refusal::new(error.code()).saying(&printable(&error.to_string(), 300)).under(call.id))?;
+    let set = RuleSet::of(&file).map_err(|error| {
+        Refusal::new(error.code()).saying(&printable(&error.to_string(), 300)).under(call.id)
+    })?;
     if let Some(response) = given_before(&shared, &call).await? {
         return Ok(response);
     }
     if call.mode == Mode::Plan {
-        let before = rules::load(&shared).await.map(|before| before.set).unwrap_or_else(|_| RuleSet::built_in());
+        let before =
+            rules::load(&shared).await.map(|before| before.set).unwrap_or_else(|_| RuleSet::built_in());
         return Ok(document(Plan {
             action: call.route.name.to_owned(),
             object: None,

@@ -240,7 +240,9 @@ async fn guardians(shared: &Shared, now: Timestamp) -> Check {
     let lost: Vec<_> = guardians
         .iter()
         .filter(|guardian| is_lost(guardian.failing_since))
-        .map(|guardian| format!("`{}` is not told: {}", guardian.name, guardian.trouble.as_deref().unwrap_or("")))
+        .map(|guardian| {
+            format!("`{}` is not told: {}", guardian.name, guardian.trouble.as_deref().unwrap_or(""))
+        })
         .collect();
     match (guardians.len(), lost.is_empty(), shared.place.borrow().address.is_loopback()) {
         // Whoever could do harm sits at this machine.

@@ -22,6 +22,7 @@ mod guardians;
 mod kill;
 mod lifecycle;
 mod listen;
+mod log;
 mod operators;
 mod tickets;
 mod vaults;
@@ -156,7 +157,6 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::AUDIT_SHOW, audit::show)
         .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
         .on(&routes::AUDIT_VERIFY, audit::verify)
-        .on(&routes::AUDIT_LOG, audit::file)
         .on(&routes::ALERT_LIST, alerts::list)
         .on(&routes::ALERT_SHOW, alerts::show)
         .on(&routes::ALERT_STREAM, alert_stream::stream)
@@ -168,6 +168,7 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::GUARDIAN_REMOVE, guardians::remove)
         // As long as a receiver may take, and a little more.
         .under(Load::new(GUARDIAN_TESTS_MAX, GUARDIAN_TIMEOUT), &routes::GUARDIAN_TEST, guardians::test)
+        .on(&routes::AUDIT_LOG, log::file)
         .on(&routes::OPERATOR_CREATE, operators::create)
         .on(&routes::OPERATOR_LIST, operators::list)
         .on(&routes::OPERATOR_REMOVE, operators::remove)

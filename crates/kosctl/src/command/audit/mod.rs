@@ -1,6 +1,7 @@
 //! The audit log: reading it, and judging it without trusting whoever keeps it.
 
 mod alerts;
+mod mirror;
 mod prove;
 mod source;
 mod verify;
@@ -46,6 +47,9 @@ pub(crate) enum Audit {
     /// What a rule found suspicious in the log, and who has seen it.
     #[command(subcommand)]
     Alerts(alerts::Alerts),
+    /// Copies of the log elsewhere.
+    #[command(subcommand)]
+    Mirror(mirror::Mirror),
 }
 
 /// `audit list`
@@ -108,6 +112,7 @@ impl Audit {
             Self::Prove(prove) => prove.run(session).await,
             Self::Checkpoint(head) => head.run(session).await,
             Self::Alerts(alerts) => alerts.run(session).await,
+            Self::Mirror(mirror) => mirror.run(session).await,
         }
     }
 }

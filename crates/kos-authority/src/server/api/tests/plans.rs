@@ -128,9 +128,7 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         }
         "operator-remove" => ("anna", json!({})),
         "alert-ack" => (&made.alert, json!({})),
-        "alert-rules-apply" => {
-            ("", json!({"file": {"tune": [{"rule": "failed-unlocks", "times": 3}]}}))
-        }
+        "alert-rules-apply" => ("", json!({"file": {"tune": [{"rule": "failed-unlocks", "times": 3}]}})),
         "guardian-add" => ("", json!({"name": "pager", "way": {"webhook": {"url": "https://a.example/x"}}})),
         "guardian-remove" => ("anna", json!({})),
         "vault-create" => ("fresh", json!({"passphrase": vaults::PASSPHRASE})),

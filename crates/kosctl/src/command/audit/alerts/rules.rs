@@ -66,11 +66,8 @@ impl Rules {
 
 /// A file of rules that can be used. What is wrong is told here, where its author sits.
 fn read(path: &std::path::Path) -> Result<RuleFile, Fault> {
-    let malformed = |reason: &str, code| Fault::Malformed {
-        path: path.to_owned(),
-        reason: printable(reason, 300),
-        code,
-    };
+    let malformed =
+        |reason: &str, code| Fault::Malformed { path: path.to_owned(), reason: printable(reason, 300), code };
     let invalid = code::audit::ALERT_RULES_INVALID;
     let text = String::from_utf8(files::read(path, RULES_BYTES_MAX)?);
     let text = text.map_err(|_| malformed("not UTF-8", invalid))?;

@@ -40,7 +40,9 @@ impl Tail {
             });
             match ended.await {
                 // A stream that never began, and has no place to go on from, would miss what comes meanwhile.
-                Err(fault) if fault.code().exit() != Exit::Unreachable || after.is_none() && last.is_none() => {
+                Err(fault)
+                    if fault.code().exit() != Exit::Unreachable || after.is_none() && last.is_none() =>
+                {
                     return Err(fault);
                 }
                 Err(fault) => session.terminal.note(&format!("{fault}; asking again")),
@@ -56,10 +58,8 @@ impl Tail {
 }
 
 fn show(session: &Session, client: &Client, data: &str) -> Result<(), Fault> {
-    let alert = serde_json::from_str::<Document<Alert>>(data).map_err(|error| Fault::Answer {
-        server: client.server().to_string(),
-        reason: error.to_string(),
-    })?;
+    let alert = serde_json::from_str::<Document<Alert>>(data)
+        .map_err(|error| Fault::Answer { server: client.server().to_string(), reason: error.to_string() })?;
     let alert = alert.item;
     if !session.printer.is_for_people() {
         return session.printer.row(&alert);
