@@ -17,7 +17,7 @@ use kos_api::{
     ticket::Ticket,
     vault::{
         Vault, VaultCode, VaultEntry, VaultMac, VaultRecovery, VaultSecret, VaultShares, VaultSignature,
-        VaultVersion,
+        VaultSlot, VaultVersion,
     },
 };
 
@@ -362,9 +362,21 @@ impl Shown for Vault {
             column("kind", "kind"),
             column("source", "source"),
             column("recipient", "recipient").looks(Form::Hash),
+            column("made for", "passkey.relyingParty"),
             column("made", "createdAt").looks(Form::Moment),
         ],
     )];
+}
+
+impl Shown for VaultSlot {
+    const NAME: &'static str = "name";
+    const PLURAL: &'static str = "passkeys";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("passkey", "name"),
+        column("made for", "passkey.relyingParty"),
+        column("added", "createdAt").looks(Form::Moment),
+        column("id", "passkey.credentialId").looks(Form::Hash).wide(),
+    ];
 }
 
 impl Shown for VaultEntry {

@@ -203,6 +203,8 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::VAULT_ABANDON, vaults::abandon)
         .on(&routes::VAULT_OFFLINE_ADD, vaults::add_offline)
         .on(&routes::VAULT_OFFLINE_REMOVE, vaults::remove_offline)
+        .on(&routes::VAULT_PASSKEY_ADD, vaults::add_passkey)
+        .on(&routes::VAULT_PASSKEY_REMOVE, vaults::remove_passkey)
         .on(&routes::VAULT_AUTHORISER_ADD, vaults::add_authoriser)
         .on(&routes::VAULT_AUTHORISER_REMOVE, vaults::remove_authoriser)
         .on(&routes::KILL_STATUS, kill::status)
