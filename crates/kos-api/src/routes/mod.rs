@@ -254,6 +254,9 @@ routes! {
         (Shape::plain::<alert::AlertFilter>(), NONE) -> Shape::list::<alert::Alert>(), "Lists alerts, newest first.";
     ALERT_SHOW = "alert-show", Get "/api/v1/alerts/{alert}", [OperatorRead], Reads,
         (NONE, NONE) -> ALERT, "Shows an alert, and how far the guardians have been told.";
+    ALERT_STREAM = "alert-stream", Get "/api/v1/alerts/stream", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Events),
+        "Sends alerts as server-sent events while they are raised, after the one that `Last-Event-ID` names.";
     ALERT_ACK = "alert-ack", Post "/api/v1/alerts/{alert}/ack", [OperatorWrite], Changes,
         (CHANGE, NONE) -> ALERT, "Says that somebody has seen an alert: an administrator, or an operator who is a guardian.";
     ALERT_RULES_SHOW = "alert-rules-show", Get "/api/v1/alert-rules", [OperatorRead], Reads,
@@ -343,7 +346,7 @@ routes! {
         (NONE, NONE) -> Shape::document::<vault::VaultRecovery>(), "Shows whose shares have been handed in.";
     VAULT_RECOVER = "vault-recover", Post "/api/v1/vaults/{environment}/recovery/finish", [Local], Changes,
         (CHANGE, Shape::plain::<vault::RecoverVault>()) -> VAULT,
-        "Opens a vault by the shares that were handed in or by an offline key, and gives it new keys.";
+        "Opens a vault by the shares that were handed in, an offline key or a passkey, and gives it new keys.";
     VAULT_REHEARSE = "vault-rehearse", Post "/api/v1/vaults/{environment}/recovery/rehearse", [Local], Changes,
         (CHANGE, NONE) -> VAULT, "Proves that the shares that were handed in open a vault, and forgets them.";
     VAULT_ABANDON = "vault-abandon", Delete "/api/v1/vaults/{environment}/recovery", [Local], Changes,
@@ -352,6 +355,10 @@ routes! {
         (CHANGE, Shape::plain::<vault::AddOfflineKey>()) -> VAULT, "Lets an offline key open a vault.";
     VAULT_OFFLINE_REMOVE = "vault-offline-remove", Delete "/api/v1/vaults/{environment}/offline-keys/{slot}", [Local],
         Changes, (CHANGE, Shape::plain::<vault::RemoveFromVault>()) -> VAULT, "Removes the slot of an offline key.";
+    VAULT_PASSKEY_ADD = "vault-passkey-add", Put "/api/v1/vaults/{environment}/passkeys/{slot}", [Local], Changes,
+        (CHANGE, Shape::plain::<vault::AddPasskey>()) -> VAULT, "Lets a passkey open a vault.";
+    VAULT_PASSKEY_REMOVE = "vault-passkey-remove", Delete "/api/v1/vaults/{environment}/passkeys/{slot}", [Local],
+        Changes, (CHANGE, Shape::plain::<vault::RemoveFromVault>()) -> VAULT, "Removes the slot of a passkey.";
     VAULT_AUTHORISER_ADD = "vault-authoriser-add", Put "/api/v1/vaults/{environment}/authoriser", [Local], Changes,
         (CHANGE, Shape::plain::<vault::AddAuthoriser>()) -> VAULT, "Has a vault ask for a one-time code.";
     VAULT_AUTHORISER_REMOVE = "vault-authoriser-remove", Delete "/api/v1/vaults/{environment}/authoriser", [Local],

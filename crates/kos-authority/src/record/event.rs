@@ -422,6 +422,16 @@ fn vault_event(environment: &Environment, deed: &VaultDeed) -> Draft {
         D::OfflineKeyRemoved { slot, generation } => {
             (EventType::VaultOfflineKeyRemoved, json!({"slot": slot.as_str(), "generation": generation}))
         }
+        D::PasskeyAdded { slot, credential, relying_party, generation } => (
+            EventType::VaultPasskeyAdded,
+            json!({
+                "slot": slot.as_str(), "credentialId": hex(credential), "relyingParty": relying_party.as_str(),
+                "generation": generation
+            }),
+        ),
+        D::PasskeyRemoved { slot, generation } => {
+            (EventType::VaultPasskeyRemoved, json!({"slot": slot.as_str(), "generation": generation}))
+        }
         D::AuthoriserAdded { generation } => {
             (EventType::VaultAuthoriserAdded, json!({"kind": "totp", "generation": generation}))
         }

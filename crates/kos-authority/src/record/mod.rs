@@ -14,7 +14,7 @@ use kos_base::{
     digest::Sha256,
 };
 use kos_identity::{enrolment::authority::RuleName, registry};
-use kos_vault::{EntryName, Environment, SecretType, SlotName, VaultId};
+use kos_vault::{EntryName, Environment, RelyingParty, SecretType, SlotName, VaultId};
 
 use crate::alert::Guardian;
 
@@ -145,7 +145,7 @@ pub enum VaultDeed {
     Created { vault: VaultId },
     /// It was opened.
     Unlocked,
-    /// A passphrase, an offline key or a one-time code did not open it.
+    /// A passphrase, an offline key, a passkey or a one-time code did not open it.
     UnlockFailed { by: &'static str },
     /// A one-time code counted, and does not again.
     CodeAccepted,
@@ -167,12 +167,16 @@ pub enum VaultDeed {
     ShareSubmitted { number: Option<u8>, holder: Option<String>, refused: Option<Code> },
     /// The shares that were handed in were forgotten.
     RecoveryAbandoned,
-    /// Shares or an offline key opened it; it got new keys.
+    /// Shares, an offline key or a passkey opened it; it got new keys.
     Recovered { generation: u64, by: &'static str },
     /// An offline key opens it from now on.
     OfflineKeyAdded { slot: SlotName, recipient: AgreementKey, generation: u64 },
     /// An offline key opens it no more.
     OfflineKeyRemoved { slot: SlotName, generation: u64 },
+    /// A passkey opens it from now on.
+    PasskeyAdded { slot: SlotName, credential: Vec<u8>, relying_party: RelyingParty, generation: u64 },
+    /// A passkey opens it no more.
+    PasskeyRemoved { slot: SlotName, generation: u64 },
     /// It asks for one-time codes from now on.
     AuthoriserAdded { generation: u64 },
     /// It asks for none any more.

@@ -17,7 +17,7 @@ use kos_api::{
     ticket::Ticket,
     vault::{
         Vault, VaultCode, VaultEntry, VaultMac, VaultRecovery, VaultSecret, VaultShares, VaultSignature,
-        VaultVersion,
+        VaultSlot, VaultVersion,
     },
 };
 
@@ -246,6 +246,8 @@ impl Shown for DeviceStatus {
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),
         column("code", "comparisonCode"),
+        column("last alert", "lastAlert.summary"),
+        column("alert raised", "lastAlert.at").looks(Form::Moment),
         column("warnings", "warnings"),
         column("version", "version"),
     ];
@@ -390,9 +392,21 @@ impl Shown for Vault {
             column("kind", "kind"),
             column("source", "source"),
             column("recipient", "recipient").looks(Form::Hash),
+            column("made for", "passkey.relyingParty"),
             column("made", "createdAt").looks(Form::Moment),
         ],
     )];
+}
+
+impl Shown for VaultSlot {
+    const NAME: &'static str = "name";
+    const PLURAL: &'static str = "passkeys";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("passkey", "name"),
+        column("made for", "passkey.relyingParty"),
+        column("added", "createdAt").looks(Form::Moment),
+        column("id", "passkey.credentialId").looks(Form::Hash).wide(),
+    ];
 }
 
 impl Shown for VaultEntry {

@@ -8,6 +8,8 @@ const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// An event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Event {
+    /// Where to go on behind it; empty when nothing was said so far.
+    pub(crate) id: String,
     /// What it is; empty when nothing was said.
     pub(crate) name: String,
     /// Its data.
@@ -53,7 +55,8 @@ impl EventReader {
 
     fn end_line(&mut self, line: &str) -> Option<Event> {
         if line.is_empty() {
-            let event = std::mem::take(&mut self.event);
+            let mut event = std::mem::take(&mut self.event);
+            event.id = self.last_id.clone().unwrap_or_default();
             return (!event.data.is_empty()).then_some(event);
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
@@ -86,8 +89,12 @@ mod tests {
             for piece in text.as_bytes().chunks(step) {
                 events.extend(reader.take(piece).unwrap());
             }
-            let named = |name: &str, data: &str| Event { name: name.to_owned(), data: data.to_owned() };
-            assert_eq!(events, [named("entry", "{\"a\":1}"), named("", "x\ny")], "{step}");
+            let event = |id: &str, name: &str, data: &str| Event {
+                id: id.to_owned(),
+                name: name.to_owned(),
+                data: data.to_owned(),
+            };
+            assert_eq!(events, [event("5", "entry", "{\"a\":1}"), event("6", "", "x\ny")], "{step}");
             assert_eq!(reader.last_id.as_deref(), Some("6"));
         }
     }

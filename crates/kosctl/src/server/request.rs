@@ -3,7 +3,7 @@
 //! A [`Client`] knows one server, keeps one connection, and answers with the types of `kos-api` or a [`Fault`]. It
 //! reads no environment, asks nobody and prints nothing.
 
-use core::time::Duration;
+use core::{ops::ControlFlow, time::Duration};
 
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{
@@ -241,19 +241,24 @@ impl Client {
         }
     }
 
-    /// Events as they come, until the stream ends. Returns the id of the last one, with what ended it; a server that says
-    /// nothing at all for [`SILENCE`] is gone.
-    pub(crate) async fn listen<Q: Serialize>(
+    /// Events as they come, those after the one with the id `after`, until `take` says that it was the last or the server ends
+    /// the stream. Returns the id of the last one, with what ended it; a server that says nothing at all for [`SILENCE`] is
+    /// gone.
+    pub(crate) async fn events<Q: Serialize>(
         &self,
         route: &Route,
         query: &Q,
-        mut take: impl FnMut(Event) -> Result<(), Fault>,
+        after: Option<&str>,
+        mut take: impl FnMut(&Event) -> Result<ControlFlow<()>, Fault>,
     ) -> (Option<String>, Result<(), Fault>) {
         let mut reader = EventReader::default();
         let listening = async {
             let path = route.fill(&[]) + &body::query(query)?;
-            let sending = self.send(route, &path, HeaderMap::new(), body::empty());
-            let response = self.in_time(sending).await?;
+            let mut headers = HeaderMap::new();
+            if let Some(after) = after {
+                headers.insert(HeaderName::from_static("last-event-id"), body::header(after)?);
+            }
+            let response = self.in_time(self.send(route, &path, headers, body::empty())).await?;
             let mut body = response.into_body();
             let silent = |_| Fault::TimedOut { server: self.server.to_string(), after: SILENCE };
             loop {
@@ -265,7 +270,11 @@ impl Client {
                 let events = reader.take(piece);
                 let events =
                     events.map_err(|_| self.nonsense("an event longer than any that is read".to_owned()))?;
-                events.into_iter().try_for_each(&mut take)?;
+                for event in &events {
+                    if take(event)?.is_break() {
+                        return Ok(());
+                    }
+                }
             }
         };
         let ended = listening.await;

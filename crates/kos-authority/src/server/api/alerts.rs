@@ -79,6 +79,7 @@ pub(super) async fn acknowledge(
     Path(id): Path<String>,
     call: Call<Nothing>,
 ) -> Result<Response, Refusal> {
+    find(&shared, &id).await.map_err(|refusal| refusal.under(call.id))?;
     if !may_acknowledge(&shared, &call.who).await? {
         return Err(Refusal::new(code::audit::ALERT_NOT_GUARDIAN).under(call.id));
     }

@@ -4,6 +4,7 @@
 //! request: who calls, whether this caller may, a request id, a limit on the body and on time, and a problem document
 //! for whatever goes wrong. A route that is declared and has no handler, or the reverse, fails a test.
 
+mod alert_stream;
 mod alerts;
 mod answer;
 mod archive;
@@ -171,6 +172,7 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::AUDIT_VERIFY, audit::verify)
         .on(&routes::ALERT_LIST, alerts::list)
         .on(&routes::ALERT_SHOW, alerts::show)
+        .on(&routes::ALERT_STREAM, alert_stream::stream)
         .on(&routes::ALERT_ACK, alerts::acknowledge)
         .on(&routes::ALERT_RULES_SHOW, alerts::rules)
         .on(&routes::ALERT_RULES_APPLY, alerts::apply_rules)
@@ -214,6 +216,8 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::VAULT_ABANDON, vaults::abandon)
         .on(&routes::VAULT_OFFLINE_ADD, vaults::add_offline)
         .on(&routes::VAULT_OFFLINE_REMOVE, vaults::remove_offline)
+        .on(&routes::VAULT_PASSKEY_ADD, vaults::add_passkey)
+        .on(&routes::VAULT_PASSKEY_REMOVE, vaults::remove_passkey)
         .on(&routes::VAULT_AUTHORISER_ADD, vaults::add_authoriser)
         .on(&routes::VAULT_AUTHORISER_REMOVE, vaults::remove_authoriser)
         .on(&routes::KILL_STATUS, kill::status)

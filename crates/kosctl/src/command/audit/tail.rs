@@ -1,6 +1,6 @@
 //! The end of the log, and what is added to it from now on.
 
-use core::time::Duration;
+use core::{ops::ControlFlow, time::Duration};
 
 use clap::Args;
 use kos_api::{
@@ -77,16 +77,16 @@ async fn follow(
     let mut pause = PAUSE;
     loop {
         let mut heard = false;
-        let take = |event: Event| {
+        let take = |event: &Event| {
             heard = true;
             if event.name != "entry" {
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
             let read: Document<AuditEntry> = serde_json::from_str(&event.data)
                 .map_err(|e| Fault::Answer { server: client.server().to_string(), reason: e.to_string() })?;
-            session.printer.lines(&[read.item], widths)
+            session.printer.lines(&[read.item], widths).map(ControlFlow::Continue)
         };
-        let (last, ended) = client.listen(&routes::AUDIT_TAIL, &asked, take).await;
+        let (last, ended) = client.events(&routes::AUDIT_TAIL, &asked, None, take).await;
         if let Some(next) = last.and_then(|last| last.parse::<u64>().ok()).map(|last| last + 1) {
             asked.from = Some(next);
         }

@@ -1,10 +1,11 @@
 //! Every change of the table: as a dry run, which changes nothing and refuses what would be refused, and for good,
 //! which the log has by the time of the answer.
 
-use kos_api::routes::{OPERATOR_CREATE, VAULT_AUTHORISER_ADD, VAULT_OFFLINE_ADD};
+use kos_api::routes::{OPERATOR_CREATE, VAULT_AUTHORISER_ADD, VAULT_OFFLINE_ADD, VAULT_PASSKEY_ADD};
 
 use super::*;
-use crate::record::SystemChange;
+use crate::{record::SystemChange, store::EngineState, writer::SystemWrite};
+use kos_audit::alert::{Alert, AlertId, Severity};
 
 const MEMBER: &str = "kdev-0000000000000001";
 const WAITING: &str = "kdev-0000000000000002";
@@ -50,9 +51,33 @@ async fn bench() -> (Bench, Made) {
     let guardian = json!({"name": "anna", "way": {"person": {"operator": "anna"}}});
     let named = bench.post("/api/v1/guardians", guardian).await;
     assert_eq!(named.status, StatusCode::OK, "{}", named.body);
-    let alert = bench.alert().await;
+    let alert = alert(&bench).await;
     let archive = bench._folder.path().join("archive").display().to_string();
     (bench, Made { ticket, words, alert, archive })
+}
+
+/// Something that was found; its id.
+async fn alert(bench: &Bench) -> String {
+    let rule = "clone".parse().unwrap();
+    let alert = Alert {
+        id: AlertId::of(&rule, 1, 2),
+        rule,
+        severity: Severity::Critical,
+        summary: "test".to_owned(),
+        group: None,
+        count: 1,
+        unseen: 0,
+        first: 1,
+        last: 2,
+        entries: vec![1, 2],
+        at: NOW,
+    };
+    let id = alert.id.to_string();
+    let change = SystemChange::AlertRaised(Box::new(alert.clone()));
+    let state = EngineState { next: 3, bytes: Vec::new() };
+    let write = SystemWrite::Alerts(vec![alert], state);
+    bench.shared().writer.commit(Transaction::own(NOW, vec![change.into()], vec![write])).await.unwrap();
+    id
 }
 
 /// Brings about what the change is about: a share that was handed in, a slot, an authoriser; or arms what is disarmed or fired.
@@ -69,8 +94,14 @@ async fn prepare(bench: &Bench, route: &Route, made: &Made) {
         assert!([StatusCode::OK, StatusCode::CONFLICT].contains(&armed.status), "{}", armed.body);
         return;
     }
+    if route.name == "vault-passkey-add" {
+        // Another plan may have left a slot of this name.
+        let body = json!({"passphrase": vaults::PASSPHRASE}).to_string();
+        bench.ask(local(), "DELETE", "/api/v1/vaults/people/offline-keys/x", &[], &body).await;
+    }
     let add = match route.name {
         "vault-offline-remove" => Some(&VAULT_OFFLINE_ADD),
+        "vault-passkey-remove" => Some(&VAULT_PASSKEY_ADD),
         "vault-authoriser-remove" => Some(&VAULT_AUTHORISER_ADD),
         _ => None,
     };
@@ -136,7 +167,8 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "vault-offline-add" => {
             (VAULT, json!({"passphrase": vaults::PASSPHRASE, "recipient": vaults::access::RECIPIENT}))
         }
-        "vault-offline-remove" => (VAULT, json!({"passphrase": vaults::PASSPHRASE})),
+        "vault-passkey-add" => (VAULT, vaults::passkey::adding(1)),
+        "vault-offline-remove" | "vault-passkey-remove" => (VAULT, json!({"passphrase": vaults::PASSPHRASE})),
         "vault-authoriser-add" => {
             let (seed, code) = (vaults::access::SEED, vaults::access::code_in(0));
             (VAULT, json!({"passphrase": vaults::PASSPHRASE, "seed": seed, "code": code}))
