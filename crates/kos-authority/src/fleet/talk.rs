@@ -356,7 +356,7 @@ impl Talk<'_> {
         if let Some(at) = self.alerts.iter().position(|(under_way, _)| Some(*under_way) == of) {
             let (_, told) = self.alerts.remove(at);
             // Whoever asked may have stopped waiting; it is asked again then.
-            drop(told.send(status));
+            let _ = told.send(status);
             return Ok(());
         }
         let Some(Delivery { news, number, .. }) =
