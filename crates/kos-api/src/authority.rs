@@ -6,7 +6,10 @@ use kos_base::{AuthorityName, KeyId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{audit::Assurance, chain::Certificate, envelope::Kind, hex::Digest, keys::KeyProtection, schema};
+use crate::{
+    audit::Assurance, chain::Certificate, envelope::Kind, hex::Digest, keys::KeyProtection, schema,
+    witness::WitnessStanding,
+};
 
 /// How the authority is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -68,6 +71,8 @@ pub struct LogStatus {
     pub checkpoint_time: Timestamp,
     /// What it is worth.
     pub assurance: Assurance,
+    /// Who cosigns it.
+    pub witnessed: WitnessStanding,
 }
 
 /// Ports of an authority.

@@ -7,7 +7,7 @@
 //!
 //! What is not here: files, clocks, private keys, randomness, and the decision what is worth an entry.
 //!
-//! Source: `docs/spec/audit.md`, AUD-1 to AUD-69; vectors in `tests/vectors/audit`.
+//! Source: `docs/spec/audit.md`, AUD-1 to AUD-69, AUD-90 to AUD-105; vectors in `tests/vectors/audit`.
 
 pub mod checkpoint;
 pub mod entry;
@@ -18,13 +18,15 @@ pub mod personal;
 pub mod proof;
 pub mod tree;
 pub mod verify;
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint, VerifiedCheckpoint};
 pub use entry::{BootId, Entry, EntryError, SealedEntry, Sequence, UnsignedEntry, VerifiedEntry};
 pub use event::{Actor, Details, DetailsError, EventType, Label, Target, Weight};
-pub use key::{LogKey, Origin, VerifierKeyError, WitnessKey};
+pub use key::{AnyLogKey, LogKey, Origin, VerifierKeyError, WitnessKey};
 pub use note::NoteError;
 pub use personal::{Personal, PersonalError, Place, SubjectId, SubjectKey};
 pub use proof::{Proof, ProofError, ProvenEntry};
 pub use tree::{Frontier, TreeError, TreeHash, TreeHead};
-pub use verify::{Assurance, Failure, FailureKind, LeafReading, LogCheck, Verdict};
+pub use verify::{Assurance, Demand, Failure, FailureKind, Given, LeafReading, LogCheck, Verdict};
+pub use witness::{Conflict, Policy, Witness};

@@ -47,6 +47,8 @@ pub enum Entry {
     BootloaderLockFailed,
     /// The end began.
     Decommissioning,
+    /// The log of the authority is not the one that was cosigned.
+    LogContradicts,
     /// The kill switch can be fired.
     KillArmed,
     /// It cannot any more.

@@ -19,6 +19,7 @@ pub mod klp_frame;
 pub mod share;
 pub mod ticket;
 pub mod vault;
+pub mod witness;
 
 mod cast;
 
@@ -32,7 +33,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "audit", run: audit::run },
     Target { name: "backup", run: backup::run },
     Target { name: "cbor", run: cbor::run },
@@ -45,6 +46,7 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "share", run: share::run },
     Target { name: "ticket", run: ticket::run },
     Target { name: "vault", run: vault::run },
+    Target { name: "witness", run: witness::run },
 ];
 
 /// Whether some reader took the bytes for what they claim to be.

@@ -14,7 +14,7 @@ use kos_audit::{BootId, Checkpoint, Entry, LogKey, SealedEntry, SignedCheckpoint
 use kos_base::{Timestamp, key::SignatureForm};
 use kos_net::keys::SigningKey;
 
-pub(crate) use self::tail::Tail;
+pub(crate) use self::{proof::consistency, tail::Tail};
 pub use self::{proof::prove, publish::LogFiles};
 use crate::store::StoreError;
 

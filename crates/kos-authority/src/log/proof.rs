@@ -1,6 +1,9 @@
-//! Proofs that the log holds an entry, made from the tiles in the store and checked before anybody gets one.
+//! Proofs about the log, made from the tiles in the store and checked before anybody gets one.
 
-use kos_audit::{LogKey, Proof, SealedEntry, SignedCheckpoint, tree::ProofPlan};
+use kos_audit::{
+    LogKey, Proof, SealedEntry, SignedCheckpoint, TreeHash,
+    tree::{HASH_BYTES, ProofPlan},
+};
 
 use super::tail::differs;
 use crate::store::{Store, StoreError, StoredEntry};
@@ -14,18 +17,31 @@ pub async fn prove(store: &Store, key: &LogKey, entry: &StoredEntry) -> Result<O
         return Ok(None);
     };
     let plan = ProofPlan::inclusion(entry.position, state.size).map_err(|e| differs(e.to_string()))?;
-    let mut rows = Vec::with_capacity(plan.tiles().len());
-    for tile in plan.tiles() {
-        let mut hashes = store.tile(tile.level(), tile.index()).await?.map(|t| t.hashes).unwrap_or_default();
-        // The log may have grown since the checkpoint was read; what a tile held before is its beginning.
-        hashes.truncate(usize::from(tile.width()) * kos_audit::tree::HASH_BYTES);
-        rows.push(hashes);
-    }
-    let hashes = plan.finish(&rows).map_err(|e| differs(e.to_string()))?;
+    let hashes = hashes_of(store, &plan).await?;
     let signed = SignedCheckpoint::parse(&state.checkpoint).map_err(|e| differs(e.to_string()))?;
     let leaf = SealedEntry::from_bytes(entry.leaf.clone());
     let proof = Proof::new(entry.position, hashes, signed).with_leaf(&leaf);
     let text = proof.to_string();
     proof.verify(None, key, &[]).map_err(|e| differs(e.to_string()))?;
     Ok(Some(text))
+}
+
+/// That the tree of `old` entries is the beginning of the one of `size`. Whoever has the two roots checks it.
+///
+/// # Errors
+/// When `old` is the larger one, or a tile is damaged.
+pub(crate) async fn consistency(store: &Store, old: u64, size: u64) -> Result<Vec<TreeHash>, StoreError> {
+    let plan = ProofPlan::consistency(old, size).map_err(|e| differs(e.to_string()))?;
+    hashes_of(store, &plan).await
+}
+
+async fn hashes_of(store: &Store, plan: &ProofPlan) -> Result<Vec<TreeHash>, StoreError> {
+    let mut rows = Vec::with_capacity(plan.tiles().len());
+    for tile in plan.tiles() {
+        let mut hashes = store.tile(tile.level(), tile.index()).await?.map(|t| t.hashes).unwrap_or_default();
+        // The log may have grown since the checkpoint was read; what a tile held before is its beginning.
+        hashes.truncate(usize::from(tile.width()) * HASH_BYTES);
+        rows.push(hashes);
+    }
+    plan.finish(&rows).map_err(|e| differs(e.to_string()))
 }

@@ -27,6 +27,8 @@ pub struct LogFiles {
 }
 
 const CHECKPOINT: &str = "checkpoint";
+/// The newest one that enough witnesses cosigned, beside the newest.
+const WITNESSED: &str = "checkpoint.witnessed";
 
 /// Longest checkpoint that is read back, in bytes.
 const CHECKPOINT_BYTES_MAX: u64 = 16 * 1024;
@@ -54,7 +56,7 @@ impl LogFiles {
     /// # Errors
     /// When there is one that cannot be read.
     pub fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        let is_ours = path == CHECKPOINT || path.starts_with("tile/");
+        let is_ours = [CHECKPOINT, WITNESSED].contains(&path) || path.starts_with("tile/");
         let plain = |part: &str| {
             !part.is_empty()
                 && part != "p"
@@ -94,7 +96,13 @@ impl LogFiles {
             self.write(tile.path(), hashes).await?;
             self.drop_partial(&tile, &tile.full().path());
         }
-        self.write(CHECKPOINT.to_owned(), state.checkpoint.into_bytes()).await?;
+        // Cosigned or not, it is the same checkpoint: only lines come below it.
+        let cosigned = store.cosigned_state().await?.map(|cosigned| cosigned.checkpoint);
+        let newest = cosigned.filter(|cosigned| cosigned.starts_with(&state.checkpoint));
+        self.write(CHECKPOINT.to_owned(), newest.unwrap_or(state.checkpoint).into_bytes()).await?;
+        if let Some(witnessed) = store.witnessed_state().await?.filter(|held| held.size <= state.size) {
+            self.write(WITNESSED.to_owned(), witnessed.checkpoint.into_bytes()).await?;
+        }
         Ok(state.size)
     }
 

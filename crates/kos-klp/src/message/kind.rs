@@ -55,7 +55,7 @@ const fn row(
 }
 
 /// KLP-23, in order of the numbers from 1 up.
-static TABLE: [Row; 15] = {
+static TABLE: [Row; 16] = {
     use Audience::{Everyone, One};
     use ProofClass::{Batch, Link, Solo};
     use Unhandled::{Ignore, Refuse};
@@ -75,6 +75,7 @@ static TABLE: [Row; 15] = {
         row("LOG", Batch, 7 * DAY, Ignore, One),
         row("REVOCATION", Solo, 7 * DAY, Refuse, Everyone),
         row("ACK", Link, DAY, Ignore, One),
+        row("WITNESS", Link, 5 * MINUTE, Refuse, One),
     ]
 };
 
@@ -112,6 +113,8 @@ impl MessageType {
     pub const REVOCATION: Self = Self(14);
     /// The answer to any of them.
     pub const ACK: Self = Self(15);
+    /// A checkpoint to be cosigned.
+    pub const WITNESS: Self = Self(16);
 
     /// The type of this number.
     pub const fn from_number(number: u16) -> Self {
@@ -204,14 +207,14 @@ mod tests {
             assert!(spec.contains(&row), "{row}");
         }
         assert_eq!(MessageType::ACK.name(), "ACK");
-        assert_eq!(MessageType::all().last(), Some(MessageType::ACK));
+        assert_eq!(MessageType::all().last(), Some(MessageType::WITNESS));
     }
 
     #[test]
     fn an_unknown_type_is_refused_below_32768_and_ignored_from_there() {
         for (number, unhandled) in [
             (0, Unhandled::Refuse),
-            (16, Unhandled::Refuse),
+            (17, Unhandled::Refuse),
             (32_767, Unhandled::Refuse),
             (32_768, Unhandled::Ignore),
         ] {

@@ -36,6 +36,12 @@ impl Source<'_> {
         }
     }
 
+    /// The newest checkpoint that the log gives out as witnessed.
+    pub(super) async fn witnessed(&self) -> Result<Option<String>, Fault> {
+        let read = self.read("checkpoint.witnessed").await?;
+        Ok(read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
     /// The bytes of a tile; of the full one that has replaced it, its part.
     pub(super) async fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, Fault> {
         if let Some(bytes) = self.read(&tile.path()).await? {
