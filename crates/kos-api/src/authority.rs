@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    audit::Assurance, chain::Certificate, envelope::Kind, hex::Digest, keys::KeyProtection, schema,
-    witness::WitnessStanding,
+    alert::AlertStatus, audit::Assurance, chain::Certificate, envelope::Kind, hex::Digest,
+    keys::KeyProtection, schema, witness::WitnessStanding,
 };
 
 /// How the authority is.
@@ -41,6 +41,8 @@ pub struct Status {
     pub reachable: Reach,
     /// What keeps its private keys; an earlier version does not say.
     pub keys: Option<KeyProtection>,
+    /// Alerts and who is told; an earlier version does not say.
+    pub alerts: Option<AlertStatus>,
 }
 
 impl Kind for Status {

@@ -29,6 +29,7 @@ pub(crate) use self::{
     ports::{Listeners, listen},
 };
 use crate::{
+    alert::Alerts,
     approval, clock,
     fleet::Links,
     keys::{Keep, Kept, Keys, KeysError},
@@ -91,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) refusals: MisuseBook,
     pub(crate) links: Arc<Links>,
     pub(crate) vaults: Vaults,
+    pub(crate) alerts: Alerts,
     pub(crate) kill: Kill,
     /// The witness that this authority is for others.
     pub(crate) cosigner: Cosigner,
@@ -258,6 +260,7 @@ impl Authority {
             witnessing: Witnessing::default(),
             kill: Kill::load(&home)
                 .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,
+            alerts: Alerts::default(),
             vaults: Vaults::new(home.vaults(), settings.vault_lock()),
             settings,
             ports: listeners.ports(),

@@ -66,7 +66,7 @@ impl Talk<'_> {
             MessageType::ACK => {
                 let ack = body::read::<Ack>(&said)?;
                 self.witnessed(of, &ack)?;
-                self.acknowledged(of, ack.status() == 0).await
+                self.acknowledged(of, ack.status()).await
             }
             kind => match kind.unhandled() {
                 Unhandled::Refuse => self.refuse(Some(id), code::klp::KLP_TYPE).await,

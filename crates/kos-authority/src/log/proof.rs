@@ -2,10 +2,10 @@
 
 use kos_audit::{
     LogKey, Proof, SealedEntry, SignedCheckpoint, TreeHash,
-    tree::{HASH_BYTES, ProofPlan},
+    tree::{Piece, ProofPlan},
 };
 
-use super::tail::differs;
+use super::{piece::piece, tail::differs};
 use crate::store::{Store, StoreError, StoredEntry};
 
 /// A C2SP tlog-proof that the newest checkpoint covers the entry at `position`; nothing when there is no such entry.
@@ -38,10 +38,8 @@ pub(crate) async fn consistency(store: &Store, old: u64, size: u64) -> Result<Ve
 async fn hashes_of(store: &Store, plan: &ProofPlan) -> Result<Vec<TreeHash>, StoreError> {
     let mut rows = Vec::with_capacity(plan.tiles().len());
     for tile in plan.tiles() {
-        let mut hashes = store.tile(tile.level(), tile.index()).await?.map(|t| t.hashes).unwrap_or_default();
-        // The log may have grown since the checkpoint was read; what a tile held before is its beginning.
-        hashes.truncate(usize::from(tile.width()) * HASH_BYTES);
-        rows.push(hashes);
+        // One that is not whole is refused below.
+        rows.push(piece(store, Piece::Tile(*tile)).await?.unwrap_or_default());
     }
     plan.finish(&rows).map_err(|e| differs(e.to_string()))
 }

@@ -24,6 +24,8 @@ pub enum Setting {
     KeysSealed,
     /// How many witnesses a checkpoint needs to count as witnessed.
     WitnessThreshold,
+    /// The signed rules of alerts, in base64.
+    AlertRules,
 }
 
 impl Setting {
@@ -36,6 +38,7 @@ impl Setting {
             Self::ApprovalRules => "approval_rules",
             Self::KeysSealed => "keys_sealed",
             Self::WitnessThreshold => "witness_threshold",
+            Self::AlertRules => "alert_rules",
         }
     }
 }

@@ -3,74 +3,52 @@
 //! Whatever answers there is believed by its cosignature alone, so the certificate of a server keeps strangers from
 //! disturbing and decides nothing. Every limit is on what the other end could stretch.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use axum::body::{Body, to_bytes};
 use hyper::{Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use kos_base::{Code, code, text::reason};
-use kos_net::{
-    dialler::{Dialler, Target},
-    endpoints::{Endpoint, Host},
-    tls::public::{BUNDLES, PublicTls},
-};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::OnceCell,
-    time::timeout,
-};
+use kos_base::{Code, code};
+use tokio::time::timeout;
 
 use super::memory::name_of;
+use crate::alert::sink::reach::{Address, Cover};
 
 /// How long a witness may take for one request. One that is slower counts as one that does not answer.
 pub(super) const ASK_TIME_MAX: Duration = Duration::from_secs(5);
 /// Longest answer, in bytes: a checkpoint with the lines of its log and a witness. Stops one that sends for ever.
 const ANSWER_BYTES_MAX: usize = 160 * 1024;
-/// Longest address, in characters.
-const URL_CHARS_MAX: usize = 512;
+
+/// What an address begins with. A checkpoint is public, so it may go unencrypted.
+const SCHEMES: [(&str, Cover, u16); 2] = [("https", Cover::Tls, 443), ("http", Cover::Open, 80)];
 
 /// The submission prefix of a witness: what stands before `/add-checkpoint`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WitnessUrl {
-    is_secure: bool,
-    endpoint: Endpoint,
-    path: String,
-}
+pub(crate) struct WitnessUrl(Address);
 
 /// The text is no address of a witness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not http:// or https://, a host and a path")]
-pub(crate) struct ParseUrlError;
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ParseUrlError(String);
 
 impl FromStr for WitnessUrl {
     type Err = ParseUrlError;
 
     fn from_str(s: &str) -> Result<Self, ParseUrlError> {
-        let (is_secure, rest) = match (s.strip_prefix("https://"), s.strip_prefix("http://")) {
-            (Some(rest), _) => (true, rest),
-            (None, Some(rest)) => (false, rest),
-            (None, None) => return Err(ParseUrlError),
-        };
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let mut address = Address::parse(s, &SCHEMES).map_err(|e| ParseUrlError(e.to_string()))?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
-        if s.len() > URL_CHARS_MAX || !path.chars().all(plain) {
-            return Err(ParseUrlError);
+        if !address.path.chars().all(plain) {
+            return Err(ParseUrlError("its path has other characters than a-z, 0-9 and -._~/".to_owned()));
         }
-        let port = if is_secure { 443 } else { 80 };
-        let endpoint = match authority.parse::<Endpoint>() {
-            Ok(endpoint) => endpoint,
-            Err(_) => Endpoint { host: authority.parse::<Host>().map_err(|_| ParseUrlError)?, port },
-        };
-        let path = path.trim_end_matches('/');
-        let path = if path.is_empty() { String::new() } else { format!("/{path}") };
-        Ok(Self { is_secure, endpoint, path })
+        address.path = address.path.trim_end_matches('/').to_owned();
+        Ok(Self(address))
     }
 }
 
 impl fmt::Display for WitnessUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_secure { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.endpoint, self.path)
+        let scheme = if self.0.cover == Cover::Tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.0.authority(), self.0.path)
     }
 }
 
@@ -106,14 +84,14 @@ impl AskError {
 impl WitnessUrl {
     /// Sends `add-checkpoint`.
     pub(super) async fn add_checkpoint(&self, request: String) -> Result<Reply, AskError> {
-        let path = format!("{}/add-checkpoint", self.path);
+        let path = format!("{}/add-checkpoint", self.0.path);
         self.exchange("POST", path, request).await
     }
 
     /// Asks for the newest checkpoint of a log that it cosigned. Where the monitoring prefix is another one, nothing is
     /// found, which costs nothing but evidence.
     pub(super) async fn newest(&self, origin: &str) -> Result<Reply, AskError> {
-        let path = format!("{}/{}/checkpoint", self.path, name_of(origin));
+        let path = format!("{}/{}/checkpoint", self.0.path, name_of(origin));
         self.exchange("GET", path, String::new()).await
     }
 
@@ -125,60 +103,33 @@ impl WitnessUrl {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, self.endpoint.to_string())
+            .header(header::HOST, self.0.authority())
             .header(header::CONNECTION, "close")
             .header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
             .body(Body::from(body))
             .map_err(|e| AskError::Nonsense(e.to_string()))?;
-        let target = Target::from(self.endpoint.clone());
-        let stream = Dialler::unrestricted().connect(&target).await;
-        let stream = stream.map_err(|e| AskError::Unreachable(e.to_string()))?;
-        if !self.is_secure {
-            return send(stream, request).await;
+        let stream = self.0.connect(None).await.map_err(|e| AskError::Unreachable(e.to_string()))?;
+        let lost = |e: hyper::Error| AskError::Unreachable(e.to_string());
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        let speak = async move {
+            let response = sender.send_request(request).await.map_err(lost)?;
+            let status: StatusCode = response.status();
+            let body = to_bytes(Body::new(response.into_body()), ANSWER_BYTES_MAX).await;
+            let body = body.map_err(|e| AskError::Nonsense(e.to_string()))?;
+            let body =
+                String::from_utf8(body.to_vec()).map_err(|_| AskError::Nonsense("not UTF-8".to_owned()))?;
+            Ok(Reply { status: status.as_u16(), body, held: None })
+        };
+        let (mut speak, mut connection) = (std::pin::pin!(speak), std::pin::pin!(connection));
+        tokio::select! {
+            reply = speak.as_mut() => reply,
+            // It may have ended in order with the answer still to be read.
+            ended = connection.as_mut() => match ended {
+                Ok(()) => speak.await,
+                Err(e) => Err(lost(e)),
+            },
         }
-        let tls = public_tls().await?;
-        let stream = tls.connect(stream, &self.endpoint.host).await;
-        let stream = stream.map_err(|e| AskError::Unreachable(reason(&e).to_string()))?;
-        send(stream, request).await
     }
-}
-
-async fn send<IO>(stream: IO, request: Request<Body>) -> Result<Reply, AskError>
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let lost = |e: hyper::Error| AskError::Unreachable(e.to_string());
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
-    let speak = async move {
-        let response = sender.send_request(request).await.map_err(lost)?;
-        let status: StatusCode = response.status();
-        let body = to_bytes(Body::new(response.into_body()), ANSWER_BYTES_MAX).await;
-        let body = body.map_err(|e| AskError::Nonsense(e.to_string()))?;
-        let body =
-            String::from_utf8(body.to_vec()).map_err(|_| AskError::Nonsense("not UTF-8".to_owned()))?;
-        Ok(Reply { status: status.as_u16(), body, held: None })
-    };
-    let mut speak = std::pin::pin!(speak);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        reply = speak.as_mut() => reply,
-        // It may have ended in order with the answer still to be read.
-        ended = connection.as_mut() => match ended {
-            Ok(()) => speak.await,
-            Err(e) => Err(lost(e)),
-        },
-    }
-}
-
-/// What the system trusts, read once.
-async fn public_tls() -> Result<PublicTls, AskError> {
-    static TLS: OnceCell<Arc<PublicTls>> = OnceCell::const_new();
-    let made = TLS.get_or_try_init(|| async {
-        let read = tokio::task::spawn_blocking(|| BUNDLES.iter().find_map(|path| std::fs::read(path).ok()));
-        let bundle = read.await.ok().flatten().unwrap_or_default();
-        PublicTls::trusting(&bundle).map(Arc::new).map_err(|e| AskError::Unreachable(e.to_string()))
-    });
-    made.await.map(|tls| PublicTls::clone(tls))
 }
 
 #[cfg(test)]

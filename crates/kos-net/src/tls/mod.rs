@@ -15,7 +15,6 @@
 pub mod acceptor;
 pub mod connector;
 pub(crate) mod provider;
-pub mod public;
 pub(crate) mod verifier;
 
 use std::{fmt, io, time::Duration};

@@ -1,5 +1,7 @@
 //! How people see the kinds of the API.
 
+mod alert;
+
 use kos_api::{
     audit::{AuditEntry, AuditVerdict, Checkpoint},
     authority::{Authority, Crl, Status},
@@ -15,7 +17,7 @@ use kos_api::{
     ticket::Ticket,
     vault::{
         Vault, VaultCode, VaultEntry, VaultMac, VaultRecovery, VaultSecret, VaultShares, VaultSignature,
-        VaultVersion,
+        VaultSlot, VaultVersion,
     },
     witness::{Witness, WitnessPolicy, WitnessedLog},
 };
@@ -146,6 +148,7 @@ impl Shown for AuditVerdict {
         column("assurance", "assurance"),
         column("entries witnessed", "witnessedSize"),
         column("by", "witnessedBy"),
+        column("not checked", "notChecked"),
     ];
     const SECTIONS: &'static [Section] = &[Section::of(
         "failures",
@@ -223,6 +226,9 @@ impl Shown for Status {
         column("keys safe from", "keys.protectsAgainst"),
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),
+        column("guardians", "alerts.guardians"),
+        column("alerts unseen", "alerts.open"),
+        column("alerts undelivered", "alerts.undelivered"),
         column("port", "ports.tls"),
     ];
 }
@@ -254,6 +260,8 @@ impl Shown for DeviceStatus {
         column("cosigned", "witness.cosignedAt").looks(Form::Moment),
         column("contradictions", "witness.conflicts"),
         column("code", "comparisonCode"),
+        column("last alert", "lastAlert.summary"),
+        column("alert raised", "lastAlert.at").looks(Form::Moment),
         column("warnings", "warnings"),
         column("version", "version"),
     ];
@@ -398,9 +406,21 @@ impl Shown for Vault {
             column("kind", "kind"),
             column("source", "source"),
             column("recipient", "recipient").looks(Form::Hash),
+            column("made for", "passkey.relyingParty"),
             column("made", "createdAt").looks(Form::Moment),
         ],
     )];
+}
+
+impl Shown for VaultSlot {
+    const NAME: &'static str = "name";
+    const PLURAL: &'static str = "passkeys";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("passkey", "name"),
+        column("made for", "passkey.relyingParty"),
+        column("added", "createdAt").looks(Form::Moment),
+        column("id", "passkey.credentialId").looks(Form::Hash).wide(),
+    ];
 }
 
 impl Shown for VaultEntry {
@@ -569,7 +589,7 @@ impl Shown for KillNotice {
         column("key", "keyId"),
         column("program", "program"),
         column("log entry", "auditIndex"),
-        column("checkpoint", "checkpoint"),
+        column("checkpoint", "checkpoint").looks(Form::Lines),
         column("failures", "failures"),
     ];
 }

@@ -1,5 +1,7 @@
 //! The audit log: reading it, and judging it without trusting whoever keeps it.
 
+mod alerts;
+mod mirror;
 mod prove;
 mod source;
 mod verify;
@@ -50,6 +52,12 @@ pub(crate) enum Audit {
     /// Witnesses: who cosigns the log, and whose logs are cosigned here.
     #[command(subcommand)]
     Witness(Witness),
+    /// What a rule found suspicious in the log, and who has seen it.
+    #[command(subcommand)]
+    Alerts(alerts::Alerts),
+    /// Copies of the log elsewhere.
+    #[command(subcommand)]
+    Mirror(mirror::Mirror),
 }
 
 /// `audit list`
@@ -112,6 +120,8 @@ impl Audit {
             Self::Prove(prove) => prove.run(session).await,
             Self::Checkpoint(head) => head.run(session).await,
             Self::Witness(witness) => witness.run(session).await,
+            Self::Alerts(alerts) => alerts.run(session).await,
+            Self::Mirror(mirror) => mirror.run(session).await,
         }
     }
 }

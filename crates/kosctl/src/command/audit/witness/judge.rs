@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kos_api::{Kind, hex::Digest};
 use kos_audit::{
-    AnyLogKey, Conflict, Frontier, SignedCheckpoint, TreeHash, TreeHead, tree::Tile, witness::Judgement,
+    AnyLogKey, Conflict, Frontier, SignedCheckpoint, TreeHash, TreeHead,
+    tree::{Piece, Tile},
+    witness::Judgement,
 };
 use kos_base::{code, text::printable};
 use serde::{Deserialize, Serialize};
@@ -138,7 +140,7 @@ async fn with_tree(conflict: &Conflict, folder: &Path) -> Result<Judgement, Faul
     let size = size_of(&source.checkpoint().await?).unwrap_or_default().max(larger.size);
     let (mut tree, mut then) = (Frontier::empty(), TreeHash::EMPTY);
     for tile in Tile::all(size).filter(|tile| tile.level() == 0) {
-        let bytes = source.tile(tile).await?.unwrap_or_default();
+        let bytes = source.piece(Piece::Tile(tile)).await?.unwrap_or_default();
         let Ok(hashes) = tile.hashes(&bytes) else { break };
         for hash in hashes {
             if tree.size() == larger.size || tree.append(hash).is_err() {
