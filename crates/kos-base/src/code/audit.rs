@@ -26,6 +26,16 @@ super::codes! {
     ENTRY_ARCHIVED = 565, "the log entry is archived", NotFound, "read it where it is: kosctl audit verify --archive DIR";
     ARCHIVE_UNWRITABLE = 566, "the archive cannot be written", Other, "name an empty folder with room, or the one that the entries before are in; nothing was taken from the log";
     NOTHING_TO_ARCHIVE = 567, "there is nothing to archive", Conflict, "entries go in whole rows of 256, and the last 256 stay; name a later time or index";
+    WITNESS_REQUEST = 520, "not a request to a witness", Usage, "send what C2SP tlog-witness calls add-checkpoint";
+    WITNESS_MEMORY = 521, "what the witness remembers of the log cannot be used", Trust, "it does not cosign this log; bring the file back, or let it be another witness: docs/guide/witness.md";
+    WITNESS_POLICY = 522, "no such number of witnesses", Usage, "kosctl audit witness list shows how many there are; none may be counted twice";
+    WITNESS_EVIDENCE = 523, "these are not two checkpoints of this log", Usage, "give two notes that the log's key signed, and that key";
+    WITNESS_UNKNOWN = 524, "no such witness", NotFound, "kosctl audit witness list";
+    WITNESS_DISAGREES = 525, "a witness holds another tree of this log", Trust, "keep everything as it is, find out who restored or rewrote the log: docs/guide/witness.md";
+    WITNESS_UNREACHABLE = 526, "the witness does not answer with a cosignature", Unreachable, "look whether address and key are right and it runs; it is asked again by itself";
+    WITNESS_LOG_UNKNOWN = 527, "no such log is witnessed here", NotFound, "kosctl audit witness serve list";
+    WITNESS_URL = 528, "not the address of a witness", Usage, "http:// or https://, a host, and the path before /add-checkpoint";
+    LOG_UNWITNESSED = 529, "too few known witnesses cosigned the log", Trust, "ask the witnesses themselves what they hold: docs/guide/witness.md";
     ALERT_RULES_INVALID = 530, "the rules of alerts cannot be used", Usage, "mend what is named; kosctl audit alerts rules show -o yaml prints those in force";
     ALERT_RULE_ESSENTIAL = 531, "an essential rule does not go by the way", Refused, "name it under `removeEssential`, if that is what you want";
     ALERT_RULES_DAMAGED = 532, "the rules of alerts are not what was signed", Trust, "find out who changed the store, then: kosctl audit alerts rules apply FILE, or reset";

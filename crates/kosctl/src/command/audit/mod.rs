@@ -10,8 +10,12 @@ mod prove;
 mod source;
 mod tail;
 mod verify;
+mod witness;
 
-pub(super) use self::{source::Source, verify::judge};
+pub(super) use self::{
+    source::Source,
+    verify::{By, judge},
+};
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +40,7 @@ use filter::Filter;
 use prove::Prove;
 use tail::Tail;
 use verify::Verify;
+use witness::Witness;
 
 /// Longest verifier key or checkpoint that is read, in bytes.
 pub(super) const NOTE_BYTES_MAX: u64 = 64 * 1024;
@@ -61,6 +66,9 @@ pub(crate) enum Audit {
     Erase(Erase),
     /// Shows the signed head of the log. Keep it elsewhere: against it a later log can be judged.
     Checkpoint(Head),
+    /// Witnesses: who cosigns the log, and whose logs are cosigned here.
+    #[command(subcommand)]
+    Witness(Witness),
     /// What a rule found suspicious in the log, and who has seen it.
     #[command(subcommand)]
     Alerts(alerts::Alerts),
@@ -122,6 +130,7 @@ impl Audit {
             Self::Archive(archive) => archive.run(session).await,
             Self::Erase(erase) => erase.run(session).await,
             Self::Checkpoint(head) => head.run(session).await,
+            Self::Witness(witness) => witness.run(session).await,
             Self::Alerts(alerts) => alerts.run(session).await,
             Self::Mirror(mirror) => mirror.run(session).await,
         }
