@@ -7,9 +7,12 @@
 //!
 //! What is not here: files, clocks, private keys, randomness, and the decision what is worth an entry.
 //!
-//! Source: `docs/spec/audit.md`, AUD-1 to AUD-69; vectors in `tests/vectors/audit`.
+//! The log of a device is [`device`].
+//!
+//! Source: `docs/spec/audit.md`, AUD-1 to AUD-69; `docs/spec/device-log.md`; vectors in `tests/vectors/audit`.
 
 pub mod checkpoint;
+pub mod device;
 pub mod entry;
 pub mod event;
 pub mod key;

@@ -30,6 +30,7 @@ pub(crate) use self::{
 };
 use crate::{
     approval, clock,
+    device_log::{self, DeviceLogs},
     fleet::Links,
     keys::{Keep, Kept, Keys, KeysError},
     kill::{self, live::Kill},
@@ -90,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) refusals: MisuseBook,
     pub(crate) links: Arc<Links>,
     pub(crate) vaults: Vaults,
+    /// What devices have delivered of their own logs.
+    pub(crate) device_logs: DeviceLogs,
     pub(crate) kill: Kill,
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
@@ -250,6 +253,7 @@ impl Authority {
             links,
             kill: Kill::load(&home)
                 .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,
+            device_logs: DeviceLogs::new(home.device_logs()),
             vaults: Vaults::new(home.vaults(), settings.vault_lock()),
             settings,
             ports: listeners.ports(),
@@ -297,6 +301,9 @@ impl Authority {
         if matches!(served, Ok(Served::Killed)) {
             // There is no store that could be closed, and no log that could take another entry.
             return Ok(());
+        }
+        if let Err(error) = device_log::anchor_due(&shared, clock::now(), true).await {
+            tracing::error!(%error, "logs of devices are anchored with their next delivery");
         }
         let stopped = Transaction::own(clock::now(), vec![SystemChange::Stopped.into()], Vec::new());
         let recorded = shared.writer.commit(stopped).await;

@@ -8,6 +8,7 @@ mod event;
 use std::collections::BTreeSet;
 
 use kos_api::operator::OperatorRole;
+use kos_audit::TreeHash;
 use kos_base::{
     AgreementKey, Code, DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp,
 };
@@ -101,6 +102,17 @@ pub enum SystemChange {
     DeviceRenewalDue { device: DeviceId, issue: u32, not_after: Timestamp },
     /// A device's certificate ran out.
     DeviceExpired { device: DeviceId, issue: u32, not_after: Timestamp },
+    /// The log of a device was verified and copied as far as this.
+    DeviceLogAnchored { device: DeviceId, number: u64, size: u64, root: TreeHash, key: Option<KeyId> },
+    /// What a device brought of its log was refused: why, how often, what is held of it, and the evidence.
+    DeviceLogRefused {
+        device: DeviceId,
+        reason: &'static str,
+        count: u64,
+        held: Option<(u64, u64)>,
+        key: Option<KeyId>,
+        evidence: Option<(String, [u8; 32])>,
+    },
     /// Something happened to the vault of this environment.
     Vault(Environment, VaultDeed),
 }

@@ -14,6 +14,7 @@
 
 mod answers;
 mod certificates;
+mod device_logs;
 mod devices;
 mod fault;
 mod heartbeats;
@@ -39,6 +40,7 @@ use sqlx::{
 pub use self::{
     answers::{Answer, Digest},
     certificates::{StoredCertificate, StoredCrl},
+    device_logs::LogAnchor,
     devices::{DeviceQuery, LobbyCount},
     fault::StoreError,
     heartbeats::Heartbeat,

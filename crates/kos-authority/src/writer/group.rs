@@ -102,6 +102,7 @@ async fn apply(
             }
             SystemWrite::CodeMark(mark) => half.put_code_mark(mark).await?,
             SystemWrite::NoCodeMark(environment) => half.remove_code_mark(environment).await?,
+            SystemWrite::LogAnchor(anchor) => half.put_log_anchor(anchor).await?,
             SystemWrite::OwnCertificate { issuer, serial, der } => {
                 half.add_certificate(*issuer, serial, None, 0, der).await?;
             }

@@ -28,7 +28,8 @@ use crate::{
     log::{LogSigner, Tail},
     record::Change,
     store::{
-        Anchor, Answer, CodeMark, Heartbeat, Operator, Setting, Store, StoreError, StoredCrl, WriteHalf,
+        Anchor, Answer, CodeMark, Heartbeat, LogAnchor, Operator, Setting, Store, StoreError, StoredCrl,
+        WriteHalf,
     },
 };
 
@@ -107,6 +108,8 @@ pub enum SystemWrite {
     CodeMark(CodeMark),
     /// A vault asks for no codes any more.
     NoCodeMark(Environment),
+    /// How far the log of a device is verified and copied.
+    LogAnchor(Box<LogAnchor>),
 }
 
 /// A transaction that is on the disk.

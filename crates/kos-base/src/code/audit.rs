@@ -18,4 +18,13 @@ super::codes! {
     LOG_VALUE_ERASED = 515, "the value was erased", NotFound, "nobody can bring it back; the entry itself stays provable";
     LOG_VERIFIER_KEY = 516, "the verifier key of the log is not valid", Usage, "copy it again: kosctl audit checkpoint -o json shows it";
     LOG_TREE = 517, "the hashes of the log cannot be used", Trust, "restart the authority, which writes them again from the entries";
+    DEVICE_LOG_FORKED = 540, "the device's log is not the one that is held", Trust, "keep the evidence, and look at the device: kosctl audit list --event device_log_refused";
+    DEVICE_LOG_REWOUND = 541, "the device's log was put back to an earlier state", Trust, "find out who restored or changed the device's disk";
+    DEVICE_LOG_EDITED = 542, "the device's log does not verify", Trust, "keep the evidence, and look at the device: kosctl audit list --event device_log_refused";
+    DEVICE_LOG_KEY = 543, "the device's log has another key", Trust, "find out why the device began another log";
+    DEVICE_LOG_FULL = 544, "the device's log has reached its limit on the authority", Refused, "move the copy elsewhere and decommission the device, or enrol it anew";
+    DEVICE_LOG_RATE = 545, "too much of a device's log at once", Unreachable, "nothing: the device sends it again later";
+    DEVICE_LOG_COPY = 546, "the authority's copy of a device's log is damaged", Trust, "keep it, verify it (kosctl audit verify --log-of DEVICE), and restore it from a backup";
+    DEVICE_LOG_ABSENT = 547, "no log of this device has arrived", NotFound, "wait for its next link: kosctl device show DEVICE";
+    DEVICE_LOG_DAMAGED = 548, "the device's own log is damaged", Trust, "nothing: it begins a new one and says so; keep the old files as evidence";
 }

@@ -7,12 +7,13 @@
 //! Read only the body of a [`crate::session::Received`] message. Errors: the sender is authentic and broken, or newer
 //! than this version: answer with the code.
 //!
-//! Source: `docs/spec/klp.md` KLP-45 to KLP-51; fuzz target `klp_frame`.
+//! Source: `docs/spec/klp.md` KLP-45 to KLP-51, KLP-72 to KLP-76; fuzz target `klp_frame`.
 
 mod ack;
 mod command;
 mod config;
 mod heartbeat;
+mod log;
 mod revocation;
 
 use core::{fmt, str::FromStr};
@@ -30,6 +31,7 @@ pub use self::{
     command::{Command, Instruction, WIPE_ORDER_BYTES_MAX},
     config::{CONFIG_BYTES_MAX, Config},
     heartbeat::{CHECKS_MAX, HealthCheck, Heartbeat, HeartbeatAnswer, KID_BYTES_MAX, VERSIONS_MAX, Version},
+    log::{CHECKPOINT_BYTES_MAX, LEAVES_BYTES_MAX, LEAVES_MAX, Log, LogHeld},
     revocation::{Assembly, CRLS_MAX, LIST_BYTES_MAX, Misfit, Piece, Revocation},
 };
 

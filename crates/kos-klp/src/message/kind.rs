@@ -72,7 +72,7 @@ static TABLE: [Row; 15] = {
         row("REPORT", Link, DAY, Ignore, One),
         row("CONFIG", Solo, DAY, Refuse, One),
         row("UPDATE", Solo, 7 * DAY, Refuse, One),
-        row("LOG", Batch, 7 * DAY, Ignore, One),
+        row("LOG", Link, 7 * DAY, Ignore, One),
         row("REVOCATION", Solo, 7 * DAY, Refuse, Everyone),
         row("ACK", Link, DAY, Ignore, One),
     ]

@@ -209,6 +209,8 @@ impl Shown for DeviceStatus {
         column("keys safe from", "keys.protectsAgainst"),
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),
+        column("log entries", "logEntries"),
+        column("log delivered", "logDelivered"),
         column("code", "comparisonCode"),
         column("warnings", "warnings"),
         column("version", "version"),

@@ -44,6 +44,8 @@ fn kosd() -> StandIn {
             health: None,
             image: None,
             keys: None,
+            log_entries: None,
+            log_delivered: None,
             comparison_code: None,
             warnings: vec!["kDNS is not built in: `mcp_discovery` falls through".into()],
             version: "0.1.0".into(),

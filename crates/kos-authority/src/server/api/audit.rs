@@ -12,7 +12,7 @@ use kos_api::{
     hex::Digest,
 };
 use kos_audit::{
-    EventType, FailureKind, LeafReading, LogCheck, SignedCheckpoint,
+    EventType, FailureKind, LeafReading, LogCheck, SignedCheckpoint, Verdict,
     tree::{Bundle, Tile},
 };
 use kos_base::{code, text::printable};
@@ -138,13 +138,17 @@ pub(super) async fn verify(
     for upper in Tile::all(size).filter(|tile| tile.level() > 0) {
         tile(&shared, &mut check, upper).await?;
     }
-    let verdict = check.finish();
+    Ok(document(shown_verdict(&check.finish())))
+}
+
+/// A verdict as the API has it.
+pub(super) fn shown_verdict(verdict: &Verdict) -> AuditVerdict {
     let failures = verdict.failures.iter().map(|failure| LogFailure {
         index: failure.index,
         kind: kind(failure.kind),
         detail: failure.detail.clone(),
     });
-    Ok(document(AuditVerdict {
+    AuditVerdict {
         ok: verdict.is_ok(),
         origin: Some(verdict.origin.to_string()),
         size: verdict.head.size,
@@ -159,7 +163,7 @@ pub(super) async fn verify(
         },
         failures: failures.collect(),
         failures_found: verdict.failures_found,
-    }))
+    }
 }
 
 async fn tile(

@@ -12,6 +12,7 @@ mod call;
 mod chain;
 mod change;
 mod decommission;
+mod device_log;
 mod devices;
 mod doctor;
 mod entry;
@@ -150,6 +151,11 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
         .on(&routes::AUDIT_VERIFY, audit::verify)
         .on(&routes::AUDIT_LOG, audit::file)
+        .on(&routes::DEVICE_LOG_LIST, device_log::list)
+        .on(&routes::DEVICE_LOG_SHOW, device_log::show)
+        .on(&routes::DEVICE_LOG_CHECKPOINT, device_log::checkpoint)
+        .on(&routes::DEVICE_LOG_VERIFY, device_log::verify)
+        .on(&routes::DEVICE_LOG_FILE, device_log::file)
         .on(&routes::OPERATOR_CREATE, operators::create)
         .on(&routes::OPERATOR_LIST, operators::list)
         .on(&routes::OPERATOR_REMOVE, operators::remove)

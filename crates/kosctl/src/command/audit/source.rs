@@ -18,6 +18,8 @@ const FILE_BYTES_MAX: usize = 256 * 65_538;
 pub(crate) enum Source<'a> {
     Folder(&'a Path),
     Server(&'a Client),
+    /// The log that a device has delivered to the server.
+    DeviceLog(&'a Client, &'a str),
 }
 
 impl Source<'_> {
@@ -29,7 +31,7 @@ impl Source<'_> {
                 path: folder.join("checkpoint"),
                 source: io::ErrorKind::NotFound.into(),
             }),
-            (None, Self::Server(client)) => Err(Fault::Answer {
+            (None, Self::Server(client) | Self::DeviceLog(client, _)) => Err(Fault::Answer {
                 server: client.server().to_string(),
                 reason: "it has no checkpoint".to_owned(),
             }),
@@ -64,6 +66,13 @@ impl Source<'_> {
             }
             Self::Server(client) => {
                 client.read(&routes::AUDIT_LOG, &[path], FILE_BYTES_MAX).await.map(|bytes| bytes.to_vec())
+            }
+            Self::DeviceLog(client, device) => {
+                let values = [*device, path];
+                client
+                    .read(&routes::DEVICE_LOG_FILE, &values, FILE_BYTES_MAX)
+                    .await
+                    .map(|bytes| bytes.to_vec())
             }
         };
         match read {

@@ -13,7 +13,7 @@ use kos_audit::{
     tree::{Bundle, Tile},
 };
 
-use super::{NOTE_BYTES_MAX, log_key, source::Source};
+use super::{NOTE_BYTES_MAX, log_key, owner, source::Source};
 use crate::{
     Client, Fault, files,
     session::{Ending, Session},
@@ -31,6 +31,9 @@ pub(crate) struct Verify {
     /// An older checkpoint of the same log, which it must extend.
     #[arg(long, value_name = "CHECKPOINT")]
     against: Option<PathBuf>,
+    /// Verifies the log that this device has delivered, in place of the authority's own.
+    #[arg(long, value_name = "DEVICE", conflicts_with = "log")]
+    log_of: Option<String>,
     /// Has the server verify its own log, which is faster and takes its word for it.
     #[arg(long, conflicts_with_all = ["log", "key"])]
     on_server: bool,
@@ -44,8 +47,13 @@ impl Verify {
         };
         let verdict = match (&self.log, self.on_server) {
             (None, true) => {
-                let (route, body) = (&routes::AUDIT_VERIFY, VerifyLog { against: held });
-                session.client()?.ask(route, &[], &serde_json::json!({}), &body).await?
+                let (client, body) = (session.client()?, VerifyLog { against: held });
+                let device = owner(&client, self.log_of.as_deref()).await?;
+                let (route, values) = match &device {
+                    Some(device) => (&routes::DEVICE_LOG_VERIFY, vec![device.as_str()]),
+                    None => (&routes::AUDIT_VERIFY, Vec::new()),
+                };
+                client.ask(route, &values, &serde_json::json!({}), &body).await?
             }
             (Some(folder), _) => {
                 let key = log_key(session, self.key.as_deref(), None).await?;
@@ -53,8 +61,13 @@ impl Verify {
             }
             (None, false) => {
                 let client: Client = session.client()?;
-                let key = log_key(session, self.key.as_deref(), Some(&client)).await?;
-                written(judge(&Source::Server(&client), &key, held.as_deref()).await?)
+                let device = owner(&client, self.log_of.as_deref()).await?;
+                let key = log_key(session, self.key.as_deref(), Some((&client, device.as_deref()))).await?;
+                let source = match &device {
+                    Some(device) => Source::DeviceLog(&client, device),
+                    None => Source::Server(&client),
+                };
+                written(judge(&source, &key, held.as_deref()).await?)
             }
         };
         session.printer.item(&verdict)?;
