@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, anyhow};
 
 use crate::{
-    kill,
+    device_log, kill,
     laws::Breach,
     plant::Plant,
     world::{Outcome, Tracing, World},
@@ -71,15 +71,24 @@ pub fn run(seeds: Seeds, plant: Option<Plant>) -> Result<Findings> {
     })
 }
 
-/// The fleet of this seed, and its kill switch.
+/// The fleet of this seed, its kill switch, and the log of a device.
 fn live_one(seed: u64, plant: Option<Plant>) -> Result<Outcome> {
     if plant.is_some_and(Plant::is_of_the_kill_switch) {
         return Ok(Outcome { breach: kill::live(seed, plant)?, ..Outcome::default() });
     }
+    if plant.is_some_and(Plant::is_of_device_logs) {
+        return Ok(Outcome { breach: device_log::live(seed, plant)?, ..Outcome::default() });
+    }
     let outcome = World::live(seed, plant, Tracing::Off)?;
-    // A bug of the fleet does not touch the switch.
+    // A bug of the fleet touches neither the switch nor the logs of devices.
     match (&outcome.breach, plant) {
-        (None, None) => Ok(Outcome { breach: kill::live(seed, None)?, ..outcome }),
+        (None, None) => {
+            let breach = match kill::live(seed, None)? {
+                None => device_log::live(seed, None)?,
+                found => found,
+            };
+            Ok(Outcome { breach, ..outcome })
+        }
         _ => Ok(outcome),
     }
 }
@@ -126,6 +135,13 @@ mod tests {
     fn no_power_cut_keeps_a_kill_switch_from_its_order_or_its_end() {
         for seed in 1..20_000 {
             assert_eq!(kill::live(seed, None).unwrap(), None, "{seed}");
+        }
+    }
+
+    #[test]
+    fn no_power_cut_at_either_end_loses_what_a_device_s_log_has_told_or_its_authority_acknowledged() {
+        for seed in 1..400 {
+            assert_eq!(device_log::live(seed, None).unwrap(), None, "{seed}");
         }
     }
 
