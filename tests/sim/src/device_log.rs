@@ -319,7 +319,8 @@ impl Life {
             return Ok(());
         }
         let open = self.ledger.open_bundle();
-        let mut bundle = open.and_then(|bundle| self.device.files.get(&bundle.path()).cloned()).unwrap_or_default();
+        let mut bundle =
+            open.and_then(|bundle| self.device.files.get(&bundle.path()).cloned()).unwrap_or_default();
         let tail = self.device.files.get(TAIL).cloned().unwrap_or_default();
         bundle.extend_from_slice(tail.get(TAIL_HEAD_BYTES..).unwrap_or_default());
         let growth = self.ledger.growth(bundle).map_err(model)?;

@@ -29,6 +29,7 @@ pub(crate) use self::{
     ports::{Listeners, listen},
 };
 use crate::{
+    alert::Alerts,
     approval, clock,
     device_log::{self, DeviceLogs},
     fleet::Links,
@@ -93,6 +94,7 @@ pub(crate) struct Shared {
     pub(crate) vaults: Vaults,
     /// What devices have delivered of their own logs.
     pub(crate) device_logs: DeviceLogs,
+    pub(crate) alerts: Alerts,
     pub(crate) kill: Kill,
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
@@ -254,6 +256,7 @@ impl Authority {
             kill: Kill::load(&home)
                 .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,
             device_logs: DeviceLogs::new(home.device_logs()),
+            alerts: Alerts::default(),
             vaults: Vaults::new(home.vaults(), settings.vault_lock()),
             settings,
             ports: listeners.ports(),

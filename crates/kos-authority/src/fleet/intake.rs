@@ -64,7 +64,7 @@ impl Talk<'_> {
             }
             MessageType::LOG => self.log(now, id, &said).await,
             // What became of a command shows in the next heartbeat.
-            MessageType::ACK => self.acknowledged(of, body::read::<Ack>(&said)?.status() == 0).await,
+            MessageType::ACK => self.acknowledged(of, body::read::<Ack>(&said)?.status()).await,
             kind => match kind.unhandled() {
                 Unhandled::Refuse => self.refuse(Some(id), code::klp::KLP_TYPE).await,
                 Unhandled::Ignore => Ok(()),

@@ -47,6 +47,7 @@ fn kosd() -> StandIn {
             log_entries: None,
             log_delivered: None,
             comparison_code: None,
+            last_alert: None,
             warnings: vec!["kDNS is not built in: `mcp_discovery` falls through".into()],
             version: "0.1.0".into(),
         }),

@@ -1,6 +1,7 @@
 //! What the device says about itself when it is asked.
 
 use kos_api::{
+    alert::Severity,
     chain::{
         Certificate as ApiCertificate, ChainCheck, ChainCheckName, DeviceIdInputs as ApiInputs,
         IdentityChain, Kid, Revocation, RevocationStatus,
@@ -9,7 +10,7 @@ use kos_api::{
     hex::{Digest, Serial},
     keys::KeyProtection,
     lifecycle::{Decommission, Wipe},
-    local::DeviceStatus,
+    local::{DeviceStatus, LocalAlert},
     plan::{Change, Plan},
     problem::Party,
     routes::LOCAL_DECOMMISSION,
@@ -28,6 +29,7 @@ use kos_identity::{
     kid,
 };
 use kos_keyring::Protection;
+use kos_klp::body::Alert;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -166,6 +168,7 @@ impl Device {
             log_entries: self.log_state().0,
             log_delivered: self.log_state().1,
             comparison_code: self.condition.code.clone(),
+            last_alert: self.service.alert().map(shown),
             warnings: self.condition.warnings.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -332,5 +335,22 @@ const fn check_name(name: CheckName) -> ChainCheckName {
         CheckName::KidSignature => ChainCheckName::KidSignature,
         CheckName::KidConfirmation => ChainCheckName::KidConfirmation,
         CheckName::Revocation => ChainCheckName::Revocation,
+    }
+}
+
+/// An alert as the local socket shows it.
+fn shown(alert: &Alert) -> LocalAlert {
+    LocalAlert {
+        alert_id: data_encoding::HEXLOWER.encode(&alert.id),
+        rule: alert.rule.to_string(),
+        severity: match alert.severity {
+            0 => Severity::Low,
+            1 => Severity::Medium,
+            2 => Severity::High,
+            _ => Severity::Critical,
+        },
+        summary: alert.summary.to_string(),
+        count: alert.count,
+        at: alert.at,
     }
 }

@@ -19,7 +19,7 @@ use kos_identity::{
     },
     kid,
 };
-use kos_klp::body::{HeartbeatAnswer, Instruction};
+use kos_klp::body::{self, HeartbeatAnswer, Instruction};
 use kos_net::{
     carrier::{Carrier, Connector},
     dialler::{Dialler, Target},
@@ -62,6 +62,11 @@ pub(super) struct Service {
 }
 
 impl Service {
+    /// The last alert that the authority told of.
+    pub(super) fn alert(&self) -> Option<&body::Alert> {
+        self.standing.alert.as_ref()
+    }
+
     pub(super) fn new(root: &Root, dialler: &Dialler, standing: Standing) -> Self {
         Self {
             connector: Arc::new(Connector::new(dialler.clone())),
@@ -372,6 +377,17 @@ impl Device {
                     command = Some(Command::CheckIn);
                 }
             },
+            Matter::Alert(alert) => {
+                // Told again, it is one line all the same.
+                if standing.alert.as_ref().is_none_or(|last| last.id != alert.id) {
+                    let told = json!({
+                        "rule": alert.rule.to_string(), "severity": alert.severity, "summary": alert.summary.to_string(),
+                    });
+                    self.note(EventType::AlertRaised, told);
+                    tracing::warn!(rule = %alert.rule, severity = alert.severity, "the authority tells of an alert");
+                }
+                standing.alert = Some(alert);
+            }
             Matter::Revocation(lists) => {
                 self.service.take_lists(&lists).map_err(|error| error.code())?;
                 let own = self.is_taken_back();

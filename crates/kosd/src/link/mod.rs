@@ -22,7 +22,7 @@ use std::sync::Arc;
 use kos_base::{AuthorityName, Channel, Code, KeyId, code};
 use kos_identity::{certificate::Certificate, crl::RevocationView};
 use kos_klp::{
-    body::{Command, HeartbeatAnswer, LogHeld},
+    body::{Alert, Command, HeartbeatAnswer, LogHeld},
     freshness::ReplayGuard,
     party::Party,
 };
@@ -125,6 +125,8 @@ pub(crate) enum Matter {
     Command(Command),
     /// Newer revocation lists, DER, which nobody has checked yet.
     Revocation(Vec<Vec<u8>>),
+    /// Something that this device is told of as a guardian.
+    Alert(Alert),
 }
 
 /// Why there is no link.

@@ -31,6 +31,7 @@ fn status() -> DeviceStatus {
         log_entries: None,
         log_delivered: None,
         comparison_code: None,
+        last_alert: None,
         warnings: Vec::new(),
         version: "0.1.0".to_owned(),
     }
