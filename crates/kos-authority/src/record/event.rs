@@ -271,6 +271,21 @@ fn system_event(change: &SystemChange) -> Draft {
         C::RestoreOpened { merged, loss } => {
             draft(EventType::RestoreOpened, About::Authority, json!({"mergedEntries": merged, "loss": loss}))
         }
+        C::DeviceLogAnchored { device, number, size, root, key } => about(
+            EventType::DeviceLogAnchored,
+            device,
+            json!({"log": number, "size": size, "rootHash": root.to_string(), "logKeyId": key}),
+        ),
+        C::DeviceLogRefused { device, reason, count, held, key, evidence } => about(
+            EventType::DeviceLogRefused,
+            device,
+            json!({
+                "reason": reason, "count": count, "logKeyId": key,
+                "heldLog": held.map(|(number, _)| number), "heldSize": held.map(|(_, size)| size),
+                "evidence": evidence.as_ref().map(|(file, _)| file),
+                "evidenceSha256": evidence.as_ref().map(|(_, digest)| hex(digest)),
+            }),
+        ),
         C::KillArmed { delete_program } => {
             draft(EventType::KillArmed, About::Authority, json!({"deleteProgram": delete_program}))
         }

@@ -73,6 +73,7 @@ fn an_offline_key_stays_in_its_file_and_what_it_agrees_on_is_sent() {
             created_at: moment,
             recipient: Some(told.clone()),
             ephemeral: Some(HEXLOWER.encode(&public(EPHEMERAL))),
+            passkey: None,
         };
         Told::item(Vault { slots: vec![slot], ..vault(None) })
     });
