@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow};
 use kos_audit::{
     Actor, BootId, Checkpoint, Details, Entry, EventType, LogKey, Sequence, TreeHead, UnsignedEntry,
     device::{Courier, Errand, Growth, Ledger, TAIL_HEAD_BYTES, Taken, receive, tail_head},
-    tree::{Bundle, leaf_hash},
+    tree::{Bundle, Tile, leaf_hash},
 };
 use kos_base::{EntryId, Timestamp};
 
@@ -268,8 +268,14 @@ impl Life {
                 break;
             }
         }
-        let same = self.device.files.iter().filter(|(path, _)| path.starts_with("tile/"));
-        let different = same.filter(|(path, bytes)| self.authority.files.get(*path) != Some(bytes)).count();
+        let size = self.ledger.covered().size;
+        let needed =
+            Tile::all(size).map(|tile| tile.path()).chain(Bundle::all(size).map(|bundle| bundle.path()));
+        let differs = |path: &String| {
+            let own = self.device.files.get(path);
+            own.is_none() || own != self.authority.files.get(path)
+        };
+        let different = needed.filter(differs).count();
         if self.acknowledged != Some(self.ledger.covered()) || different > 0 {
             return breach("log-copy", format!("{different} files differ in the end"));
         }
@@ -305,6 +311,9 @@ impl Life {
 
     /// Writes an entry; whoever is told of it is told after that.
     fn append(&mut self, leaf: Vec<u8>) -> Result<(), Trouble> {
+        if self.ledger.is_at_the_end_of_a_bundle() {
+            self.cover()?;
+        }
         let mut record = Vec::new();
         Bundle::push(&mut record, &leaf).map_err(model)?;
         let synced = self.plant != Some(Plant::LogTailNotSynced);
@@ -353,11 +362,9 @@ impl Life {
             let detail = format!("{} entries where {told} were told", ledger.size());
             return breach("log-kept", detail);
         }
-        let kept = match read.kept {
-            0..TAIL_HEAD_BYTES => tail_head(ledger.covered().size).to_vec(),
-            kept => tail.get(..kept).unwrap_or_default().to_vec(),
-        };
-        self.device.files.insert(TAIL.to_owned(), kept);
+        let kept = tail.get(..read.kept).unwrap_or_default().to_vec();
+        let anew = read.anew(&tail, ledger.covered().size).unwrap_or(kept);
+        self.device.files.insert(TAIL.to_owned(), anew);
         self.ledger = ledger;
         for index in told..self.ledger.size() {
             let leaf = self.leaf_at(index).ok_or_else(|| model("an entry that is nowhere"))?;

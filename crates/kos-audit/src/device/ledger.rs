@@ -63,9 +63,23 @@ impl LedgerError {
     }
 }
 
+impl TailRead {
+    /// The tail to go on with, in place of `tail`, if that one cannot be: it has no beginning, or entries in front that are in
+    /// a bundle already.
+    pub fn anew(&self, tail: &[u8], covered: u64) -> Option<Vec<u8>> {
+        if self.kept >= TAIL_HEAD_BYTES && self.from == TAIL_HEAD_BYTES {
+            return None;
+        }
+        let uncovered = tail.get(self.from.max(TAIL_HEAD_BYTES)..self.kept).unwrap_or_default();
+        Some([&tail_head(covered), uncovered].concat())
+    }
+}
+
 /// What a tail held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TailRead {
+    /// Where the entries begin that no checkpoint covers: those in front of them are in a bundle already.
+    pub from: usize,
     /// Bytes of it that stand.
     pub kept: usize,
     /// Bytes behind them: a write that was not finished, and that nobody was told of.
@@ -139,14 +153,16 @@ impl Ledger {
     /// [`LedgerError::Tail`] when more is wrong than one unfinished write explains.
     pub fn take_tail(&mut self, tail: &[u8]) -> Result<TailRead, LedgerError> {
         let Some((first, mut rest)) = tail.split_first_chunk::<TAIL_HEAD_BYTES>() else {
-            return Ok(TailRead { kept: 0, cut: tail.len() });
+            return Ok(TailRead { from: 0, kept: 0, cut: tail.len() });
         };
         let mut index = u64::from_be_bytes(*first);
         if index > self.covered.size {
             return Err(LedgerError::Tail);
         }
+        let mut from = None;
         while let Some((leaf, after)) = record(rest) {
             if index >= self.covered.size {
+                from.get_or_insert(tail.len() - rest.len());
                 if LeafReading::of(leaf, &self.key).number() != Some(index + 1) {
                     break;
                 }
@@ -158,7 +174,8 @@ impl Ledger {
         if rest.len() > LEAF_BYTES_MAX + 2 {
             return Err(LedgerError::Tail);
         }
-        Ok(TailRead { kept: tail.len() - rest.len(), cut: rest.len() })
+        let kept = tail.len() - rest.len();
+        Ok(TailRead { from: from.unwrap_or(kept), kept, cut: rest.len() })
     }
 
     /// The key of the log.

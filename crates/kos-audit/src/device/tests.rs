@@ -236,6 +236,29 @@ fn a_torn_write_is_cut_and_whatever_else_is_wrong_at_the_end_is_refused() {
 }
 
 #[test]
+fn a_tail_that_a_checkpoint_has_overtaken_goes_on_behind_it() {
+    let mut device = Model::new(1);
+    (0..5).for_each(|_| device.append());
+    let overtaken = device.tail.clone();
+    device.cover();
+    device.tail = overtaken.clone();
+    let (mut loaded, read) = device.load().unwrap();
+    assert_eq!((loaded.size(), loaded.covered().size), (5, 5));
+    assert_eq!(read.anew(&device.tail, 5), Some(tail_head(5).to_vec()));
+    // An entry came behind the ones that are in a bundle.
+    let leaf = device.leaf(5, EventType::KillArmed);
+    Bundle::push(&mut device.tail, &leaf).unwrap();
+    (loaded, _) = device.load().unwrap();
+    assert_eq!((loaded.size(), loaded.covered().size), (6, 5));
+    let read = device.load().unwrap().1;
+    let mut wanted = tail_head(5).to_vec();
+    Bundle::push(&mut wanted, &leaf).unwrap();
+    assert_eq!(read.anew(&device.tail, 5), Some(wanted.clone()));
+    device.tail = wanted;
+    assert_eq!(device.load().unwrap().1.anew(&device.tail, 5), None);
+}
+
+#[test]
 fn whatever_is_changed_below_the_checkpoint_is_found_at_the_start() {
     let mut device = Model::new(1);
     (0..300).for_each(|_| device.append());

@@ -8,7 +8,7 @@ use std::{
 };
 
 use kos_audit::{
-    device::{Growth, TAIL_HEAD_BYTES, tail_head},
+    device::{Growth, TAIL_HEAD_BYTES, TailRead, tail_head},
     tree::{Bundle, TILE_WIDTH},
 };
 
@@ -57,15 +57,17 @@ impl Disk {
         Ok(Some((Self { folder: folder.to_owned(), tail, length }, bytes)))
     }
 
-    /// Cuts what was not finished off the tail. One without its beginning begins at `first`.
-    pub(super) fn cut_tail(&mut self, kept: usize, first: u64) -> Result<(), RootError> {
-        if kept < TAIL_HEAD_BYTES {
-            self.tail = new_tail(&self.folder, first)?;
-            self.length = EMPTY_TAIL;
-            return Ok(());
-        }
-        self.length = u64::try_from(kept).unwrap_or(u64::MAX);
-        self.trim().map_err(|error| self.unwritable(error))
+    /// Goes on with what stands of the tail `bytes`, of a log whose checkpoint covers `covered` entries.
+    pub(super) fn go_on(&mut self, read: TailRead, bytes: &[u8], covered: u64) -> Result<(), RootError> {
+        let Some(anew) = read.anew(bytes, covered) else {
+            self.length = u64::try_from(read.kept).unwrap_or(u64::MAX);
+            return self.trim().map_err(|error| self.unwritable(error));
+        };
+        let path = self.folder.join(TAIL);
+        file::replace(&path, &anew, file::PRIVATE)?;
+        self.tail = open_tail(&path).map_err(|error| RootError::unwritable(&path, error))?;
+        self.length = u64::try_from(anew.len()).unwrap_or(u64::MAX);
+        Ok(())
     }
 
     /// Appends a leaf to the tail, durably.

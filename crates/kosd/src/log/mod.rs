@@ -360,7 +360,8 @@ impl Open {
             return Err(LedgerError::Gone.into());
         }
         let mut open = Self::of(owner, signer, ledger, disk);
-        open.disk.cut_tail(read.kept, open.ledger.covered().size)?;
+        let covered = open.ledger.covered().size;
+        open.disk.go_on(read, &tail, covered)?;
         if read.cut > 0 {
             open.write(boot, now, EventType::LogRepaired, about(json!({"cutBytes": read.cut})))?;
         }
