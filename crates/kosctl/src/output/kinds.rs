@@ -1,5 +1,7 @@
 //! How people see the kinds of the API.
 
+mod alert;
+
 use kos_api::{
     audit::{AuditEntry, AuditVerdict, Checkpoint},
     authority::{Authority, Crl, Status},
@@ -143,6 +145,7 @@ impl Shown for AuditVerdict {
         column("entries checked", "entriesChecked"),
         column("signatures checked", "signaturesChecked"),
         column("assurance", "assurance"),
+        column("not checked", "notChecked"),
     ];
     const SECTIONS: &'static [Section] = &[Section::of(
         "failures",
@@ -182,6 +185,9 @@ impl Shown for Status {
         column("keys safe from", "keys.protectsAgainst"),
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),
+        column("guardians", "alerts.guardians"),
+        column("alerts unseen", "alerts.open"),
+        column("alerts undelivered", "alerts.undelivered"),
         column("port", "ports.tls"),
     ];
 }
@@ -210,6 +216,8 @@ impl Shown for DeviceStatus {
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),
         column("code", "comparisonCode"),
+        column("last alert", "lastAlert.summary"),
+        column("alert raised", "lastAlert.at").looks(Form::Moment),
         column("warnings", "warnings"),
         column("version", "version"),
     ];
@@ -537,7 +545,7 @@ impl Shown for KillNotice {
         column("key", "keyId"),
         column("program", "program"),
         column("log entry", "auditIndex"),
-        column("checkpoint", "checkpoint"),
+        column("checkpoint", "checkpoint").looks(Form::Lines),
         column("failures", "failures"),
     ];
 }
