@@ -167,7 +167,7 @@ const work = (task) => {
     at("work").hidden = true;
     try {
       await post("/end", ceremony.answer);
-      say("The terminal has it and goes on there. You can close this page.", "good");
+      say("The terminal has it and goes on there.\nYou can close this page.", "good");
     } catch (error) {
       forget(task, ceremony.answer.made);
       say(error.message, "bad");
