@@ -24,7 +24,7 @@ pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
     alert, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, operator,
-    plan::ChangeQuery, ticket, vault,
+    plan::ChangeQuery, ticket, vault, witness,
 };
 use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
@@ -237,6 +237,27 @@ routes! {
     AUDIT_LOG = "audit-log", Get "/api/v1/audit/log/{*path}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::raw(Media::Bytes),
         "Returns a file of the log as C2SP tlog-tiles names it: `checkpoint`, `tile/..`, `tile/entries/..`.";
+    WITNESS_LIST = "witness-list", Get "/api/v1/audit/witnesses", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<witness::Witness>(), "Lists who cosigns the log, by name.";
+    WITNESS_ADD = "witness-add", Post "/api/v1/audit/witnesses", [Admin], Changes,
+        (CHANGE, Shape::plain::<witness::AddWitness>()) -> Shape::document::<witness::Witness>(),
+        "Has somebody cosign the log.";
+    WITNESS_REMOVE = "witness-remove", Delete "/api/v1/audit/witnesses/{witness}", [Admin], Changes,
+        (CHANGE, NONE) -> Shape::document::<witness::Witness>(), "Has somebody cosign the log no more.";
+    WITNESS_POLICY = "witness-policy", Get "/api/v1/audit/witness-policy", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<witness::WitnessPolicy>(),
+        "Shows how many witnesses a checkpoint needs to count as witnessed.";
+    WITNESS_SET_POLICY = "witness-set-policy", Put "/api/v1/audit/witness-policy", [Admin], Changes,
+        (CHANGE, Shape::plain::<witness::SetWitnessPolicy>()) -> Shape::document::<witness::WitnessPolicy>(),
+        "Asks for another number of witnesses.";
+    WITNESSED_LIST = "witnessed-list", Get "/api/v1/audit/witnessed-logs", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<witness::WitnessedLog>(), "Lists the logs of others that are cosigned here.";
+    WITNESSED_ADD = "witnessed-add", Post "/api/v1/audit/witnessed-logs", [Admin], Changes,
+        (CHANGE, Shape::plain::<witness::AddWitnessedLog>()) -> Shape::document::<witness::WitnessedLog>(),
+        "Has a log of somebody else cosigned here.";
+    WITNESSED_REMOVE = "witnessed-remove", Delete "/api/v1/audit/witnessed-logs/{origin}", [Admin], Changes,
+        (CHANGE, NONE) -> Shape::document::<witness::WitnessedLog>(),
+        "Has a log of somebody else cosigned here no more.";
 
     ALERT_LIST = "alert-list", Get "/api/v1/alerts", [OperatorRead], Reads,
         (Shape::plain::<alert::AlertFilter>(), NONE) -> Shape::list::<alert::Alert>(), "Lists alerts, newest first.";
@@ -334,7 +355,7 @@ routes! {
         (NONE, NONE) -> Shape::document::<vault::VaultRecovery>(), "Shows whose shares have been handed in.";
     VAULT_RECOVER = "vault-recover", Post "/api/v1/vaults/{environment}/recovery/finish", [Local], Changes,
         (CHANGE, Shape::plain::<vault::RecoverVault>()) -> VAULT,
-        "Opens a vault by the shares that were handed in or by an offline key, and gives it new keys.";
+        "Opens a vault by the shares that were handed in, an offline key or a passkey, and gives it new keys.";
     VAULT_REHEARSE = "vault-rehearse", Post "/api/v1/vaults/{environment}/recovery/rehearse", [Local], Changes,
         (CHANGE, NONE) -> VAULT, "Proves that the shares that were handed in open a vault, and forgets them.";
     VAULT_ABANDON = "vault-abandon", Delete "/api/v1/vaults/{environment}/recovery", [Local], Changes,
@@ -343,6 +364,10 @@ routes! {
         (CHANGE, Shape::plain::<vault::AddOfflineKey>()) -> VAULT, "Lets an offline key open a vault.";
     VAULT_OFFLINE_REMOVE = "vault-offline-remove", Delete "/api/v1/vaults/{environment}/offline-keys/{slot}", [Local],
         Changes, (CHANGE, Shape::plain::<vault::RemoveFromVault>()) -> VAULT, "Removes the slot of an offline key.";
+    VAULT_PASSKEY_ADD = "vault-passkey-add", Put "/api/v1/vaults/{environment}/passkeys/{slot}", [Local], Changes,
+        (CHANGE, Shape::plain::<vault::AddPasskey>()) -> VAULT, "Lets a passkey open a vault.";
+    VAULT_PASSKEY_REMOVE = "vault-passkey-remove", Delete "/api/v1/vaults/{environment}/passkeys/{slot}", [Local],
+        Changes, (CHANGE, Shape::plain::<vault::RemoveFromVault>()) -> VAULT, "Removes the slot of a passkey.";
     VAULT_AUTHORISER_ADD = "vault-authoriser-add", Put "/api/v1/vaults/{environment}/authoriser", [Local], Changes,
         (CHANGE, Shape::plain::<vault::AddAuthoriser>()) -> VAULT, "Has a vault ask for a one-time code.";
     VAULT_AUTHORISER_REMOVE = "vault-authoriser-remove", Delete "/api/v1/vaults/{environment}/authoriser", [Local],

@@ -14,7 +14,7 @@ use kos_base::{
     digest::Sha256,
 };
 use kos_identity::{enrolment::authority::RuleName, registry};
-use kos_vault::{EntryName, Environment, SecretType, SlotName, VaultId};
+use kos_vault::{EntryName, Environment, RelyingParty, SecretType, SlotName, VaultId};
 
 use crate::alert::Guardian;
 
@@ -105,6 +105,28 @@ pub enum SystemChange {
     DeviceRenewalDue { device: DeviceId, issue: u32, not_after: Timestamp },
     /// A device's certificate ran out.
     DeviceExpired { device: DeviceId, issue: u32, not_after: Timestamp },
+    /// Somebody cosigns this log from now on.
+    WitnessAdded { witness: String, verifier_key: String, url: Option<String>, device: Option<DeviceId> },
+    /// Somebody does no more.
+    WitnessRemoved { witness: String, verifier_key: String },
+    /// Another number of witnesses is asked for.
+    WitnessPolicyChanged { threshold: u64, before: Option<u64> },
+    /// Somebody holds another tree of this log. `proven` when both heads are signed by the log's key.
+    WitnessDisagreed {
+        witness: String,
+        size: Option<u64>,
+        own_size: u64,
+        proven: bool,
+        evidence: Option<String>,
+    },
+    /// Somebody has not answered since then.
+    WitnessLost { witness: String, since: Timestamp },
+    /// Somebody answers again.
+    WitnessBack { witness: String, size: u64 },
+    /// A log of somebody else is cosigned here, or no more.
+    LogWitnessedFor { origin: String, verifier_key: String, added: bool },
+    /// A log that is cosigned here signed two trees that contradict each other.
+    EquivocationFound { origin: String, size: u64, evidence: String },
     /// A rule found something.
     AlertRaised(Box<Alert>),
     /// Somebody has seen an alert.
@@ -132,7 +154,7 @@ pub enum VaultDeed {
     Created { vault: VaultId },
     /// It was opened.
     Unlocked,
-    /// A passphrase, an offline key or a one-time code did not open it.
+    /// A passphrase, an offline key, a passkey or a one-time code did not open it.
     UnlockFailed { by: &'static str },
     /// A one-time code counted, and does not again.
     CodeAccepted,
@@ -154,12 +176,16 @@ pub enum VaultDeed {
     ShareSubmitted { number: Option<u8>, holder: Option<String>, refused: Option<Code> },
     /// The shares that were handed in were forgotten.
     RecoveryAbandoned,
-    /// Shares or an offline key opened it; it got new keys.
+    /// Shares, an offline key or a passkey opened it; it got new keys.
     Recovered { generation: u64, by: &'static str },
     /// An offline key opens it from now on.
     OfflineKeyAdded { slot: SlotName, recipient: AgreementKey, generation: u64 },
     /// An offline key opens it no more.
     OfflineKeyRemoved { slot: SlotName, generation: u64 },
+    /// A passkey opens it from now on.
+    PasskeyAdded { slot: SlotName, credential: Vec<u8>, relying_party: RelyingParty, generation: u64 },
+    /// A passkey opens it no more.
+    PasskeyRemoved { slot: SlotName, generation: u64 },
     /// It asks for one-time codes from now on.
     AuthoriserAdded { generation: u64 },
     /// It asks for none any more.

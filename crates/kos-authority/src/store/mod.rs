@@ -28,6 +28,7 @@ mod settings;
 mod subjects;
 mod tickets;
 mod vaults;
+mod witnesses;
 
 use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path};
 
@@ -50,6 +51,7 @@ pub use self::{
     settings::Setting,
     subjects::Subject,
     vaults::{Anchor, CodeMark, Sharing},
+    witnesses::{StoredWitness, WitnessState, WitnessWay, WitnessedLog},
 };
 pub(crate) use self::{lock::StoreLock, row::Sealer};
 

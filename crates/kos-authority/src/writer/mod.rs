@@ -32,8 +32,8 @@ use crate::{
     log::{LogSigner, Tail},
     record::Change,
     store::{
-        AlertNote, Anchor, Answer, CodeMark, EngineState, Heartbeat, Operator, Setting, Store, StoreError,
-        StoredCrl, WriteHalf,
+        AlertNote, Anchor, Answer, CodeMark, EngineState, Heartbeat, LogState, Operator, Setting, Store,
+        StoreError, StoredCrl, StoredWitness, WitnessedLog, WriteHalf,
     },
 };
 
@@ -112,6 +112,16 @@ pub enum SystemWrite {
     CodeMark(CodeMark),
     /// A vault asks for no codes any more.
     NoCodeMark(Environment),
+    /// Somebody cosigns this log.
+    AddWitness(Box<StoredWitness>),
+    /// How somebody stands who cosigns it.
+    Witness(Box<StoredWitness>),
+    /// Somebody of this name does no more.
+    NoWitness(String),
+    /// A log of somebody else is cosigned here.
+    AddWitnessedLog(Box<WitnessedLog>),
+    /// The log of this origin is no more.
+    NoWitnessedLog(String),
     /// Alerts, one for each of the first changes of the transaction, and what the rules remember after them.
     Alerts(Vec<Alert>, EngineState),
     /// Somebody has seen an alert, at this moment; the first change of the transaction says so.
@@ -136,6 +146,19 @@ pub struct Receipt {
 pub struct Progress {
     /// How many entries the log has.
     pub log_size: u64,
+    /// How many it had when the last critical one was in, as far as this run knows.
+    pub critical_size: u64,
+}
+
+/// What witnesses have said about this log. It is no change of anything that an entry could be about.
+#[derive(Clone, Debug, Default)]
+pub struct Cosigned {
+    /// How those stand who answered.
+    pub witnesses: Vec<StoredWitness>,
+    /// A head with the cosignatures that it has so far.
+    pub cosigned: Option<LogState>,
+    /// A head that enough of them cosigned.
+    pub witnessed: Option<LogState>,
 }
 
 enum Request {
@@ -143,6 +166,7 @@ enum Request {
     /// Nothing is committed after it.
     Last(Box<Transaction>, oneshot::Sender<Result<Receipt, StoreError>>),
     Measured(Vec<Heartbeat>, oneshot::Sender<Result<(), StoreError>>),
+    Cosigned(Box<Cosigned>, oneshot::Sender<Result<(), StoreError>>),
     Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
     Answered(Answer, oneshot::Sender<Result<(), StoreError>>),
     Noted(AlertNote, oneshot::Sender<Result<(), StoreError>>),
@@ -187,7 +211,7 @@ impl Writer {
     {
         let tail = Tail::load(store, signer.key(), published).await?;
         let (queue, requests) = mpsc::channel(QUEUE_MAX);
-        let (report, progress) = watch::channel(Progress { log_size: tail.size() });
+        let (report, progress) = watch::channel(Progress { log_size: tail.size(), critical_size: 0 });
         let scribe = Scribe::new(signer, authority, tail);
         let work = Work { half, scribe, report, on_commit };
         let writing = tokio::spawn(work.run(requests));
@@ -217,6 +241,14 @@ impl Writer {
     /// When the store cannot write now.
     pub async fn keep_heartbeats(&self, heartbeats: Vec<Heartbeat>) -> Result<(), StoreError> {
         self.ask(|reply| Request::Measured(heartbeats, reply)).await
+    }
+
+    /// Stores what witnesses have said. A witness that was removed meanwhile is left out.
+    ///
+    /// # Errors
+    /// When the store cannot write now; nothing was changed.
+    pub(crate) async fn keep_cosigned(&self, cosigned: Cosigned) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Cosigned(Box::new(cosigned), reply)).await
     }
 
     /// Appends entries that this log's key signed before, in their order, as they are: the log goes on from a newer copy of
@@ -291,6 +323,10 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                         // Whoever no longer waits has lost nothing: these are measurements.
                         drop(reply.send(group::keep_heartbeats(&mut self.half, &heartbeats).await));
                     }
+                    Request::Cosigned(cosigned, reply) => {
+                        // As above: the collector asks the witnesses again.
+                        drop(reply.send(group::keep_cosigned(&mut self.half, &cosigned).await));
+                    }
                     Request::Noted(note, reply) => {
                         // As above: whoever does not hear it notes it again.
                         drop(reply.send(group::note(&mut self.half, &note).await));
@@ -339,7 +375,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
         match outcome {
             Ok(done) => {
                 (self.on_commit)(&Committed { transactions: &done.committed });
-                self.report.send_replace(Progress { log_size: self.scribe.size() });
+                self.report.send_replace(self.scribe.progress());
                 for (reply, result) in replies.into_iter().zip(done.results) {
                     // A requester that went away is not asked whether it minds.
                     drop(reply.send(result));

@@ -27,6 +27,7 @@ mod operators;
 mod tickets;
 mod vaults;
 mod view;
+mod witnesses;
 
 use std::{sync::Arc, time::Duration};
 
@@ -169,6 +170,14 @@ fn mount(shared: Arc<Shared>) -> Api {
         // As long as a receiver may take, and a little more.
         .under(Load::new(GUARDIAN_TESTS_MAX, GUARDIAN_TIMEOUT), &routes::GUARDIAN_TEST, guardians::test)
         .on(&routes::AUDIT_LOG, log::file)
+        .on(&routes::WITNESS_LIST, witnesses::list)
+        .on(&routes::WITNESS_ADD, witnesses::add)
+        .on(&routes::WITNESS_REMOVE, witnesses::remove)
+        .on(&routes::WITNESS_POLICY, witnesses::policy)
+        .on(&routes::WITNESS_SET_POLICY, witnesses::set_policy)
+        .on(&routes::WITNESSED_LIST, witnesses::logs)
+        .on(&routes::WITNESSED_ADD, witnesses::add_log)
+        .on(&routes::WITNESSED_REMOVE, witnesses::remove_log)
         .on(&routes::OPERATOR_CREATE, operators::create)
         .on(&routes::OPERATOR_LIST, operators::list)
         .on(&routes::OPERATOR_REMOVE, operators::remove)
@@ -203,6 +212,8 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::VAULT_ABANDON, vaults::abandon)
         .on(&routes::VAULT_OFFLINE_ADD, vaults::add_offline)
         .on(&routes::VAULT_OFFLINE_REMOVE, vaults::remove_offline)
+        .on(&routes::VAULT_PASSKEY_ADD, vaults::add_passkey)
+        .on(&routes::VAULT_PASSKEY_REMOVE, vaults::remove_passkey)
         .on(&routes::VAULT_AUTHORISER_ADD, vaults::add_authoriser)
         .on(&routes::VAULT_AUTHORISER_REMOVE, vaults::remove_authoriser)
         .on(&routes::KILL_STATUS, kill::status)

@@ -1,7 +1,7 @@
 //! Every change of the table: as a dry run, which changes nothing and refuses what would be refused, and for good,
 //! which the log has by the time of the answer.
 
-use kos_api::routes::{OPERATOR_CREATE, VAULT_AUTHORISER_ADD, VAULT_OFFLINE_ADD};
+use kos_api::routes::{OPERATOR_CREATE, VAULT_AUTHORISER_ADD, VAULT_OFFLINE_ADD, VAULT_PASSKEY_ADD};
 
 use super::*;
 use crate::{record::SystemChange, store::EngineState, writer::SystemWrite};
@@ -85,8 +85,14 @@ async fn prepare(bench: &Bench, route: &Route, made: &Made) {
         assert!([StatusCode::OK, StatusCode::CONFLICT].contains(&armed.status), "{}", armed.body);
         return;
     }
+    if route.name == "vault-passkey-add" {
+        // Another plan may have left a slot of this name.
+        let body = json!({"passphrase": vaults::PASSPHRASE}).to_string();
+        bench.ask(local(), "DELETE", "/api/v1/vaults/people/offline-keys/x", &[], &body).await;
+    }
     let add = match route.name {
         "vault-offline-remove" => Some(&VAULT_OFFLINE_ADD),
+        "vault-passkey-remove" => Some(&VAULT_PASSKEY_ADD),
         "vault-authoriser-remove" => Some(&VAULT_AUTHORISER_ADD),
         _ => None,
     };
@@ -150,7 +156,8 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "vault-offline-add" => {
             (VAULT, json!({"passphrase": vaults::PASSPHRASE, "recipient": vaults::access::RECIPIENT}))
         }
-        "vault-offline-remove" => (VAULT, json!({"passphrase": vaults::PASSPHRASE})),
+        "vault-passkey-add" => (VAULT, vaults::passkey::adding(1)),
+        "vault-offline-remove" | "vault-passkey-remove" => (VAULT, json!({"passphrase": vaults::PASSPHRASE})),
         "vault-authoriser-add" => {
             let (seed, code) = (vaults::access::SEED, vaults::access::code_in(0));
             (VAULT, json!({"passphrase": vaults::PASSPHRASE, "seed": seed, "code": code}))
