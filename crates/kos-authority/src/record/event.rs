@@ -213,11 +213,19 @@ fn system_event(change: &SystemChange) -> Draft {
                 "refused": refused.map(|code| code.to_string())
             }),
         ),
-        C::GuardianAdded(guardian) => guardian_event(EventType::GuardianAdded, guardian, json!({})),
-        C::GuardianRemoved(guardian) => guardian_event(EventType::GuardianRemoved, guardian, json!({})),
-        C::AlertUndelivered { guardian, waiting, since } => {
-            guardian_event(EventType::AlertUndelivered, guardian, json!({"waiting": waiting, "since": since}))
+        C::GuardianAdded(guardian) => {
+            guardian_event(EventType::GuardianAdded, guardian, json!({"kind": guardian.way.kind().as_str()}))
         }
+        C::GuardianRemoved(guardian) => guardian_event(
+            EventType::GuardianRemoved,
+            guardian,
+            json!({"kind": guardian.way.kind().as_str()}),
+        ),
+        C::AlertUndelivered { guardian, waiting, since } => guardian_event(
+            EventType::AlertUndelivered,
+            guardian,
+            json!({"kind": guardian.way.kind().as_str(), "waiting": waiting, "since": since}),
+        ),
         C::Created { root, kid, orders } => draft(
             EventType::AuthorityCreated,
             About::Authority,
@@ -379,12 +387,11 @@ fn alert_event(alert: &Alert) -> Draft {
 }
 
 /// A person is named under seal; any other guardian by its name.
-fn guardian_event(event: EventType, guardian: &Guardian, mut details: Value) -> Draft {
+fn guardian_event(event: EventType, guardian: &Guardian, details: Value) -> Draft {
     let about = match &guardian.way {
         Way::Person { operator } => About::Operator(operator.clone()),
         _ => About::Guardian(guardian.name.clone()),
     };
-    details["kind"] = guardian.way.kind().as_str().into();
     draft(event, about, details)
 }
 
