@@ -178,6 +178,11 @@ impl SealedEntry {
         Entry::from_json(cose::Sealed::parse(&self.0, LEAF_BYTES_MAX)?.unverified_payload())
     }
 
+    /// The JSON of the entry, if the log's key signed it; nobody has read it yet.
+    pub fn signed_json(&self, key: &LogKey) -> Option<Vec<u8>> {
+        signed_json(&self.0, key).ok()
+    }
+
     /// Checks the signature of the log's key and reads the entry.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod alerts;
 mod answers;
 mod archives;
 mod certificates;
+mod device_logs;
 mod devices;
 mod fault;
 mod guardians;
@@ -45,6 +46,7 @@ pub use self::{
     answers::{Answer, Digest},
     archives::Archive,
     certificates::{StoredCertificate, StoredCrl},
+    device_logs::LogAnchor,
     devices::{DeviceQuery, LobbyCount},
     fault::StoreError,
     heartbeats::Heartbeat,
