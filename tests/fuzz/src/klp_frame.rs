@@ -3,7 +3,7 @@
 
 use kos_base::{AgreementKey, Secret, cbor};
 use kos_klp::{
-    body::{self, Ack, Body, Command, Config, Heartbeat, HeartbeatAnswer, Revocation},
+    body::{self, Ack, Body, Command, Config, Heartbeat, HeartbeatAnswer, Log, LogHeld, Revocation},
     channel::{ChannelId, Initiator, Input, Own, Responder, channel_id_of},
     frame::{Content, Frame},
     freshness::{GuardLimits, ReplayGuard},
@@ -26,6 +26,8 @@ pub fn run(bytes: &[u8]) -> Verdict {
         check_body::<Config>(bytes),
         check_body::<Heartbeat>(bytes),
         check_body::<HeartbeatAnswer>(bytes),
+        check_body::<Log>(bytes),
+        check_body::<LogHeld>(bytes),
         check_body::<Revocation>(bytes),
     ];
     let guard = ReplayGuard::from_bytes(GuardLimits::DEVICE, bytes);
