@@ -19,9 +19,8 @@ impl Deed {
             Found::None => return Err(VaultFault::Unknown),
             Found::Open(anchor) => {
                 let open = ring.open.as_ref().map(|open| &open.vault);
-                let shown = |vault: &Opened| {
-                    slots(vault.slots(), vault.offline_slots(), vault.passkey_slots())
-                };
+                let shown =
+                    |vault: &Opened| slots(vault.slots(), vault.offline_slots(), vault.passkey_slots());
                 let slots = open.map(shown).unwrap_or_default();
                 (anchor, VaultState::Unlocked, None, slots)
             }
