@@ -14,6 +14,7 @@
 
 mod answers;
 mod certificates;
+mod coverage;
 mod devices;
 mod fault;
 mod heartbeats;
@@ -27,7 +28,11 @@ mod subjects;
 mod tickets;
 mod vaults;
 
-use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use kos_base::Secret;
 use kos_identity::registry::Write;
@@ -36,6 +41,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use self::coverage::Coverage;
 pub use self::{
     answers::{Answer, Digest},
     certificates::{StoredCertificate, StoredCrl},
@@ -62,6 +68,10 @@ pub struct Store {
 pub struct WriteHalf {
     connection: SqliteConnection,
     sealer: Sealer,
+    path: PathBuf,
+    coverage: Coverage,
+    /// Rows that were changed since the write-ahead log was moved into the file.
+    unmoved: u64,
 }
 
 /// Connections that read. Reads are short; more would only share the same disk.
@@ -69,6 +79,9 @@ const READERS_MAX: u32 = 4;
 
 /// Statements that a connection keeps prepared: more than there are in this module.
 const STATEMENTS_MAX: usize = 256;
+
+/// Changed rows after which the write-ahead log is moved into the file; some megabytes.
+const UNMOVED_MAX: u64 = 2_000;
 
 /// How long a reader waits for a checkpoint of the write-ahead log to end.
 const BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(5);
@@ -96,6 +109,8 @@ pub async fn open(path: &Path, key: &Secret<32>) -> Result<(Store, WriteHalf), S
         .clone()
         // A subject's key that was erased must be gone from the file as well.
         .pragma("secure_delete", "ON")
+        // SQLite would move it by itself, and keep to itself that the disk failed: see [`WriteHalf::move_when_due`].
+        .pragma("wal_autocheckpoint", "0")
         .pragma("application_id", schema::APPLICATION_ID.to_string())
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
@@ -109,7 +124,14 @@ pub async fn open(path: &Path, key: &Secret<32>) -> Result<(Store, WriteHalf), S
         .connect_with(options.read_only(true))
         .await
         .map_err(|e| opening(path, e))?;
-    Ok((Store { reads, sealer: sealer.clone() }, WriteHalf { connection, sealer }))
+    let half = WriteHalf {
+        connection,
+        sealer: sealer.clone(),
+        path: path.to_owned(),
+        coverage: Coverage::default(),
+        unmoved: 0,
+    };
+    Ok((Store { reads, sealer }, half))
 }
 
 /// Damage that shows while opening keeps its name; everything else is named after the path.
@@ -146,9 +168,41 @@ impl WriteHalf {
         self.execute("BEGIN IMMEDIATE").await
     }
 
+    /// From here on, nothing is committed that has no entry of the log (AUD-110).
+    pub(crate) async fn demand_entries(&mut self) -> Result<(), StoreError> {
+        self.coverage = Coverage::watch(&mut self.connection).await?;
+        Ok(())
+    }
+
+    /// Where the reserve for a full disk is.
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.path.with_extension("reserve")
+    }
+
     /// Makes everything since [`Self::begin`] durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Unrecorded`] when it changes something and has no entry.
     pub(crate) async fn commit(&mut self) -> Result<(), StoreError> {
-        self.execute("COMMIT").await
+        match self.execute("COMMIT").await {
+            Err(StoreError::Unrecorded { table }) => {
+                Err(StoreError::Unrecorded { table: self.coverage.take_refused().unwrap_or(table) })
+            }
+            done => done,
+        }
+    }
+
+    /// Moves the write-ahead log into the file once enough was changed, as far as readers let it.
+    ///
+    /// # Errors
+    /// When the disk fails. What is in the log alone may not be overwritten then: write nothing more.
+    pub(crate) async fn move_when_due(&mut self) -> Result<(), StoreError> {
+        self.unmoved = self.unmoved.saturating_add(self.coverage.take_total());
+        if self.unmoved < UNMOVED_MAX {
+            return Ok(());
+        }
+        self.unmoved = 0;
+        self.execute("PRAGMA wal_checkpoint(PASSIVE)").await
     }
 
     /// Forgets everything since [`Self::begin`]. After some failures SQLite has done so by itself.
@@ -158,6 +212,7 @@ impl WriteHalf {
 
     /// Marks the place to which [`Self::undo_request`] leads back.
     pub(crate) async fn begin_request(&mut self) -> Result<(), StoreError> {
+        self.coverage.mark();
         self.execute("SAVEPOINT request").await
     }
 
@@ -168,6 +223,7 @@ impl WriteHalf {
 
     /// Forgets what the request wrote, and nothing of the others.
     pub(crate) async fn undo_request(&mut self) -> Result<(), StoreError> {
+        self.coverage.undo();
         self.execute("ROLLBACK TO request").await?;
         self.execute("RELEASE request").await
     }
