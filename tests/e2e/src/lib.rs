@@ -6,6 +6,7 @@
 pub mod crash;
 pub mod disk;
 pub mod fleet;
+pub mod held;
 pub mod judge;
 pub mod keys;
 pub mod memory;

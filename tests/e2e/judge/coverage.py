@@ -1,0 +1,142 @@
+"""Whether every row of an authority's store has its entry in the log.
+
+Reads the store alone, with nothing of kOS: SQLite, and the JSON that each leaf holds. Each row that speaks of the fleet or
+of the authority has to be explained by entries about the same thing; each version of it by one of its own. A row that was
+changed by hand, or by code that forgot the log, is one version ahead.
+
+Usage: coverage.py STORE. Exits 1 with a line for each row that no entry explains.
+"""
+
+import collections
+import json
+import sqlite3
+import sys
+
+FREE = {"answers", "heartbeats", "schema_version"}
+SETTINGS = {
+    "authority": {"authority_created"},
+    "created_at": {"authority_created"},
+    "keys_sealed": {"authority_created", "keys_sealed"},
+    "listen_address": {"listen_changed"},
+    "advertise": {"listen_changed"},
+    "approval_rules": {"approval_rule_added", "approval_rule_removed"},
+    "settings_file": {"config_changed"},
+}
+
+
+class Log:
+    """What the entries say, by what they are about."""
+
+    def __init__(self, db):
+        self.size = 0
+        self.events = collections.Counter()
+        self.about = collections.defaultdict(list)
+        self.texts = collections.Counter()
+        self.subjects = set()
+        rows = db.execute("SELECT position, event, target, leaf FROM entries ORDER BY position")
+        for position, event, target, leaf in rows:
+            if position != self.size:
+                sys.exit(f"entry {self.size} is missing")
+            start = leaf.index(b'{"actor"')
+            entry, _ = json.JSONDecoder().raw_decode(leaf[start:].decode("utf-8", "replace"))
+            if entry["sequence"] != position + 1 or entry["eventType"] != event:
+                sys.exit(f"entry {position} is another than its leaf")
+            self.size += 1
+            self.events[event] += 1
+            self.about[target].append(entry)
+            self.take(entry)
+
+    def take(self, value):
+        """Each text anywhere in an entry counts once for that entry."""
+        texts = set()
+        walk = [value]
+        while walk:
+            value = walk.pop()
+            if isinstance(value, dict):
+                if "subject" in value and "sealed" in value:
+                    self.subjects.add(value["subject"])
+                walk.extend(value.values())
+            elif isinstance(value, list):
+                walk.extend(value)
+            elif isinstance(value, str):
+                texts.add(value)
+        self.texts.update(texts)
+
+
+def columns(db, table):
+    return {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+
+
+def judge(db):
+    log = Log(db)
+    bad = []
+
+    def expect(holds, what):
+        if not holds:
+            bad.append(what)
+
+    tables = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
+    rows = 0
+    known = set(FREE)
+
+    def each(table, names):
+        nonlocal rows
+        known.add(table)
+        for row in db.execute(f"SELECT {names} FROM {table}"):
+            rows += 1
+            yield row
+
+    for device, version in each("devices", "id, version"):
+        told = log.texts[device]
+        expect(version <= told, f"devices: {device} has version {version} and {told} entries")
+    for _, device in each("facts", "fact, device"):
+        expect(log.texts[device], f"facts: no entry about {device}")
+    for ticket, version in each("tickets", "id, version"):
+        told = log.texts[ticket]
+        expect(version <= told, f"tickets: {ticket} has version {version} and {told} entries")
+    for ticket, device, number in each("admissions", "ticket, device, number"):
+        expect(log.texts[ticket] and log.texts[device], f"admissions: no entry about {ticket} and {device}")
+    certified = log.events["operator_added"]
+    for issuer, serial, device in each("certificates", "issuer, serial, device"):
+        expect(log.texts[serial.lower()] or certified, f"certificates: no entry about {serial}")
+    removed = log.events["operator_removed"] + log.events["restore_opened"]
+    for issuer, serial in each("revocations", "issuer, serial"):
+        expect(log.texts[serial.lower()] or removed, f"revocations: no entry about {serial}")
+    for issuer, number in each("crls", "issuer, number"):
+        told = [entry["details"].get("crlNumber") for entry in log.about[issuer]]
+        expect(number in told, f"crls: {issuer} is at {number}, and no entry says so")
+    for operator, version in each("operators", "id, version"):
+        told = log.texts[operator]
+        expect(version <= told, f"operators: {operator} has version {version} and {told} entries")
+    for name, _ in each("settings", "name, value"):
+        expect(any(log.events[event] for event in SETTINGS.get(name, ())), f"settings: no entry about {name}")
+    for environment, generation in each("vaults", "environment, generation"):
+        told = [entry["details"].get("generation", 1) for entry in log.about[environment]]
+        expect(generation in told, f"vaults: {environment} is at {generation}, and no entry says so")
+    for environment, _ in each("vault_codes", "environment, added_at"):
+        told = any(entry["eventType"] == "vault_authoriser_added" for entry in log.about[environment])
+        expect(told, f"vault_codes: no entry about {environment}")
+    for subject, _ in each("subjects", "subject, person"):
+        expect(subject in log.subjects, f"subjects: no entry has a value of {subject}")
+    for size, in each("log_state", "size"):
+        expect(size == log.size, f"log_state: {size} where there are {log.size} entries")
+    hashes = sum(len(found) // 32 for level, found in each("tiles", "level, hashes") if level == 0)
+    expect(hashes == log.size, f"tiles: {hashes} hashes of {log.size} entries")
+    known.add("entries")
+    for table in tables:
+        if not table.startswith("sqlite_"):
+            expect(table in known, f"{table}: nobody has said what explains its rows")
+    return rows, log.size, bad
+
+
+def main():
+    db = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro&immutable=1", uri=True)
+    rows, entries, bad = judge(db)
+    for line in bad:
+        print(line)
+    if bad:
+        sys.exit(1)
+    print(f"{rows} rows are explained by {entries} entries")
+
+
+main()
