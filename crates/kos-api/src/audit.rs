@@ -131,6 +131,8 @@ pub struct AuditVerdict {
     pub failures: Vec<LogFailure>,
     /// How much was found.
     pub failures_found: u64,
+    /// What was left out, in words; empty when the whole log was verified.
+    pub not_checked: Vec<String>,
 }
 
 impl Kind for AuditVerdict {

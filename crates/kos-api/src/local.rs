@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    alert::Severity,
     device::{Health, ImageVerdict},
     envelope::Kind,
     hex::Serial,
@@ -71,6 +72,8 @@ pub struct DeviceStatus {
     pub keys: Option<KeyProtection>,
     /// Six digits that the authority shows as well, while it waits in the lobby.
     pub comparison_code: Option<String>,
+    /// The last alert that the authority told of, when this device is a guardian.
+    pub last_alert: Option<LocalAlert>,
     /// What somebody should know, such as a setting that falls through.
     pub warnings: Vec<String>,
     /// The version of its daemon.
@@ -79,4 +82,23 @@ pub struct DeviceStatus {
 
 impl Kind for DeviceStatus {
     const KIND: &'static str = "DeviceStatus";
+}
+
+/// An alert that a device was told of as a guardian.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalAlert {
+    /// Its id.
+    pub alert_id: String,
+    /// The rule that raised it.
+    pub rule: String,
+    /// How much hangs on it.
+    pub severity: Severity,
+    /// What it means.
+    pub summary: String,
+    /// How much happened.
+    pub count: u64,
+    /// When the last of it happened.
+    #[schema(value_type = schema::Timestamp)]
+    pub at: Timestamp,
 }

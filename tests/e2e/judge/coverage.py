@@ -12,7 +12,7 @@ import json
 import sqlite3
 import sys
 
-FREE = {"answers", "heartbeats", "schema_version"}
+FREE = {"alert_state", "alerts", "answers", "deliveries", "heartbeats", "schema_version"}
 SETTINGS = {
     "authority": {"authority_created"},
     "created_at": {"authority_created"},
@@ -116,6 +116,9 @@ def judge(db):
     for environment, _ in each("vault_codes", "environment, added_at"):
         told = any(entry["eventType"] == "vault_authoriser_added" for entry in log.about[environment])
         expect(told, f"vault_codes: no entry about {environment}")
+    guarded = log.events["guardian_added"]
+    for name, _ in each("guardians", "name, body"):
+        expect(log.texts[name] or guarded, f"guardians: no entry about {name}")
     for subject, _ in each("subjects", "subject, person"):
         expect(subject in log.subjects, f"subjects: no entry has a value of {subject}")
     for size, in each("log_state", "size"):

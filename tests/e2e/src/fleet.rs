@@ -99,6 +99,22 @@ impl Authority {
         Ok(authority)
     }
 
+    /// A copy of all its data, keys included, with ports of its own: what somebody has who copied the disk. It does not run
+    /// yet.
+    ///
+    /// # Errors
+    /// When it runs itself, or cannot be copied.
+    pub fn copied(&self) -> Result<Self> {
+        ensure!(self.program.is_none(), "the authority runs");
+        let folder = TempDir::with_prefix("kos-e2e-copied-")?;
+        let to = folder.path().join("authority");
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(self.data().join("authority")).arg(&to);
+        let done = program::finish(copy, "")?;
+        ensure!(done.status.success(), "cp failed: {}", done.stderr);
+        Ok(Self { folder, program: None, ports: Ports::free()?, environment: self.environment.clone() })
+    }
+
     /// Puts a backup in place, in a folder of its own and at the ports of `lost`, which must not run. It does not run yet.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! Nothing here links the programs. They are found beside this program's own executable, so that what runs was built with
 //! the same profile.
 
+pub mod browser;
 pub mod crash;
 pub mod disk;
 pub mod fleet;

@@ -120,7 +120,12 @@ fn a_vault_leaves_no_secret_in_memory() {
         let body = SubmitShare { words: words.clone(), purpose: SharePurpose::Recovery };
         let _: VaultRecovery = change(&authority, &routes::VAULT_SUBMIT, &body);
     }
-    let body = RecoverVault { new_passphrase: SecretText::new(third.clone()), agreed: None, code: None };
+    let body = RecoverVault {
+        new_passphrase: SecretText::new(third.clone()),
+        agreed: None,
+        passkey: None,
+        code: None,
+    };
     let _: Vault = change(&authority, &routes::VAULT_RECOVER, &body);
     assert_eq!(done(&authority, &["get", "short"], "").trim(), short);
     secrets.extend(keys(&authority, &desk, &third));

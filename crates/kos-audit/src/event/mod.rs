@@ -177,7 +177,7 @@ events! {
     VaultCreated = "vault_created", Critical;
     /// A vault was opened.
     VaultUnlocked = "vault_unlocked", Ordinary;
-    /// A passphrase, an offline key or a one-time code did not open a vault.
+    /// A passphrase, an offline key, a passkey or a one-time code did not open a vault.
     VaultUnlockFailed = "vault_unlock_failed", Ordinary;
     /// The keys of a vault were wiped from memory.
     VaultLocked = "vault_locked", Ordinary;
@@ -197,7 +197,7 @@ events! {
     VaultShareSubmitted = "vault_share_submitted", Ordinary;
     /// The shares that were handed in were forgotten.
     VaultRecoveryAbandoned = "vault_recovery_abandoned", Ordinary;
-    /// A vault was opened by its shares or an offline key, and got new keys.
+    /// A vault was opened by its shares, an offline key or a passkey, and got new keys.
     VaultRecovered = "vault_recovered", Critical;
     /// Shares proved that they open a vault.
     VaultRehearsed = "vault_rehearsed", Ordinary;
@@ -205,6 +205,10 @@ events! {
     VaultOfflineKeyAdded = "vault_offline_key_added", Critical;
     /// An offline key opens a vault no more.
     VaultOfflineKeyRemoved = "vault_offline_key_removed", Critical;
+    /// A passkey opens a vault from now on.
+    VaultPasskeyAdded = "vault_passkey_added", Critical;
+    /// A passkey opens a vault no more.
+    VaultPasskeyRemoved = "vault_passkey_removed", Critical;
     /// A vault asks for one-time codes from now on.
     VaultAuthoriserAdded = "vault_authoriser_added", Critical;
     /// A vault asks for no one-time codes any more.
@@ -219,6 +223,19 @@ events! {
     VaultRepaired = "vault_repaired", Critical;
     /// A vault is damaged, older than its anchor, or gone.
     VaultRefused = "vault_refused", Critical;
+
+    /// A rule found something that a guardian has to see.
+    AlertRaised = "alert_raised", Critical;
+    /// Somebody has seen an alert.
+    AlertAcknowledged = "alert_acknowledged", Ordinary;
+    /// The rules by which alerts are raised changed, or were refused.
+    AlertRulesChanged = "alert_rules_changed", Critical;
+    /// A guardian is told of alerts.
+    GuardianAdded = "guardian_added", Ordinary;
+    /// A guardian is told no more.
+    GuardianRemoved = "guardian_removed", Critical;
+    /// A guardian could not be told for long.
+    AlertUndelivered = "alert_undelivered", Critical;
 
     /// The clock jumped.
     TimeStepped = "time_stepped", Ordinary;

@@ -2,7 +2,8 @@
 //!
 //! [`Frontier`] grows the tree leaf by leaf and knows its root; [`TileGrowth`] says which tiles and bundles to write for
 //! that; [`ProofPlan`] says which tiles to read for a proof and computes it; [`verify_inclusion`] and
-//! [`verify_consistency`] judge one. Nothing here reads or writes: hashes and tiles come in and go out as bytes.
+//! [`verify_consistency`] judge one; [`Walk`] goes down from the root to the leaves of a range. Nothing here reads or writes: hashes and
+//! tiles come in and go out as bytes.
 //!
 //! A tree has at most [`TREE_SIZE_MAX`] leaves. Hashes are in the order of the tree; sizes and indices count leaves.
 //!
@@ -13,6 +14,7 @@ mod growth;
 mod plan;
 mod proof;
 mod tile;
+mod walk;
 
 use core::fmt;
 
@@ -24,7 +26,8 @@ pub use frontier::Frontier;
 pub use growth::TileGrowth;
 pub use plan::ProofPlan;
 pub use proof::{HASHES_MAX, ProofMismatch, verify_consistency, verify_inclusion};
-pub use tile::{Bundle, LeafTooLong, TILE_WIDTH, Tile, Torn};
+pub use tile::{Bundle, LeafTooLong, Piece, TILE_WIDTH, Tile, Torn};
+pub use walk::{PieceError, Walk};
 
 /// Most leaves of a tree: what every JSON reader keeps exactly, and far from any overflow.
 pub const TREE_SIZE_MAX: u64 = (1 << 53) - 1;

@@ -21,6 +21,17 @@ struct Node {
 }
 
 impl ProofPlan {
+    /// The root of the tree of `size` leaves, from the hashes at its right edge: a proof of one hash.
+    ///
+    /// # Errors
+    /// When there are no leaves.
+    pub fn root(size: u64) -> Result<Self, TreeError> {
+        if size == 0 {
+            return Err(TreeError::Beyond { asked: 0, size });
+        }
+        Self::new(size, vec![(0, size)])
+    }
+
     /// That the leaf at `index` is in the tree of `size` leaves.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 //!
 //! Source: C2SP tlog-tiles; `docs/spec/audit.md` AUD-36 to AUD-40.
 
-use super::{HASH_BYTES, TreeError, TreeHash};
+use super::{HASH_BYTES, TREE_SIZE_MAX, TreeError, TreeHash};
 
 /// Levels of the tree that one tile spans.
 pub(crate) const TILE_HEIGHT: u32 = 8;
@@ -40,7 +40,16 @@ impl Tile {
 
     /// Every tile of a tree of `size` leaves, level by level from the leaves up.
     pub fn all(size: u64) -> impl Iterator<Item = Self> {
-        LEVELS.flat_map(move |level| (0..u64::MAX).map_while(move |index| Self::wide(level, index, size)))
+        Self::grown(0, size)
+    }
+
+    /// The tiles that change when a tree grows from `from` leaves to `to`, level by level from the leaves up.
+    pub fn grown(from: u64, to: u64) -> impl Iterator<Item = Self> {
+        LEVELS.flat_map(move |level| {
+            let nodes = |size: u64| size >> (u32::from(level) * TILE_HEIGHT);
+            let changed = if nodes(from) < nodes(to) { nodes(from) >> TILE_HEIGHT..u64::MAX } else { 0..0 };
+            changed.map_while(move |index| Self::wide(level, index, to))
+        })
     }
 
     /// Its level: 0 holds the hashes of leaves.
@@ -56,6 +65,24 @@ impl Tile {
     /// How many hashes it holds.
     pub const fn width(&self) -> u16 {
         self.width
+    }
+
+    /// The leaves that its hashes are over.
+    pub(crate) fn span(&self) -> core::ops::Range<u64> {
+        let each = u64::from(TILE_WIDTH).saturating_pow(u32::from(self.level));
+        let first = self.index << TILE_HEIGHT;
+        first.saturating_mul(each)..(first + u64::from(self.width)).saturating_mul(each)
+    }
+
+    /// The full tile below the hash at `at`.
+    pub(crate) fn below(&self, at: u64) -> Option<Self> {
+        let level = self.level.checked_sub(1)?;
+        Some(Self { level, index: (self.index << TILE_HEIGHT) + at, width: TILE_WIDTH })
+    }
+
+    /// Its part of the bytes of a wider one with the same level and index.
+    pub fn beginning<'a>(&self, wider: &'a [u8]) -> Option<&'a [u8]> {
+        wider.get(..usize::from(self.width) * HASH_BYTES)
     }
 
     /// `tile/LEVEL/INDEX` or `tile/LEVEL/INDEX.p/WIDTH`.
@@ -115,6 +142,11 @@ impl Bundle {
         changed.map_while(move |index| Tile::wide(0, index, to).map(Self))
     }
 
+    /// The bundle of the leaves whose hashes are in `tile`, which is one of level 0.
+    pub(crate) const fn of(tile: Tile) -> Self {
+        Self(tile)
+    }
+
     /// The tile of its leaves' hashes.
     pub const fn tile(&self) -> Tile {
         self.0
@@ -134,6 +166,16 @@ impl Bundle {
     #[must_use]
     pub const fn full(&self) -> Self {
         Self(self.0.full())
+    }
+
+    /// Its part of the bytes of a wider one with the same index; nothing when they do not hold as many leaves.
+    pub fn beginning<'a>(&self, wider: &'a [u8]) -> Option<&'a [u8]> {
+        let mut bytes = 0;
+        for leaf in Self::leaves(wider).take(usize::from(self.0.width)) {
+            bytes += 2 + leaf.ok()?.len();
+        }
+        let whole = Self::leaves(wider).count() >= usize::from(self.0.width);
+        wider.get(..bytes).filter(|_| whole)
     }
 
     /// Appends `leaf` to the bytes of a bundle.
@@ -161,6 +203,75 @@ impl Bundle {
             rest = after;
             Some(leaf)
         })
+    }
+}
+
+/// A file of a log besides its checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Hashes.
+    Tile(Tile),
+    /// Leaves.
+    Bundle(Bundle),
+}
+
+impl Piece {
+    /// What is at this path; nothing where the format has no file. There is one way to write each path.
+    pub fn parse(path: &str) -> Option<Self> {
+        let (level, place) = path.strip_prefix("tile/")?.split_once('/')?;
+        let (index, width) = match place.split_once(".p/") {
+            Some((index, width)) => (index, width.parse().ok().filter(|width| *width < TILE_WIDTH)?),
+            None => (place, TILE_WIDTH),
+        };
+        let mut number = 0_u64;
+        for group in index.split('/') {
+            let digits = group.strip_prefix('x').unwrap_or(group);
+            number = number.checked_mul(1000)?.checked_add(digits.parse().ok()?)?;
+        }
+        let is_bundle = level == "entries";
+        let level = if is_bundle { 0 } else { level.parse().ok()? };
+        let tile = Tile { level, index: number, width };
+        let piece = if is_bundle { Self::Bundle(Bundle(tile)) } else { Self::Tile(tile) };
+        let in_some_tree = width > 0 && LEVELS.contains(&level) && number <= TREE_SIZE_MAX >> TILE_HEIGHT;
+        (in_some_tree && piece.path() == path).then_some(piece)
+    }
+
+    /// Everything that changes when a tree grows from `from` leaves to `to`: what must be durable before its checkpoint.
+    pub fn grown(from: u64, to: u64) -> impl Iterator<Item = Self> {
+        Bundle::grown(from, to).map(Self::Bundle).chain(Tile::grown(from, to).map(Self::Tile))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Tile(tile) => tile.path(),
+            Self::Bundle(bundle) => bundle.path(),
+        }
+    }
+
+    /// How many hashes or leaves it holds.
+    pub const fn width(&self) -> u16 {
+        match self {
+            Self::Tile(tile) => tile.width,
+            Self::Bundle(bundle) => bundle.0.width,
+        }
+    }
+
+    /// What replaces it once that is full.
+    #[must_use]
+    pub const fn full(&self) -> Self {
+        match self {
+            Self::Tile(tile) => Self::Tile(tile.full()),
+            Self::Bundle(bundle) => Self::Bundle(bundle.full()),
+        }
+    }
+
+    /// Its part of the bytes of a wider one; nothing when they do not hold as much.
+    pub fn beginning<'a>(&self, wider: &'a [u8]) -> Option<&'a [u8]> {
+        match self {
+            Self::Tile(tile) => tile.beginning(wider),
+            Self::Bundle(bundle) => bundle.beginning(wider),
+        }
     }
 }
 

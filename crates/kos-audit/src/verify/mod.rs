@@ -30,10 +30,11 @@
 //! # }
 //! ```
 //!
-//! Source: `docs/spec/audit.md` AUD-62 to AUD-69; tampering in `tests/tampering.rs`.
+//! Source: `docs/spec/audit.md` AUD-62 to AUD-69, AUD-72, AUD-73; tampering in `tests/tampering.rs`.
 
 mod leaf;
 mod order;
+mod range;
 mod replay;
 mod verdict;
 
@@ -48,7 +49,8 @@ use order::{Disorder, Numbers, Order};
 use replay::Replay;
 
 pub use leaf::LeafReading;
-pub use verdict::{Assurance, FAILURES_MAX, Failure, FailureKind, Verdict};
+pub use range::RangeCheck;
+pub use verdict::{Assurance, FAILURES_MAX, Failure, FailureKind, NotChecked, Verdict};
 
 /// A verification in progress.
 #[derive(Debug)]
@@ -82,24 +84,38 @@ impl Failures {
             self.described.push(Failure { index, kind, detail: detail.into() });
         }
     }
+
+    fn sort(&mut self) {
+        self.described.sort_by_key(|failure| failure.index.unwrap_or(u64::MAX));
+    }
+}
+
+/// A checkpoint that the log's key signed; otherwise a failure that says why it is none.
+fn signed_checkpoint(
+    failures: &mut Failures,
+    key: &LogKey,
+    witnesses: &[WitnessKey],
+    text: &str,
+    name: &str,
+) -> Option<VerifiedCheckpoint> {
+    let read = SignedCheckpoint::parse(text).map_err(CheckpointError::from);
+    match read.and_then(|signed| signed.verify(key, witnesses)) {
+        Ok(verified) => Some(verified),
+        Err(why) => {
+            let cut = matches!(why, CheckpointError::Note(NoteError::Cut));
+            let kind = if cut { FailureKind::Torn } else { FailureKind::BadSignature };
+            failures.add(None, kind, format!("{name}: {why}"));
+            None
+        }
+    }
 }
 
 impl LogCheck {
     /// Begins with the log's checkpoint and, if somebody kept one, an earlier checkpoint of the same log.
     pub fn new(key: &LogKey, witnesses: &[WitnessKey], checkpoint: &str, held: Option<&str>) -> Self {
         let mut failures = Failures::default();
-        let mut verified = |text: &str, name: &str| {
-            let read = SignedCheckpoint::parse(text).map_err(CheckpointError::from);
-            match read.and_then(|signed| signed.verify(key, witnesses)) {
-                Ok(verified) => Some(verified),
-                Err(why) => {
-                    let cut = matches!(why, CheckpointError::Note(NoteError::Cut));
-                    let kind = if cut { FailureKind::Torn } else { FailureKind::BadSignature };
-                    failures.add(None, kind, format!("{name}: {why}"));
-                    None
-                }
-            }
-        };
+        let mut verified =
+            |text: &str, name: &str| signed_checkpoint(&mut failures, key, witnesses, text, name);
         let checkpoint = verified(checkpoint, "the checkpoint");
         let held = held.and_then(|text| verified(text, "the held checkpoint"));
         let mark = held.as_ref().map_or(0, |held| held.head().size);
@@ -192,7 +208,7 @@ impl LogCheck {
             true => Assurance::HeldCheckpoint,
             false => Assurance::LocalIntegrity,
         };
-        self.failures.described.sort_by_key(|failure| failure.index.unwrap_or(u64::MAX));
+        self.failures.sort();
         Verdict {
             origin: self.origin,
             head: signed.unwrap_or(found),
@@ -202,6 +218,7 @@ impl LogCheck {
             assurance,
             failures: self.failures.described,
             failures_found: self.failures.found,
+            not_checked: Vec::new(),
         }
     }
 

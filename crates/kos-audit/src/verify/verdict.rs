@@ -1,6 +1,6 @@
 //! What a verification found.
 
-use core::fmt;
+use core::{fmt, ops::Range};
 
 use kos_base::{Code, Timestamp, code};
 
@@ -28,6 +28,42 @@ pub struct Verdict {
     pub failures: Vec<Failure>,
     /// How much was found.
     pub failures_found: u64,
+    /// What was left out; nothing of a whole log.
+    pub not_checked: Vec<NotChecked>,
+}
+
+/// A part of a log that a verification did not look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotChecked {
+    /// Entries: neither they nor their signatures were read.
+    Entries(Range<u64>),
+    /// Tiles that no entry of the range lies under.
+    OtherTiles,
+}
+
+impl NotChecked {
+    /// What a look at `range` leaves out of a log of `size` entries.
+    pub(super) fn around(range: &Range<u64>, size: u64) -> Vec<Self> {
+        let before = 0..range.start.min(size);
+        let after = range.end.max(range.start).min(size)..size;
+        let left: Vec<_> = [before, after].into_iter().filter(|range| !range.is_empty()).collect();
+        let tiles = (!left.is_empty()).then_some(Self::OtherTiles);
+        left.into_iter().map(Self::Entries).chain(tiles).collect()
+    }
+}
+
+impl fmt::Display for NotChecked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entries(range) if range.end - range.start == 1 => {
+                write!(f, "the entry of index {} and its signature", range.start)
+            }
+            Self::Entries(range) => {
+                write!(f, "the entries of index {} to {} and their signatures", range.start, range.end - 1)
+            }
+            Self::OtherTiles => f.write_str("tiles that none of these entries lies under"),
+        }
+    }
 }
 
 impl Verdict {

@@ -30,6 +30,7 @@ pub(crate) use self::{
     ports::{Listeners, listen},
 };
 use crate::{
+    alert::Alerts,
     approval, clock,
     fleet::{Links, step},
     keys::{Keep, Kept, Keys, KeysError},
@@ -91,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) refusals: MisuseBook,
     pub(crate) links: Arc<Links>,
     pub(crate) vaults: Vaults,
+    pub(crate) alerts: Alerts,
     pub(crate) kill: Kill,
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
@@ -252,6 +254,7 @@ impl Authority {
             links,
             kill: Kill::load(&home)
                 .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,
+            alerts: Alerts::default(),
             vaults: Vaults::new(home.vaults(), settings.vault_lock()),
             settings,
             ports: listeners.ports(),
@@ -310,7 +313,7 @@ impl Authority {
             return Ok(());
         }
         let stopped = Transaction::own(clock::now(), vec![SystemChange::Stopped.into()], Vec::new());
-        let recorded = shared.writer.note(stopped).await;
+        let recorded = shared.writer.commit_or_count(stopped).await;
         let published = shared.log_files.publish(&shared.store, 0).await;
         shared.store.close().await;
         drop(shared);

@@ -10,7 +10,7 @@ use std::{
 
 use kos_base::{DeviceId, KeyId};
 use kos_identity::registry::{Device, Write};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::writer::Committed;
 
@@ -21,12 +21,14 @@ const PUSHES_MAX: usize = 4;
 const RELAYED_MAX: usize = 16;
 
 /// News for a link.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Push {
     /// The device's record is another.
     Record(Arc<Device>),
     /// There are newer revocation lists.
     Revocations,
+    /// The device is a guardian, and is told this; the status of its answer goes there.
+    Alert(Vec<u8>, oneshot::Sender<u16>),
 }
 
 /// Whether the link is to be closed at once. It may be asked as often as one likes.
@@ -58,7 +60,7 @@ struct Handle {
 
 /// Why a frame was not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Undelivered {
+pub(crate) enum Undelivered {
     /// The device has no link here.
     NoLink,
     /// Its link does not keep up.
@@ -109,6 +111,22 @@ impl Links {
             mpsc::error::TrySendError::Full(_) => Undelivered::Full,
             mpsc::error::TrySendError::Closed(_) => Undelivered::NoLink,
         })
+    }
+
+    /// Tells a device something as a guardian. The status of its answer comes; nothing when its link ends first.
+    ///
+    /// # Errors
+    /// When it has no link, or does not keep up.
+    pub(crate) fn alert(
+        &self,
+        device: &DeviceId,
+        said: Vec<u8>,
+    ) -> Result<oneshot::Receiver<u16>, Undelivered> {
+        let (done, status) = oneshot::channel();
+        let open = self.open();
+        let handle = open.get(device).ok_or(Undelivered::NoLink)?;
+        handle.push.try_send(Push::Alert(said, done)).map_err(|_| Undelivered::Full)?;
+        Ok(status)
     }
 
     /// How many links are open.

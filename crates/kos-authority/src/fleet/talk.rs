@@ -31,7 +31,7 @@ use kos_net::{
     keys::SigningKey,
 };
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     time::{Instant, sleep},
 };
 
@@ -54,6 +54,9 @@ const KID_REFRESH: Duration = Duration::from_secs(8 * 3600);
 
 /// Most frames that are taken before it is looked again whether the link is to be cut.
 const TOGETHER_MAX: u32 = 32;
+
+/// Most alerts that a device has not acknowledged. Whoever waits for an older one hears that it was not taken.
+const ALERTS_MAX: usize = 4;
 
 /// How long they may take together. Stops a device whose frames are slow to take from putting off its being cut.
 const TOGETHER_TIME_MAX: Duration = Duration::from_millis(100);
@@ -118,6 +121,8 @@ pub(super) struct Talk<'a> {
     kid_sent_at: Option<Timestamp>,
     told: Told,
     delivery: Option<Delivery>,
+    /// Alerts that are not acknowledged yet, oldest first.
+    alerts: Vec<(MessageId, oneshot::Sender<u16>)>,
 }
 
 /// Revocation lists on their way: the message that is not acknowledged yet.
@@ -180,7 +185,9 @@ impl Switchboard {
             kid_sent_at: None,
             told: Told::default(),
             delivery: None,
+            alerts: Vec::new(),
         };
+        self.shared.alerts.linked(&talk.id);
         talk.push(Push::Record(Arc::clone(&talk.device))).await?;
         let mut expiry = pin!(sleep(remaining(not_after, clock::now())?));
         loop {
@@ -260,7 +267,7 @@ impl Talk<'_> {
         let own = heartbeat.interval_seconds.map(|seconds| Duration::from_secs(seconds.into()));
         if self.board.shared.presence.heard(now, &self.id, own, said) == Arrival::First {
             let change = Change::from(SystemChange::DeviceOnline { device: self.id.clone() });
-            self.board.shared.writer.note(Transaction::own(now, vec![change], Vec::new())).await?;
+            self.board.shared.writer.commit_or_count(Transaction::own(now, vec![change], Vec::new())).await?;
         }
         let context = Arc::clone(&self.board.context.borrow());
         let answer = HeartbeatAnswer {
@@ -345,13 +352,19 @@ impl Talk<'_> {
     }
 
     /// What was sent has arrived; on with what comes next, or with what is newer by now.
-    pub(super) async fn acknowledged(&mut self, of: Option<MessageId>, done: bool) -> Result<(), Ended> {
+    pub(super) async fn acknowledged(&mut self, of: Option<MessageId>, status: u16) -> Result<(), Ended> {
+        if let Some(at) = self.alerts.iter().position(|(under_way, _)| Some(*under_way) == of) {
+            let (_, told) = self.alerts.remove(at);
+            // Whoever asked may have stopped waiting; it is asked again then.
+            drop(told.send(status));
+            return Ok(());
+        }
         let Some(Delivery { news, number, .. }) =
             self.delivery.take_if(|delivery| Some(delivery.under_way) == of)
         else {
             return Ok(());
         };
-        if done {
+        if status == 0 {
             self.next_piece(news, number + 1).await?;
         }
         let newest = self.board.shared.board.news().head;
@@ -390,6 +403,14 @@ impl Talk<'_> {
                 Ok(())
             }
             Push::Revocations => self.bring_lists().await,
+            Push::Alert(said, done) => {
+                let under_way = self.signed(MessageType::ALERT, &said).await?;
+                if self.alerts.len() >= ALERTS_MAX {
+                    self.alerts.remove(0);
+                }
+                self.alerts.push((under_way, done));
+                Ok(())
+            }
         }
     }
 

@@ -99,7 +99,7 @@ async fn write_tallies(
 async fn record(shared: &Shared, now: Timestamp, mut changes: Vec<Change>) -> Result<(), StoreError> {
     while !changes.is_empty() {
         let rest = changes.split_off(changes.len().min(CHANGES_MAX));
-        shared.writer.note(Transaction::own(now, changes, Vec::new())).await?;
+        shared.writer.commit_or_count(Transaction::own(now, changes, Vec::new())).await?;
         changes = rest;
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! transaction as the entries themselves; so every entry has its place, and a checkpoint covers it, by the time anybody
 //! hears of it. `publish` copies what is committed into files that others can fetch.
 
+mod piece;
 mod proof;
 mod publish;
 mod tail;
@@ -14,7 +15,7 @@ use kos_audit::{BootId, Checkpoint, Entry, LogKey, SealedEntry, SignedCheckpoint
 use kos_base::{Timestamp, key::SignatureForm};
 use kos_net::keys::SigningKey;
 
-pub(crate) use self::tail::Tail;
+pub(crate) use self::{piece::piece, tail::Tail};
 pub use self::{proof::prove, publish::LogFiles};
 use crate::store::StoreError;
 
@@ -54,7 +55,8 @@ impl LogSigner {
         Ok(checkpoint.finish(&self.key, signature))
     }
 
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64], StoreError> {
+    /// The signature of the log's key. What it is for stands in the message.
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<[u8; 64], StoreError> {
         let signature = self.signer.sign(SignatureForm::Fixed, message);
         let signature = signature.map_err(|e| StoreError::Failed(e.to_string()))?;
         signature.try_into().map_err(|_| StoreError::Failed("the log's key is not Ed25519".to_owned()))

@@ -1,8 +1,11 @@
 //! Proofs that the log holds an entry, made from the tiles in the store and checked before anybody gets one.
 
-use kos_audit::{LogKey, Proof, SealedEntry, SignedCheckpoint, tree::ProofPlan};
+use kos_audit::{
+    LogKey, Proof, SealedEntry, SignedCheckpoint,
+    tree::{Piece, ProofPlan},
+};
 
-use super::tail::differs;
+use super::{piece::piece, tail::differs};
 use crate::store::{Store, StoreError, StoredEntry};
 
 /// A C2SP tlog-proof that the newest checkpoint covers the entry at `position`; nothing when there is no such entry.
@@ -16,10 +19,8 @@ pub async fn prove(store: &Store, key: &LogKey, entry: &StoredEntry) -> Result<O
     let plan = ProofPlan::inclusion(entry.position, state.size).map_err(|e| differs(e.to_string()))?;
     let mut rows = Vec::with_capacity(plan.tiles().len());
     for tile in plan.tiles() {
-        let mut hashes = store.tile(tile.level(), tile.index()).await?.map(|t| t.hashes).unwrap_or_default();
-        // The log may have grown since the checkpoint was read; what a tile held before is its beginning.
-        hashes.truncate(usize::from(tile.width()) * kos_audit::tree::HASH_BYTES);
-        rows.push(hashes);
+        // One that is not whole is refused below.
+        rows.push(piece(store, Piece::Tile(*tile)).await?.unwrap_or_default());
     }
     let hashes = plan.finish(&rows).map_err(|e| differs(e.to_string()))?;
     let signed = SignedCheckpoint::parse(&state.checkpoint).map_err(|e| differs(e.to_string()))?;

@@ -10,11 +10,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kos_audit::tree::{Bundle, TILE_WIDTH, Tile};
+use kos_audit::tree::Piece;
 
+use super::{piece::piece, tail::differs};
 use crate::{
     files,
-    store::{EntryQuery, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// The folder of the published log.
@@ -54,14 +55,7 @@ impl LogFiles {
     /// # Errors
     /// When there is one that cannot be read.
     pub fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        let is_ours = path == CHECKPOINT || path.starts_with("tile/");
-        let plain = |part: &str| {
-            !part.is_empty()
-                && part != "p"
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
-                && part.trim_matches('.') == part
-        };
-        if !is_ours || path.len() > 200 || !path.split('/').all(plain) {
+        if path != CHECKPOINT && Piece::parse(path).is_none() {
             return Ok(None);
         }
         match fs::read(self.folder.join(path)) {
@@ -77,22 +71,11 @@ impl LogFiles {
     /// When the store or the disk fails. Doing it again from the same `from` mends everything.
     pub async fn publish(&self, store: &Store, from: u64) -> Result<u64, StoreError> {
         let Some(state) = store.log_state().await? else { return Ok(0) };
-        for bundle in Bundle::grown(from, state.size) {
-            let width = bundle.tile().width();
-            let query = EntryQuery { from: bundle.first_leaf(), ..EntryQuery::default() };
-            let mut bytes = Vec::new();
-            for entry in store.entries(&query, u32::from(width)).await? {
-                Bundle::push(&mut bytes, &entry.leaf).map_err(|e| StoreError::Entry(e.to_string()))?;
-            }
-            self.write(bundle.path(), bytes).await?;
-            self.drop_partial(&bundle.tile(), &bundle.full().path());
-        }
-        for tile in changed_tiles(from, state.size) {
-            let held = store.tile(tile.level(), tile.index()).await?;
-            let mut hashes = held.map(|tile| tile.hashes).unwrap_or_default();
-            hashes.truncate(usize::from(tile.width()) * kos_audit::tree::HASH_BYTES);
-            self.write(tile.path(), hashes).await?;
-            self.drop_partial(&tile, &tile.full().path());
+        for grown in Piece::grown(from, state.size) {
+            let bytes = piece(store, grown).await?;
+            let bytes = bytes.ok_or_else(|| differs(format!("`{}` is not whole", grown.path())))?;
+            self.write(grown.path(), bytes).await?;
+            self.drop_partial(grown);
         }
         self.write(CHECKPOINT.to_owned(), state.checkpoint.into_bytes()).await?;
         Ok(state.size)
@@ -110,23 +93,13 @@ impl LogFiles {
         written.map_err(|e| StoreError::Failed(e.to_string()))?.map_err(|e| StoreError::from_io(&at, &e))
     }
 
-    /// Removes the narrower forms of a tile that is full now; the format lets them go.
-    fn drop_partial(&self, tile: &Tile, full: &str) {
-        if tile.width() == TILE_WIDTH {
+    /// Removes the narrower forms of a piece that is full now; the format lets them go.
+    fn drop_partial(&self, piece: Piece) {
+        if piece == piece.full() {
             // They are only in the way: whether they could be removed changes nothing.
-            drop(fs::remove_dir_all(self.folder.join(format!("{full}.p"))));
+            drop(fs::remove_dir_all(self.folder.join(format!("{}.p", piece.path()))));
         }
     }
-}
-
-/// The tiles of a tree of `to` leaves that one of `from` leaves does not have at the same width.
-fn changed_tiles(from: u64, to: u64) -> impl Iterator<Item = Tile> {
-    let width = u64::from(TILE_WIDTH);
-    Tile::all(to).filter(move |tile| {
-        let span = width.saturating_pow(u32::from(tile.level()));
-        let end = (tile.index() * width + u64::from(tile.width())).saturating_mul(span);
-        end > from
-    })
 }
 
 #[cfg(test)]

@@ -8,11 +8,15 @@ mod event;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kos_api::operator::OperatorRole;
+use kos_audit::alert::{Alert, AlertId, RuleName as AlertRule};
 use kos_base::{
     AgreementKey, Code, DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp,
+    digest::Sha256,
 };
 use kos_identity::{enrolment::authority::RuleName, registry};
-use kos_vault::{EntryName, Environment, SecretType, SlotName, VaultId};
+use kos_vault::{EntryName, Environment, RelyingParty, SecretType, SlotName, VaultId};
+
+use crate::alert::Guardian;
 
 pub(crate) use self::event::{About, Draft, Person, event_of};
 
@@ -107,6 +111,18 @@ pub enum SystemChange {
     DeviceRenewalDue { device: DeviceId, issue: u32, not_after: Timestamp },
     /// A device's certificate ran out.
     DeviceExpired { device: DeviceId, issue: u32, not_after: Timestamp },
+    /// A rule found something.
+    AlertRaised(Box<Alert>),
+    /// Somebody has seen an alert.
+    AlertSeen { alert: AlertId, rule: AlertRule },
+    /// The rules of alerts are others, or, with a code, those that were kept are refused and the built-in ones in force.
+    AlertRulesChanged { counter: u64, digest: Sha256, removed: Vec<AlertRule>, refused: Option<Code> },
+    /// Somebody is told of alerts.
+    GuardianAdded(Box<Guardian>),
+    /// A guardian is told no more.
+    GuardianRemoved(Box<Guardian>),
+    /// A guardian could not be told for long.
+    AlertUndelivered { guardian: Box<Guardian>, waiting: u64, since: Timestamp },
     /// Something happened to the vault of this environment.
     Vault(Environment, VaultDeed),
 }
@@ -122,7 +138,7 @@ pub enum VaultDeed {
     Created { vault: VaultId },
     /// It was opened.
     Unlocked,
-    /// A passphrase, an offline key or a one-time code did not open it.
+    /// A passphrase, an offline key, a passkey or a one-time code did not open it.
     UnlockFailed { by: &'static str },
     /// A one-time code counted, and does not again.
     CodeAccepted,
@@ -144,12 +160,16 @@ pub enum VaultDeed {
     ShareSubmitted { number: Option<u8>, holder: Option<String>, refused: Option<Code> },
     /// The shares that were handed in were forgotten.
     RecoveryAbandoned,
-    /// Shares or an offline key opened it; it got new keys.
+    /// Shares, an offline key or a passkey opened it; it got new keys.
     Recovered { generation: u64, by: &'static str },
     /// An offline key opens it from now on.
     OfflineKeyAdded { slot: SlotName, recipient: AgreementKey, generation: u64 },
     /// An offline key opens it no more.
     OfflineKeyRemoved { slot: SlotName, generation: u64 },
+    /// A passkey opens it from now on.
+    PasskeyAdded { slot: SlotName, credential: Vec<u8>, relying_party: RelyingParty, generation: u64 },
+    /// A passkey opens it no more.
+    PasskeyRemoved { slot: SlotName, generation: u64 },
     /// It asks for one-time codes from now on.
     AuthoriserAdded { generation: u64 },
     /// It asks for none any more.

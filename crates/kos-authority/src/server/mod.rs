@@ -5,6 +5,7 @@
 pub(crate) mod admin;
 mod announce;
 mod api;
+mod caching;
 pub(crate) mod closed;
 mod doors;
 mod front;
@@ -26,6 +27,7 @@ use self::{
     front::Front,
 };
 use crate::{
+    alert,
     authority::{Listeners, Shared, StartError},
     clock,
     fleet::upkeep,
@@ -91,6 +93,8 @@ pub(crate) async fn serve(
     services.spawn(publisher.run());
     services.spawn(upkeep::run(Arc::clone(shared), Arc::clone(&misuse)));
     services.spawn(vault::watch(Arc::clone(shared)));
+    services.spawn(alert::watch(Arc::clone(shared)));
+    services.spawn(alert::deliver(Arc::clone(shared)));
     services.spawn(front.keep_fresh());
     let progress = shared.writer.progress();
     services.spawn(publish_log(shared.log_files.clone(), shared.store.clone(), progress));
@@ -103,12 +107,14 @@ pub(crate) async fn serve(
             drop(timeout(GRACE, shared.store.close()).await);
             shared.kill.destroy().await;
             tell.send_replace(true);
+            shared.alerts.end();
             // Whoever fired reads the report.
             drop(timeout(GRACE, async { while admin.join_next().await.is_some() {} }).await);
             return Ok(Served::Killed);
         }
     }
     tell.send_replace(true);
+    shared.alerts.end();
     let finish = async {
         while tasks.join_next().await.is_some() {}
         while admin.join_next().await.is_some() {}

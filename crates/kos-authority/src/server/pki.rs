@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use kos_base::{Timestamp, digest::sha256, key::SignatureForm};
+use kos_base::{Timestamp, key::SignatureForm};
 use kos_identity::{
     certificate::{Certificate, Serial},
     crl,
@@ -24,7 +24,7 @@ use kos_net::accept::{Gate, Limits, serve as accept};
 use tokio::net::TcpListener;
 
 use super::{
-    Stopping,
+    Stopping, caching,
     http::{Version, serve_connection},
     stopped,
 };
@@ -75,7 +75,7 @@ async fn file(State(shared): State<Arc<Shared>>, Path(name): Path<String>, heade
         _ => Ok(None),
     };
     match found {
-        Ok(Some((kind, bytes))) => cached(&headers, kind, bytes),
+        Ok(Some((kind, bytes))) => caching::answer(&headers, kind, CACHE, bytes),
         Ok(None) => StatusCode::NOT_FOUND.into_response(),
         Err(error) => unavailable(&error),
     }
@@ -91,18 +91,6 @@ async fn list(
         "crl" => ("application/pkix-crl", list.der),
         _ => ("application/x-pem-file", crl::pem(&list.der).into_bytes()),
     }))
-}
-
-/// The answer with an entity tag, or that the asker has it already.
-fn cached(headers: &HeaderMap, kind: &'static str, bytes: Vec<u8>) -> Response {
-    let tag = format!("\"{}\"", data_encoding::HEXLOWER.encode(&sha256(&bytes)));
-    let held = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let has_it = held.is_some_and(|held| held.split(',').any(|one| one.trim() == tag || one.trim() == "*"));
-    let caching = [(header::ETAG, tag), (header::CACHE_CONTROL, CACHE.to_owned())];
-    if has_it {
-        return (StatusCode::NOT_MODIFIED, caching).into_response();
-    }
-    (caching, [(header::CONTENT_TYPE, kind)], bytes).into_response()
 }
 
 async fn ocsp_post(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {

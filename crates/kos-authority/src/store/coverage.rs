@@ -30,14 +30,23 @@ pub(super) enum Rule {
 }
 
 /// Every table (AUD-111).
-pub(super) const RULES: [(&str, Rule); 19] = [
+pub(super) const RULES: [(&str, Rule); 23] = [
     ("admissions", Rule::Recorded),
+    (
+        "alerts",
+        Rule::Free("are in the log, from which they are known again; here is how often one came since"),
+    ),
+    ("alert_state", Rule::Free("how far the rules have looked through the log")),
     (
         "answers",
         Rule::Free("come with the entries of their change, and are replaced by what says more of it"),
     ),
     ("certificates", Rule::Recorded),
     ("crls", Rule::Recorded),
+    (
+        "deliveries",
+        Rule::Free("who was told of an alert, and when; that somebody is not told for long is recorded"),
+    ),
     ("devices", Rule::Recorded),
     ("entries", Rule::Recorded),
     ("facts", Rule::Recorded),
@@ -45,6 +54,7 @@ pub(super) const RULES: [(&str, Rule); 19] = [
         "heartbeats",
         Rule::Free("measured values, of which the newest is kept; silence and return are recorded"),
     ),
+    ("guardians", Rule::Recorded),
     ("log_state", Rule::Recorded),
     ("operators", Rule::Recorded),
     ("revocations", Rule::Recorded),

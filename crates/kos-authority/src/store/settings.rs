@@ -24,6 +24,8 @@ pub enum Setting {
     SettingsFile,
     /// How the keys open, and the vault and generation that they were in when that was last recorded.
     KeysSealed,
+    /// The signed rules of alerts, in base64.
+    AlertRules,
 }
 
 impl Setting {
@@ -36,6 +38,7 @@ impl Setting {
             Self::ApprovalRules => "approval_rules",
             Self::SettingsFile => "settings_file",
             Self::KeysSealed => "keys_sealed",
+            Self::AlertRules => "alert_rules",
         }
     }
 }

@@ -17,7 +17,10 @@ mod space;
 
 use std::{fmt, time::Duration};
 
-use kos_audit::VerifiedEntry;
+use kos_audit::{
+    VerifiedEntry,
+    alert::{Alert, AlertId},
+};
 use kos_base::{AuthorityName, KeyId, Timestamp};
 use kos_identity::registry::{self, Actor, Revocation, Write};
 use kos_vault::{Environment, Head};
@@ -27,11 +30,13 @@ use tokio::{
 };
 
 use crate::{
+    alert::{Guardian, GuardianName},
     clock,
     log::{LogSigner, Tail},
     record::Change,
     store::{
-        Anchor, Answer, CodeMark, Heartbeat, Operator, Setting, Store, StoreError, StoredCrl, WriteHalf,
+        AlertNote, Anchor, Answer, CodeMark, EngineState, Heartbeat, Operator, Setting, Store, StoreError,
+        StoredCrl, WriteHalf,
     },
 };
 
@@ -116,6 +121,14 @@ pub enum SystemWrite {
     CodeMark(CodeMark),
     /// A vault asks for no codes any more.
     NoCodeMark(Environment),
+    /// Alerts, one for each of the first changes of the transaction, and what the rules remember after them.
+    Alerts(Vec<Alert>, EngineState),
+    /// Somebody has seen an alert, at this moment; the first change of the transaction says so.
+    AlertSeen(AlertId, Timestamp),
+    /// Somebody is told of alerts.
+    Guardian(Box<Guardian>),
+    /// A guardian is told no more.
+    NoGuardian(GuardianName),
 }
 
 /// A transaction that is on the disk.
@@ -140,12 +153,13 @@ type Reply = oneshot::Sender<Result<Receipt, StoreError>>;
 enum Request {
     Commit(Transaction, Reply),
     /// Nobody asked for it: on a full disk it is counted instead.
-    Note(Transaction, Reply),
+    CommitOrCount(Transaction, Reply),
     /// Nothing is committed after it.
     Last(Box<Transaction>, Reply),
     Measured(Vec<Heartbeat>, oneshot::Sender<Result<(), StoreError>>),
     Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
     Answered(Answer, oneshot::Sender<Result<(), StoreError>>),
+    Noted(AlertNote, oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// The way to the writer. Cheap to clone; the writer ends when the last one is gone.
@@ -221,8 +235,8 @@ impl Writer {
     ///
     /// # Errors
     /// As with [`Writer::commit`], but for a full disk.
-    pub(crate) async fn note(&self, transaction: Transaction) -> Result<(), StoreError> {
-        match self.ask(|reply| Request::Note(transaction, reply)).await {
+    pub(crate) async fn commit_or_count(&self, transaction: Transaction) -> Result<(), StoreError> {
+        match self.ask(|reply| Request::CommitOrCount(transaction, reply)).await {
             Ok(_) | Err(StoreError::Full) => Ok(()),
             Err(error) => Err(error),
         }
@@ -259,6 +273,14 @@ impl Writer {
     /// When the store cannot write now; the former answer is kept.
     pub async fn replace_answer(&self, answer: Answer) -> Result<(), StoreError> {
         self.ask(|reply| Request::Answered(answer, reply)).await
+    }
+
+    /// Notes how alerts and their deliveries go, which is no change and has no entry.
+    ///
+    /// # Errors
+    /// When the store cannot write now.
+    pub(crate) async fn note(&self, note: AlertNote) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Noted(note, reply)).await
     }
 
     /// Tells how far the log is, and changes whenever it grows.
@@ -346,7 +368,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                 Request::Commit(transaction, reply) => {
                     commits.push(Waiting { transaction, reply, when_full: WhenFull::Refuse });
                 }
-                Request::Note(transaction, reply) => {
+                Request::CommitOrCount(transaction, reply) => {
                     commits.push(Waiting { transaction, reply, when_full: WhenFull::Count });
                 }
                 Request::Last(transaction, reply) => last = Some((*transaction, reply)),
@@ -361,6 +383,16 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                     self.judge(kept.clone())?;
                     // Whoever no longer waits has lost nothing: these are measurements.
                     drop(reply.send(kept));
+                }
+                Request::Noted(note, reply) => {
+                    let noted = if self.space.is_low() && !self.space.recover() {
+                        Err(StoreError::Full)
+                    } else {
+                        group::note(&mut self.half, &note).await
+                    };
+                    self.judge(noted.clone())?;
+                    // As above: whoever does not hear it notes it again.
+                    drop(reply.send(noted));
                 }
                 Request::Adopt(entries, reply) => {
                     let before = self.scribe.tail();

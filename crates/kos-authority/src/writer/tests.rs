@@ -367,7 +367,7 @@ async fn what_nobody_asked_for_is_counted_on_a_full_disk_and_told_afterwards() {
     };
     let mut told = 0;
     for _ in 0..100 {
-        writer.note(offline()).await.unwrap();
+        writer.commit_or_count(offline()).await.unwrap();
         told += 1;
     }
     drop(writer);

@@ -7,9 +7,10 @@
 //! Read only the body of a [`crate::session::Received`] message. Errors: the sender is authentic and broken, or newer
 //! than this version: answer with the code.
 //!
-//! Source: `docs/spec/klp.md` KLP-45 to KLP-51; fuzz target `klp_frame`.
+//! Source: `docs/spec/klp.md` KLP-45 to KLP-51, KLP-85; fuzz target `klp_frame`.
 
 mod ack;
+mod alert;
 mod command;
 mod config;
 mod heartbeat;
@@ -27,6 +28,7 @@ use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 pub use self::{
     ack::Ack,
+    alert::Alert,
     command::{Command, Instruction, WIPE_ORDER_BYTES_MAX},
     config::{CONFIG_BYTES_MAX, Config},
     heartbeat::{CHECKS_MAX, HealthCheck, Heartbeat, HeartbeatAnswer, KID_BYTES_MAX, VERSIONS_MAX, Version},

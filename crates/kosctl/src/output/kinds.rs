@@ -1,5 +1,7 @@
 //! How people see the kinds of the API.
 
+mod alert;
+
 use kos_api::{
     audit::{AuditEntry, AuditVerdict, Checkpoint},
     authority::{Authority, Crl, Status},
@@ -15,7 +17,7 @@ use kos_api::{
     ticket::Ticket,
     vault::{
         Vault, VaultCode, VaultEntry, VaultMac, VaultRecovery, VaultSecret, VaultShares, VaultSignature,
-        VaultVersion,
+        VaultSlot, VaultVersion,
     },
 };
 
@@ -143,6 +145,7 @@ impl Shown for AuditVerdict {
         column("entries checked", "entriesChecked"),
         column("signatures checked", "signaturesChecked"),
         column("assurance", "assurance"),
+        column("not checked", "notChecked"),
     ];
     const SECTIONS: &'static [Section] = &[Section::of(
         "failures",
@@ -182,6 +185,9 @@ impl Shown for Status {
         column("keys safe from", "keys.protectsAgainst"),
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),
+        column("guardians", "alerts.guardians"),
+        column("alerts unseen", "alerts.open"),
+        column("alerts undelivered", "alerts.undelivered"),
         column("port", "ports.tls"),
     ];
 }
@@ -210,6 +216,8 @@ impl Shown for DeviceStatus {
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),
         column("code", "comparisonCode"),
+        column("last alert", "lastAlert.summary"),
+        column("alert raised", "lastAlert.at").looks(Form::Moment),
         column("warnings", "warnings"),
         column("version", "version"),
     ];
@@ -354,9 +362,21 @@ impl Shown for Vault {
             column("kind", "kind"),
             column("source", "source"),
             column("recipient", "recipient").looks(Form::Hash),
+            column("made for", "passkey.relyingParty"),
             column("made", "createdAt").looks(Form::Moment),
         ],
     )];
+}
+
+impl Shown for VaultSlot {
+    const NAME: &'static str = "name";
+    const PLURAL: &'static str = "passkeys";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("passkey", "name"),
+        column("made for", "passkey.relyingParty"),
+        column("added", "createdAt").looks(Form::Moment),
+        column("id", "passkey.credentialId").looks(Form::Hash).wide(),
+    ];
 }
 
 impl Shown for VaultEntry {

@@ -67,6 +67,11 @@ where
 
 /// What went wrong with a connection, by the innermost error that says something.
 pub(super) fn failed(server: &Server, error: &(dyn Error + 'static)) -> Fault {
+    failed_at(&server.to_string(), error)
+}
+
+/// The same for a server that is called `server`.
+pub(super) fn failed_at(server: &str, error: &(dyn Error + 'static)) -> Fault {
     let mut here = Some(error);
     let mut io_error: Option<&io::Error> = None;
     while let Some(error) = here {
@@ -79,13 +84,13 @@ pub(super) fn failed(server: &Server, error: &(dyn Error + 'static)) -> Fault {
         here = error.source();
     }
     let reason = io_error.map_or("the connection ended before the answer", reason);
-    Fault::Unreachable { server: server.to_string(), reason: reason.to_owned() }
+    Fault::Unreachable { server: server.to_owned(), reason: reason.to_owned() }
 }
 
 /// Who refused whom in TLS.
-fn refused(server: &Server, error: &rustls::Error) -> Fault {
+fn refused(server: &str, error: &rustls::Error) -> Fault {
     let untrusted =
-        |reason: &str, code| Fault::Untrusted { server: server.to_string(), reason: reason.to_owned(), code };
+        |reason: &str, code| Fault::Untrusted { server: server.to_owned(), reason: reason.to_owned(), code };
     match error {
         rustls::Error::AlertReceived(alert) => {
             let reason = match alert {
@@ -99,7 +104,7 @@ fn refused(server: &Server, error: &rustls::Error) -> Fault {
                 | AlertDescription::AccessDenied => "it does not take our certificate",
                 _ => return untrusted("it ended the TLS handshake", code::certificate::CERT_CHAIN),
             };
-            Fault::NotSignedIn { server: server.to_string(), reason: reason.to_owned() }
+            Fault::NotSignedIn { server: server.to_owned(), reason: reason.to_owned() }
         }
         rustls::Error::InvalidCertificate(why) => match why {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -118,12 +123,12 @@ fn refused(server: &Server, error: &rustls::Error) -> Fault {
                 untrusted("its certificate is for another purpose", code::certificate::CERT_PURPOSE)
             }
             _ => untrusted(
-                "its certificate does not lead to the root of this context",
+                "its certificate does not lead to a root that we trust",
                 code::certificate::CERT_CHAIN,
             ),
         },
         rustls::Error::InvalidMessage(_) => {
-            Fault::Unreachable { server: server.to_string(), reason: "it does not speak TLS".to_owned() }
+            Fault::Unreachable { server: server.to_owned(), reason: "it does not speak TLS".to_owned() }
         }
         _ => untrusted("TLS failed", code::certificate::CERT_CHAIN),
     }

@@ -7,8 +7,10 @@ mod request;
 mod search;
 mod socket;
 mod tls;
+mod web;
 
 pub use place::{ParseServerError, Server};
 pub use request::{Change, Client, Outcome};
 pub(crate) use search::{Places, find};
 pub use tls::Credentials;
+pub(crate) use web::{Address, Web};

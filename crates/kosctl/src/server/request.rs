@@ -3,7 +3,7 @@
 //! A [`Client`] knows one server, keeps one connection, and answers with the types of `kos-api` or a [`Fault`]. It
 //! reads no environment, asks nobody and prints nothing.
 
-use core::time::Duration;
+use core::{ops::ControlFlow, time::Duration};
 
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{
@@ -33,10 +33,16 @@ use crate::{Fault, chance, clock};
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a call may take when nothing else was said.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the first byte of a download may take: the server may have to read everything that it has.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// Longest server-sent event, in bytes. Stops a server that would fill memory.
+const EVENT_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a stream of events may be silent; a server that lives sends something every 15 s.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 /// A server and how to talk to it.
 pub struct Client {
@@ -233,6 +239,50 @@ impl Client {
             match frame.transpose().map_err(|e| failed(&self.server, &e))? {
                 Some(frame) => frame.data_ref().map_or(Ok(()), |piece| take(piece))?,
                 None => return Ok(()),
+            }
+        }
+    }
+
+    /// Server-sent events after the one with the id `after`, each handed on as it comes with its id and its data, until `take`
+    /// says that it was the last or the server ends the stream.
+    ///
+    /// # Errors
+    /// What the server said, or that nothing came for longer than a server that lives is silent.
+    pub(crate) async fn events(
+        &self,
+        route: &Route,
+        after: Option<&str>,
+        mut take: impl FnMut(&str, &str) -> Result<ControlFlow<()>, Fault>,
+    ) -> Result<(), Fault> {
+        let mut headers = HeaderMap::new();
+        if let Some(after) = after {
+            headers.insert(HeaderName::from_static("last-event-id"), body::header(after)?);
+        }
+        let path = route.fill(&[]);
+        let sending = self.send(route, &path, headers, body::empty());
+        let mut body = self.in_time(sending).await?.into_body();
+        let (mut unread, mut id, mut data) = (Vec::new(), String::new(), String::new());
+        loop {
+            let late = |_| Fault::TimedOut { server: self.server.to_string(), after: SILENCE_MAX };
+            let frame = tokio::time::timeout(SILENCE_MAX, body.frame()).await.map_err(late)?;
+            let Some(frame) = frame.transpose().map_err(|e| failed(&self.server, &e))? else { return Ok(()) };
+            unread.extend_from_slice(frame.data_ref().map_or(&[], |piece| piece));
+            while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = unread.drain(..=end).collect();
+                let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+                match line.split_once(": ") {
+                    Some(("id", value)) => value.clone_into(&mut id),
+                    Some(("data", value)) => value.clone_into(&mut data),
+                    _ if line.is_empty() && !data.is_empty() => {
+                        if take(&id, &core::mem::take(&mut data))?.is_break() {
+                            return Ok(());
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            if unread.len() > EVENT_BYTES_MAX {
+                return Err(self.nonsense(format!("an event of more than {EVENT_BYTES_MAX} bytes")));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What the device says about itself when it is asked.
 
 use kos_api::{
+    alert::Severity,
     chain::{
         Certificate as ApiCertificate, ChainCheck, ChainCheckName, DeviceIdInputs as ApiInputs,
         IdentityChain, Kid, Revocation, RevocationStatus,
@@ -9,7 +10,7 @@ use kos_api::{
     hex::{Digest, Serial},
     keys::KeyProtection,
     lifecycle::{Decommission, Wipe},
-    local::DeviceStatus,
+    local::{DeviceStatus, LocalAlert},
     plan::{Change, Plan},
     problem::Party,
     routes::LOCAL_DECOMMISSION,
@@ -27,6 +28,7 @@ use kos_identity::{
     kid,
 };
 use kos_keyring::Protection;
+use kos_klp::body::Alert;
 use tokio::sync::oneshot;
 
 use super::Device;
@@ -157,6 +159,7 @@ impl Device {
             image: Some(self.condition.image),
             keys: self.keys.protection().map(|of| protection(of, self.keys.homes(now))),
             comparison_code: self.condition.code.clone(),
+            last_alert: self.service.alert().map(shown),
             warnings: self.condition.warnings.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -323,5 +326,22 @@ const fn check_name(name: CheckName) -> ChainCheckName {
         CheckName::KidSignature => ChainCheckName::KidSignature,
         CheckName::KidConfirmation => ChainCheckName::KidConfirmation,
         CheckName::Revocation => ChainCheckName::Revocation,
+    }
+}
+
+/// An alert as the local socket shows it.
+fn shown(alert: &Alert) -> LocalAlert {
+    LocalAlert {
+        alert_id: data_encoding::HEXLOWER.encode(&alert.id),
+        rule: alert.rule.to_string(),
+        severity: match alert.severity {
+            0 => Severity::Low,
+            1 => Severity::Medium,
+            2 => Severity::High,
+            _ => Severity::Critical,
+        },
+        summary: alert.summary.to_string(),
+        count: alert.count,
+        at: alert.at,
     }
 }

@@ -18,7 +18,7 @@ use kos_identity::{
     },
     kid,
 };
-use kos_klp::body::{HeartbeatAnswer, Instruction};
+use kos_klp::body::{self, HeartbeatAnswer, Instruction};
 use kos_net::{
     carrier::{Carrier, Connector},
     dialler::{Dialler, Target},
@@ -61,6 +61,11 @@ pub(super) struct Service {
 }
 
 impl Service {
+    /// The last alert that the authority told of.
+    pub(super) fn alert(&self) -> Option<&body::Alert> {
+        self.standing.alert.as_ref()
+    }
+
     pub(super) fn new(root: &Root, dialler: &Dialler, standing: Standing) -> Self {
         Self {
             connector: Arc::new(Connector::new(dialler.clone())),
@@ -363,6 +368,15 @@ impl Device {
                 // The order itself is taken over the enrolment protocol alone, by the identity key.
                 Instruction::Wipe(_) => command = Some(Command::CheckIn),
             },
+            Matter::Alert(alert) => {
+                // Told again, it is one line all the same.
+                if standing.alert.as_ref().is_none_or(|last| last.id != alert.id) {
+                    let told = format!("{} severity {}: {}", alert.rule, alert.severity, alert.summary);
+                    self.diary.write(now, Entry::Alert, &told).map_err(|error| error.code())?;
+                    tracing::warn!(rule = %alert.rule, severity = alert.severity, "the authority tells of an alert");
+                }
+                standing.alert = Some(alert);
+            }
             Matter::Revocation(lists) => {
                 self.service.take_lists(&lists).map_err(|error| error.code())?;
                 command = self.is_taken_back().then_some(Command::CheckIn);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use kos_base::{AuthorityName, Channel, Code, KeyId, code};
 use kos_identity::{certificate::Certificate, crl::RevocationView};
 use kos_klp::{
-    body::{Command, HeartbeatAnswer},
+    body::{Alert, Command, HeartbeatAnswer},
     freshness::ReplayGuard,
     party::Party,
 };
@@ -123,6 +123,8 @@ pub(crate) enum Matter {
     Command(Command),
     /// Newer revocation lists, DER, which nobody has checked yet.
     Revocation(Vec<Vec<u8>>),
+    /// Something that this device is told of as a guardian.
+    Alert(Alert),
 }
 
 /// Why there is no link.

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use kos_base::{Code, Timestamp, code};
 use kos_klp::{
-    body::{self, Ack, Assembly, Command, HeartbeatAnswer, Misfit, Revocation},
+    body::{self, Ack, Alert, Assembly, Command, HeartbeatAnswer, Misfit, Revocation},
     frame::{Content, Frame},
     message::{MessageId, MessageType, Unhandled},
     party::Party,
@@ -241,6 +241,7 @@ impl<'a> Talk<'a> {
         let message = received.message();
         let matter = match message.kind {
             MessageType::COMMAND => body::read::<Command>(message.body).map(Matter::Command),
+            MessageType::ALERT => body::read::<Alert>(message.body).map(Matter::Alert),
             MessageType::REVOCATION => match body::read::<Revocation>(message.body) {
                 Ok(news) => match whole_lists(&mut self.assembly, &news) {
                     Ok(Some(lists)) => Ok(Matter::Revocation(lists)),

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, State},
-    http::header,
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use kos_api::{
     audit::{AuditFilter, AuditVerdict, Checkpoint, LogFailure, LogFailureKind, VerifyLog},
@@ -159,6 +158,7 @@ pub(super) async fn verify(
         },
         failures: failures.collect(),
         failures_found: verdict.failures_found,
+        not_checked: verdict.not_checked.iter().map(ToString::to_string).collect(),
     }))
 }
 
@@ -186,18 +186,4 @@ const fn kind(kind: FailureKind) -> LogFailureKind {
         FailureKind::Torn => LogFailureKind::Torn,
         FailureKind::BadSignature => LogFailureKind::BadSignature,
     }
-}
-
-/// A file of the published log, by its C2SP path.
-pub(super) async fn file(
-    State(shared): State<Arc<Shared>>,
-    context: Context,
-    Path(path): Path<String>,
-) -> Result<Response, Refusal> {
-    let read = shared.log_files.read(&path);
-    let found = read.map_err(|e| Refusal::from(StoreError::Failed(e.to_string())).under(context.id))?;
-    let bytes = found.ok_or_else(|| {
-        Refusal::new(code::config::NOT_FOUND).about("log file", &printable(&path, 80)).under(context.id)
-    })?;
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
 }

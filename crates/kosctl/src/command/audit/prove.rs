@@ -1,6 +1,6 @@
 //! Proving one entry: its proof is fetched or read from a file, and verified here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kos_api::{Kind, hex::Digest};
@@ -74,29 +74,44 @@ impl Shown for AuditProof {
 
 impl Prove {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
-        let (proof, key) =
-            match (&self.proof, self.index) {
-                (Some(path), _) => {
-                    let bytes = files::read(path, u64::try_from(PROOF_BYTES_MAX).unwrap_or(u64::MAX))?;
-                    let proof = Proof::parse(&String::from_utf8_lossy(&bytes)).map_err(|e| {
-                        Fault::Malformed { path: path.clone(), reason: e.to_string(), code: e.code() }
-                    })?;
-                    (proof, log_key(session, self.key.as_deref(), None).await?)
-                }
-                (None, Some(index)) => {
-                    let client = session.client()?;
-                    let key = log_key(session, self.key.as_deref(), Some(&client)).await?;
-                    (fetch(&client, index).await?, key)
-                }
-                (None, None) => return Err(Fault::usage("which entry?", "kosctl audit prove INDEX")),
-            };
+        let (proof, key) = match (&self.proof, self.index) {
+            (Some(path), _) => (read(path)?, log_key(session, self.key.as_deref(), None).await?),
+            (None, Some(index)) => {
+                let client = session.client()?;
+                let key = log_key(session, self.key.as_deref(), Some(&client)).await?;
+                (fetch(&client, index).await?, key)
+            }
+            (None, None) => return Err(Fault::usage("which entry?", "kosctl audit prove INDEX")),
+        };
         if let Some(path) = &self.out {
             files::write(path, proof.to_string().as_bytes(), Readers::Owner)?;
         }
-        let shown = judge(proof, &key);
-        session.printer.item(&shown)?;
-        Ok(Ending::judged(shown.ok))
+        print(session, proof, &key)
     }
+}
+
+/// Judges a proof that was saved, by the key of the log alone.
+pub(super) async fn judge_saved(
+    session: &Session,
+    proof: &Path,
+    key: Option<&Path>,
+) -> Result<Ending, Fault> {
+    print(session, read(proof)?, &log_key(session, key, None).await?)
+}
+
+fn read(path: &Path) -> Result<Proof, Fault> {
+    let bytes = files::read(path, u64::try_from(PROOF_BYTES_MAX).unwrap_or(u64::MAX))?;
+    Proof::parse(&String::from_utf8_lossy(&bytes)).map_err(|e| Fault::Malformed {
+        path: path.to_owned(),
+        reason: e.to_string(),
+        code: e.code(),
+    })
+}
+
+fn print(session: &Session, proof: Proof, key: &LogKey) -> Result<Ending, Fault> {
+    let shown = judge(proof, key);
+    session.printer.item(&shown)?;
+    Ok(Ending::judged(shown.ok))
 }
 
 /// The proof of the entry at `index`, with the entry in it.

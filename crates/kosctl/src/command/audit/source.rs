@@ -1,15 +1,19 @@
-//! Where the files of a log come from: a folder, or the server.
+//! Where the files of a log come from: a folder, the server, or an address on the web.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use kos_api::routes;
-use kos_audit::tree::{Bundle, HASH_BYTES, Tile};
+use kos_audit::tree::Piece;
 use kos_base::code::Exit;
 
-use crate::{Client, Fault, files};
+use crate::{
+    Client, Fault, files,
+    server::{Address, Web},
+    session::Session,
+};
 
 /// Longest file of a log, in bytes: a bundle of 256 leaves of 64 KiB.
 const FILE_BYTES_MAX: usize = 256 * 65_538;
@@ -18,42 +22,78 @@ const FILE_BYTES_MAX: usize = 256 * 65_538;
 pub(crate) enum Source<'a> {
     Folder(&'a Path),
     Server(&'a Client),
+    Web(&'a Web),
+}
+
+/// A source, with what it needs to be one.
+pub(super) enum Place {
+    Folder(PathBuf),
+    Server(Box<Client>),
+    Web(Box<Web>),
+}
+
+impl Place {
+    /// What `text` names: `server`, an address, or a folder. The certificate of an https server leads to `roots`.
+    pub(super) fn parse(text: &str, roots: Option<&Path>, session: &Session) -> Result<Self, Fault> {
+        if text == "server" {
+            return Ok(Self::Server(Box::new(session.client()?)));
+        }
+        if Address::is_meant(text) {
+            let web = Web::new(text.parse()?, roots, session.timeout)?;
+            return Ok(Self::Web(Box::new(web)));
+        }
+        Ok(Self::Folder(text.into()))
+    }
+
+    pub(super) fn source(&self) -> Source<'_> {
+        match self {
+            Self::Folder(folder) => Source::Folder(folder),
+            Self::Server(client) => Source::Server(client),
+            Self::Web(web) => Source::Web(web),
+        }
+    }
+
+    /// The server, when it is one.
+    pub(super) fn client(&self) -> Option<&Client> {
+        if let Self::Server(client) = self { Some(client) } else { None }
+    }
+}
+
+impl fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+            Self::Server(client) => write!(f, "{}", client.server()),
+            Self::Web(web) => write!(f, "{}", web.address()),
+        }
+    }
 }
 
 impl Source<'_> {
-    /// The checkpoint. A folder without one is no log.
+    /// The checkpoint. Where there is none there is no log.
     pub(super) async fn checkpoint(&self) -> Result<String, Fault> {
+        let missing = |server: String| Fault::Answer { server, reason: "it has no checkpoint".to_owned() };
         match (self.read("checkpoint").await?, self) {
             (Some(bytes), _) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
             (None, Self::Folder(folder)) => Err(Fault::Unreadable {
                 path: folder.join("checkpoint"),
                 source: io::ErrorKind::NotFound.into(),
             }),
-            (None, Self::Server(client)) => Err(Fault::Answer {
-                server: client.server().to_string(),
-                reason: "it has no checkpoint".to_owned(),
-            }),
+            (None, Self::Server(_) | Self::Web(_)) => Err(missing(self.to_string())),
         }
     }
 
-    /// The bytes of a tile; of the full one that has replaced it, its part.
-    pub(super) async fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, Fault> {
-        if let Some(bytes) = self.read(&tile.path()).await? {
+    /// The bytes of a piece; of the full one that has replaced it, its part. A part that is not whole is given as it is.
+    pub(super) async fn piece(&self, piece: Piece) -> Result<Option<Vec<u8>>, Fault> {
+        if let Some(bytes) = self.read(&piece.path()).await? {
             return Ok(Some(bytes));
         }
-        let mut full = self.read(&tile.full().path()).await?;
-        if let Some(bytes) = &mut full {
-            bytes.truncate(usize::from(tile.width()) * HASH_BYTES);
+        let full = piece.full();
+        if full == piece {
+            return Ok(None);
         }
-        Ok(full)
-    }
-
-    /// The bytes of a row of leaves, which may hold more of them than are asked for.
-    pub(super) async fn bundle(&self, bundle: Bundle) -> Result<Option<Vec<u8>>, Fault> {
-        match self.read(&bundle.path()).await? {
-            Some(bytes) => Ok(Some(bytes)),
-            None => self.read(&bundle.full().path()).await,
-        }
+        let full = self.read(&full.path()).await?;
+        Ok(full.map(|bytes| piece.beginning(&bytes).map(<[u8]>::to_vec).unwrap_or(bytes)))
     }
 
     async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Fault> {
@@ -65,6 +105,7 @@ impl Source<'_> {
             Self::Server(client) => {
                 client.read(&routes::AUDIT_LOG, &[path], FILE_BYTES_MAX).await.map(|bytes| bytes.to_vec())
             }
+            Self::Web(web) => return web.read(path, FILE_BYTES_MAX).await,
         };
         match read {
             Ok(bytes) => Ok(Some(bytes)),

@@ -1,5 +1,6 @@
 //! Verifying a whole log: every leaf, every signature, every hash, here and not where the log is kept.
 
+use core::ops::Range;
 use std::{num::NonZero, path::PathBuf, thread};
 
 use clap::Args;
@@ -9,22 +10,27 @@ use kos_api::{
     routes,
 };
 use kos_audit::{
-    self as log, FailureKind, LeafReading, LogCheck, LogKey, Verdict,
-    tree::{Bundle, Tile},
+    self as log, FailureKind, LeafReading, LogCheck, LogKey, RangeCheck, SignedCheckpoint, Verdict,
+    tree::{Bundle, Piece, Tile},
 };
 
-use super::{NOTE_BYTES_MAX, log_key, source::Source};
+use super::{
+    NOTE_BYTES_MAX, log_key,
+    prove::judge_saved,
+    source::{Place, Source},
+};
 use crate::{
-    Client, Fault, files,
+    Fault, files,
     session::{Ending, Session},
 };
 
 /// `audit verify`
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// A folder with the files of a log: checkpoint, tile/..; needs no server.
+    /// A copy of a log: a folder with its files (checkpoint, tile/..), or the address below which somebody serves them;
+    /// needs no authority.
     #[arg(long, value_name = "DIR", requires = "key")]
-    log: Option<PathBuf>,
+    log: Option<String>,
     /// The file with the key of the log; without it, the server's word is taken for it.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -34,10 +40,25 @@ pub(crate) struct Verify {
     /// Has the server verify its own log, which is faster and takes its word for it.
     #[arg(long, conflicts_with_all = ["log", "key"])]
     on_server: bool,
+    /// Only entries from this index on: that they are in the tree that the checkpoint signs, signed and at their place.
+    #[arg(long, value_name = "N", conflicts_with = "on_server")]
+    from: Option<u64>,
+    /// Only entries up to this index, which is included.
+    #[arg(long, value_name = "M", conflicts_with = "on_server")]
+    to: Option<u64>,
+    /// One proof that was saved with `audit prove --out`, in place of a log; needs no server.
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with_all = ["log", "against", "on_server", "from", "to"])]
+    proof: Option<PathBuf>,
+    /// The file with the CAs of an https address, in PEM; without it, those that this system trusts.
+    #[arg(long, value_name = "FILE", requires = "log")]
+    ca: Option<PathBuf>,
 }
 
 impl Verify {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        if let Some(proof) = &self.proof {
+            return judge_saved(session, proof, self.key.as_deref()).await;
+        }
         let held = match &self.against {
             Some(path) => Some(String::from_utf8_lossy(&files::read(path, NOTE_BYTES_MAX)?).into_owned()),
             None => None,
@@ -47,14 +68,15 @@ impl Verify {
                 let (route, body) = (&routes::AUDIT_VERIFY, VerifyLog { against: held });
                 session.client()?.ask(route, &[], &serde_json::json!({}), &body).await?
             }
-            (Some(folder), _) => {
-                let key = log_key(session, self.key.as_deref(), None).await?;
-                written(judge(&Source::Folder(folder), &key, held.as_deref()).await?)
-            }
-            (None, false) => {
-                let client: Client = session.client()?;
-                let key = log_key(session, self.key.as_deref(), Some(&client)).await?;
-                written(judge(&Source::Server(&client), &key, held.as_deref()).await?)
+            (log, _) => {
+                let place = Place::parse(log.as_deref().unwrap_or("server"), self.ca.as_deref(), session)?;
+                let key = log_key(session, self.key.as_deref(), place.client()).await?;
+                let held = held.as_deref();
+                let found = match self.range()? {
+                    Some(range) => judge_range(&place.source(), &key, held, range).await?,
+                    None => judge(&place.source(), &key, held).await?,
+                };
+                written(found)
             }
         };
         session.printer.item(&verdict)?;
@@ -62,18 +84,51 @@ impl Verify {
     }
 }
 
+impl Verify {
+    /// The indices that are asked for, when not all are.
+    fn range(&self) -> Result<Option<Range<u64>>, Fault> {
+        if self.from.is_none() && self.to.is_none() {
+            return Ok(None);
+        }
+        let (from, to) = (self.from.unwrap_or(0), self.to.map(|last| last.saturating_add(1)));
+        if to.is_some_and(|to| to <= from) {
+            return Err(Fault::usage("--to is before --from", "kosctl audit verify --from 10 --to 20"));
+        }
+        Ok(Some(from..to.unwrap_or(u64::MAX)))
+    }
+}
+
+/// Judges some entries of a log; to its end when there is no other.
+async fn judge_range(
+    source: &Source<'_>,
+    key: &LogKey,
+    held: Option<&str>,
+    mut range: Range<u64>,
+) -> Result<Verdict, Fault> {
+    let text = source.checkpoint().await?;
+    if range.end == u64::MAX {
+        let signed = SignedCheckpoint::parse(&text).ok().and_then(|signed| signed.verify(key, &[]).ok());
+        range.end = signed.map_or(0, |signed| signed.head().size).max(range.start.saturating_add(1));
+    }
+    let mut check = RangeCheck::new(key, &[], &text, held, range);
+    while let Some(piece) = check.next() {
+        check.take(source.piece(piece).await?, |bytes| read_leaves(bytes, key));
+    }
+    Ok(check.finish())
+}
+
 /// Takes a log apart, leaf by leaf.
 pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, held: Option<&str>) -> Result<Verdict, Fault> {
     let mut check = LogCheck::new(key, &[], &source.checkpoint().await?, held);
     for bundle in Bundle::all(check.size()) {
-        let stored = check.tile(bundle.tile(), source.tile(bundle.tile()).await?.as_deref());
-        let bytes = source.bundle(bundle).await?.unwrap_or_default();
+        let stored = check.tile(bundle.tile(), source.piece(Piece::Tile(bundle.tile())).await?.as_deref());
+        let bytes = source.piece(Piece::Bundle(bundle)).await?.unwrap_or_default();
         for (at, reading) in read_leaves(&bytes, key).into_iter().enumerate() {
             check.leaf(reading, stored.get(at).copied());
         }
     }
     for tile in Tile::all(check.size()).filter(|tile| tile.level() > 0) {
-        let bytes = source.tile(tile).await?;
+        let bytes = source.piece(Piece::Tile(tile)).await?;
         check.tile(tile, bytes.as_deref());
     }
     Ok(check.finish())
@@ -119,6 +174,7 @@ fn written(verdict: Verdict) -> AuditVerdict {
             })
             .collect(),
         failures_found: verdict.failures_found,
+        not_checked: verdict.not_checked.iter().map(ToString::to_string).collect(),
     }
 }
 

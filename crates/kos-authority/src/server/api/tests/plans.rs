@@ -1,9 +1,11 @@
 //! Every change of the table: as a dry run, which changes nothing and refuses what would be refused, and for good,
 //! which the log has by the time of the answer.
 
-use kos_api::routes::{OPERATOR_CREATE, VAULT_AUTHORISER_ADD, VAULT_OFFLINE_ADD};
+use kos_api::routes::{OPERATOR_CREATE, VAULT_AUTHORISER_ADD, VAULT_OFFLINE_ADD, VAULT_PASSKEY_ADD};
 
 use super::*;
+use crate::{record::SystemChange, store::EngineState, writer::SystemWrite};
+use kos_audit::alert::{Alert, AlertId, Severity};
 
 const MEMBER: &str = "kdev-0000000000000001";
 const WAITING: &str = "kdev-0000000000000002";
@@ -18,6 +20,8 @@ struct Made {
     ticket: String,
     /// The words of the one share of the vault.
     words: String,
+    /// Something that was found.
+    alert: String,
 }
 
 /// An authority on which each change of the table has something to change.
@@ -42,7 +46,35 @@ async fn bench() -> (Bench, Made) {
     let share = json!({"passphrase": vaults::PASSPHRASE, "threshold": 1, "holders": ["Anna"]});
     let shared = bench.post("/api/v1/vaults/people/share", share).await;
     let words = shared.body["item"]["words"][0].as_str().unwrap().to_owned();
-    (bench, Made { ticket, words })
+    let guardian = json!({"name": "anna", "way": {"person": {"operator": "anna"}}});
+    let named = bench.post("/api/v1/guardians", guardian).await;
+    assert_eq!(named.status, StatusCode::OK, "{}", named.body);
+    let alert = alert(&bench).await;
+    (bench, Made { ticket, words, alert })
+}
+
+/// Something that was found; its id.
+async fn alert(bench: &Bench) -> String {
+    let rule = "clone".parse().unwrap();
+    let alert = Alert {
+        id: AlertId::of(&rule, 1, 2),
+        rule,
+        severity: Severity::Critical,
+        summary: "test".to_owned(),
+        group: None,
+        count: 1,
+        unseen: 0,
+        first: 1,
+        last: 2,
+        entries: vec![1, 2],
+        at: NOW,
+    };
+    let id = alert.id.to_string();
+    let change = SystemChange::AlertRaised(Box::new(alert.clone()));
+    let state = EngineState { next: 3, bytes: Vec::new() };
+    let write = SystemWrite::Alerts(vec![alert], state);
+    bench.shared().writer.commit(Transaction::own(NOW, vec![change.into()], vec![write])).await.unwrap();
+    id
 }
 
 /// Brings about what the change is about: a share that was handed in, a slot, an authoriser; or arms what is disarmed or fired.
@@ -53,8 +85,14 @@ async fn prepare(bench: &Bench, route: &Route, made: &Made) {
         assert!([StatusCode::OK, StatusCode::CONFLICT].contains(&armed.status), "{}", armed.body);
         return;
     }
+    if route.name == "vault-passkey-add" {
+        // Another plan may have left a slot of this name.
+        let body = json!({"passphrase": vaults::PASSPHRASE}).to_string();
+        bench.ask(local(), "DELETE", "/api/v1/vaults/people/offline-keys/x", &[], &body).await;
+    }
     let add = match route.name {
         "vault-offline-remove" => Some(&VAULT_OFFLINE_ADD),
+        "vault-passkey-remove" => Some(&VAULT_PASSKEY_ADD),
         "vault-authoriser-remove" => Some(&VAULT_AUTHORISER_ADD),
         _ => None,
     };
@@ -95,6 +133,10 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
             ("", json!({"name": "otto", "role": "viewer", "csr": request_of(&key)}))
         }
         "operator-remove" => ("anna", json!({})),
+        "alert-ack" => (&made.alert, json!({})),
+        "alert-rules-apply" => ("", json!({"file": {"tune": [{"rule": "failed-unlocks", "times": 3}]}})),
+        "guardian-add" => ("", json!({"name": "pager", "way": {"webhook": {"url": "https://a.example/x"}}})),
+        "guardian-remove" => ("anna", json!({})),
         "vault-create" => ("fresh", json!({"passphrase": vaults::PASSPHRASE})),
         "vault-import" => (
             "fresh",
@@ -114,7 +156,8 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "vault-offline-add" => {
             (VAULT, json!({"passphrase": vaults::PASSPHRASE, "recipient": vaults::access::RECIPIENT}))
         }
-        "vault-offline-remove" => (VAULT, json!({"passphrase": vaults::PASSPHRASE})),
+        "vault-passkey-add" => (VAULT, vaults::passkey::adding(1)),
+        "vault-offline-remove" | "vault-passkey-remove" => (VAULT, json!({"passphrase": vaults::PASSPHRASE})),
         "vault-authoriser-add" => {
             let (seed, code) = (vaults::access::SEED, vaults::access::code_in(0));
             (VAULT, json!({"passphrase": vaults::PASSPHRASE, "seed": seed, "code": code}))

@@ -1,0 +1,322 @@
+//! The log over HTTP, and copies of it elsewhere: read by strangers' programs, pulled from every kind of source, refused
+//! where they contradict what is held, and whole after a kill at any point.
+#![cfg(test)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use kos_e2e::{
+    fleet::{Authority, Ports},
+    judge::{self, Desk},
+    operator::Operator,
+    program::{self, Finished, Program, under_strace},
+    wait,
+};
+use serde_json::Value;
+
+/// Makes the log grow.
+fn grow(authority: &Authority, by: usize) {
+    for _ in 0..by {
+        authority.ticket(&["--role", "sensor"]).unwrap();
+    }
+}
+
+/// The folder of the published log, once it holds everything.
+fn published(authority: &Authority, desk: &Desk) -> PathBuf {
+    let (folder, head) = (authority.data().join("authority/log"), desk.at("head"));
+    wait::until("the log's files to follow", || {
+        authority.json(&["audit", "checkpoint", "--out", &head, "--key-out", &desk.at("vkey")])?;
+        Ok((fs::read(folder.join("checkpoint")).ok() == Some(fs::read(&head)?)).then_some(()))
+    })
+    .unwrap();
+    folder
+}
+
+/// A copy of a folder, to be tampered with.
+fn copied(from: &Path, to: &str) {
+    for (path, bytes) in program::files(from).unwrap() {
+        let path = Path::new(to).join(path.strip_prefix(from).unwrap());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+/// The log's files in a folder, by path.
+fn log_in(folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = program::files(folder.as_ref()).unwrap().into_iter();
+    let files = files.map(|(path, bytes)| (path.strip_prefix(folder).unwrap().to_owned(), bytes));
+    files.filter(|(path, _)| path.starts_with("tile") || path.ends_with("checkpoint")).collect()
+}
+
+/// A web server that knows nothing of logs.
+struct Web(#[expect(dead_code, reason = "it runs as long as this is kept")] Program, String);
+
+fn serve(folder: &str) -> Web {
+    let port = Ports::free().unwrap().web;
+    let mut command = Command::new("python3");
+    command.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory", folder, &port.to_string()]);
+    let server = Program::holding("python3", command).unwrap();
+    let connects = || Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
+    drop(wait::until("the web server", connects).unwrap());
+    Web(server, format!("http://127.0.0.1:{port}"))
+}
+
+/// What Go's sumdb says of a log.
+fn go(vkey: &str, prefix: &str, more: &[&str]) -> Finished {
+    let mut judge = Command::new("go");
+    judge.arg("run").arg(judge::workspace("crates/kos-audit/tests/judge/tiles.go")).args([vkey, prefix]);
+    judge.args(more).env_remove("GOFLAGS").env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode");
+    judge.env("GOCACHE", judge::workspace("target/judges/go").canonicalize().unwrap());
+    program::finish(judge, "").expect("the judge needs `go`: cargo xtask test deps")
+}
+
+/// `audit mirror pull` without a server of its own.
+fn pull(from: &str, to: &str, more: &[&str]) -> Finished {
+    let arguments = ["audit", "mirror", "pull", "--from", from, "--to", to, "-o", "json"];
+    program::run("kosctl", &[&arguments, more].concat(), "").unwrap()
+}
+
+fn item(done: &Finished) -> Value {
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    serde_json::from_str::<Value>(&done.stdout).unwrap()["item"].take()
+}
+
+fn refused(done: &Finished, code: &str) {
+    assert_eq!(done.code(), 8, "{}{}", done.stdout, done.stderr);
+    assert!(done.stderr.contains(code), "{code}: {}", done.stderr);
+}
+
+fn verified(folder: &str, vkey: &str, more: &[&str]) -> Finished {
+    let arguments = ["audit", "verify", "--log", folder, "--key", vkey, "-o", "json"];
+    program::run("kosctl", &[&arguments, more].concat(), "").unwrap()
+}
+
+#[test]
+fn the_log_is_copied_by_every_way_and_judged_by_strangers() {
+    let authority = Authority::start().unwrap();
+    let desk = Desk::new().unwrap();
+    grow(&authority, 20);
+    published(&authority, &desk);
+    fs::copy(desk.at("head"), desk.at("held")).unwrap();
+    grow(&authority, 250);
+    let operator = Operator::here(&authority, "vera", "viewer").unwrap();
+    let folder = published(&authority, &desk).to_string_lossy().into_owned();
+    let (vkey, held) = (desk.at("vkey"), desk.at("held"));
+
+    // From the socket, over TLS with a certificate, from a folder, and from a copy that any web server serves.
+    let local = authority.kosctl(&["audit", "mirror", "pull", "--to", &desk.at("a"), "-o", "json"]).unwrap();
+    let size = item(&local)["size"].as_u64().unwrap();
+    assert!(size > 256);
+    let remote = ["--context", "home", "audit", "mirror", "pull", "--to", &desk.at("b"), "-o", "json"];
+    item(&operator.kosctl(&remote).unwrap());
+    assert_eq!(item(&pull(&folder, &desk.at("c"), &["--key", &vkey]))["added"], size);
+    let web = serve(&desk.at("a"));
+    item(&pull(&web.1, &desk.at("d"), &["--key", &vkey]));
+    for copy in ["a", "b", "c", "d"] {
+        let (log, whole) = (log_in(&desk.at(copy)), log_in(&folder));
+        // The authority keeps narrower tiles, which a copy has never seen.
+        assert!(
+            log == log_in(&desk.at("a")) && log.iter().all(|(path, bytes)| whole.get(path) == Some(bytes)),
+            "{copy}"
+        );
+        let verdict = item(&verified(&desk.at(copy), &vkey, &["--against", &held]));
+        assert_eq!((&verdict["size"], &verdict["assurance"]), (&size.into(), &"held-checkpoint".into()));
+        assert_eq!(verdict["notChecked"], serde_json::json!([]));
+    }
+    assert_eq!(item(&pull(&web.1, &desk.at("d"), &[]))["filesFetched"], 0, "there is nothing new");
+
+    // A standard client reads below the address of the API, and from any web server.
+    let file = |name: &str| operator.file(name).to_string_lossy().into_owned();
+    let (certificate, key, root) = (file("operator.pem"), file("operator.key"), file("root.pem"));
+    let api = format!("https://localhost:{}/api/v1/audit/log", authority.ports().tls);
+    let tls = ["-held", &held, "-cert", &certificate, "-key", &key, "-ca", &root];
+    let ok = format!("ok {size}\n");
+    for (prefix, more) in [(api.as_str(), &tls[..]), (&web.1, &["-held", &held]), (&desk.at("b"), &[])] {
+        let judged = go(&vkey, prefix, more);
+        assert_eq!(judged.stdout, ok, "{prefix}: {}", judged.stderr);
+    }
+    heads_are_as_the_format_wants_them(&authority, size);
+
+    // A part of it, from where others serve it, and one proof, from nowhere.
+    let part = item(&verified(&web.1, &vkey, &["--from", "100", "--to", "259", "--against", &held]));
+    assert_eq!(
+        (&part["ok"], &part["entriesChecked"], &part["assurance"]),
+        (&true.into(), &160.into(), &"held-checkpoint".into())
+    );
+    assert_eq!(part["notChecked"][0], "the entries of index 0 to 99 and their signatures");
+    let proof = desk.at("proof");
+    authority.json(&["audit", "prove", "7", "--out", &proof]).unwrap();
+    let judged = |key: &str| {
+        program::run("kosctl", &["audit", "verify", "--proof", &proof, "--key", key], "").unwrap()
+    };
+    assert_eq!(judged(&vkey).code(), 0, "{}", judged(&vkey).stderr);
+    let stranger = Authority::start().unwrap();
+    stranger.json(&["audit", "checkpoint", "--key-out", &desk.at("other")]).unwrap();
+    assert_eq!(judged(&desk.at("other")).code(), 10);
+    refused(&pull(&web.1, &desk.at("e"), &["--key", &desk.at("other")]), "KOS-E0503");
+}
+
+/// Types, caching, coding, and what is not there.
+fn heads_are_as_the_format_wants_them(authority: &Authority, size: u64) {
+    let socket = authority.socket().to_string_lossy().into_owned();
+    let ask = |path: &str, more: &[&str]| {
+        let url = format!("http://localhost/api/v1/audit/log/{path}");
+        let arguments =
+            [&["-s", "-o", "/dev/null", "-D", "-", "--unix-socket", &socket, &url], more].concat();
+        judge::agrees("curl", &arguments, "").unwrap().to_ascii_lowercase()
+    };
+    let partial = size - 256;
+    let for_ever = "cache-control: max-age=31536000, immutable";
+    for (path, wanted) in [
+        ("checkpoint".to_owned(), ["content-type: text/plain; charset=utf-8", "cache-control: no-cache"]),
+        ("tile/0/000".to_owned(), ["content-type: application/octet-stream", for_ever]),
+        (format!("tile/0/001.p/{partial}"), ["content-type: application/octet-stream", for_ever]),
+        // Its file gave way to the full one long ago.
+        ("tile/entries/000.p/7".to_owned(), ["content-type: application/octet-stream", for_ever]),
+        ("tile/1/000.p/1".to_owned(), ["content-type: application/octet-stream", for_ever]),
+    ] {
+        let head = ask(&path, &[]);
+        assert!(head.starts_with("http/1.1 200"), "{path}: {head}");
+        for line in wanted {
+            assert!(head.contains(line), "{path}: {line}: {head}");
+        }
+        let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap().to_owned();
+        let again = ask(&path, &["-H", &format!("If-None-Match: {tag}")]);
+        assert!(again.starts_with("http/1.1 304"), "{path}: {again}");
+    }
+    assert!(!ask("tile/entries/000", &[]).contains("content-encoding"));
+    assert!(ask("tile/entries/000", &["--compressed"]).contains("content-encoding: gzip"));
+    assert!(!ask("tile/0/000", &["--compressed"]).contains("content-encoding"));
+    for path in [
+        "tile/0/002".to_owned(),
+        format!("tile/0/001.p/{}", partial + 9),
+        "tile/0/001".to_owned(),
+        "tile/00/000".to_owned(),
+        "tile/0/0".to_owned(),
+        "tile/0/x000/000".to_owned(),
+        "tile/0/000.p/256".to_owned(),
+        "tile/entries/000.p/0".to_owned(),
+        "tile/64/000".to_owned(),
+        "../store.db".to_owned(),
+    ] {
+        assert!(ask(&path, &["--path-as-is"]).starts_with("http/1.1 404"), "{path}");
+    }
+}
+
+#[test]
+fn a_source_that_contradicts_the_copy_changes_nothing_of_it() {
+    let mut authority = Authority::start().unwrap();
+    let desk = Desk::new().unwrap();
+    grow(&authority, 5);
+    let folder = published(&authority, &desk);
+    copied(&folder, &desk.at("old"));
+    let (copy, vkey) = (desk.at("copy"), desk.at("vkey"));
+    let take = |from: &Authority| from.kosctl(&["audit", "mirror", "pull", "--to", &copy]).unwrap();
+
+    // Somebody copied the disk, and both go on.
+    authority.stop().unwrap();
+    let mut fork = authority.copied().unwrap();
+    authority.serve().unwrap();
+    fork.serve().unwrap();
+    grow(&authority, 3);
+    published(&authority, &desk);
+    assert_eq!(take(&authority).code(), 0);
+    let held = fs::read(desk.at("copy/checkpoint")).unwrap();
+    let unchanged = || {
+        assert_eq!(fs::read(desk.at("copy/checkpoint")).unwrap(), held);
+        assert_eq!(verified(&copy, &vkey, &[]).code(), 0);
+    };
+    grow(&fork, 9);
+    published(&fork, &Desk::new().unwrap());
+    refused(&take(&fork), "KOS-E0504");
+    unchanged();
+    let kept = || program::files(desk.at("copy/evidence").as_ref()).unwrap();
+    let said: Vec<_> =
+        kept().into_iter().map(|(path, bytes)| (path.file_name().unwrap().to_owned(), bytes)).collect();
+    assert!(said.contains(&("held".into(), held.clone())) && said.len() == 2, "{said:?}");
+    refused(&take(&fork), "KOS-E0504");
+    assert_eq!(kept().len(), 2, "the same contradiction is kept once");
+    refused(&pull(&desk.at("old"), &copy, &[]), "KOS-E0505");
+    assert_eq!(kept().len(), 4);
+    unchanged();
+
+    // Somebody tampers with what a source serves.
+    grow(&authority, 3);
+    published(&authority, &desk);
+    type Tamper = fn(&mut Vec<u8>);
+    let tampered: [(&str, &str, Tamper); 5] = [
+        ("tile/entries", "KOS-E0551", |bytes| *bytes.last_mut().unwrap() ^= 1),
+        ("tile/0", "KOS-E0551", |bytes| bytes[3] ^= 1),
+        ("tile/entries", "KOS-E0552", |bytes| bytes.truncate(bytes.len() - 9)),
+        ("tile/0", "KOS-E0552", |bytes| bytes.truncate(32)),
+        ("checkpoint", "KOS-E0503", |bytes| bytes[20] ^= 1),
+    ];
+    for (at, (path, code, tamper)) in tampered.into_iter().enumerate() {
+        let source = desk.at(&format!("source-{at}"));
+        copied(&folder, &source);
+        for (file, mut bytes) in program::files(source.as_ref()).unwrap() {
+            if file.starts_with(Path::new(&source).join(path)) {
+                tamper(&mut bytes);
+                fs::write(file, bytes).unwrap();
+            }
+        }
+        refused(&pull(&source, &copy, &[]), code);
+        unchanged();
+    }
+    let cut = desk.at("source-cut");
+    copied(&folder, &cut);
+    fs::remove_dir_all(Path::new(&cut).join("tile/entries")).unwrap();
+    refused(&pull(&cut, &copy, &[]), "KOS-E0552");
+    unchanged();
+
+    // What a wrong source left behind is not believed either.
+    assert_eq!(take(&authority).code(), 0);
+    let whole = log_in(&folder.to_string_lossy());
+    let copied = log_in(&copy);
+    assert!(whole["checkpoint".as_ref() as &Path] == copied["checkpoint".as_ref() as &Path]);
+    assert_eq!(verified(&copy, &vkey, &[]).code(), 0);
+}
+
+#[test]
+fn a_pull_that_is_killed_anywhere_goes_on_where_it_was() {
+    let authority = Authority::start().unwrap();
+    let desk = Desk::new().unwrap();
+    grow(&authority, 5);
+    let folder = published(&authority, &desk).to_string_lossy().into_owned();
+    copied(folder.as_ref(), &desk.at("old"));
+    grow(&authority, 4);
+    published(&authority, &desk);
+    let vkey = desk.at("vkey");
+    let mut kills = 0;
+    for calls in ["rename", "fsync,syncfs", "openat", "write"] {
+        for at in 1..500 {
+            let copy = desk.at(&format!("copy-{}-{at}", calls.len()));
+            assert_eq!(pull(&desk.at("old"), &copy, &["--key", &vkey]).code(), 0);
+            let arguments = ["audit", "mirror", "pull", "--from", &folder, "--to", &copy];
+            let command = program::command("kosctl", &arguments).unwrap();
+            let inject = format!("inject={calls}:signal=KILL:when={at}");
+            let options = ["-e".to_owned(), format!("trace={calls}"), "-e".to_owned(), inject];
+            let killed = program::finish(under_strace(&command, options), "").unwrap();
+            let there = item(&verified(&copy, &vkey, &[]));
+            assert_eq!(there["ok"], true, "{calls} {at}: {there}");
+            assert_eq!(pull(&folder, &copy, &[]).code(), 0, "{calls} {at}");
+            assert!(
+                log_in(&copy)["checkpoint".as_ref() as &Path]
+                    == fs::read(Path::new(&folder).join("checkpoint")).unwrap()
+            );
+            assert_eq!(item(&verified(&copy, &vkey, &[]))["ok"], true, "{calls} {at}");
+            fs::remove_dir_all(&copy).unwrap();
+            if killed.status.success() {
+                break;
+            }
+            assert_eq!(killed.code(), 128 + 9, "{}", killed.stderr);
+            kills += 1;
+        }
+    }
+    assert!(kills > 30, "{kills}");
+}
