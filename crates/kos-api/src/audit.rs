@@ -10,6 +10,7 @@ use crate::{
     hex::{Digest, Signature},
     problem::Party,
     schema,
+    witness::WitnessStanding,
 };
 
 /// One entry of the log.
@@ -91,6 +92,12 @@ pub struct Checkpoint {
     pub text: String,
     /// The key that verifies it, as a C2SP verifier key.
     pub verifier_key: String,
+    /// What it is worth.
+    pub assurance: Assurance,
+    /// Who cosigns the log.
+    pub witnessed: WitnessStanding,
+    /// The newest checkpoint that as many witnesses cosigned as are asked for, as a signed note.
+    pub witnessed_text: Option<String>,
 }
 
 impl Kind for Checkpoint {
@@ -127,6 +134,10 @@ pub struct AuditVerdict {
     pub signatures_checked: u64,
     /// What the answer is worth.
     pub assurance: Assurance,
+    /// How many entries a checkpoint covers that enough known witnesses cosigned.
+    pub witnessed_size: Option<u64>,
+    /// The known witnesses that cosigned it.
+    pub witnessed_by: Vec<String>,
     /// What was found, by index, at most 1 000 of it.
     pub failures: Vec<LogFailure>,
     /// How much was found.
@@ -183,4 +194,6 @@ pub enum LogFailureKind {
     Torn,
     /// A signature does not verify.
     BadSignature,
+    /// Fewer known witnesses cosigned than were asked for.
+    Unwitnessed,
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     alert::AlertStatus, audit::Assurance, chain::Certificate, envelope::Kind, hex::Digest,
-    keys::KeyProtection, schema,
+    keys::KeyProtection, schema, witness::WitnessStanding,
 };
 
 /// How the authority is.
@@ -73,6 +73,8 @@ pub struct LogStatus {
     pub checkpoint_time: Timestamp,
     /// What it is worth.
     pub assurance: Assurance,
+    /// Who cosigns it.
+    pub witnessed: WitnessStanding,
 }
 
 /// Ports of an authority.

@@ -33,6 +33,7 @@ mod schema;
 pub mod text;
 pub mod ticket;
 pub mod vault;
+pub mod witness;
 
 pub use envelope::{API_VERSION, Document, Kind, List};
 pub use problem::{Failure, Problem};

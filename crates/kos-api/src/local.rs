@@ -72,12 +72,29 @@ pub struct DeviceStatus {
     pub keys: Option<KeyProtection>,
     /// Six digits that the authority shows as well, while it waits in the lobby.
     pub comparison_code: Option<String>,
+    /// The witness that it is for the log of its authority; nothing before it was asked to be one.
+    pub witness: Option<DeviceWitness>,
     /// The last alert that the authority told of, when this device is a guardian.
     pub last_alert: Option<LocalAlert>,
     /// What somebody should know, such as a setting that falls through.
     pub warnings: Vec<String>,
     /// The version of its daemon.
     pub version: String,
+}
+
+/// A device as a witness of the log of its authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceWitness {
+    /// The key by which its cosignatures are known, as a C2SP verifier key.
+    pub verifier_key: String,
+    /// How many entries the newest checkpoint has that it cosigned.
+    pub size: Option<u64>,
+    /// When it did.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub cosigned_at: Option<Timestamp>,
+    /// How many times the log contradicted what it cosigned; each is kept as a file.
+    pub conflicts: u64,
 }
 
 impl Kind for DeviceStatus {

@@ -140,6 +140,47 @@ impl fmt::Display for LogKey {
     }
 }
 
+/// The key of any C2SP log, whatever its origin is called: what a witness of foreign logs trusts. The name of the key is
+/// the origin (AUD-90).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnyLogKey(NoteKey);
+
+impl AnyLogKey {
+    /// The log.
+    pub fn origin(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The key that verifies its checkpoints.
+    pub const fn public(&self) -> &PublicKey {
+        &self.0.public
+    }
+
+    pub(crate) const fn note(&self) -> &NoteKey {
+        &self.0
+    }
+}
+
+impl From<&LogKey> for AnyLogKey {
+    fn from(key: &LogKey) -> Self {
+        Self(key.note.clone())
+    }
+}
+
+impl FromStr for AnyLogKey {
+    type Err = VerifierKeyError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        NoteKey::parse(s, NoteKeyType::Ed25519).map(Self)
+    }
+}
+
+impl fmt::Display for AnyLogKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The key of a witness: somebody who cosigns a log's checkpoints and never two that contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WitnessKey(NoteKey);
@@ -156,6 +197,11 @@ impl WitnessKey {
     /// The witness.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// The key that verifies its cosignatures.
+    pub const fn public(&self) -> &PublicKey {
+        &self.0.public
     }
 
     pub(crate) const fn note(&self) -> &NoteKey {

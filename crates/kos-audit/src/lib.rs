@@ -20,13 +20,17 @@ pub mod personal;
 pub mod proof;
 pub mod tree;
 pub mod verify;
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint, VerifiedCheckpoint};
 pub use entry::{BootId, Entry, EntryError, SealedEntry, Sequence, UnsignedEntry, VerifiedEntry};
 pub use event::{Actor, Details, DetailsError, EventType, Label, Target, Weight};
-pub use key::{LogKey, Origin, VerifierKeyError, WitnessKey};
+pub use key::{AnyLogKey, LogKey, Origin, VerifierKeyError, WitnessKey};
 pub use note::NoteError;
 pub use personal::{Personal, PersonalError, Place, SubjectId, SubjectKey};
 pub use proof::{Proof, ProofError, ProvenEntry};
 pub use tree::{Frontier, TreeError, TreeHash, TreeHead};
-pub use verify::{Assurance, Failure, FailureKind, LeafReading, LogCheck, NotChecked, RangeCheck, Verdict};
+pub use verify::{
+    Assurance, Demand, Failure, FailureKind, Given, LeafReading, LogCheck, NotChecked, RangeCheck, Verdict,
+};
+pub use witness::{Conflict, Policy, Witness};

@@ -283,6 +283,7 @@ fn every_built_in_rule_raises_on_what_it_is_for() {
         ("loss", many(at(1, E::LossesRecorded), 1)),
         ("rollback", many(at(1, E::VaultRefused), 1)),
         ("ticket-guessing", many(at(1, E::TicketProofFailed), 5)),
+        ("witness-disagreement", many(at(1, E::WitnessDisagreed), 1)),
     ];
     let names: Vec<_> = BuiltIn::all().iter().map(|built_in| built_in.rule.name.to_string()).collect();
     assert_eq!(names, cases.each_ref().map(|(name, _)| *name));

@@ -34,6 +34,7 @@ mod server;
 pub mod settings;
 pub mod store;
 mod vault;
+mod witness;
 pub mod writer;
 
 #[cfg(test)]

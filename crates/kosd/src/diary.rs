@@ -47,6 +47,8 @@ pub enum Entry {
     BootloaderLockFailed,
     /// The end began.
     Decommissioning,
+    /// The log of the authority is not the one that was cosigned.
+    LogContradicts,
     /// The authority told of something suspicious, since this device is a guardian.
     Alert,
     /// The kill switch can be fired.

@@ -66,6 +66,9 @@ pub enum KeystoreError {
         /// Why.
         source: VaultError,
     },
+    /// The key that cosigns cannot be made or read.
+    #[error("the witness key: {0}")]
+    Witness(String),
     /// There is no key in this slot.
     #[error("the {} key is missing", word(*slot))]
     Missing {
@@ -83,7 +86,7 @@ impl KeystoreError {
             Self::Key { source, .. } => source.code(),
             Self::Signer { source, .. } => source.code(),
             Self::Value { source, .. } => source.code(),
-            Self::Missing { .. } => kos_base::code::config::FILE_UNREADABLE,
+            Self::Missing { .. } | Self::Witness(_) => kos_base::code::config::FILE_UNREADABLE,
         }
     }
 }
@@ -154,6 +157,30 @@ impl Keystore {
             }
         }
         told.join("; ")
+    }
+
+    /// The key by which the device cosigns, if it has one. It serves nothing else.
+    pub(crate) fn witness(&self, now: Timestamp) -> Result<Option<SigningKey>, KeystoreError> {
+        let held = match self.ring().as_mut() {
+            Some(ring) => ring.get(now, &witness_name())?,
+            None => None,
+        };
+        let read = held.map(|value| SigningKey::from_pkcs8(value.expose()));
+        read.transpose().map_err(|e| KeystoreError::Witness(e.to_string()))
+    }
+
+    /// Makes one, durably, in place of the one that is there.
+    pub(crate) fn make_witness(&self, now: Timestamp) -> Result<SigningKey, KeystoreError> {
+        let refused = |e: &dyn fmt::Display| KeystoreError::Witness(e.to_string());
+        let key = SigningKey::generate(KeyAlgorithm::Ed25519).map_err(|e| refused(&e))?;
+        let value = Value::new(key.to_pkcs8().map_err(|e| refused(&e))?).map_err(|e| refused(&e))?;
+        let mut ring = self.ring();
+        let ring = match ring.as_mut() {
+            Some(ring) => ring,
+            None => ring.insert(Keyring::open(self.place.clone(), now)?),
+        };
+        ring.change(now, &[Change::Put(&witness_name(), SecretType::PrivateKey, &value)])?;
+        Ok(key)
     }
 
     /// Makes a key and puts it into `slot`, durably. Nothing is left of one that was there.
@@ -352,6 +379,11 @@ const fn word(slot: KeySlot) -> &'static str {
         KeySlot::Agreement(Slot::A) => "agreement-a",
         KeySlot::Agreement(Slot::B) => "agreement-b",
     }
+}
+
+#[expect(clippy::expect_used, reason = "a constant of ours, which tests parse")]
+fn witness_name() -> EntryName {
+    "witness".parse().expect("the name of an entry")
 }
 
 #[expect(clippy::expect_used, reason = "five constants of ours, which tests parse")]

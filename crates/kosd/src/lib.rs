@@ -14,6 +14,7 @@ mod revocation;
 pub mod root;
 pub mod socket;
 mod standing;
+mod witness;
 
 pub use kos_identity::enrolment::ticket::TicketText;
 

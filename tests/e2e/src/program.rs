@@ -167,6 +167,16 @@ impl Program {
         Ok(Self { name: name.to_owned(), child, input, lines, seen: Vec::new(), errors })
     }
 
+    /// Writes a line to its standard input.
+    ///
+    /// # Errors
+    /// When it does not read any more.
+    pub fn say(&mut self, line: &str) -> Result<()> {
+        let input = self.input.as_mut().context("a program without input")?;
+        writeln!(input, "{line}")?;
+        Ok(input.flush()?)
+    }
+
     /// Waits for a line of standard output that fits.
     ///
     /// # Errors

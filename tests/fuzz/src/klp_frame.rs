@@ -3,7 +3,7 @@
 
 use kos_base::{AgreementKey, Secret, cbor};
 use kos_klp::{
-    body::{self, Ack, Body, Command, Config, Heartbeat, HeartbeatAnswer, Revocation},
+    body::{self, Ack, Alert, Body, Command, Config, Heartbeat, HeartbeatAnswer, Revocation},
     channel::{ChannelId, Initiator, Input, Own, Responder, channel_id_of},
     frame::{Content, Frame},
     freshness::{GuardLimits, ReplayGuard},
@@ -22,6 +22,7 @@ use crate::{
 pub fn run(bytes: &[u8]) -> Verdict {
     let bodies = [
         check_body::<Ack>(bytes),
+        check_body::<Alert>(bytes),
         check_body::<Command>(bytes),
         check_body::<Config>(bytes),
         check_body::<Heartbeat>(bytes),

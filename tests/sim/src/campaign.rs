@@ -12,6 +12,7 @@ use crate::{
     kill,
     laws::Breach,
     plant::Plant,
+    witness,
     world::{Outcome, Tracing, World},
 };
 
@@ -71,15 +72,22 @@ pub fn run(seeds: Seeds, plant: Option<Plant>) -> Result<Findings> {
     })
 }
 
-/// The fleet of this seed, and its kill switch.
+/// The fleet of this seed, its kill switch and its witnesses.
 fn live_one(seed: u64, plant: Option<Plant>) -> Result<Outcome> {
     if plant.is_some_and(Plant::is_of_the_kill_switch) {
         return Ok(Outcome { breach: kill::live(seed, plant)?, ..Outcome::default() });
     }
+    if plant.is_some_and(Plant::is_of_a_witness) {
+        return Ok(Outcome { breach: witness::live(seed, plant)?, ..Outcome::default() });
+    }
     let outcome = World::live(seed, plant, Tracing::Off)?;
-    // A bug of the fleet does not touch the switch.
+    // A bug of the fleet does not touch the switch or the witnesses.
     match (&outcome.breach, plant) {
-        (None, None) => Ok(Outcome { breach: kill::live(seed, None)?, ..outcome }),
+        (None, None) => {
+            let breach =
+                kill::live(seed, None)?.map_or_else(|| witness::live(seed, None), |b| Ok(Some(b)))?;
+            Ok(Outcome { breach, ..outcome })
+        }
         _ => Ok(outcome),
     }
 }
@@ -126,6 +134,13 @@ mod tests {
     fn no_power_cut_keeps_a_kill_switch_from_its_order_or_its_end() {
         for seed in 1..20_000 {
             assert_eq!(kill::live(seed, None).unwrap(), None, "{seed}");
+        }
+    }
+
+    #[test]
+    fn no_power_cut_has_a_witness_sign_two_trees() {
+        for seed in 1..2_000 {
+            assert_eq!(witness::live(seed, None).unwrap(), None, "{seed}");
         }
     }
 

@@ -5,7 +5,7 @@
 //! 2100. One seed makes one [`world::World`]; the same seed makes the same one again, on every machine. The [`laws`] are
 //! looked at after every step and at the end, after the network was healed and weeks have passed.
 //!
-//! Beside each fleet lives a [`kill`] switch, whose power is cut between any two of its steps.
+//! Beside each fleet live a [`kill`] switch and three [`witness`]es, whose power is cut between any two of their steps.
 //!
 //! A [`plant::Plant`] is a bug that is put into the model around the machines; a law must notice it.
 
@@ -17,4 +17,5 @@ pub mod keys;
 pub mod kill;
 pub mod laws;
 pub mod plant;
+pub mod witness;
 pub mod world;

@@ -61,12 +61,21 @@ plants! {
     KillJournalNotSynced = "kill-journal-not-synced",
     /// A kill switch that goes on after a power cut takes its first target for destroyed.
     KillStepSkipped = "kill-step-skipped",
+    /// A witness signs before its record is on the disk.
+    WitnessSignsFirst = "witness-signs-first",
+    /// The record of a witness is written and never synced.
+    WitnessNotSynced = "witness-not-synced",
 }
 
 impl Plant {
     /// Whether it is one of the kill switch, which has a world of its own.
     pub const fn is_of_the_kill_switch(self) -> bool {
         matches!(self, Self::KillBeforeNotice | Self::KillJournalNotSynced | Self::KillStepSkipped)
+    }
+
+    /// Whether it is one of a witness, which has a world of its own as well.
+    pub const fn is_of_a_witness(self) -> bool {
+        matches!(self, Self::WitnessSignsFirst | Self::WitnessNotSynced)
     }
 }
 

@@ -24,7 +24,7 @@ pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
     alert, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, operator,
-    plan::ChangeQuery, ticket, vault,
+    plan::ChangeQuery, ticket, vault, witness,
 };
 use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
@@ -237,6 +237,27 @@ routes! {
     AUDIT_LOG = "audit-log", Get "/api/v1/audit/log/{*path}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::raw(Media::Bytes),
         "Returns a file of the log as C2SP tlog-tiles names it: `checkpoint`, `tile/..`, `tile/entries/..`.";
+    WITNESS_LIST = "witness-list", Get "/api/v1/audit/witnesses", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<witness::Witness>(), "Lists who cosigns the log, by name.";
+    WITNESS_ADD = "witness-add", Post "/api/v1/audit/witnesses", [Admin], Changes,
+        (CHANGE, Shape::plain::<witness::AddWitness>()) -> Shape::document::<witness::Witness>(),
+        "Has somebody cosign the log.";
+    WITNESS_REMOVE = "witness-remove", Delete "/api/v1/audit/witnesses/{witness}", [Admin], Changes,
+        (CHANGE, NONE) -> Shape::document::<witness::Witness>(), "Has somebody cosign the log no more.";
+    WITNESS_POLICY = "witness-policy", Get "/api/v1/audit/witness-policy", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<witness::WitnessPolicy>(),
+        "Shows how many witnesses a checkpoint needs to count as witnessed.";
+    WITNESS_SET_POLICY = "witness-set-policy", Put "/api/v1/audit/witness-policy", [Admin], Changes,
+        (CHANGE, Shape::plain::<witness::SetWitnessPolicy>()) -> Shape::document::<witness::WitnessPolicy>(),
+        "Asks for another number of witnesses.";
+    WITNESSED_LIST = "witnessed-list", Get "/api/v1/audit/witnessed-logs", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<witness::WitnessedLog>(), "Lists the logs of others that are cosigned here.";
+    WITNESSED_ADD = "witnessed-add", Post "/api/v1/audit/witnessed-logs", [Admin], Changes,
+        (CHANGE, Shape::plain::<witness::AddWitnessedLog>()) -> Shape::document::<witness::WitnessedLog>(),
+        "Has a log of somebody else cosigned here.";
+    WITNESSED_REMOVE = "witnessed-remove", Delete "/api/v1/audit/witnessed-logs/{origin}", [Admin], Changes,
+        (CHANGE, NONE) -> Shape::document::<witness::WitnessedLog>(),
+        "Has a log of somebody else cosigned here no more.";
 
     ALERT_LIST = "alert-list", Get "/api/v1/alerts", [OperatorRead], Reads,
         (Shape::plain::<alert::AlertFilter>(), NONE) -> Shape::list::<alert::Alert>(), "Lists alerts, newest first.";

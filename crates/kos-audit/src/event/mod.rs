@@ -224,6 +224,22 @@ events! {
     /// A vault is damaged, older than its anchor, or gone.
     VaultRefused = "vault_refused", Critical;
 
+    /// A witness cosigns this log from now on.
+    WitnessAdded = "witness_added", Critical;
+    /// It does no more.
+    WitnessRemoved = "witness_removed", Critical;
+    /// Another number of witnesses makes a checkpoint count as witnessed.
+    WitnessPolicyChanged = "witness_policy_changed", Critical;
+    /// A witness holds another tree of this log.
+    WitnessDisagreed = "witness_disagreed", Critical;
+    /// A witness has not answered for a while.
+    WitnessLost = "witness_lost", Ordinary;
+    /// It answers again.
+    WitnessBack = "witness_back", Ordinary;
+    /// The logs of others that are witnessed here are others.
+    LogWitnessedFor = "log_witnessed_for", Critical;
+    /// A log that is witnessed here signed two trees of which neither is the beginning of the other.
+    EquivocationFound = "equivocation_found", Critical;
     /// A rule found something that a guardian has to see.
     AlertRaised = "alert_raised", Critical;
     /// Somebody has seen an alert.

@@ -24,6 +24,10 @@ pub struct Verdict {
     pub signatures_checked: u64,
     /// What the verdict is worth.
     pub assurance: Assurance,
+    /// How many entries are witnessed: those that a checkpoint covers which enough known witnesses cosigned.
+    pub witnessed_size: Option<u64>,
+    /// The known witnesses that cosigned it.
+    pub witnessed_by: Vec<String>,
     /// What was found, by index, at most [`FAILURES_MAX`] of it.
     pub failures: Vec<Failure>,
     /// How much was found.
@@ -80,7 +84,7 @@ pub enum Assurance {
     LocalIntegrity,
     /// A checkpoint that somebody kept: what it covers was not rewritten since.
     HeldCheckpoint,
-    /// A checkpoint that a witness cosigned: nobody was shown another log of this size.
+    /// A checkpoint that enough witnesses cosigned: nobody was shown another log up to the size of it.
     Witnessed,
 }
 
@@ -126,6 +130,8 @@ pub enum FailureKind {
     Torn,
     /// The log's key did not sign what the log holds.
     BadSignature,
+    /// Fewer known witnesses cosigned than the verifier asks for.
+    Unwitnessed,
 }
 
 impl FailureKind {
@@ -139,6 +145,7 @@ impl FailureKind {
         Self::Rewound,
         Self::Torn,
         Self::BadSignature,
+        Self::Unwitnessed,
     ];
 
     /// The word, as every output writes it.
@@ -152,6 +159,7 @@ impl FailureKind {
             Self::Rewound => "rewound",
             Self::Torn => "torn",
             Self::BadSignature => "bad-signature",
+            Self::Unwitnessed => "unwitnessed",
         }
     }
 
@@ -166,6 +174,7 @@ impl FailureKind {
             Self::Rewound => code::audit::LOG_REWOUND,
             Self::Torn => code::audit::LOG_TORN,
             Self::BadSignature => code::audit::LOG_SIGNATURE,
+            Self::Unwitnessed => code::audit::LOG_UNWITNESSED,
         }
     }
 }

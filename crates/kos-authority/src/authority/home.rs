@@ -47,6 +47,11 @@ impl Home {
         self.folder.join("vaults")
     }
 
+    /// What the witness of other logs remembers, and evidence. In no backup.
+    pub(crate) fn witness(&self) -> PathBuf {
+        self.folder.join("witness")
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.folder.join("log")
     }

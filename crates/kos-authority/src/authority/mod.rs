@@ -6,7 +6,7 @@ mod home;
 mod moment;
 mod place;
 mod ports;
-mod sealed;
+pub(crate) mod sealed;
 
 use std::{
     fs::{self, DirBuilder},
@@ -45,6 +45,7 @@ use crate::{
     settings::{PORT_BASE, Settings},
     store::{self, Setting, Store, StoreLock},
     vault::Vaults,
+    witness::{Cosigner, Witnessing},
     writer::{SystemWrite, Transaction, Writer, Writing},
 };
 
@@ -94,6 +95,9 @@ pub(crate) struct Shared {
     pub(crate) vaults: Vaults,
     pub(crate) alerts: Alerts,
     pub(crate) kill: Kill,
+    /// The witness that this authority is for others.
+    pub(crate) cosigner: Cosigner,
+    pub(crate) witnessing: Witnessing,
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
     /// Where it listens now.
@@ -232,6 +236,8 @@ impl Authority {
         Publisher::new(Arc::clone(&board), writer.clone(), &keys).publish_due(started_at).await?;
         let presence = Presence::new(settings.heartbeat(), store.heartbeats().await?);
 
+        let cosigner = Cosigner::new(home.witness(), name.clone());
+        cosigner.resume(&keep, &store.witnessed_logs().await?, started_at);
         let place = Place::of(&store).await?;
         let base = options.port_base.or(settings.port_base).unwrap_or(PORT_BASE);
         let listeners = Listeners::bind(base, place.address, options.port_choice).await?;
@@ -252,6 +258,8 @@ impl Authority {
             presence,
             refusals: MisuseBook::of_few_sources(),
             links,
+            cosigner,
+            witnessing: Witnessing::default(),
             kill: Kill::load(&home)
                 .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,
             alerts: Alerts::default(),

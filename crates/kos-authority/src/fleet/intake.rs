@@ -63,7 +63,11 @@ impl Talk<'_> {
                 self.compare(held).await
             }
             // What became of a command shows in the next heartbeat.
-            MessageType::ACK => self.acknowledged(of, body::read::<Ack>(&said)?.status()).await,
+            MessageType::ACK => {
+                let ack = body::read::<Ack>(&said)?;
+                self.witnessed(of, &ack)?;
+                self.acknowledged(of, ack.status()).await
+            }
             kind => match kind.unhandled() {
                 Unhandled::Refuse => self.refuse(Some(id), code::klp::KLP_TYPE).await,
                 Unhandled::Ignore => Ok(()),

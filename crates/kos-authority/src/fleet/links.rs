@@ -10,6 +10,7 @@ use std::{
 
 use kos_base::{DeviceId, KeyId};
 use kos_identity::registry::{Device, Write};
+use kos_klp::body::WitnessAnswer;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::writer::Committed;
@@ -29,6 +30,16 @@ pub(crate) enum Push {
     Revocations,
     /// The device is a guardian, and is told this; the status of its answer goes there.
     Alert(Vec<u8>, oneshot::Sender<u16>),
+    /// The device is asked to cosign.
+    Witness(Arc<WitnessAsk>),
+}
+
+/// A question to a device as a witness, and the way back.
+#[derive(Debug)]
+pub(crate) struct WitnessAsk {
+    pub(crate) request: Vec<u8>,
+    /// Takes what the device answers. Closed when the link ends first.
+    pub(crate) answer: mpsc::Sender<WitnessAnswer>,
 }
 
 /// Whether the link is to be closed at once. It may be asked as often as one likes.
@@ -111,6 +122,22 @@ impl Links {
             mpsc::error::TrySendError::Full(_) => Undelivered::Full,
             mpsc::error::TrySendError::Closed(_) => Undelivered::NoLink,
         })
+    }
+
+    /// Asks a device to cosign, and waits for its answer as long as its link lives.
+    ///
+    /// # Errors
+    /// When the device has no link, does not keep up, or its link ends first.
+    pub(crate) async fn ask_witness(
+        &self,
+        device: &DeviceId,
+        request: Vec<u8>,
+    ) -> Result<WitnessAnswer, Undelivered> {
+        let (answer, mut answered) = mpsc::channel(1);
+        let ask = Push::Witness(Arc::new(WitnessAsk { request, answer }));
+        let sent = self.open().get(device).map(|handle| handle.push.try_send(ask));
+        sent.ok_or(Undelivered::NoLink)?.map_err(|_| Undelivered::Full)?;
+        answered.recv().await.ok_or(Undelivered::NoLink)
     }
 
     /// Tells a device something as a guardian. The status of its answer comes; nothing when its link ends first.

@@ -12,6 +12,6 @@ mod steps;
 mod talk;
 pub(crate) mod upkeep;
 
-pub(crate) use links::Links;
+pub(crate) use links::{Links, Undelivered};
 pub(crate) use steps::step;
 pub(crate) use talk::Switchboard;

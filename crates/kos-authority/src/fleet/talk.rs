@@ -18,7 +18,7 @@ use kos_identity::{
     registry::Device,
 };
 use kos_klp::{
-    body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction},
+    body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction, WitnessRequest},
     freshness::{ReplayGuard, Sender},
     message::{MessageId, MessageType, RevocationHead},
     party::Party,
@@ -36,7 +36,7 @@ use tokio::{
 };
 
 use super::{
-    links::{Cut, Push},
+    links::{Cut, Push, WitnessAsk},
     relay::Allowance,
 };
 use crate::{
@@ -121,6 +121,8 @@ pub(super) struct Talk<'a> {
     kid_sent_at: Option<Timestamp>,
     told: Told,
     delivery: Option<Delivery>,
+    /// The question to the device as a witness that is not answered yet.
+    asked: Option<(MessageId, Arc<WitnessAsk>)>,
     /// Alerts that are not acknowledged yet, oldest first.
     alerts: Vec<(MessageId, oneshot::Sender<u16>)>,
 }
@@ -185,6 +187,7 @@ impl Switchboard {
             kid_sent_at: None,
             told: Told::default(),
             delivery: None,
+            asked: None,
             alerts: Vec::new(),
         };
         self.shared.alerts.linked(&talk.id);
@@ -356,7 +359,7 @@ impl Talk<'_> {
         if let Some(at) = self.alerts.iter().position(|(under_way, _)| Some(*under_way) == of) {
             let (_, told) = self.alerts.remove(at);
             // Whoever asked may have stopped waiting; it is asked again then.
-            drop(told.send(status));
+            let _ = told.send(status);
             return Ok(());
         }
         let Some(Delivery { news, number, .. }) =
@@ -403,6 +406,7 @@ impl Talk<'_> {
                 Ok(())
             }
             Push::Revocations => self.bring_lists().await,
+            Push::Witness(ask) => self.ask_witness(ask).await,
             Push::Alert(said, done) => {
                 let under_way = self.signed(MessageType::ALERT, &said).await?;
                 if self.alerts.len() >= ALERTS_MAX {
@@ -412,6 +416,25 @@ impl Talk<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Asks the device to cosign. An older question that it has not answered is given up.
+    async fn ask_witness(&mut self, ask: Arc<WitnessAsk>) -> Result<(), Ended> {
+        let id = MessageId::from_bytes(entropy::array()?);
+        let said = body::write(&WitnessRequest { request: ask.request.clone() });
+        let frame = self.session.link_frame(clock::now(), &Outgoing::new(MessageType::WITNESS, id, &said))?;
+        self.asked = Some((id, ask));
+        Ok(self.sender.send(&frame).await?)
+    }
+
+    /// Takes what the device says as a witness. A refusal is no answer.
+    pub(super) fn witnessed(&mut self, of: Option<MessageId>, ack: &Ack) -> Result<(), Ended> {
+        let Some((_, ask)) = self.asked.take_if(|(asked, _)| Some(*asked) == of) else { return Ok(()) };
+        if let (0, Some(result)) = (ack.status(), ack.result()) {
+            // Whoever asked may have stopped waiting.
+            drop(ask.answer.try_send(body::read(result)?));
+        }
+        Ok(())
     }
 
     async fn command(&mut self, instruction: Instruction) -> Result<(), Ended> {

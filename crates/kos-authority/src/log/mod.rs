@@ -15,7 +15,7 @@ use kos_audit::{BootId, Checkpoint, Entry, LogKey, SealedEntry, SignedCheckpoint
 use kos_base::{Timestamp, key::SignatureForm};
 use kos_net::keys::SigningKey;
 
-pub(crate) use self::{piece::piece, tail::Tail};
+pub(crate) use self::{piece::piece, proof::consistency, tail::Tail};
 pub use self::{proof::prove, publish::LogFiles};
 use crate::store::StoreError;
 

@@ -28,6 +28,8 @@ pub struct LogFiles {
 }
 
 const CHECKPOINT: &str = "checkpoint";
+/// The newest one that enough witnesses cosigned, beside the newest.
+const WITNESSED: &str = "checkpoint.witnessed";
 
 /// Longest checkpoint that is read back, in bytes.
 const CHECKPOINT_BYTES_MAX: u64 = 16 * 1024;
@@ -55,7 +57,7 @@ impl LogFiles {
     /// # Errors
     /// When there is one that cannot be read.
     pub fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        if path != CHECKPOINT && Piece::parse(path).is_none() {
+        if ![CHECKPOINT, WITNESSED].contains(&path) && Piece::parse(path).is_none() {
             return Ok(None);
         }
         match fs::read(self.folder.join(path)) {
@@ -77,7 +79,13 @@ impl LogFiles {
             self.write(grown.path(), bytes).await?;
             self.drop_partial(grown);
         }
-        self.write(CHECKPOINT.to_owned(), state.checkpoint.into_bytes()).await?;
+        // Cosigned or not, it is the same checkpoint: only lines come below it.
+        let cosigned = store.cosigned_state().await?.map(|cosigned| cosigned.checkpoint);
+        let newest = cosigned.filter(|cosigned| cosigned.starts_with(&state.checkpoint));
+        self.write(CHECKPOINT.to_owned(), newest.unwrap_or(state.checkpoint).into_bytes()).await?;
+        if let Some(witnessed) = store.witnessed_state().await?.filter(|held| held.size <= state.size) {
+            self.write(WITNESSED.to_owned(), witnessed.checkpoint.into_bytes()).await?;
+        }
         Ok(state.size)
     }
 

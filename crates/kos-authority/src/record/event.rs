@@ -313,6 +313,44 @@ fn system_event(change: &SystemChange) -> Draft {
             About::Operator(name.clone()),
             json!({"operatorId": operator, "keyId": key}),
         ),
+        C::WitnessAdded { witness, verifier_key, url, device } => draft(
+            EventType::WitnessAdded,
+            About::Authority,
+            json!({"witness": witness, "verifierKey": verifier_key, "url": url, "device": device}),
+        ),
+        C::WitnessRemoved { witness, verifier_key } => draft(
+            EventType::WitnessRemoved,
+            About::Authority,
+            json!({"witness": witness, "verifierKey": verifier_key}),
+        ),
+        C::WitnessPolicyChanged { threshold, before } => draft(
+            EventType::WitnessPolicyChanged,
+            About::Authority,
+            json!({"threshold": threshold, "before": before}),
+        ),
+        C::WitnessDisagreed { witness, size, own_size, proven, evidence } => draft(
+            EventType::WitnessDisagreed,
+            About::Authority,
+            json!({
+                "witness": witness, "witnessSize": size, "ownSize": own_size, "proven": proven, "evidence": evidence
+            }),
+        ),
+        C::WitnessLost { witness, since } => {
+            draft(EventType::WitnessLost, About::Authority, json!({"witness": witness, "since": since}))
+        }
+        C::WitnessBack { witness, size } => {
+            draft(EventType::WitnessBack, About::Authority, json!({"witness": witness, "size": size}))
+        }
+        C::LogWitnessedFor { origin, verifier_key, added } => draft(
+            EventType::LogWitnessedFor,
+            About::Authority,
+            json!({"origin": origin, "verifierKey": verifier_key, "added": added}),
+        ),
+        C::EquivocationFound { origin, size, evidence } => draft(
+            EventType::EquivocationFound,
+            About::Authority,
+            json!({"origin": origin, "size": size, "evidence": evidence}),
+        ),
         C::DeviceForgotten { device } => about(EventType::DeviceForgotten, device, json!({})),
         C::DeviceGrouped { device, group } => {
             about(EventType::ConfigChanged, device, json!({"group": group}))

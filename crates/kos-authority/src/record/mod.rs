@@ -111,6 +111,28 @@ pub enum SystemChange {
     DeviceRenewalDue { device: DeviceId, issue: u32, not_after: Timestamp },
     /// A device's certificate ran out.
     DeviceExpired { device: DeviceId, issue: u32, not_after: Timestamp },
+    /// Somebody cosigns this log from now on.
+    WitnessAdded { witness: String, verifier_key: String, url: Option<String>, device: Option<DeviceId> },
+    /// Somebody does no more.
+    WitnessRemoved { witness: String, verifier_key: String },
+    /// Another number of witnesses is asked for.
+    WitnessPolicyChanged { threshold: u64, before: Option<u64> },
+    /// Somebody holds another tree of this log. `proven` when both heads are signed by the log's key.
+    WitnessDisagreed {
+        witness: String,
+        size: Option<u64>,
+        own_size: u64,
+        proven: bool,
+        evidence: Option<String>,
+    },
+    /// Somebody has not answered since then.
+    WitnessLost { witness: String, since: Timestamp },
+    /// Somebody answers again.
+    WitnessBack { witness: String, size: u64 },
+    /// A log of somebody else is cosigned here, or no more.
+    LogWitnessedFor { origin: String, verifier_key: String, added: bool },
+    /// A log that is cosigned here signed two trees that contradict each other.
+    EquivocationFound { origin: String, size: u64, evidence: String },
     /// A rule found something.
     AlertRaised(Box<Alert>),
     /// Somebody has seen an alert.

@@ -31,11 +31,9 @@ use crate::{
     authority::{Listeners, Shared, StartError},
     clock,
     fleet::upkeep,
-    log::LogFiles,
     reception::MisuseBook,
     revocation::Publisher,
-    store::Store,
-    vault,
+    vault, witness,
     writer::Progress,
 };
 
@@ -97,7 +95,8 @@ pub(crate) async fn serve(
     services.spawn(alert::deliver(Arc::clone(shared)));
     services.spawn(front.keep_fresh());
     let progress = shared.writer.progress();
-    services.spawn(publish_log(shared.log_files.clone(), shared.store.clone(), progress));
+    services.spawn(publish_log(Arc::clone(shared), progress));
+    services.spawn(witness::run(Arc::clone(shared)));
 
     tokio::select! {
         () = stop => {}
@@ -143,17 +142,18 @@ async fn let_go(mut sets: [&mut JoinSet<()>; 2]) {
     drop(timeout(GRACE, ended).await);
 }
 
-/// Publishes the log's files whenever it has grown.
-async fn publish_log(files: LogFiles, store: Store, mut progress: watch::Receiver<Progress>) {
+/// Publishes the log's files whenever it has grown or was cosigned.
+async fn publish_log(shared: Arc<Shared>, mut progress: watch::Receiver<Progress>) {
     let mut published = 0;
     loop {
-        match files.publish(&store, published).await {
+        match shared.log_files.publish(&shared.store, published).await {
             Ok(size) => published = size,
             Err(error) => tracing::error!(%error, "the log's files could not be written"),
         }
         tokio::time::sleep(PUBLISH_PAUSE).await;
-        if progress.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = progress.changed() => if changed.is_err() { return },
+            () = shared.witnessing.cosigned.notified() => {}
         }
     }
 }

@@ -12,11 +12,11 @@
 //! Source: AUD-110, AUD-111; sqlite3_update_hook, sqlite3_commit_hook.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sqlx::SqliteConnection;
+use sqlx::{SqliteConnection, sqlite::SqliteOperation};
 
 use super::StoreError;
 
@@ -25,12 +25,14 @@ use super::StoreError;
 pub(super) enum Rule {
     /// Each commit that changes one adds an entry.
     Recorded,
+    /// Each commit that adds or removes one adds an entry; a change of one that stays does not, and why.
+    Stays(&'static str),
     /// Not so, and why.
     Free(&'static str),
 }
 
 /// Every table (AUD-111).
-pub(super) const RULES: [(&str, Rule); 23] = [
+pub(super) const RULES: [(&str, Rule); 25] = [
     ("admissions", Rule::Recorded),
     (
         "alerts",
@@ -55,7 +57,10 @@ pub(super) const RULES: [(&str, Rule); 23] = [
         Rule::Free("measured values, of which the newest is kept; silence and return are recorded"),
     ),
     ("guardians", Rule::Recorded),
-    ("log_state", Rule::Recorded),
+    (
+        "log_state",
+        Rule::Free("the checkpoint over the entries that there are, and what witnesses said of it"),
+    ),
     ("operators", Rule::Recorded),
     ("revocations", Rule::Recorded),
     (
@@ -68,15 +73,21 @@ pub(super) const RULES: [(&str, Rule); 23] = [
     ("tiles", Rule::Recorded),
     ("vault_codes", Rule::Recorded),
     ("vaults", Rule::Recorded),
+    ("witnessed_logs", Rule::Recorded),
+    ("witnesses", Rule::Stays("how far a witness is, and whether it answers")),
     // A row of SQLite's own, where a table has numbers that are never used again.
     ("sqlite_sequence", Rule::Free("numbers of rows")),
 ];
 
 const ENTRIES: &str = "entries";
 
-/// What was changed, by table.
+/// How many rows were changed, by table.
 #[derive(Clone, Debug, Default)]
-struct Rows(BTreeMap<String, u64>);
+struct Rows {
+    all: BTreeMap<String, u64>,
+    /// Tables whose changes need an entry.
+    needy: BTreeSet<String>,
+}
 
 #[derive(Debug, Default)]
 struct Book {
@@ -95,20 +106,25 @@ struct Book {
 pub(super) struct Coverage(Arc<Mutex<Book>>);
 
 impl Rows {
-    fn count(&mut self, table: &str) {
-        match self.0.get_mut(table) {
+    fn count(&mut self, table: &str, comes_or_goes: bool) {
+        match self.all.get_mut(table) {
             Some(rows) => *rows += 1,
-            None => drop(self.0.insert(table.to_owned(), 1)),
+            None => drop(self.all.insert(table.to_owned(), 1)),
+        }
+        let needs = match rule(table) {
+            Rule::Recorded => true,
+            Rule::Stays(_) => comes_or_goes,
+            Rule::Free(_) => false,
+        };
+        if needs && !self.needy.contains(table) {
+            self.needy.insert(table.to_owned());
         }
     }
 
     /// A table that changed and needed an entry, where none came.
     fn uncovered(&self) -> Option<&str> {
-        let needs = |table: &&String| rule(table) == Rule::Recorded;
-        if self.0.contains_key(ENTRIES) {
-            return None;
-        }
-        self.0.keys().find(needs).map(String::as_str)
+        let is_covered = self.all.contains_key(ENTRIES);
+        self.needy.first().filter(|_| !is_covered).map(String::as_str)
     }
 }
 
@@ -123,7 +139,10 @@ impl Coverage {
         let coverage = Self::default();
         let (counts, judges, forgets) = (coverage.clone(), coverage.clone(), coverage.clone());
         let mut handle = connection.lock_handle().await?;
-        handle.set_update_hook(move |change| counts.book().open.count(change.table));
+        handle.set_update_hook(move |change| {
+            let is_new = !matches!(change.operation, SqliteOperation::Update);
+            counts.book().open.count(change.table, is_new);
+        });
         handle.set_commit_hook(move || judges.admits());
         handle.set_rollback_hook(move || forgets.book().open = Rows::default());
         Ok(coverage)
@@ -148,7 +167,7 @@ impl Coverage {
 
     /// Rows that were changed since the last call, in all tables.
     pub(super) fn take_total(&self) -> u64 {
-        core::mem::take(&mut self.book().total).0.into_values().sum()
+        core::mem::take(&mut self.book().total).all.into_values().sum()
     }
 
     fn admits(&self) -> bool {
@@ -159,8 +178,8 @@ impl Coverage {
             book.refused = Some(table.to_owned());
             return false;
         }
-        for (table, rows) in open.0 {
-            *book.total.0.entry(table).or_default() += rows;
+        for (table, rows) in open.all {
+            *book.total.all.entry(table).or_default() += rows;
         }
         true
     }
@@ -189,7 +208,7 @@ mod tests {
         let spec = include_str!("../../../../docs/spec/audit.md");
         for (table, rule) in RULES.iter().filter(|(table, _)| !table.starts_with("sqlite_")) {
             assert!(tables.contains(table), "there is no table `{table}`");
-            if let Rule::Free(why) = rule {
+            if let Rule::Free(why) | Rule::Stays(why) = rule {
                 assert!(spec.contains(&format!("| `{table}` | {why} |")), "AUD-111 lacks `{table}`: {why}");
             }
         }
@@ -198,11 +217,15 @@ mod tests {
     #[test]
     fn what_has_no_rule_needs_an_entry() {
         let mut rows = Rows::default();
-        rows.count("heartbeats");
+        rows.count("heartbeats", true);
+        rows.count("witnesses", false);
         assert_eq!(rows.uncovered(), None);
-        rows.count("something_new");
+        rows.count("something_new", false);
         assert_eq!(rows.uncovered(), Some("something_new"));
-        rows.count(ENTRIES);
+        rows.count(ENTRIES, true);
         assert_eq!(rows.uncovered(), None);
+        let mut rows = Rows::default();
+        rows.count("witnesses", true);
+        assert_eq!(rows.uncovered(), Some("witnesses"));
     }
 }

@@ -26,8 +26,10 @@ const ENTRIES: Table = Table {
 const TILES: Table = Table { name: "tiles", columns: &[Kind::Integer, Kind::Integer, Kind::Bytes] };
 const LOG_STATE: Table = Table { name: "log_state", columns: &[Kind::Text, Kind::Integer, Kind::Text] };
 
-/// The one row of `log_state`.
+/// The rows of `log_state`.
 const HEAD: &str = "head";
+const COSIGNED: &str = "cosigned";
+const WITNESSED: &str = "witnessed";
 
 /// An entry as it stands in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,8 +152,22 @@ impl Store {
 
     /// The signed head; nothing before the first entry.
     pub async fn log_state(&self) -> Result<Option<LogState>, StoreError> {
+        self.log_row(HEAD).await
+    }
+
+    /// The newest head that anybody cosigned, with the cosignatures that it has so far.
+    pub async fn cosigned_state(&self) -> Result<Option<LogState>, StoreError> {
+        self.log_row(COSIGNED).await
+    }
+
+    /// The newest head that as many witnesses cosigned as are asked for.
+    pub async fn witnessed_state(&self) -> Result<Option<LogState>, StoreError> {
+        self.log_row(WITNESSED).await
+    }
+
+    async fn log_row(&self, name: &str) -> Result<Option<LogState>, StoreError> {
         let sql = "SELECT name, size, checkpoint, mac FROM log_state WHERE name = $1";
-        let Some(row) = sqlx::query(sql).bind(HEAD).fetch_optional(&self.reads).await? else {
+        let Some(row) = sqlx::query(sql).bind(name).fetch_optional(&self.reads).await? else {
             return Ok(None);
         };
         let cells = self.sealer.read(&LOG_STATE, &row)?;
@@ -193,9 +209,23 @@ impl WriteHalf {
     }
 
     pub(crate) async fn put_log_state(&mut self, state: &LogState) -> Result<(), StoreError> {
+        self.put_log_row(HEAD, state).await
+    }
+
+    /// Keeps a head with the cosignatures that it has so far.
+    pub(crate) async fn put_cosigned_state(&mut self, state: &LogState) -> Result<(), StoreError> {
+        self.put_log_row(COSIGNED, state).await
+    }
+
+    /// Keeps a head that enough witnesses cosigned.
+    pub(crate) async fn put_witnessed_state(&mut self, state: &LogState) -> Result<(), StoreError> {
+        self.put_log_row(WITNESSED, state).await
+    }
+
+    async fn put_log_row(&mut self, name: &str, state: &LogState) -> Result<(), StoreError> {
         let sql = "INSERT INTO log_state (name, size, checkpoint, mac) VALUES ($1, $2, $3, $4) ON CONFLICT (name) \
                    DO UPDATE SET size = excluded.size, checkpoint = excluded.checkpoint, mac = excluded.mac";
-        let cells = vec![text(HEAD), integer(state.size), text(&state.checkpoint)];
+        let cells = vec![text(name), integer(state.size), text(&state.checkpoint)];
         self.sealer.write(&mut self.connection, sql, &LOG_STATE, cells).await?;
         Ok(())
     }

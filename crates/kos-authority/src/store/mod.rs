@@ -29,6 +29,7 @@ mod settings;
 mod subjects;
 mod tickets;
 mod vaults;
+mod witnesses;
 
 use std::{
     fs,
@@ -56,6 +57,7 @@ pub use self::{
     settings::Setting,
     subjects::Subject,
     vaults::{Anchor, CodeMark, Sharing},
+    witnesses::{StoredWitness, WitnessState, WitnessWay, WitnessedLog},
 };
 pub(crate) use self::{lock::StoreLock, row::Sealer};
 

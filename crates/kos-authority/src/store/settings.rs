@@ -24,6 +24,8 @@ pub enum Setting {
     SettingsFile,
     /// How the keys open, and the vault and generation that they were in when that was last recorded.
     KeysSealed,
+    /// How many witnesses a checkpoint needs to count as witnessed.
+    WitnessThreshold,
     /// The signed rules of alerts, in base64.
     AlertRules,
 }
@@ -38,6 +40,7 @@ impl Setting {
             Self::ApprovalRules => "approval_rules",
             Self::SettingsFile => "settings_file",
             Self::KeysSealed => "keys_sealed",
+            Self::WitnessThreshold => "witness_threshold",
             Self::AlertRules => "alert_rules",
         }
     }

@@ -35,8 +35,8 @@ use crate::{
     log::{LogSigner, Tail},
     record::Change,
     store::{
-        AlertNote, Anchor, Answer, CodeMark, EngineState, Heartbeat, Operator, Setting, Store, StoreError,
-        StoredCrl, WriteHalf,
+        AlertNote, Anchor, Answer, CodeMark, EngineState, Heartbeat, LogState, Operator, Setting, Store,
+        StoreError, StoredCrl, StoredWitness, WitnessedLog, WriteHalf,
     },
 };
 
@@ -121,6 +121,16 @@ pub enum SystemWrite {
     CodeMark(CodeMark),
     /// A vault asks for no codes any more.
     NoCodeMark(Environment),
+    /// Somebody cosigns this log.
+    AddWitness(Box<StoredWitness>),
+    /// How somebody stands who cosigns it.
+    Witness(Box<StoredWitness>),
+    /// Somebody of this name does no more.
+    NoWitness(String),
+    /// A log of somebody else is cosigned here.
+    AddWitnessedLog(Box<WitnessedLog>),
+    /// The log of this origin is no more.
+    NoWitnessedLog(String),
     /// Alerts, one for each of the first changes of the transaction, and what the rules remember after them.
     Alerts(Vec<Alert>, EngineState),
     /// Somebody has seen an alert, at this moment; the first change of the transaction says so.
@@ -145,6 +155,19 @@ pub struct Receipt {
 pub struct Progress {
     /// How many entries the log has.
     pub log_size: u64,
+    /// How many it had when the last critical one was in, as far as this run knows.
+    pub critical_size: u64,
+}
+
+/// What witnesses have said about this log. It is no change of anything that an entry could be about.
+#[derive(Clone, Debug, Default)]
+pub struct Cosigned {
+    /// How those stand who answered.
+    pub witnesses: Vec<StoredWitness>,
+    /// A head with the cosignatures that it has so far.
+    pub cosigned: Option<LogState>,
+    /// A head that enough of them cosigned.
+    pub witnessed: Option<LogState>,
 }
 
 /// Whoever waits to hear what became of a transaction.
@@ -157,6 +180,7 @@ enum Request {
     /// Nothing is committed after it.
     Last(Box<Transaction>, Reply),
     Measured(Vec<Heartbeat>, oneshot::Sender<Result<(), StoreError>>),
+    Cosigned(Box<Cosigned>, oneshot::Sender<Result<(), StoreError>>),
     Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
     Answered(Answer, oneshot::Sender<Result<(), StoreError>>),
     Noted(AlertNote, oneshot::Sender<Result<(), StoreError>>),
@@ -202,7 +226,7 @@ impl Writer {
     {
         let tail = Tail::load(store, signer.key(), published).await?;
         let (queue, requests) = mpsc::channel(QUEUE_MAX);
-        let (report, progress) = watch::channel(Progress { log_size: tail.size() });
+        let (report, progress) = watch::channel(Progress { log_size: tail.size(), critical_size: 0 });
         let scribe = Scribe::new(signer, authority, tail);
         half.demand_entries().await?;
         let space = Space::open(&half.reserve());
@@ -256,6 +280,14 @@ impl Writer {
     /// When the store cannot write now.
     pub async fn keep_heartbeats(&self, heartbeats: Vec<Heartbeat>) -> Result<(), StoreError> {
         self.ask(|reply| Request::Measured(heartbeats, reply)).await
+    }
+
+    /// Stores what witnesses have said. A witness that was removed meanwhile is left out.
+    ///
+    /// # Errors
+    /// When the store cannot write now; nothing was changed.
+    pub(crate) async fn keep_cosigned(&self, cosigned: Cosigned) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Cosigned(Box::new(cosigned), reply)).await
     }
 
     /// Appends entries that this log's key signed before, in their order, as they are: the log goes on from a newer copy of
@@ -384,6 +416,16 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                     // Whoever no longer waits has lost nothing: these are measurements.
                     drop(reply.send(kept));
                 }
+                Request::Cosigned(cosigned, reply) => {
+                    let kept = if self.space.is_low() && !self.space.recover() {
+                        Err(StoreError::Full)
+                    } else {
+                        group::keep_cosigned(&mut self.half, &cosigned).await
+                    };
+                    self.judge(kept.clone())?;
+                    // As above: the collector asks the witnesses again.
+                    drop(reply.send(kept));
+                }
                 Request::Noted(note, reply) => {
                     let noted = if self.space.is_low() && !self.space.recover() {
                         Err(StoreError::Full)
@@ -479,7 +521,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                         done.filter(|(_, result)| result.is_ok()).map(|(one, _)| one).collect();
                     if !committed.is_empty() {
                         (self.on_commit)(&Committed { transactions: &committed });
-                        self.report.send_replace(Progress { log_size: self.scribe.size() });
+                        self.report.send_replace(self.scribe.progress());
                     }
                     for ((reply, _), result) in replies.into_iter().zip(results) {
                         // A requester that went away is not asked whether it minds.

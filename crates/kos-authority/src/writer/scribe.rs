@@ -4,12 +4,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use kos_audit::{
     Actor as EntryActor, Details, Entry, Personal, Place, SealedEntry, Sequence, SubjectKey, Target,
-    VerifiedEntry,
+    VerifiedEntry, Weight,
 };
 use kos_base::{AuthorityName, EntryId, Secret, Timestamp};
 use kos_identity::registry::Actor;
 use kos_net::entropy;
 
+use super::Progress;
 use crate::{
     log::{LogSigner, Tail},
     record::{About, Change, Draft, Person, event_of},
@@ -25,6 +26,8 @@ pub(super) struct Scribe {
     authority: AuthorityName,
     tail: Tail,
     pending: Vec<(StoredEntry, SealedEntry)>,
+    /// How many entries there were when the last critical one was in.
+    critical_size: u64,
     keys: HashMap<String, Arc<SubjectKey>>,
 }
 
@@ -37,12 +40,17 @@ pub(super) struct Grown {
 
 impl Scribe {
     pub(super) fn new(signer: LogSigner, authority: AuthorityName, tail: Tail) -> Self {
-        Self { signer, authority, tail, pending: Vec::new(), keys: HashMap::new() }
+        Self { signer, authority, tail, pending: Vec::new(), critical_size: 0, keys: HashMap::new() }
     }
 
     /// How many entries are in the log.
     pub(super) const fn size(&self) -> u64 {
         self.tail.size()
+    }
+
+    /// How far the log is.
+    pub(super) fn progress(&self) -> Progress {
+        Progress { log_size: self.size(), critical_size: self.critical_size.min(self.size()) }
     }
 
     /// Where the next entry will stand.
@@ -141,6 +149,9 @@ impl Scribe {
         };
         let sealed = self.signer.seal(&entry)?;
         self.pending.push((row(&entry, index, &sealed), sealed));
+        if event.weight() == Weight::Critical {
+            self.critical_size = index + 1;
+        }
         Ok(())
     }
 

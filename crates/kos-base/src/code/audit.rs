@@ -20,6 +20,16 @@ super::codes! {
     LOG_TREE = 517, "the hashes of the log cannot be used", Trust, "restart the authority, which writes them again from the entries";
     LOG_UNRECORDED = 570, "a change without a log entry was taken back", Other, "tell the developers what was done: it is a fault of the program";
     LOG_UNSYNCED = 571, "the disk did not keep what was written", Other, "look at the disk and the kernel's log, then start again: what was acknowledged is compared with the log";
+    WITNESS_REQUEST = 520, "not a request to a witness", Usage, "send what C2SP tlog-witness calls add-checkpoint";
+    WITNESS_MEMORY = 521, "what the witness remembers of the log cannot be used", Trust, "it does not cosign this log; bring the file back, or let it be another witness: docs/guide/witness.md";
+    WITNESS_POLICY = 522, "no such number of witnesses", Usage, "kosctl audit witness list shows how many there are; none may be counted twice";
+    WITNESS_EVIDENCE = 523, "these are not two checkpoints of this log", Usage, "give two notes that the log's key signed, and that key";
+    WITNESS_UNKNOWN = 524, "no such witness", NotFound, "kosctl audit witness list";
+    WITNESS_DISAGREES = 525, "a witness holds another tree of this log", Trust, "keep everything as it is, find out who restored or rewrote the log: docs/guide/witness.md";
+    WITNESS_UNREACHABLE = 526, "the witness does not answer with a cosignature", Unreachable, "look whether address and key are right and it runs; it is asked again by itself";
+    WITNESS_LOG_UNKNOWN = 527, "no such log is witnessed here", NotFound, "kosctl audit witness serve list";
+    WITNESS_URL = 528, "not the address of a witness", Usage, "http:// or https://, a host, and the path before /add-checkpoint";
+    LOG_UNWITNESSED = 529, "too few known witnesses cosigned the log", Trust, "ask the witnesses themselves what they hold: docs/guide/witness.md";
     ALERT_RULES_INVALID = 530, "the rules of alerts cannot be used", Usage, "mend what is named; kosctl audit alerts rules show -o yaml prints those in force";
     ALERT_RULE_ESSENTIAL = 531, "an essential rule does not go by the way", Refused, "name it under `removeEssential`, if that is what you want";
     ALERT_RULES_DAMAGED = 532, "the rules of alerts are not what was signed", Trust, "find out who changed the store, then: kosctl audit alerts rules apply FILE, or reset";

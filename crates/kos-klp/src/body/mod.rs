@@ -7,7 +7,7 @@
 //! Read only the body of a [`crate::session::Received`] message. Errors: the sender is authentic and broken, or newer
 //! than this version: answer with the code.
 //!
-//! Source: `docs/spec/klp.md` KLP-45 to KLP-51, KLP-85; fuzz target `klp_frame`.
+//! Source: `docs/spec/klp.md` KLP-45 to KLP-51, KLP-80 to KLP-82, KLP-85; fuzz target `klp_frame`.
 
 mod ack;
 mod alert;
@@ -15,6 +15,7 @@ mod command;
 mod config;
 mod heartbeat;
 mod revocation;
+mod witness;
 
 use core::{fmt, str::FromStr};
 
@@ -33,6 +34,7 @@ pub use self::{
     config::{CONFIG_BYTES_MAX, Config},
     heartbeat::{CHECKS_MAX, HealthCheck, Heartbeat, HeartbeatAnswer, KID_BYTES_MAX, VERSIONS_MAX, Version},
     revocation::{Assembly, CRLS_MAX, LIST_BYTES_MAX, Misfit, Piece, Revocation},
+    witness::{WITNESS_REQUEST_BYTES_MAX, WitnessAnswer, WitnessRequest},
 };
 
 /// Name of a check or component.

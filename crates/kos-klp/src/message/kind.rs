@@ -75,7 +75,7 @@ static TABLE: [Option<Row>; 17] = {
         Some(row("LOG", Batch, 7 * DAY, Ignore, One)),
         Some(row("REVOCATION", Solo, 7 * DAY, Refuse, Everyone)),
         Some(row("ACK", Link, DAY, Ignore, One)),
-        None,
+        Some(row("WITNESS", Link, 5 * MINUTE, Refuse, One)),
         Some(row("ALERT", Solo, DAY, Refuse, One)),
     ]
 };
@@ -114,6 +114,8 @@ impl MessageType {
     pub const REVOCATION: Self = Self(14);
     /// The answer to any of them.
     pub const ACK: Self = Self(15);
+    /// A checkpoint to be cosigned.
+    pub const WITNESS: Self = Self(16);
     /// Something suspicious that a guardian has to see.
     pub const ALERT: Self = Self(17);
 
@@ -215,7 +217,7 @@ mod tests {
     fn an_unknown_type_is_refused_below_32768_and_ignored_from_there() {
         for (number, unhandled) in [
             (0, Unhandled::Refuse),
-            (16, Unhandled::Refuse),
+            (4_096, Unhandled::Refuse),
             (32_767, Unhandled::Refuse),
             (32_768, Unhandled::Ignore),
         ] {

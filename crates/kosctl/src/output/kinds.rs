@@ -19,6 +19,7 @@ use kos_api::{
         Vault, VaultCode, VaultEntry, VaultMac, VaultRecovery, VaultSecret, VaultShares, VaultSignature,
         VaultSlot, VaultVersion,
     },
+    witness::{Witness, WitnessPolicy, WitnessedLog},
 };
 
 use super::{Column, Form, Section, Shown};
@@ -145,6 +146,8 @@ impl Shown for AuditVerdict {
         column("entries checked", "entriesChecked"),
         column("signatures checked", "signaturesChecked"),
         column("assurance", "assurance"),
+        column("entries witnessed", "witnessedSize"),
+        column("by", "witnessedBy"),
         column("not checked", "notChecked"),
     ];
     const SECTIONS: &'static [Section] = &[Section::of(
@@ -161,7 +164,44 @@ impl Shown for Checkpoint {
         column("size", "size"),
         column("root", "rootHash"),
         column("signed", "timestamp").looks(Form::Moment),
+        column("assurance", "assurance"),
+        column("witnesses", "witnessed.summary"),
         column("key", "verifierKey"),
+    ];
+}
+
+impl Shown for Witness {
+    const NAME: &'static str = "name";
+    const PLURAL: &'static str = "witnesses";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("witness", "name"),
+        column("state", "state").looks(Form::State),
+        column("entries", "size"),
+        column("cosigned", "cosignedAt").looks(Form::Moment),
+        column("at", "url"),
+        column("device", "deviceId"),
+        column("added", "addedAt").looks(Form::Moment).wide(),
+        column("key", "verifierKey").wide(),
+    ];
+}
+
+impl Shown for WitnessPolicy {
+    const NAME: &'static str = "threshold";
+    const PLURAL: &'static str = "policies";
+    const COLUMNS: &'static [Column<'static>] =
+        &[column("asked for", "threshold"), column("of witnesses", "witnesses")];
+}
+
+impl Shown for WitnessedLog {
+    const NAME: &'static str = "origin";
+    const PLURAL: &'static str = "logs";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("log", "origin"),
+        column("entries", "size"),
+        column("cosigned", "cosignedAt").looks(Form::Moment),
+        column("our key", "witnessKey"),
+        column("its key", "verifierKey").wide(),
+        column("added", "addedAt").looks(Form::Moment).wide(),
     ];
 }
 
@@ -180,6 +220,7 @@ impl Shown for Status {
         column("log entries", "log.size"),
         column("log signed", "log.checkpointTime").looks(Form::Moment),
         column("assurance", "log.assurance"),
+        column("witnesses", "log.witnessed.summary"),
         column("keys opened by", "keys.opener"),
         column("signing keys", "keys.signingKeys"),
         column("keys safe from", "keys.protectsAgainst"),
@@ -215,6 +256,9 @@ impl Shown for DeviceStatus {
         column("keys safe from", "keys.protectsAgainst"),
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),
+        column("cosigned entries", "witness.size"),
+        column("cosigned", "witness.cosignedAt").looks(Form::Moment),
+        column("contradictions", "witness.conflicts"),
         column("code", "comparisonCode"),
         column("last alert", "lastAlert.summary"),
         column("alert raised", "lastAlert.at").looks(Form::Moment),

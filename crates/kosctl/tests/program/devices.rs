@@ -45,6 +45,7 @@ fn kosd() -> StandIn {
             image: None,
             keys: None,
             comparison_code: None,
+            witness: None,
             last_alert: None,
             warnings: vec!["kDNS is not built in: `mcp_discovery` falls through".into()],
             version: "0.1.0".into(),

@@ -302,6 +302,10 @@ impl Device {
         for notice in &loaded.notices {
             tracing::warn!(setting = %notice.place, name = notice.matter.name(), "{}", notice.matter);
         }
+        let conflicts = device.service.witness.conflicts();
+        if conflicts > 0 {
+            device.condition.warn(service::contradiction(conflicts));
+        }
         device.check_purpose()?;
         device.compare_with_config();
         Ok((device, receiver))

@@ -10,7 +10,7 @@ use kos_api::{
     hex::{Digest, Serial},
     keys::KeyProtection,
     lifecycle::{Decommission, Wipe},
-    local::{DeviceStatus, LocalAlert},
+    local::{DeviceStatus, DeviceWitness, LocalAlert},
     plan::{Change, Plan},
     problem::Party,
     routes::LOCAL_DECOMMISSION,
@@ -159,10 +159,22 @@ impl Device {
             image: Some(self.condition.image),
             keys: self.keys.protection().map(|of| protection(of, self.keys.homes(now))),
             comparison_code: self.condition.code.clone(),
+            witness: self.witness_status(),
             last_alert: self.service.alert().map(shown),
             warnings: self.condition.warnings.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+
+    /// What the device is as a witness; nothing before it was asked to be one.
+    fn witness_status(&self) -> Option<DeviceWitness> {
+        let (verifier_key, newest) = self.service.witness.standing()?;
+        Some(DeviceWitness {
+            verifier_key,
+            size: newest.map(|(size, _)| size),
+            cosigned_at: newest.map(|(_, at)| at),
+            conflicts: u64::try_from(self.service.witness.conflicts()).unwrap_or(u64::MAX),
+        })
     }
 
     /// What the next heartbeat would tell: failed checks, and how many errors there were since the last.

@@ -18,7 +18,7 @@ use kos_identity::{
     },
     kid,
 };
-use kos_klp::body::{self, HeartbeatAnswer, Instruction};
+use kos_klp::body::{self, HeartbeatAnswer, Instruction, WitnessAnswer};
 use kos_net::{
     carrier::{Carrier, Connector},
     dialler::{Dialler, Target},
@@ -34,10 +34,11 @@ use crate::{
     config::Discovery,
     diary::Entry,
     health::Observer,
-    link::{self, Down, Link, Matter, Reporter, Signed, Situation, Terms},
+    link::{self, Down, Link, Matter, Reporter, Signed, Situation, Terms, WitnessCall},
     revocation::{RefusedList, Revocations},
     root::{Root, RootError},
     standing::Standing,
+    witness::{DeviceWitness, Parties},
 };
 
 /// What the loop knows of the link and of what came over it.
@@ -48,6 +49,8 @@ pub(super) struct Service {
     link: Option<Link>,
     standing: Standing,
     revocations: Revocations,
+    /// The witness that it is for the log of the authority.
+    pub(super) witness: DeviceWitness,
     /// The issuing CA of the authority's server, before a chain of our own says whether it counts.
     met: Option<Certificate>,
     /// When to try again to open a link, after something on this device stood in the way.
@@ -74,6 +77,7 @@ impl Service {
             link: None,
             standing,
             revocations: Revocations::default(),
+            witness: DeviceWitness::new(&root.state()),
             met: None,
             again_at: None,
             carrier: None,
@@ -291,6 +295,15 @@ impl Device {
                 // The link may have ended meanwhile.
                 let _ = done.send(outcome);
             }
+            Some(link::News::Witness(WitnessCall { request, done })) => {
+                let outcome = self.cosign(&request);
+                if let Err(code) = &outcome {
+                    tracing::error!(%code, reason = code.title(), "the log of the authority is not cosigned");
+                    self.errors.count();
+                }
+                // As above.
+                let _ = done.send(outcome);
+            }
             Some(link::News::Down(down)) => self.fell(down),
             None => {
                 tracing::error!("the link's task has failed");
@@ -389,6 +402,30 @@ impl Device {
         Ok(())
     }
 
+    /// Cosigns the log of the authority, if it goes on from what was cosigned before.
+    fn cosign(&mut self, request: &[u8]) -> Result<WitnessAnswer, Code> {
+        let (member, _) = self.serving().ok_or(code::enrolment::STATE_FORBIDS)?;
+        let authority = self.machine.journal().authority.as_ref().and_then(|anchor| anchor.name.clone());
+        let authority = authority.ok_or(code::config::INTERNAL)?;
+        let (device, log) = (member.device.clone(), member.keys.log.clone());
+        let parties = Parties { authority: &authority, device: &device, log: &log };
+        let (keys, now) = (Arc::clone(&self.keys), self.clock.now());
+        let answered = self.service.witness.answer(now, &keys, &parties, request);
+        let (answer, conflicts) = answered.map_err(|error| {
+            tracing::error!(%error, "this device cannot be a witness");
+            error.code()
+        })?;
+        for conflict in conflicts {
+            let [one, other] = conflict.heads().map(|head| head.size);
+            let said = format!("checkpoints of {one} and {other} entries contradict each other");
+            tracing::error!(%authority, said, "the log of the authority is not the one that was cosigned");
+            self.note(Entry::LogContradicts, &said);
+            self.errors.count();
+            self.condition.warn(contradiction(self.service.witness.conflicts()));
+        }
+        Ok(answer)
+    }
+
     /// Whether our own certificate is revoked or on hold.
     fn is_taken_back(&self) -> bool {
         let own = self.serving().and_then(|(_, held)| Certificate::parse(held.chain.first()?).ok());
@@ -440,6 +477,13 @@ impl Device {
             }
         }
     }
+}
+
+/// In words, that the authority's log is not the one that was cosigned.
+pub(super) fn contradiction(conflicts: usize) -> String {
+    format!(
+        "the log of the authority contradicts what this device cosigned: {conflicts} proofs in witness.conflict-*"
+    )
 }
 
 const fn carrier(named: &message::Carrier) -> Carrier {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use kos_base::{AuthorityName, Channel, Code, KeyId, code};
 use kos_identity::{certificate::Certificate, crl::RevocationView};
 use kos_klp::{
-    body::{Alert, Command, HeartbeatAnswer},
+    body::{Alert, Command, HeartbeatAnswer, WitnessAnswer},
     freshness::ReplayGuard,
     party::Party,
 };
@@ -101,6 +101,8 @@ pub(crate) enum News {
     },
     /// It sent something that it had signed.
     Signed(Signed),
+    /// It asks the device to cosign its log.
+    Witness(WitnessCall),
     /// The link has ended, or none could be made; it is dialled again.
     Down(Down),
 }
@@ -114,6 +116,15 @@ pub(crate) struct Signed {
     pub(crate) heard: Vec<u8>,
     /// Takes the outcome, once the effect is durable.
     pub(crate) done: oneshot::Sender<Result<(), Code>>,
+}
+
+/// The authority asks for a cosignature.
+#[derive(Debug)]
+pub(crate) struct WitnessCall {
+    /// The request of tlog-witness; empty for the key alone.
+    pub(crate) request: Vec<u8>,
+    /// Takes the answer, once what it rests on is durable.
+    pub(crate) done: oneshot::Sender<Result<WitnessAnswer, Code>>,
 }
 
 /// What a signed message is about.

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use kos_base::{Code, Timestamp, code};
 use kos_klp::{
-    body::{self, Ack, Alert, Assembly, Command, HeartbeatAnswer, Misfit, Revocation},
+    body::{self, Ack, Alert, Assembly, Command, HeartbeatAnswer, Misfit, Revocation, WitnessRequest},
     frame::{Content, Frame},
     message::{MessageId, MessageType, Unhandled},
     party::Party,
@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Deserted, Line, Matter, News, Signed, random_part};
+use super::{Deserted, Line, Matter, News, Signed, WitnessCall, random_part};
 use crate::revocation;
 
 /// How long the authority may take to acknowledge a heartbeat. It writes nothing to its disk for that.
@@ -182,6 +182,10 @@ impl<'a> Talk<'a> {
         };
         let message = received.message();
         match message.kind {
+            MessageType::WITNESS => match body::read::<WitnessRequest>(message.body) {
+                Ok(asked) => self.cosign(message.id, asked.request).await,
+                Err(error) => self.reply(message.id, Err(error.code())).await,
+            },
             MessageType::ACK => self.acknowledged(message.reply_to, &body::read(message.body)?).await,
             _ => self.leave_unhandled(name).await,
         }
@@ -208,6 +212,16 @@ impl<'a> Talk<'a> {
         match kind.unhandled() {
             Unhandled::Refuse => self.reply(id, Err(code::klp::KLP_TYPE)).await,
             Unhandled::Ignore => Ok(()),
+        }
+    }
+
+    /// Leaves it to the device, and sends what it answers.
+    async fn cosign(&mut self, asked: MessageId, request: Vec<u8>) -> Result<(), Ended> {
+        let (done, answered) = oneshot::channel();
+        self.line.tell(News::Witness(WitnessCall { request, done })).await?;
+        match answered.await.map_err(|_| Ended::Deserted)? {
+            Ok(answer) => self.acknowledge(asked, &Ack::done(Some(body::write(&answer)))).await,
+            Err(code) => self.reply(asked, Err(code)).await,
         }
     }
 
@@ -276,7 +290,11 @@ impl<'a> Talk<'a> {
             Ok(()) => Ack::done(None),
             Err(code) => Ack::refused(code, code.title()),
         };
-        let said = body::write(&ack);
+        self.acknowledge(to, &ack).await
+    }
+
+    async fn acknowledge(&mut self, to: MessageId, ack: &Ack) -> Result<(), Ended> {
+        let said = body::write(ack);
         let id = MessageId::from_bytes(entropy::array()?);
         self.send(&Outgoing { reply_to: Some(to), ..Outgoing::new(MessageType::ACK, id, &said) }).await
     }

@@ -60,6 +60,19 @@ fn lines(status: &DeviceStatus) -> String {
             ("  rollback", keys.rollback.clone()),
         ]
     }));
+    lines.extend(status.witness.iter().flat_map(|witness| {
+        [
+            (
+                "cosigned",
+                format!(
+                    "{} entries, {}",
+                    text(witness.size.map(|size| size.to_string())),
+                    at(witness.cosigned_at)
+                ),
+            ),
+            ("contradicts", witness.conflicts.to_string()),
+        ]
+    }));
     lines.extend(status.warnings.iter().map(|warning| ("warning", warning.clone())));
     lines
         .iter()

@@ -29,6 +29,7 @@ fn status() -> DeviceStatus {
         image: None,
         keys: None,
         comparison_code: None,
+        witness: None,
         last_alert: None,
         warnings: Vec::new(),
         version: "0.1.0".to_owned(),

@@ -3,7 +3,7 @@
 mod cef;
 mod device;
 mod mail;
-mod reach;
+pub(crate) mod reach;
 mod syslog;
 mod webhook;
 

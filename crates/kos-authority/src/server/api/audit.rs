@@ -11,7 +11,7 @@ use kos_api::{
     hex::Digest,
 };
 use kos_audit::{
-    EventType, FailureKind, LeafReading, LogCheck, SignedCheckpoint,
+    Demand, EventType, FailureKind, Given, LeafReading, LogCheck, Policy, SignedCheckpoint,
     tree::{Bundle, Tile},
 };
 use kos_base::{code, text::printable};
@@ -19,13 +19,16 @@ use tokio::sync::Semaphore;
 
 use super::{
     answer::{Refusal, document, limit, page},
+    authority::assurance,
     call::{Asked, Call, Context},
-    entry,
+    entry, witnesses,
 };
 use crate::{
     authority::Shared,
+    clock,
     log::prove,
     store::{EntryQuery, StoreError},
+    witness::{self, Standing},
 };
 
 pub(super) async fn list(
@@ -95,13 +98,21 @@ pub(super) async fn checkpoint(State(shared): State<Arc<Shared>>) -> Result<Resp
     let signed = SignedCheckpoint::parse(&text).map_err(|e| unsound(e.to_string()))?;
     let verified = signed.verify(shared.log.key(), &[]).map_err(|e| unsound(e.to_string()))?;
     let stated = verified.checkpoint();
+    let standing = Standing::of(&shared.store, &shared.log).await?;
+    let cosigned = shared.store.cosigned_state().await?.map(|state| state.checkpoint);
+    let witnessed = shared.store.witnessed_state().await?.map(|state| state.checkpoint);
+    // The same checkpoint, with the lines of those who cosigned it.
+    let shown = cosigned.filter(|cosigned| cosigned.starts_with(&text)).unwrap_or_else(|| text.clone());
     Ok(document(Checkpoint {
         origin: stated.origin.to_string(),
         size: stated.head.size,
         root_hash: Digest::from_bytes(*stated.head.root.as_bytes()),
         timestamp: stated.time,
-        text,
+        text: shown,
         verifier_key: shared.log.key().to_string(),
+        assurance: assurance(&standing),
+        witnessed_text: witnessed.filter(|_| standing.witnessed.is_some()),
+        witnessed: witnesses::standing(&standing, stated.head.size, clock::now()),
     }))
 }
 
@@ -115,10 +126,19 @@ pub(super) async fn verify(
 ) -> Result<Response, Refusal> {
     // The semaphore is never closed.
     let _turn = VERIFYING.acquire().await;
+    // Read first, so that it is not of a larger log than the newest.
+    let cosigned = shared.store.witnessed_state().await?.map(|state| state.checkpoint);
+    let policy = witness::policy(&shared.store).await?.unwrap_or(Policy::none());
     let state = shared.store.log_state().await?;
     let text = state.map(|state| state.checkpoint).unwrap_or_default();
     let key = shared.log.key();
-    let mut check = LogCheck::new(key, &[], &text, call.body.against.as_deref());
+    let given = Given {
+        checkpoint: &text,
+        held: call.body.against.as_deref(),
+        cosigned: cosigned.as_deref(),
+        demand: Demand::None,
+    };
+    let mut check = LogCheck::by(key, policy, given);
     let size = check.size();
     for bundle in Bundle::all(size) {
         let stored = tile(&shared, &mut check, bundle.tile()).await?;
@@ -156,6 +176,8 @@ pub(super) async fn verify(
             kos_audit::Assurance::HeldCheckpoint => kos_api::audit::Assurance::HeldCheckpoint,
             kos_audit::Assurance::Witnessed => kos_api::audit::Assurance::Witnessed,
         },
+        witnessed_size: verdict.witnessed_size,
+        witnessed_by: verdict.witnessed_by,
         failures: failures.collect(),
         failures_found: verdict.failures_found,
         not_checked: verdict.not_checked.iter().map(ToString::to_string).collect(),
@@ -185,5 +207,6 @@ const fn kind(kind: FailureKind) -> LogFailureKind {
         FailureKind::Rewound => LogFailureKind::Rewound,
         FailureKind::Torn => LogFailureKind::Torn,
         FailureKind::BadSignature => LogFailureKind::BadSignature,
+        FailureKind::Unwitnessed => LogFailureKind::Unwitnessed,
     }
 }

@@ -27,6 +27,7 @@ mod operators;
 mod tickets;
 mod vaults;
 mod view;
+mod witnesses;
 
 use std::{sync::Arc, time::Duration};
 
@@ -169,6 +170,14 @@ fn mount(shared: Arc<Shared>) -> Api {
         // As long as a receiver may take, and a little more.
         .under(Load::new(GUARDIAN_TESTS_MAX, GUARDIAN_TIMEOUT), &routes::GUARDIAN_TEST, guardians::test)
         .on(&routes::AUDIT_LOG, log::file)
+        .on(&routes::WITNESS_LIST, witnesses::list)
+        .on(&routes::WITNESS_ADD, witnesses::add)
+        .on(&routes::WITNESS_REMOVE, witnesses::remove)
+        .on(&routes::WITNESS_POLICY, witnesses::policy)
+        .on(&routes::WITNESS_SET_POLICY, witnesses::set_policy)
+        .on(&routes::WITNESSED_LIST, witnesses::logs)
+        .on(&routes::WITNESSED_ADD, witnesses::add_log)
+        .on(&routes::WITNESSED_REMOVE, witnesses::remove_log)
         .on(&routes::OPERATOR_CREATE, operators::create)
         .on(&routes::OPERATOR_LIST, operators::list)
         .on(&routes::OPERATOR_REMOVE, operators::remove)

@@ -5,8 +5,12 @@ mod mirror;
 mod prove;
 mod source;
 mod verify;
+mod witness;
 
-pub(super) use self::{source::Source, verify::judge};
+pub(super) use self::{
+    source::Source,
+    verify::{By, judge},
+};
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +31,7 @@ use crate::{
 };
 use prove::Prove;
 use verify::Verify;
+use witness::Witness;
 
 /// Longest verifier key or checkpoint that is read, in bytes.
 pub(super) const NOTE_BYTES_MAX: u64 = 64 * 1024;
@@ -44,6 +49,9 @@ pub(crate) enum Audit {
     Prove(Prove),
     /// Shows the signed head of the log. Keep it elsewhere: against it a later log can be judged.
     Checkpoint(Head),
+    /// Witnesses: who cosigns the log, and whose logs are cosigned here.
+    #[command(subcommand)]
+    Witness(Witness),
     /// What a rule found suspicious in the log, and who has seen it.
     #[command(subcommand)]
     Alerts(alerts::Alerts),
@@ -111,6 +119,7 @@ impl Audit {
             Self::Verify(verify) => verify.run(session).await,
             Self::Prove(prove) => prove.run(session).await,
             Self::Checkpoint(head) => head.run(session).await,
+            Self::Witness(witness) => witness.run(session).await,
             Self::Alerts(alerts) => alerts.run(session).await,
             Self::Mirror(mirror) => mirror.run(session).await,
         }

@@ -83,6 +83,12 @@ impl Source<'_> {
         }
     }
 
+    /// The newest checkpoint that the log gives out as witnessed.
+    pub(super) async fn witnessed(&self) -> Result<Option<String>, Fault> {
+        let read = self.read("checkpoint.witnessed").await?;
+        Ok(read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
     /// The bytes of a piece; of the full one that has replaced it, its part. A part that is not whole is given as it is.
     pub(super) async fn piece(&self, piece: Piece) -> Result<Option<Vec<u8>>, Fault> {
         if let Some(bytes) = self.read(&piece.path()).await? {

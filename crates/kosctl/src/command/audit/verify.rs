@@ -10,8 +10,10 @@ use kos_api::{
     routes,
 };
 use kos_audit::{
-    self as log, FailureKind, LeafReading, LogCheck, LogKey, RangeCheck, SignedCheckpoint, Verdict,
+    self as log, AnyLogKey, Conflict, Demand, FailureKind, Given, LeafReading, LogCheck, LogKey, Policy,
+    RangeCheck, SignedCheckpoint, Verdict, WitnessKey,
     tree::{Bundle, Piece, Tile},
+    witness::Judgement,
 };
 
 use super::{
@@ -20,7 +22,8 @@ use super::{
     source::{Place, Source},
 };
 use crate::{
-    Fault, files,
+    Fault,
+    files::{self, Readers},
     session::{Ending, Session},
 };
 
@@ -37,6 +40,15 @@ pub(crate) struct Verify {
     /// An older checkpoint of the same log, which it must extend.
     #[arg(long, value_name = "CHECKPOINT")]
     against: Option<PathBuf>,
+    /// The verifier key of a witness whose word counts; as often as there are witnesses.
+    #[arg(long = "witness", value_name = "VKEY", conflicts_with_all = ["on_server", "from", "to", "proof"])]
+    witnesses: Vec<WitnessKey>,
+    /// How many of them must have cosigned; without it, the verdict says what the log is worth.
+    #[arg(long, value_name = "K", requires = "witnesses")]
+    threshold: Option<usize>,
+    /// Writes both checkpoints into this file when the log contradicts the one of --against, for `audit witness judge`.
+    #[arg(long, value_name = "FILE", requires = "against")]
+    evidence: Option<PathBuf>,
     /// Has the server verify its own log, which is faster and takes its word for it.
     #[arg(long, conflicts_with_all = ["log", "key"])]
     on_server: bool,
@@ -54,6 +66,23 @@ pub(crate) struct Verify {
     ca: Option<PathBuf>,
 }
 
+/// By what a log is judged, besides its key.
+#[derive(Debug)]
+pub(crate) struct By {
+    /// Whose cosignatures count, and how many.
+    policy: Policy,
+    demand: Demand,
+    /// A checkpoint that somebody kept.
+    held: Option<String>,
+}
+
+impl By {
+    /// Nothing but its key.
+    pub(crate) const fn nothing() -> Self {
+        Self { policy: Policy::none(), demand: Demand::None, held: None }
+    }
+}
+
 impl Verify {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         if let Some(proof) = &self.proof {
@@ -63,6 +92,7 @@ impl Verify {
             Some(path) => Some(String::from_utf8_lossy(&files::read(path, NOTE_BYTES_MAX)?).into_owned()),
             None => None,
         };
+        let by = self.by(held.clone())?;
         let verdict = match (&self.log, self.on_server) {
             (None, true) => {
                 let (route, body) = (&routes::AUDIT_VERIFY, VerifyLog { against: held });
@@ -71,16 +101,60 @@ impl Verify {
             (log, _) => {
                 let place = Place::parse(log.as_deref().unwrap_or("server"), self.ca.as_deref(), session)?;
                 let key = log_key(session, self.key.as_deref(), place.client()).await?;
-                let held = held.as_deref();
-                let found = match self.range()? {
-                    Some(range) => judge_range(&place.source(), &key, held, range).await?,
-                    None => judge(&place.source(), &key, held).await?,
-                };
-                written(found)
+                match self.range()? {
+                    Some(range) => written(judge_range(&place.source(), &key, held.as_deref(), range).await?),
+                    None => self.judged(session, &place.source(), &key, &by).await?,
+                }
             }
         };
         session.printer.item(&verdict)?;
         Ok(Ending::judged(verdict.ok))
+    }
+
+    fn by(&self, held: Option<String>) -> Result<By, Fault> {
+        let demand = if self.threshold.is_some() { Demand::Witnessed } else { Demand::None };
+        let policy = match (self.witnesses.len(), self.threshold) {
+            (0, _) => Policy::none(),
+            (_, threshold) => Policy::new(self.witnesses.clone(), threshold.unwrap_or(1)).map_err(|e| {
+                Fault::usage(&e.to_string(), "as many --witness as there are, and --threshold up to that")
+            })?,
+        };
+        Ok(By { policy, demand, held })
+    }
+
+    async fn judged(
+        &self,
+        session: &Session,
+        source: &Source<'_>,
+        key: &LogKey,
+        by: &By,
+    ) -> Result<AuditVerdict, Fault> {
+        let verdict = judge(source, key, by).await?;
+        let contradicts =
+            |failure: &log::Failure| matches!(failure.kind, FailureKind::Forked | FailureKind::Rewound);
+        if let Some(held) = by.held.as_ref().filter(|_| verdict.failures.iter().any(contradicts)) {
+            self.keep_evidence(session, key, held, &source.checkpoint().await?)?;
+        }
+        Ok(written(verdict))
+    }
+
+    /// Both checkpoints, if the log's key signed both of them.
+    fn keep_evidence(&self, session: &Session, key: &LogKey, held: &str, newest: &str) -> Result<(), Fault> {
+        let Ok(conflict) = Conflict::new(&AnyLogKey::from(key), held, newest) else { return Ok(()) };
+        let said = match conflict.judge() {
+            Judgement::Equivocation => {
+                "the two checkpoints prove by themselves that the log signed two trees"
+            }
+            _ => "with the tiles of the larger one, the two checkpoints show what became of the log",
+        };
+        session.terminal.note(said);
+        match &self.evidence {
+            Some(path) => files::write(path, conflict.to_string().as_bytes(), Readers::Everybody),
+            None => {
+                session.terminal.note("--evidence FILE keeps them, for kosctl audit witness judge");
+                Ok(())
+            }
+        }
     }
 }
 
@@ -118,8 +192,17 @@ async fn judge_range(
 }
 
 /// Takes a log apart, leaf by leaf.
-pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, held: Option<&str>) -> Result<Verdict, Fault> {
-    let mut check = LogCheck::new(key, &[], &source.checkpoint().await?, held);
+pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, by: &By) -> Result<Verdict, Fault> {
+    // Read first, so that it is not of a larger log than the newest.
+    let cosigned = source.witnessed().await?;
+    let checkpoint = source.checkpoint().await?;
+    let given = Given {
+        checkpoint: &checkpoint,
+        held: by.held.as_deref(),
+        cosigned: cosigned.as_deref(),
+        demand: by.demand,
+    };
+    let mut check = LogCheck::by(key, by.policy.clone(), given);
     for bundle in Bundle::all(check.size()) {
         let stored = check.tile(bundle.tile(), source.piece(Piece::Tile(bundle.tile())).await?.as_deref());
         let bytes = source.piece(Piece::Bundle(bundle)).await?.unwrap_or_default();
@@ -164,6 +247,8 @@ fn written(verdict: Verdict) -> AuditVerdict {
             log::Assurance::HeldCheckpoint => Assurance::HeldCheckpoint,
             log::Assurance::Witnessed => Assurance::Witnessed,
         },
+        witnessed_size: verdict.witnessed_size,
+        witnessed_by: verdict.witnessed_by,
         failures: verdict
             .failures
             .into_iter()
@@ -188,5 +273,6 @@ const fn kind(kind: FailureKind) -> LogFailureKind {
         FailureKind::Rewound => LogFailureKind::Rewound,
         FailureKind::Torn => LogFailureKind::Torn,
         FailureKind::BadSignature => LogFailureKind::BadSignature,
+        FailureKind::Unwitnessed => LogFailureKind::Unwitnessed,
     }
 }
