@@ -21,6 +21,8 @@ SETTINGS = {
     "advertise": {"listen_changed"},
     "approval_rules": {"approval_rule_added", "approval_rule_removed"},
     "settings_file": {"config_changed"},
+    "witness_threshold": {"witness_policy_changed"},
+    "alert_rules": {"alert_rules_changed"},
 }
 
 
@@ -125,7 +127,7 @@ def judge(db):
     for name, size in heads:
         expect(size <= log.size, f"log_state: {name} of {size} where there are {log.size} entries")
     expect(any(size == log.size for _, size in heads), "log_state: no checkpoint of all entries")
-    witnessing = log.events["witness_added"] + log.events["witnessed_log_added"]
+    witnessing = log.events["witness_added"] + log.events["log_witnessed_for"]
     for table, name in (("witnesses", "name"), ("witnessed_logs", "origin")):
         for found, _ in each(table, f"{name}, added_at"):
             expect(log.texts[found] or witnessing, f"{table}: no entry about {found}")
