@@ -11,6 +11,7 @@ pub mod judge;
 pub mod keys;
 pub mod memory;
 pub mod operator;
+pub mod otp;
 pub mod program;
 pub mod secret;
 pub mod ticket;

@@ -114,7 +114,7 @@ fn rsyslog_reads_every_value_over_each_of_its_ways() {
          input(type=\"imudp\" address=\"127.0.0.1\" port=\"{udp}\")\n\
          input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{tcp}\")\n\
          input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{tls}\" streamDriver.name=\"gtls\" streamDriver.mode=\"1\" \
-         streamDriver.authMode=\"anon\")\n\
+         streamDriver.authMode=\"anon\" gnutlsPriorityString=\"NORMAL:-VERS-ALL:+VERS-TLS1.3\")\n\
          input(type=\"imuxsock\" socket=\"{socket}\" useSpecialParser=\"off\" parseHostname=\"on\")\n\
          template(name=\"all\" type=\"string\" string=\"{template}\")\n\
          action(type=\"omfile\" file=\"{got}\" template=\"all\")\n",
@@ -287,7 +287,7 @@ fn a_device_that_is_a_guardian_hears_of_alerts_also_of_those_that_it_missed() {
     let missed = raise(&authority);
     wait::until("the trouble", || {
         let list = authority.json(&["guardian", "list"])?;
-        Ok((list["items"][0]["trouble"] == "the device has no link").then_some(()))
+        Ok(list["items"][0]["trouble"].is_string().then_some(()))
     })
     .unwrap();
     device.run().unwrap();
@@ -296,10 +296,10 @@ fn a_device_that_is_a_guardian_hears_of_alerts_also_of_those_that_it_missed() {
         Ok(status.is_ok_and(|status| status["lastAlert"]["alertId"] == missed["alertId"]).then_some(()))
     })
     .unwrap();
-    let diary = fs::read_to_string(device.root().join("var/lib/kos/device/log")).unwrap();
-    let lines = diary.lines().filter(|line| line.contains("\"event\":\"alert\"")).count();
+    let socket = device.root().join("run/kos/kosd.sock");
+    let told = fleet::json(&socket, &["audit", "list", "--event", "alert_raised"]).unwrap();
     // The test, the rules that changed, and the two.
-    assert_eq!(lines, 4, "{diary}");
+    assert_eq!(told["items"].as_array().unwrap().len(), 4, "{told}");
     let stranger =
         authority.kosctl(&["guardian", "add", "nobody", "--device", "kdev-0000000000000000"]).unwrap();
     assert!(stranger.code() == 2 && stranger.stderr.contains("KOS-E0536"), "{}", stranger.stderr);

@@ -111,7 +111,7 @@ pub(super) struct Talk<'a> {
     pub(super) session: Session,
     pub(super) sender: LinkSender,
     pub(super) id: DeviceId,
-    device: Arc<Device>,
+    pub(super) device: Arc<Device>,
     /// When the certificate of the link runs out, and the link with it.
     pub(super) not_after: Timestamp,
     /// What was signed and heard over this link, once anything was.
@@ -359,7 +359,7 @@ impl Talk<'_> {
         if let Some(at) = self.alerts.iter().position(|(under_way, _)| Some(*under_way) == of) {
             let (_, told) = self.alerts.remove(at);
             // Whoever asked may have stopped waiting; it is asked again then.
-            drop(told.send(status));
+            let _ = told.send(status);
             return Ok(());
         }
         let Some(Delivery { news, number, .. }) =

@@ -8,7 +8,10 @@ mod event;
 use std::collections::BTreeSet;
 
 use kos_api::operator::OperatorRole;
-use kos_audit::alert::{Alert, AlertId, RuleName as AlertRule};
+use kos_audit::{
+    TreeHash,
+    alert::{Alert, AlertId, RuleName as AlertRule},
+};
 use kos_base::{
     AgreementKey, Code, DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp,
     digest::Sha256,
@@ -75,6 +78,19 @@ pub enum SystemChange {
     KeysSealed { opener: &'static str, vault: VaultId, generation: u64 },
     /// A backup left.
     BackupCreated { sealed_to: &'static str, without: Vec<Environment> },
+    /// The key is gone under which the log speaks of somebody.
+    SubjectErased { subject: String, kind: String, reason: String, own: bool },
+    /// Entries went into an archive.
+    LogArchived { first: u64, size: u64, folder: String, root: String, digest: String },
+    /// Entries are about to leave as one file.
+    AuditExported {
+        format: &'static str,
+        entries: u64,
+        names: bool,
+        filter: serde_json::Map<String, serde_json::Value>,
+    },
+    /// The index of the log was made anew from the entries.
+    IndexRebuilt { reason: &'static str, entries: u64 },
     /// A backup was put in its place; the log went on from there.
     Restored { backup_at: Timestamp, backup_size: u64 },
     /// The record of a device took over what a newer log says.
@@ -127,6 +143,17 @@ pub enum SystemChange {
     LogWitnessedFor { origin: String, verifier_key: String, added: bool },
     /// A log that is cosigned here signed two trees that contradict each other.
     EquivocationFound { origin: String, size: u64, evidence: String },
+    /// The log of a device was verified and copied as far as this.
+    DeviceLogAnchored { device: DeviceId, number: u64, size: u64, root: TreeHash, key: Option<KeyId> },
+    /// What a device brought of its log was refused: why, how often, what is held of it, and the evidence.
+    DeviceLogRefused {
+        device: DeviceId,
+        reason: &'static str,
+        count: u64,
+        held: Option<(u64, u64)>,
+        key: Option<KeyId>,
+        evidence: Option<(String, [u8; 32])>,
+    },
     /// A rule found something.
     AlertRaised(Box<Alert>),
     /// Somebody has seen an alert.

@@ -94,6 +94,11 @@ async fn apply(
         match write {
             SystemWrite::Crl(list) => half.put_crl(list).await?,
             SystemWrite::Operator(operator) => half.put_operator(operator).await?,
+            SystemWrite::Archive(archive) => half.add_archive(archive).await?,
+            SystemWrite::EraseSubject(subject) => {
+                half.erase_subject(subject).await?;
+                scribe.forget_people();
+            }
             SystemWrite::Setting(setting, Some(value)) => half.put_setting(*setting, value).await?,
             SystemWrite::Setting(setting, None) => half.clear_setting(*setting).await?,
             SystemWrite::Revoke(revocation) => half.put_revocation(revocation).await?,
@@ -107,6 +112,7 @@ async fn apply(
             SystemWrite::NoWitness(name) => half.remove_witness(name).await?,
             SystemWrite::AddWitnessedLog(log) => half.add_witnessed_log(log).await?,
             SystemWrite::NoWitnessedLog(origin) => half.remove_witnessed_log(origin).await?,
+            SystemWrite::LogAnchor(anchor) => half.put_log_anchor(anchor).await?,
             SystemWrite::Alerts(alerts, state) => {
                 for (alert, raised) in alerts.iter().zip(first..) {
                     half.add_alert(alert, raised).await?;

@@ -32,8 +32,8 @@ use crate::{
     log::{LogSigner, Tail},
     record::Change,
     store::{
-        AlertNote, Anchor, Answer, CodeMark, EngineState, Heartbeat, LogState, Operator, Setting, Store,
-        StoreError, StoredCrl, StoredWitness, WitnessedLog, WriteHalf,
+        AlertNote, Anchor, Answer, Archive, CodeMark, EngineState, Heartbeat, LogAnchor, LogState, Operator,
+        Setting, Store, StoreError, StoredCrl, StoredWitness, WitnessedLog, WriteHalf,
     },
 };
 
@@ -98,6 +98,10 @@ pub enum SystemWrite {
     Crl(StoredCrl),
     /// An operator.
     Operator(Box<Operator>),
+    /// Entries are in an archive; their rows go later.
+    Archive(Box<Archive>),
+    /// Destroys the key of the subject with this id.
+    EraseSubject(String),
     /// A setting; nothing takes it away.
     Setting(Setting, Option<String>),
     /// Revokes a certificate that is no device's.
@@ -122,6 +126,8 @@ pub enum SystemWrite {
     AddWitnessedLog(Box<WitnessedLog>),
     /// The log of this origin is no more.
     NoWitnessedLog(String),
+    /// How far the log of a device is verified and copied.
+    LogAnchor(Box<LogAnchor>),
     /// Alerts, one for each of the first changes of the transaction, and what the rules remember after them.
     Alerts(Vec<Alert>, EngineState),
     /// Somebody has seen an alert, at this moment; the first change of the transaction says so.
@@ -169,6 +175,8 @@ enum Request {
     Cosigned(Box<Cosigned>, oneshot::Sender<Result<(), StoreError>>),
     Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
     Answered(Answer, oneshot::Sender<Result<(), StoreError>>),
+    Scrub(oneshot::Sender<Result<(), StoreError>>),
+    Sweep(oneshot::Sender<Result<bool, StoreError>>),
     Noted(AlertNote, oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -268,6 +276,22 @@ impl Writer {
         self.ask(|reply| Request::Answered(answer, reply)).await
     }
 
+    /// Takes some rows of archived entries away, which is no change and has no entry. Whether there are more.
+    ///
+    /// # Errors
+    /// When the store cannot write now.
+    pub(crate) async fn sweep(&self) -> Result<bool, StoreError> {
+        self.ask(Request::Sweep).await
+    }
+
+    /// Empties the write-ahead log, which still holds pages as they were before something was erased.
+    ///
+    /// # Errors
+    /// When readers do not let go of it, or the disk fails. The next start does it.
+    pub(crate) async fn scrub(&self) -> Result<(), StoreError> {
+        self.ask(Request::Scrub).await
+    }
+
     /// Notes how alerts and their deliveries go, which is no change and has no entry.
     ///
     /// # Errors
@@ -311,7 +335,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
         let mut waiting = Vec::with_capacity(GROUP_MAX);
         while requests.recv_many(&mut waiting, GROUP_MAX).await > 0 {
             let (mut commits, mut answers) = (Vec::with_capacity(waiting.len()), Vec::new());
-            let mut last = None;
+            let (mut last, mut scrubs) = (None, Vec::new());
             for request in waiting.drain(..) {
                 match request {
                     // What came after the last one is not heard: whoever asks is told that the writer has stopped.
@@ -319,6 +343,11 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                     Request::Commit(transaction, reply) => commits.push((transaction, reply)),
                     Request::Last(transaction, reply) => last = Some((*transaction, reply)),
                     Request::Answered(answer, reply) => answers.push((answer, reply)),
+                    Request::Scrub(reply) => scrubs.push(reply),
+                    Request::Sweep(reply) => {
+                        // Whoever no longer waits has lost nothing: the next start goes on.
+                        drop(reply.send(self.half.sweep().await));
+                    }
                     Request::Measured(heartbeats, reply) => {
                         // Whoever no longer waits has lost nothing: these are measurements.
                         drop(reply.send(group::keep_heartbeats(&mut self.half, &heartbeats).await));
@@ -353,6 +382,13 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                 // Not before nothing of the store is open any more. Whoever went away has had it done all the same.
                 drop(reply.send(receipt.and_then(|receipt| receipt)));
                 return closed;
+            }
+            if !scrubs.is_empty() {
+                let scrubbed = self.half.empty_side_file().await;
+                for reply in scrubs {
+                    // As above: it is done for whoever asked, also when they went away.
+                    drop(reply.send(scrubbed.clone()));
+                }
             }
             for (answer, reply) in answers {
                 // As above: the one that was kept before is still kept.
