@@ -144,7 +144,7 @@ impl Verify {
         let policy = match (self.witnesses.len(), self.threshold) {
             (0, _) => Policy::none(),
             (_, threshold) => Policy::new(self.witnesses.clone(), threshold.unwrap_or(1)).map_err(|e| {
-                Fault::usage(&e.to_string(), "as many --witness as there are, and --threshold up to that")
+                Fault::usage(e.to_string(), "as many --witness as there are, and --threshold up to that")
             })?,
         };
         Ok(By { policy, demand, held, archives: self.archive.clone() })
