@@ -278,7 +278,7 @@ fn a_source_that_contradicts_the_copy_changes_nothing_of_it() {
     assert_eq!(take(&authority).code(), 0);
     let whole = log_in(&folder.to_string_lossy());
     let copied = log_in(&copy);
-    assert!(whole["checkpoint".as_ref() as &Path] == copied["checkpoint".as_ref() as &Path]);
+    assert!(whole[Path::new("checkpoint")] == copied[Path::new("checkpoint")]);
     assert_eq!(verified(&copy, &vkey, &[]).code(), 0);
 }
 
@@ -306,7 +306,7 @@ fn a_pull_that_is_killed_anywhere_goes_on_where_it_was() {
             assert_eq!(there["ok"], true, "{calls} {at}: {there}");
             assert_eq!(pull(&folder, &copy, &[]).code(), 0, "{calls} {at}");
             assert!(
-                log_in(&copy)["checkpoint".as_ref() as &Path]
+                log_in(&copy)[Path::new("checkpoint")]
                     == fs::read(Path::new(&folder).join("checkpoint")).unwrap()
             );
             assert_eq!(item(&verified(&copy, &vkey, &[]))["ok"], true, "{calls} {at}");

@@ -141,11 +141,13 @@ impl Store {
         query.fetch_optional(&self.reads).await?.map(|row| tile(&self.sealer, &row)).transpose()
     }
 
-    /// Every tile of a level, in order.
-    pub async fn tiles(&self, level: u8) -> Result<Vec<Tile>, StoreError> {
-        let sql = "SELECT level, number, hashes, mac FROM tiles WHERE level = $1 ORDER BY number";
-        let rows = sqlx::query(sql).bind(i64::from(level)).fetch_all(&self.reads).await?;
-        rows.iter().map(|row| tile(&self.sealer, row)).collect()
+    /// At most `limit` tiles of a level from number `from` on, in order.
+    pub async fn tiles(&self, level: u8, from: u64, limit: u32) -> Result<Vec<Tile>, StoreError> {
+        let sql = "SELECT level, number, hashes, mac FROM tiles WHERE level = $1 AND number >= $2 \
+                   ORDER BY number LIMIT $3";
+        let from = i64::try_from(from).unwrap_or(i64::MAX);
+        let query = sqlx::query(sql).bind(i64::from(level)).bind(from).bind(i64::from(limit));
+        query.fetch_all(&self.reads).await?.iter().map(|row| tile(&self.sealer, row)).collect()
     }
 
     /// The signed head; nothing before the first entry.

@@ -116,7 +116,7 @@ async fn answers(store: &Store) -> Result<Vec<String>, StoreError> {
         format!("{:?}", store.entries(&EntryQuery::default(), 100).await?),
         format!("{:?}", store.last_entry_about(device_id(1).as_ref()).await?),
         format!("{:?}", store.count_entries().await?),
-        format!("{:?}", store.tiles(0).await?),
+        format!("{:?}", store.tiles(0, 0, 256).await?),
         format!("{:?}", store.log_state().await?),
         format!("{:?}", store.subject_of("operator anna").await?.map(|s| (s.id, *s.secret.expose()))),
         format!("{:?}", store.lobby_count("10.0.0.7").await?),
