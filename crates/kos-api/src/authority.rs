@@ -6,7 +6,10 @@ use kos_base::{AuthorityName, KeyId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{audit::Assurance, chain::Certificate, envelope::Kind, hex::Digest, keys::KeyProtection, schema};
+use crate::{
+    alert::AlertStatus, audit::Assurance, chain::Certificate, envelope::Kind, hex::Digest,
+    keys::KeyProtection, schema,
+};
 
 /// How the authority is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -38,6 +41,8 @@ pub struct Status {
     pub reachable: Reach,
     /// What keeps its private keys; an earlier version does not say.
     pub keys: Option<KeyProtection>,
+    /// Alerts and who is told; an earlier version does not say.
+    pub alerts: Option<AlertStatus>,
 }
 
 impl Kind for Status {

@@ -11,6 +11,7 @@
 //! - A client ignores response fields that it does not know, since fields are added. A server refuses request fields
 //!   that it does not know, since a misspelt one would be silently without effect.
 
+pub mod alert;
 pub mod audit;
 pub mod authority;
 pub mod backup;

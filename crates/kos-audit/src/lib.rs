@@ -3,12 +3,13 @@
 //! An [`Entry`] says who did what to what. Signed by the log's key it becomes a leaf ([`SealedEntry`]); the leaves are
 //! the leaves of a Merkle tree ([`tree`]); the log's key signs the tree's size and root ([`checkpoint`]); and a
 //! [`Proof`] shows anyone who has that key that the tree holds the leaf. [`verify`] judges a whole log and names what
-//! was done to it. The formats of tree, checkpoint and proof are those of C2SP, so that other programs can judge them.
+//! was done to it. [`alert`] finds what is suspicious in it while it grows. The formats of tree, checkpoint and proof are those of C2SP, so that other programs can judge them.
 //!
 //! What is not here: files, clocks, private keys, randomness, and the decision what is worth an entry.
 //!
-//! Source: `docs/spec/audit.md`, AUD-1 to AUD-79; vectors in `tests/vectors/audit`.
+//! Source: `docs/spec/audit.md` and `docs/spec/alerts.md`; vectors in `tests/vectors/audit`.
 
+pub mod alert;
 pub mod checkpoint;
 pub mod entry;
 pub mod event;

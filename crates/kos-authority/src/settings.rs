@@ -39,6 +39,9 @@ pub struct Settings {
     /// After how long without use a vault locks itself, 60 to 86 400 seconds.
     #[serde(deserialize_with = "vault_lock")]
     pub vault_lock_seconds: u32,
+    /// How long a guardian may not be told of an alert before the log says so, 10 to 86 400 seconds.
+    #[serde(deserialize_with = "alert_undelivered")]
+    pub alert_undelivered_seconds: u32,
     /// How the machine's keys open when nobody is there.
     #[serde(deserialize_with = "keys_opener")]
     pub keys_opener: Opener,
@@ -93,6 +96,7 @@ impl Default for Settings {
             port_base: None,
             heartbeat_seconds: 60,
             vault_lock_seconds: 900,
+            alert_undelivered_seconds: 900,
             keys_opener: Opener::KeyFile,
             keys_file: None,
             keys_tpm: TpmAddress::default(),
@@ -192,6 +196,11 @@ impl Settings {
     pub fn vault_lock(&self) -> Duration {
         Duration::from_secs(u64::from(self.vault_lock_seconds))
     }
+
+    /// How long a guardian may not be told before the log says so.
+    pub fn alert_undelivered(&self) -> Duration {
+        Duration::from_secs(u64::from(self.alert_undelivered_seconds))
+    }
 }
 
 /// Names the first line that is no text.
@@ -239,6 +248,15 @@ fn vault_lock<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
         return Ok(seconds);
     }
     Err(serde::de::Error::custom(format_args!("vault_lock_seconds is {seconds}, 60 to 86400 are allowed")))
+}
+
+fn alert_undelivered<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    let seconds = u32::deserialize(d)?;
+    if (10..=86_400).contains(&seconds) {
+        return Ok(seconds);
+    }
+    let why = format_args!("alert_undelivered_seconds is {seconds}, 10 to 86400 are allowed");
+    Err(serde::de::Error::custom(why))
 }
 
 fn keys_opener<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Opener, D::Error> {
@@ -336,6 +354,7 @@ mod tests {
             ("zzz: 1\n", "`a.yaml`, line 1: unknown key `zzz`"),
             ("heartbeat_seconds: 1\n", "`a.yaml`, line 1: heartbeat_seconds is 1, 5 to 3600 are allowed"),
             ("vault_lock_seconds: 59\n", "vault_lock_seconds is 59, 60 to 86400 are allowed"),
+            ("alert_undelivered_seconds: 9\n", "alert_undelivered_seconds is 9, 10 to 86400 are allowed"),
             (
                 "keys_opener: tmp\n",
                 "keys_opener is `tmp`, not a way to open the keys (key-file, credential, tpm)",

@@ -14,7 +14,7 @@
 //!
 //! Errors: [`KeyringError`], each with its file and its stable code.
 //!
-//! Source: `docs/spec/keyring.md` KR-1 to KR-14; decision 0015.
+//! Source: `docs/spec/keyring.md` KR-1 to KR-23; decision 0015.
 
 mod anchor;
 mod fault;

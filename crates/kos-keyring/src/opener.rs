@@ -78,7 +78,7 @@ impl Opener {
         match self {
             Self::KeyFile => {
                 let key = read(&place.key_file, file::read_secret)?;
-                key.map(only).ok_or_else(|| format!("its key file {} is missing", place.key_file.display()))
+                key.map(only).ok_or_else(|| missing(place))
             }
             Self::Credential => {
                 let folder = place.credentials.as_ref();
@@ -136,6 +136,17 @@ impl FromStr for Opener {
     fn from_str(text: &str) -> Result<Self, ParseOpenerError> {
         Self::ALL.into_iter().find(|opener| opener.as_str() == text).ok_or(ParseOpenerError)
     }
+}
+
+/// In words, what may have become of a key file that is not there.
+fn missing(place: &Place) -> String {
+    let shown = place.key_file.display();
+    if place.key_file.parent() == place.vault.parent() {
+        return format!("its key file {shown} is missing");
+    }
+    format!(
+        "its key file {shown} is missing; it has a place of its own: is what it lies on there, and mounted?"
+    )
 }
 
 /// A way to read a file of at most so many bytes.

@@ -52,9 +52,9 @@ pub(crate) struct Global {
     /// A saved server with its credentials; see `kosctl context` (or KOS_CONTEXT).
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
-    /// How long to wait for an answer: `500ms`, `30s`, `5m`.
-    #[arg(long, global = true, value_name = "TIME", default_value = "30s")]
-    pub(crate) timeout: Span,
+    /// How long to wait for an answer: `500ms`, `30s`, `5m`; 30 s if nothing is said. Also how long `--wait` waits.
+    #[arg(long, global = true, value_name = "TIME")]
+    pub(crate) timeout: Option<Span>,
 }
 
 /// For changes that can be undone.
@@ -89,9 +89,20 @@ pub(crate) struct SevereFlags {
 /// For changes that somebody else has to carry out.
 #[derive(Debug, Args)]
 pub(crate) struct WaitFlags {
-    /// Waits until it has happened, 10 min or as long as said; exits 9 if it has not.
-    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10m")]
-    pub(crate) wait: Option<Span>,
+    /// Waits until it has happened, as long as said here or with --timeout, or 10 min; exits 9 if it has not.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true)]
+    wait: Option<Option<Span>>,
+}
+
+/// How long `--wait` waits if nothing else is said.
+const WAIT: Duration = Duration::from_mins(10);
+
+impl WaitFlags {
+    /// How long is to be waited, if at all. `timeout` is what was said with `--timeout`.
+    pub(crate) fn limit(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let said = self.wait?;
+        Some(said.map(|span| span.0).or(timeout).unwrap_or(WAIT))
+    }
 }
 
 /// A length of time, typed as `500ms`, `30s`, `10m`, `2h` or `7d`.
@@ -138,6 +149,16 @@ mod tests {
     #[test]
     fn the_command_line_is_well_defined() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_said_of_waiting_itself_holds_before_the_timeout() {
+        let at = |wait| WaitFlags { wait };
+        let (short, long) = (Duration::from_secs(5), Duration::from_secs(60));
+        assert_eq!(at(None).limit(Some(short)), None);
+        assert_eq!(at(Some(None)).limit(None), Some(WAIT));
+        assert_eq!(at(Some(None)).limit(Some(short)), Some(short));
+        assert_eq!(at(Some(Some(Span(long)))).limit(Some(short)), Some(long));
     }
 
     #[test]

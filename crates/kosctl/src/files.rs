@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kos_base::text::printable;
+
 use crate::Fault;
 
 /// Who may read a file.
@@ -80,6 +82,18 @@ pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), F
     let mut draft = Draft::start(path, readers)?;
     draft.write(bytes)?;
     draft.finish()
+}
+
+/// Refuses a place where something is already: an older backup may be the only one that is good.
+pub(crate) fn keep(path: &Path) -> Result<(), Fault> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(Fault::Unreadable { path: path.to_owned(), source }),
+        Ok(_) => {
+            let message = format!("{} is there already", printable(&path.display().to_string(), 200));
+            Err(Fault::usage(message, "name a file that is not there yet, or say --force"))
+        }
+    }
 }
 
 /// Makes a folder, and those above it.

@@ -95,7 +95,7 @@ fn session(global: Global) -> Result<Session, Fault> {
             data: variable("KOS_DATA_DIR").map(PathBuf::from),
             usual: USUAL_DATA.map(PathBuf::from).to_vec(),
         },
-        timeout: global.timeout.0,
+        timeout: global.timeout.map(|span| span.0),
     })
 }
 

@@ -19,7 +19,8 @@ pub(crate) struct Session {
     pub(crate) terminal: Terminal,
     pub(crate) contexts: Contexts,
     pub(crate) places: Places,
-    pub(crate) timeout: Duration,
+    /// How long an answer is waited for, if something was said.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// How a command ended that did what it was asked to do.
@@ -63,7 +64,10 @@ impl Session {
     /// A client of the server that is meant by `places`.
     pub(crate) fn client_at(&self, places: &Places) -> Result<Client, Fault> {
         let (server, credentials) = find(places, &self.contexts)?;
-        let client = Client::new(server, credentials).with_timeout(self.timeout);
+        let mut client = Client::new(server, credentials);
+        if let Some(timeout) = self.timeout {
+            client = client.with_timeout(timeout);
+        }
         if self.terminal.talk < Talk::Verbose {
             return Ok(client);
         }

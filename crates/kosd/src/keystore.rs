@@ -7,7 +7,7 @@
 //! Invariants: a key is durable before its public half is told. Making or erasing a key leaves nothing of the one that was
 //! in the slot. A vault or file that is damaged is never replaced silently: the device stops instead of becoming another.
 //!
-//! Source: `docs/spec/keyring.md` KR-1, KR-11, KR-12.
+//! Source: `docs/spec/keyring.md` KR-1, KR-11, KR-12, KR-20 to KR-23.
 
 use std::{
     fmt,
@@ -288,20 +288,15 @@ impl Keystore {
         Ok(ring.change(now, &[Change::Put(&name(slot), kind, value)])?)
     }
 
-    /// Puts keys from files into slots of the vault that are empty. What the vault has is newer: files are not written
+    /// Puts keys from files into slots of the vault, which are empty. What the vault has is newer: files are not written
     /// any more.
     fn take_in(&self, found: &[(KeySlot, Value)], now: Timestamp) -> Result<(), KeystoreError> {
         let mut ring = self.ring();
         let Some(ring) = ring.as_mut() else { return Ok(()) };
-        let mut missing = Vec::new();
-        for (slot, value) in found {
-            let name = name(*slot);
-            if ring.get(now, &name)?.is_none() {
-                missing.push((name, kind(*slot), value));
-            }
-        }
-        let changes = missing.iter().map(|(name, kind, value)| Change::Put(name, *kind, value));
-        Ok(ring.change(now, &changes.collect::<Vec<_>>())?)
+        let named: Vec<_> = found.iter().map(|(slot, value)| (name(*slot), kind(*slot), value)).collect();
+        let changes: Vec<_> =
+            named.iter().map(|(name, kind, value)| Change::Put(name, *kind, value)).collect();
+        Ok(ring.change(now, &changes)?)
     }
 }
 

@@ -185,6 +185,12 @@ fn an_authority_that_was_fired_leaves_its_log_a_notice_and_nothing_that_opens_an
         (&judged["item"]["name"], &judged["item"]["auditIndex"]),
         (&name.clone().into(), &index.into())
     );
+    // For people, the checkpoint is lines as it was signed.
+    let shown =
+        program::run("kosctl", &["kill", "verify", notice, "--key-id", &order_key], "").unwrap().stdout;
+    assert!(!shown.contains('\u{fffd}') && shown.lines().any(|line| line.contains("  \u{2014} ")), "{shown}");
+    let nonsense = program::run("kosctl", &["kill", "verify", notice, "--key-id", "attic"], "").unwrap();
+    assert!(nonsense.code() == 2 && nonsense.stderr.contains("key id"), "{}", nonsense.stderr);
     let other = program::run("kosctl", &["kill", "verify", notice, "--key-id", &"0".repeat(64)], "").unwrap();
     assert_eq!(other.code(), 10, "{}", other.stderr);
     let bytes = fs::read(notice).unwrap();

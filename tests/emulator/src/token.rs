@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::said;
 
-/// Tokens of SoftHSM in a folder of their own. Programs find them by [`SoftToken::environment`]: SoftHSM reads where its
+/// A token of SoftHSM in a folder of its own. Programs find it by [`SoftToken::environment`]: SoftHSM reads where its
 /// tokens are from there, so each needs a process of its own.
 #[derive(Debug)]
 pub struct SoftToken(TempDir);
@@ -25,9 +25,9 @@ impl Default for SoftToken {
 impl SoftToken {
     /// The library, where Debian has it.
     pub const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
-    /// The label of the first token.
+    /// The label of the token.
     pub const LABEL: &str = "kos test";
-    /// The PIN of each.
+    /// Its PIN.
     pub const PIN: &str = "648219";
 
     /// One empty token.
@@ -38,7 +38,7 @@ impl SoftToken {
         let config =
             format!("directories.tokendir = {}\nlog.level = ERROR\n", token.path("tokens").display());
         fs::write(token.path("softhsm2.conf"), config).unwrap();
-        token.add(Self::LABEL);
+        set_up(&token.path("softhsm2.conf"));
         token
     }
 
@@ -52,17 +52,12 @@ impl SoftToken {
         self.0.path().join(name)
     }
 
-    /// What a program needs to find the tokens.
+    /// What a program needs to find the token.
     pub fn environment(&self) -> (&'static str, OsString) {
         ("SOFTHSM2_CONF", self.path("softhsm2.conf").into())
     }
 
-    /// Makes another token.
-    pub fn add(&self, label: &str) {
-        add(&self.path("softhsm2.conf"), label);
-    }
-
-    /// Runs `pkcs11-tool` on the first token. All that it says.
+    /// Runs `pkcs11-tool` on the token. All that it says.
     pub fn judge(&self, words: &[&str]) -> String {
         let (name, value) = self.environment();
         let mut tool = Command::new("pkcs11-tool");
@@ -74,8 +69,9 @@ impl SoftToken {
     }
 }
 
-fn add(config: &Path, label: &str) {
-    let words = ["--init-token", "--free", "--label", label, "--pin", SoftToken::PIN, "--so-pin", "8462840"];
+fn set_up(config: &Path) {
+    let (label, pin) = (SoftToken::LABEL, SoftToken::PIN);
+    let words = ["--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", "8462840"];
     let output = Command::new("softhsm2-util").args(words).env("SOFTHSM2_CONF", config).output();
     let output = output.expect("softhsm2 is installed: cargo xtask test deps");
     assert!(output.status.success(), "{}", said(&output));

@@ -14,10 +14,12 @@ pub mod certificate;
 pub mod config;
 pub mod enrolment_message;
 pub mod kid;
+pub mod kill;
 pub mod klp_address;
 pub mod klp_frame;
 pub mod share;
 pub mod ticket;
+pub mod tpm_blob;
 pub mod vault;
 
 mod cast;
@@ -32,7 +34,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "audit", run: audit::run },
     Target { name: "backup", run: backup::run },
     Target { name: "cbor", run: cbor::run },
@@ -40,10 +42,12 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "config", run: config::run },
     Target { name: "enrolment_message", run: enrolment_message::run },
     Target { name: "kid", run: kid::run },
+    Target { name: "kill", run: kill::run },
     Target { name: "klp_address", run: klp_address::run },
     Target { name: "klp_frame", run: klp_frame::run },
     Target { name: "share", run: share::run },
     Target { name: "ticket", run: ticket::run },
+    Target { name: "tpm_blob", run: tpm_blob::run },
     Target { name: "vault", run: vault::run },
 ];
 

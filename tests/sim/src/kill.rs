@@ -42,6 +42,8 @@ struct Life {
     destroyed: usize,
     starts: u32,
     skipped: bool,
+    /// How many secrets there were.
+    total: usize,
 }
 
 /// How a start went on.
@@ -58,7 +60,8 @@ enum Went {
 pub fn live(seed: u64, plant: Option<Plant>) -> Result<Option<Breach>> {
     let mut chance = Chance::new(seed ^ 0x6b69_6c6c);
     let count = chance.between(1, 6);
-    let secrets = (0..count).map(|n| format!("secret-{n}")).collect();
+    let secrets: BTreeSet<_> = (0..count).map(|n| format!("secret-{n}")).collect();
+    let total = secrets.len();
     let disk = Disk { secrets, ..Disk::default() };
     let mut life = Life {
         chance,
@@ -69,6 +72,7 @@ pub fn live(seed: u64, plant: Option<Plant>) -> Result<Option<Breach>> {
         destroyed: 0,
         starts: 0,
         skipped: false,
+        total,
     };
     match life.run() {
         Ok(()) => Ok(None),
@@ -236,7 +240,9 @@ impl Life {
                     format!("{:?} can be read when all is done", self.disk.secrets),
                 );
             }
+            let named: BTreeSet<_> = report.targets.iter().map(|target| &target.path).collect();
             let told = report.targets.iter().all(|target| target.outcome.is_some());
+            let told = told && named.len() == self.total;
             return if told { Ok(()) } else { breach("kill-readable", "the report does not know a target") };
         }
         breach("kill-ends", "it goes on for ever")

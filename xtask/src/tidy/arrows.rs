@@ -72,6 +72,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
             "kos-vault",
             "kos-shares",
             "kos-backup",
+            "kos-hardware",
             "kosd",
         ],
     ),

@@ -9,7 +9,7 @@
 //! - An answer of status 400 or above is a [`crate::Problem`].
 //! - A route that [`Effect::Changes`] takes `?dryRun=true`, which answers a [`crate::plan::Plan`] and changes nothing,
 //!   and the header `Idempotency-Key` (1 to 64 visible ASCII characters): the same key by the same caller within
-//!   24 hours gets the same answer again. Of vaults and the kill switch no answer is kept ([`Route::is_repeatable`]).
+//!   24 hours gets the same answer again. Of vaults, guardians and the kill switch no answer is kept ([`Route::is_repeatable`]).
 //! - A device's `ETag` changes when something changes that an operator decides or reads for a decision (name, role,
 //!   profile, group, state, channel, tags, ban, certificate), not with a heartbeat. A change of a device honours
 //!   `If-Match` and answers 412 with KOS-E0106 when the device is another by now.
@@ -23,8 +23,8 @@ pub use access::{Access, Caller, Object};
 pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
-    audit, authority, backup, chain, device, doctor, kill, lifecycle, local, operator, plan::ChangeQuery,
-    ticket, vault,
+    alert, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, operator,
+    plan::ChangeQuery, ticket, vault,
 };
 use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
@@ -100,10 +100,12 @@ impl Route {
     }
 
     /// Whether the same request with the same `Idempotency-Key` gets the same answer instead of being done again. With an
-    /// answer a hash of the request is kept, and those about vaults hold what must not be guessed (KVS-14); after a
-    /// firing there is nothing left that could keep one.
+    /// answer a hash of the request is kept, and those about vaults and guardians hold what must not be guessed (KVS-14,
+    /// ALR-31); after a firing there is nothing left that could keep one.
     pub fn is_repeatable(&self) -> bool {
-        let secret = ["/api/v1/vaults/", "/api/v1/kill"].iter().any(|prefix| self.path.starts_with(prefix));
+        let secret = ["/api/v1/vaults/", "/api/v1/kill", "/api/v1/guardians"]
+            .iter()
+            .any(|prefix| self.path.starts_with(prefix));
         self.effect == Changes && !secret
     }
 
@@ -161,6 +163,9 @@ const CHANGE: Shape = Shape::plain::<ChangeQuery>();
 const DEVICE: Shape = Shape::document::<device::Device>();
 const VAULT: Shape = Shape::document::<vault::Vault>();
 const KILL: Shape = Shape::document::<kill::KillStatus>();
+const ALERT: Shape = Shape::document::<alert::Alert>();
+const ALERT_RULES: Shape = Shape::document::<alert::AlertRules>();
+const GUARDIAN: Shape = Shape::document::<alert::Guardian>();
 const BECAUSE: Shape = Shape::plain::<lifecycle::Because>();
 
 routes! {
@@ -232,6 +237,25 @@ routes! {
     AUDIT_LOG = "audit-log", Get "/api/v1/audit/log/{*path}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::raw(Media::Bytes),
         "Returns a file of the log as C2SP tlog-tiles names it: `checkpoint`, `tile/..`, `tile/entries/..`.";
+
+    ALERT_LIST = "alert-list", Get "/api/v1/alerts", [OperatorRead], Reads,
+        (Shape::plain::<alert::AlertFilter>(), NONE) -> Shape::list::<alert::Alert>(), "Lists alerts, newest first.";
+    ALERT_SHOW = "alert-show", Get "/api/v1/alerts/{alert}", [OperatorRead], Reads,
+        (NONE, NONE) -> ALERT, "Shows an alert, and how far the guardians have been told.";
+    ALERT_ACK = "alert-ack", Post "/api/v1/alerts/{alert}/ack", [OperatorWrite], Changes,
+        (CHANGE, NONE) -> ALERT, "Says that somebody has seen an alert: an administrator, or an operator who is a guardian.";
+    ALERT_RULES_SHOW = "alert-rules-show", Get "/api/v1/alert-rules", [OperatorRead], Reads,
+        (NONE, NONE) -> ALERT_RULES, "Shows the rules that raise alerts.";
+    ALERT_RULES_APPLY = "alert-rules-apply", Put "/api/v1/alert-rules", [Admin], Changes,
+        (CHANGE, Shape::plain::<alert::ApplyRules>()) -> ALERT_RULES, "Puts other rules in force.";
+    GUARDIAN_LIST = "guardian-list", Get "/api/v1/guardians", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<alert::Guardian>(), "Lists who is told of alerts.";
+    GUARDIAN_ADD = "guardian-add", Post "/api/v1/guardians", [Admin], Changes,
+        (CHANGE, Shape::plain::<alert::AddGuardian>()) -> GUARDIAN, "Has somebody told of alerts.";
+    GUARDIAN_REMOVE = "guardian-remove", Delete "/api/v1/guardians/{guardian}", [Admin], Changes,
+        (CHANGE, NONE) -> GUARDIAN, "Has a guardian told no more.";
+    GUARDIAN_TEST = "guardian-test", Post "/api/v1/guardians/{guardian}/test", [Admin], Reads,
+        (NONE, NONE) -> Shape::document::<alert::GuardianTest>(), "Sends a guardian a notice that is marked as a test.";
 
     AUTHORITY_SHOW = "authority-show", Get "/api/v1/authority", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<authority::Authority>(), "Shows who the authority is.";
@@ -394,8 +418,10 @@ mod tests {
     fn no_answer_is_kept_of_what_holds_a_secret_of_a_vault() {
         let kept = |route: &Route| route.is_repeatable();
         assert_eq!(
-            [DEVICE_RENAME, TICKET_CREATE, VAULT_PUT, VAULT_UNLOCK, STATUS].each_ref().map(kept),
-            [true, true, false, false, false]
+            [DEVICE_RENAME, TICKET_CREATE, VAULT_PUT, VAULT_UNLOCK, GUARDIAN_ADD, STATUS]
+                .each_ref()
+                .map(kept),
+            [true, true, false, false, false, false]
         );
     }
 

@@ -220,6 +220,19 @@ events! {
     /// A vault is damaged, older than its anchor, or gone.
     VaultRefused = "vault_refused", Critical;
 
+    /// A rule found something that a guardian has to see.
+    AlertRaised = "alert_raised", Critical;
+    /// Somebody has seen an alert.
+    AlertAcknowledged = "alert_acknowledged", Ordinary;
+    /// The rules by which alerts are raised changed, or were refused.
+    AlertRulesChanged = "alert_rules_changed", Critical;
+    /// A guardian is told of alerts.
+    GuardianAdded = "guardian_added", Ordinary;
+    /// A guardian is told no more.
+    GuardianRemoved = "guardian_removed", Critical;
+    /// A guardian could not be told for long.
+    AlertUndelivered = "alert_undelivered", Critical;
+
     /// The clock jumped.
     TimeStepped = "time_stepped", Ordinary;
     /// Entries could not be written; says how many and which.

@@ -45,6 +45,10 @@ pub enum Target {
     Backup(Label),
     /// A vault, by its environment.
     Vault(Label),
+    /// An alert.
+    Alert(Label),
+    /// Who is told of alerts, and is no person.
+    Guardian(Label),
 }
 
 impl Actor {
@@ -91,6 +95,8 @@ impl Target {
             Self::Rule(_) => "rule",
             Self::Backup(_) => "backup",
             Self::Vault(_) => "vault",
+            Self::Alert(_) => "alert",
+            Self::Guardian(_) => "guardian",
         }
     }
 
@@ -101,9 +107,12 @@ impl Target {
             Self::Device(id) => Some(id.to_string()),
             Self::Ticket(id) => Some(id.to_string()),
             Self::Issuer(key) => Some(key.to_string()),
-            Self::Certificate(label) | Self::Rule(label) | Self::Backup(label) | Self::Vault(label) => {
-                Some(label.to_string())
-            }
+            Self::Certificate(label)
+            | Self::Rule(label)
+            | Self::Backup(label)
+            | Self::Vault(label)
+            | Self::Alert(label)
+            | Self::Guardian(label) => Some(label.to_string()),
             Self::Operator(_) => None,
         }
     }
@@ -234,6 +243,8 @@ impl<'de> Deserialize<'de> for Target {
             "rule" => party.plain().map(Self::Rule),
             "backup" => party.plain().map(Self::Backup),
             "vault" => party.plain().map(Self::Vault),
+            "alert" => party.plain().map(Self::Alert),
+            "guardian" => party.plain().map(Self::Guardian),
             other => {
                 Err(de::Error::custom(format_args!("`{}` is not a type of target", printable(other, 40))))
             }
@@ -279,6 +290,8 @@ mod tests {
             r#"{"id":SEALED,"type":"operator"}"#,
             r#"{"id":"sensors-of-hall-2","type":"rule"}"#,
             r#"{"id":"2026-11-20.kosbackup","type":"backup"}"#,
+            r#"{"id":"7f4ac301234567897f4ac30123456789","type":"alert"}"#,
+            r#"{"id":"pager","type":"guardian"}"#,
         ] {
             check::<Target>(json, true);
         }

@@ -29,6 +29,7 @@ pub(crate) use self::{
     ports::{Listeners, listen},
 };
 use crate::{
+    alert::Alerts,
     approval, clock,
     fleet::Links,
     keys::{Keep, Kept, Keys, KeysError},
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     pub(crate) refusals: MisuseBook,
     pub(crate) links: Arc<Links>,
     pub(crate) vaults: Vaults,
+    pub(crate) alerts: Alerts,
     pub(crate) kill: Kill,
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
@@ -250,6 +252,7 @@ impl Authority {
             links,
             kill: Kill::load(&home)
                 .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,
+            alerts: Alerts::default(),
             vaults: Vaults::new(home.vaults(), settings.vault_lock()),
             settings,
             ports: listeners.ports(),

@@ -11,7 +11,7 @@
 //!
 //! What it does not do: keep root out, who reads the memory of the program (`docs/spec/keyring.md`).
 //!
-//! Errors: [`KeysError`], each with the file that it is about. Source: KR-1 to KR-16.
+//! Errors: [`KeysError`], each with the file that it is about. Source: KR-1 to KR-23.
 
 mod folder;
 mod former;

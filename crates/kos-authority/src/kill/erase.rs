@@ -21,7 +21,7 @@ pub(super) fn destroy(path: &Path) -> Assurance {
         Ok(meta) if meta.is_dir() => destroy_folder(path),
         Ok(meta) if meta.is_file() => destroy_file(path),
         // A socket, or a link: where it leads is not ours.
-        Ok(_) => told(fs::remove_file(path), Assurance::Deleted),
+        Ok(_) => unlink(path),
     }
 }
 
@@ -48,22 +48,21 @@ pub(super) fn delete_program(path: &Path) -> Assurance {
     if !meta.is_file() || meta.uid() != rustix::process::geteuid().as_raw() {
         return Assurance::Failed("not a regular file of the user that the authority runs as".to_owned());
     }
-    told(fs::remove_file(path).and_then(|()| sync_parent(path)), Assurance::Deleted)
+    unlink(path)
 }
 
 fn destroy_folder(folder: &Path) -> Assurance {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) => return not_seen(error),
-    };
-    let paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    let inside = paths.iter().map(|path| destroy(path)).fold(Assurance::Absent, Assurance::and);
+    let inside = sweep(folder, &[]);
     let removed = fs::remove_dir(folder).and_then(|()| sync_parent(folder));
     inside.and(told(removed, Assurance::Deleted))
 }
 
 fn destroy_file(path: &Path) -> Assurance {
     told(kos_keyring::file::remove(path), Assurance::Cleared)
+}
+
+fn unlink(path: &Path) -> Assurance {
+    told(fs::remove_file(path).and_then(|()| sync_parent(path)), Assurance::Deleted)
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

@@ -14,7 +14,7 @@ use kos_identity::registry::Actor;
 use kos_net::entropy;
 use kos_vault::kill::{
     ARMED_FOR, ConfirmCode, Input, KillError, Moment, Notified, Output, ProgramFate, Recorded, Standing,
-    TELL_TIME_MAX,
+    TELL_TIME_MAX, Target,
 };
 use tokio::{
     sync::{Mutex, oneshot, watch},
@@ -122,7 +122,7 @@ impl Kill {
             code: SecretText::new(code.shown().to_string()),
             expires_at: now.plus(ARMED_FOR),
             program: wanted,
-            targets: paths(shared, chosen),
+            targets: Scope::of(shared).targets(chosen).into_iter().map(|target| target.path).collect(),
         })
     }
 
@@ -147,10 +147,7 @@ impl Kill {
             Standing::Safe => return Err(KillError::NotArmed.into()),
         };
         let scope = Scope::of(shared);
-        let (goes, mut stays) = (scope.targets(chosen), scope.remaining());
-        if shared.keys.are_cas_in_token() {
-            stays.push("the keys of the CAs in the token: destroy them there".to_owned());
-        }
+        let (goes, stays) = (scope.targets(chosen), scope.remaining());
         let code = ConfirmCode::typed(code);
         if let Err(refused) = switch.machine.fire(clock::now(), &code, goes, stays) {
             // A wrong code is counted before it is answered.
@@ -272,14 +269,11 @@ async fn record_last(shared: &Shared, actor: &Actor, chosen: ProgramFate) -> Rec
     }
 }
 
-fn paths(shared: &Shared, chosen: ProgramFate) -> Vec<String> {
-    Scope::of(shared).targets(chosen).into_iter().map(|target| target.path).collect()
-}
-
 fn would_go(shared: &Shared, chosen: ProgramFate) -> Vec<String> {
-    let paths = paths(shared, chosen);
-    let last = paths.len();
-    let line = |(at, path): (usize, &String)| {
+    let targets = Scope::of(shared).targets(chosen);
+    let last = targets.len();
+    let line = |(at, target): (usize, &Target)| {
+        let path = &target.path;
         let is_program = chosen == ProgramFate::Delete && at + 1 == last;
         let looked = std::fs::symlink_metadata(path);
         let there = !matches!(looked, Err(error) if error.kind() == io::ErrorKind::NotFound);
@@ -287,11 +281,12 @@ fn would_go(shared: &Shared, chosen: ProgramFate) -> Vec<String> {
             (true, _) => Some(format!("deleted: {path}")),
             // The folder itself is looked through once more, for what was written meanwhile.
             (false, _) if path.ends_with('/') => None,
+            (false, true) if target.key.is_some() => Some(format!("crypto-erased: {path}")),
             (false, true) => Some(format!("cleared: {path}")),
             (false, false) => None,
         }
     };
-    paths.iter().enumerate().filter_map(line).collect()
+    targets.iter().enumerate().filter_map(line).collect()
 }
 
 #[cfg(test)]
@@ -299,7 +294,6 @@ mod tests {
     use std::path::Path;
 
     use kos_base::Secret;
-    use kos_vault::kill::Target;
 
     use super::*;
 

@@ -55,7 +55,8 @@ impl LogSigner {
         Ok(checkpoint.finish(&self.key, signature))
     }
 
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64], StoreError> {
+    /// The signature of the log's key. What it is for stands in the message.
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<[u8; 64], StoreError> {
         let signature = self.signer.sign(SignatureForm::Fixed, message);
         let signature = signature.map_err(|e| StoreError::Failed(e.to_string()))?;
         signature.try_into().map_err(|_| StoreError::Failed("the log's key is not Ed25519".to_owned()))

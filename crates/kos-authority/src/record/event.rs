@@ -1,6 +1,9 @@
 //! The one function from changes to entries.
 
-use kos_audit::EventType;
+use kos_audit::{
+    EventType,
+    alert::{Alert, AlertId},
+};
 use kos_base::{DeviceId, DeviceState, EntryId, KeyId, Name, code};
 use kos_identity::{
     enrolment::authority::RuleName,
@@ -10,6 +13,7 @@ use kos_vault::{EntryName, Environment};
 use serde_json::{Map, Value, json};
 
 use super::{Change, SystemChange, VaultDeed};
+use crate::alert::{Guardian, GuardianName, Way};
 
 /// An entry before it has an id, a place and a signature. What speaks of a person is not sealed yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +36,8 @@ pub(crate) enum About {
     Operator(Name),
     Rule(RuleName),
     Vault(Environment),
+    Alert(AlertId),
+    Guardian(GuardianName),
 }
 
 /// Somebody whom the log names only under seal.
@@ -195,6 +201,23 @@ fn system_event(change: &SystemChange) -> Draft {
     use SystemChange as C;
     match change {
         C::Vault(environment, deed) => vault_event(environment, deed),
+        C::AlertRaised(alert) => alert_event(alert),
+        C::AlertSeen { alert, rule } => {
+            draft(EventType::AlertAcknowledged, About::Alert(alert.clone()), json!({"rule": rule}))
+        }
+        C::AlertRulesChanged { counter, digest, removed, refused } => draft(
+            EventType::AlertRulesChanged,
+            About::Authority,
+            json!({
+                "counter": counter, "digest": hex(digest), "removed": removed,
+                "refused": refused.map(|code| code.to_string())
+            }),
+        ),
+        C::GuardianAdded(guardian) => guardian_event(EventType::GuardianAdded, guardian, json!({})),
+        C::GuardianRemoved(guardian) => guardian_event(EventType::GuardianRemoved, guardian, json!({})),
+        C::AlertUndelivered { guardian, waiting, since } => {
+            guardian_event(EventType::AlertUndelivered, guardian, json!({"waiting": waiting, "since": since}))
+        }
         C::Created { root, kid, orders } => draft(
             EventType::AuthorityCreated,
             About::Authority,
@@ -288,6 +311,28 @@ fn system_event(change: &SystemChange) -> Draft {
             about(EventType::DeviceExpired, device, json!({"issue": issue, "notAfter": not_after}))
         }
     }
+}
+
+fn alert_event(alert: &Alert) -> Draft {
+    let Alert { id, rule, severity, summary, group, count, unseen, first, last, entries, at: _ } = alert;
+    draft(
+        EventType::AlertRaised,
+        About::Alert(id.clone()),
+        json!({
+            "rule": rule, "severity": severity, "summary": summary, "group": group, "count": count,
+            "unseen": unseen, "first": first, "last": last, "entries": entries
+        }),
+    )
+}
+
+/// A person is named under seal; any other guardian by its name.
+fn guardian_event(event: EventType, guardian: &Guardian, mut details: Value) -> Draft {
+    let about = match &guardian.way {
+        Way::Person { operator } => About::Operator(operator.clone()),
+        _ => About::Guardian(guardian.name.clone()),
+    };
+    details["kind"] = guardian.way.kind().as_str().into();
+    draft(event, about, details)
 }
 
 fn vault_event(environment: &Environment, deed: &VaultDeed) -> Draft {

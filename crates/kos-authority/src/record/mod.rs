@@ -8,11 +8,15 @@ mod event;
 use std::collections::BTreeSet;
 
 use kos_api::operator::OperatorRole;
+use kos_audit::alert::{Alert, AlertId, RuleName as AlertRule};
 use kos_base::{
     AgreementKey, Code, DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp,
+    digest::Sha256,
 };
 use kos_identity::{enrolment::authority::RuleName, registry};
 use kos_vault::{EntryName, Environment, SecretType, SlotName, VaultId};
+
+use crate::alert::Guardian;
 
 pub(crate) use self::event::{About, Draft, Person, event_of};
 
@@ -101,6 +105,18 @@ pub enum SystemChange {
     DeviceRenewalDue { device: DeviceId, issue: u32, not_after: Timestamp },
     /// A device's certificate ran out.
     DeviceExpired { device: DeviceId, issue: u32, not_after: Timestamp },
+    /// A rule found something.
+    AlertRaised(Box<Alert>),
+    /// Somebody has seen an alert.
+    AlertSeen { alert: AlertId, rule: AlertRule },
+    /// The rules of alerts are others, or, with a code, those that were kept are refused and the built-in ones in force.
+    AlertRulesChanged { counter: u64, digest: Sha256, removed: Vec<AlertRule>, refused: Option<Code> },
+    /// Somebody is told of alerts.
+    GuardianAdded(Box<Guardian>),
+    /// A guardian is told no more.
+    GuardianRemoved(Box<Guardian>),
+    /// A guardian could not be told for long.
+    AlertUndelivered { guardian: Box<Guardian>, waiting: u64, since: Timestamp },
     /// Something happened to the vault of this environment.
     Vault(Environment, VaultDeed),
 }

@@ -27,6 +27,7 @@ use self::{
     front::Front,
 };
 use crate::{
+    alert,
     authority::{Listeners, Shared, StartError},
     clock,
     fleet::upkeep,
@@ -92,6 +93,8 @@ pub(crate) async fn serve(
     services.spawn(publisher.run());
     services.spawn(upkeep::run(Arc::clone(shared), Arc::clone(&misuse)));
     services.spawn(vault::watch(Arc::clone(shared)));
+    services.spawn(alert::watch(Arc::clone(shared)));
+    services.spawn(alert::deliver(Arc::clone(shared)));
     services.spawn(front.keep_fresh());
     let progress = shared.writer.progress();
     services.spawn(publish_log(shared.log_files.clone(), shared.store.clone(), progress));

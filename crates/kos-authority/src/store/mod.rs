@@ -12,10 +12,12 @@
 //! What it does not defend against: somebody who may write the file and read the entry `store` of the vault of the machine, or who puts an older
 //! copy of the whole file back. The audit log's checkpoints, kept elsewhere, show the latter.
 
+mod alerts;
 mod answers;
 mod certificates;
 mod devices;
 mod fault;
+mod guardians;
 mod heartbeats;
 mod journal;
 mod lock;
@@ -37,6 +39,7 @@ use sqlx::{
 };
 
 pub use self::{
+    alerts::{AlertChoice, AlertNote, Course, Delivery, EngineState, Fate, StoredAlert},
     answers::{Answer, Digest},
     certificates::{StoredCertificate, StoredCrl},
     devices::{DeviceQuery, LobbyCount},

@@ -22,6 +22,8 @@ pub enum Setting {
     ApprovalRules,
     /// How the keys open, and the vault and generation that they were in when that was last recorded.
     KeysSealed,
+    /// The signed rules of alerts, in base64.
+    AlertRules,
 }
 
 impl Setting {
@@ -33,6 +35,7 @@ impl Setting {
             Self::Advertise => "advertise",
             Self::ApprovalRules => "approval_rules",
             Self::KeysSealed => "keys_sealed",
+            Self::AlertRules => "alert_rules",
         }
     }
 }

@@ -4,7 +4,7 @@ use kos_audit::VerifiedEntry;
 use kos_base::Timestamp;
 
 use super::{Receipt, SystemWrite, Transaction, scribe::Scribe};
-use crate::store::{Heartbeat, LogState, StoreError, WriteHalf};
+use crate::store::{AlertNote, Heartbeat, LogState, StoreError, WriteHalf};
 
 /// What became of a group that was committed.
 pub(super) struct Done {
@@ -102,6 +102,15 @@ async fn apply(
             }
             SystemWrite::CodeMark(mark) => half.put_code_mark(mark).await?,
             SystemWrite::NoCodeMark(environment) => half.remove_code_mark(environment).await?,
+            SystemWrite::Alerts(alerts, state) => {
+                for (alert, raised) in alerts.iter().zip(first..) {
+                    half.add_alert(alert, raised).await?;
+                }
+                half.put_engine_state(state).await?;
+            }
+            SystemWrite::AlertSeen(alert, at) => half.acknowledge_alert(alert, *at, first).await?,
+            SystemWrite::Guardian(guardian) => half.add_guardian(guardian).await?,
+            SystemWrite::NoGuardian(name) => half.remove_guardian(name).await?,
             SystemWrite::OwnCertificate { issuer, serial, der } => {
                 half.add_certificate(*issuer, serial, None, 0, der).await?;
             }
@@ -130,7 +139,18 @@ pub(super) async fn keep_heartbeats(
             break;
         }
     }
-    let ended = match kept {
+    end(half, kept).await
+}
+
+/// Notes something about alerts in a transaction of its own.
+pub(super) async fn note(half: &mut WriteHalf, note: &AlertNote) -> Result<(), StoreError> {
+    half.begin().await?;
+    let noted = half.note_alerts(note).await;
+    end(half, noted).await
+}
+
+async fn end(half: &mut WriteHalf, done: Result<(), StoreError>) -> Result<(), StoreError> {
+    let ended = match done {
         Ok(()) => half.commit().await,
         Err(error) => Err(error),
     };

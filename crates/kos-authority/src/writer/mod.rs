@@ -15,7 +15,10 @@ mod scribe;
 
 use std::fmt;
 
-use kos_audit::VerifiedEntry;
+use kos_audit::{
+    VerifiedEntry,
+    alert::{Alert, AlertId},
+};
 use kos_base::{AuthorityName, KeyId, Timestamp};
 use kos_identity::registry::{self, Actor, Revocation, Write};
 use kos_vault::{Environment, Head};
@@ -25,10 +28,12 @@ use tokio::{
 };
 
 use crate::{
+    alert::{Guardian, GuardianName},
     log::{LogSigner, Tail},
     record::Change,
     store::{
-        Anchor, Answer, CodeMark, Heartbeat, Operator, Setting, Store, StoreError, StoredCrl, WriteHalf,
+        AlertNote, Anchor, Answer, CodeMark, EngineState, Heartbeat, Operator, Setting, Store, StoreError,
+        StoredCrl, WriteHalf,
     },
 };
 
@@ -107,6 +112,14 @@ pub enum SystemWrite {
     CodeMark(CodeMark),
     /// A vault asks for no codes any more.
     NoCodeMark(Environment),
+    /// Alerts, one for each of the first changes of the transaction, and what the rules remember after them.
+    Alerts(Vec<Alert>, EngineState),
+    /// Somebody has seen an alert, at this moment; the first change of the transaction says so.
+    AlertSeen(AlertId, Timestamp),
+    /// Somebody is told of alerts.
+    Guardian(Box<Guardian>),
+    /// A guardian is told no more.
+    NoGuardian(GuardianName),
 }
 
 /// A transaction that is on the disk.
@@ -132,6 +145,7 @@ enum Request {
     Measured(Vec<Heartbeat>, oneshot::Sender<Result<(), StoreError>>),
     Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
     Answered(Answer, oneshot::Sender<Result<(), StoreError>>),
+    Noted(AlertNote, oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// The way to the writer. Cheap to clone; the writer ends when the last one is gone.
@@ -222,6 +236,14 @@ impl Writer {
         self.ask(|reply| Request::Answered(answer, reply)).await
     }
 
+    /// Notes how alerts and their deliveries go, which is no change and has no entry.
+    ///
+    /// # Errors
+    /// When the store cannot write now.
+    pub(crate) async fn note(&self, note: AlertNote) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Noted(note, reply)).await
+    }
+
     /// Tells how far the log is, and changes whenever it grows.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
@@ -268,6 +290,10 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                     Request::Measured(heartbeats, reply) => {
                         // Whoever no longer waits has lost nothing: these are measurements.
                         drop(reply.send(group::keep_heartbeats(&mut self.half, &heartbeats).await));
+                    }
+                    Request::Noted(note, reply) => {
+                        // As above: whoever does not hear it notes it again.
+                        drop(reply.send(group::note(&mut self.half, &note).await));
                     }
                     Request::Adopt(entries, reply) => {
                         let before = self.scribe.tail();

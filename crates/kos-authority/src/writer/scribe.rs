@@ -113,6 +113,11 @@ impl Scribe {
                 let label = environment.as_str().parse();
                 Some(Target::Vault(label.map_err(|_| StoreError::Entry(environment.to_string()))?))
             }
+            About::Alert(id) => Some(Target::Alert((&id).into())),
+            About::Guardian(name) => {
+                let label = name.as_ref().parse().map_err(|_| StoreError::Entry(name.to_string()))?;
+                Some(Target::Guardian(label))
+            }
             About::Operator(name) => {
                 let person = Person::Operator(name);
                 Some(Target::Operator(self.seal(half, &person, id, Place::Target).await?))

@@ -18,6 +18,15 @@ super::codes! {
     LOG_VALUE_ERASED = 515, "the value was erased", NotFound, "nobody can bring it back; the entry itself stays provable";
     LOG_VERIFIER_KEY = 516, "the verifier key of the log is not valid", Usage, "copy it again: kosctl audit checkpoint -o json shows it";
     LOG_TREE = 517, "the hashes of the log cannot be used", Trust, "restart the authority, which writes them again from the entries";
+    ALERT_RULES_INVALID = 530, "the rules of alerts cannot be used", Usage, "mend what is named; kosctl audit alerts rules show -o yaml prints those in force";
+    ALERT_RULE_ESSENTIAL = 531, "an essential rule does not go by the way", Refused, "name it under `removeEssential`, if that is what you want";
+    ALERT_RULES_DAMAGED = 532, "the rules of alerts are not what was signed", Trust, "find out who changed the store, then: kosctl audit alerts rules apply FILE, or reset";
+    ALERT_RULES_OLDER = 533, "the rules of alerts are not the newest that were signed", Trust, "find out who put them back, then: kosctl audit alerts rules apply FILE, or reset";
+    ALERT_UNKNOWN = 534, "no such alert", NotFound, "kosctl audit alerts list";
+    ALERT_NOT_GUARDIAN = 535, "only a guardian acknowledges alerts", Refused, "have an administrator name you: kosctl guardian add NAME --operator NAME";
+    GUARDIAN_INVALID = 536, "the guardian cannot be told this way", Usage, "mend what is named; docs/guide/alerts.md shows each way";
+    GUARDIAN_UNREACHABLE = 537, "the guardian could not be told", Unreachable, "look whether it runs and can be reached from the authority";
+    ALERT_STREAMS = 538, "too many streams of alerts are open", Unreachable, "close one, or come back later";
     LOG_MIRROR = 550, "the copy of the log cannot be continued", Trust, "keep it as it is, verify it (kosctl audit verify --log DIR --key FILE), and begin another";
     LOG_SOURCE_ALTERED = 551, "the source sends something else than its checkpoint signs", Trust, "pull from another source and compare; the copy is as it was";
     LOG_SOURCE_CUT = 552, "the source does not have everything that its checkpoint signs", Trust, "pull from another source; the copy is as it was, and goes on where it stopped";

@@ -1,7 +1,6 @@
 //! 06, from 70 on: TPMs and tokens.
 
 super::codes! {
-    HARDWARE_ADDRESS = 670, "this names no TPM or token", Usage, "write device:/dev/tpmrm0, swtpm:HOST:PORT, swtpm:unix:PATH or, for a token, its label or serial number";
     HARDWARE_ABSENT = 671, "there is no TPM or token", Unreachable, "check that it is there, who may use it, and its address or the path of its module";
     HARDWARE_LOCKED_OUT = 672, "the TPM or token is locked", Refused, "wait until it takes tries again, or let its owner reset it";
     HARDWARE_PIN = 673, "the PIN of the token is wrong", Refused, "put the right PIN in its place before the next try: every try counts";

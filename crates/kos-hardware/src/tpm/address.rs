@@ -2,8 +2,6 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use kos_base::{Code, code};
-
 /// Where commands of a TPM go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TpmAddress {
@@ -19,13 +17,6 @@ pub enum TpmAddress {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` names no TPM: write device:PATH, swtpm:HOST:PORT or swtpm:unix:PATH")]
 pub struct ParseTpmAddressError(String);
-
-impl ParseTpmAddressError {
-    /// The stable code.
-    pub const fn code(&self) -> Code {
-        code::hardware::HARDWARE_ADDRESS
-    }
-}
 
 /// The resource manager of the kernel.
 impl Default for TpmAddress {

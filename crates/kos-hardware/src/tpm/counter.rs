@@ -10,7 +10,6 @@
 
 use std::{fmt, str::FromStr};
 
-use kos_base::{Code, code};
 use tpm2_protocol::{
     TpmMarshal as _,
     basic::{TpmHandle, TpmUint16},
@@ -40,13 +39,6 @@ pub struct CounterIndex(u32);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no index of the owner: write a number from 0x01800000 to 0x01bfffff")]
 pub struct ParseCounterIndexError(String);
-
-impl ParseCounterIndexError {
-    /// The stable code.
-    pub const fn code(&self) -> Code {
-        code::config::CONFIG_INVALID
-    }
-}
 
 impl FromStr for CounterIndex {
     type Err = ParseCounterIndexError;

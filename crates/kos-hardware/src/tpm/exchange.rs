@@ -25,7 +25,7 @@ use crate::HardwareError;
 
 /// How often a TPM that is busy with itself is asked again, with twice the pause each time: 5 s in all.
 const TRIES_MAX: u32 = 9;
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Who a command says that it comes from.
 #[derive(Clone, Copy)]
@@ -92,7 +92,7 @@ impl Exchange {
     ) -> Result<Result<Zeroizing<Vec<u8>>, TpmRc>, HardwareError> {
         let mut is_started = false;
         let mut pause = PAUSE;
-        for _ in 0..TRIES_MAX {
+        for left in (0..TRIES_MAX).rev() {
             let answer = self.link.transmit(frame)?;
             let response = match TpmResponse::cast(&answer) {
                 Ok(response) => response,
@@ -121,8 +121,10 @@ impl Exchange {
                 | TpmRcBase::Testing
                 | TpmRcBase::NvRate
                 | TpmRcBase::NvUnavailable => {
-                    thread::sleep(pause);
-                    pause *= 2;
+                    if left > 0 {
+                        thread::sleep(pause);
+                        pause *= 2;
+                    }
                 }
                 _ => return Ok(Err(code)),
             }

@@ -29,7 +29,7 @@ pub use self::{
 use self::{
     exchange::Exchange,
     link::Link,
-    primary::{NAME_BYTES, Name, Primary},
+    primary::{Name, Primary},
 };
 use crate::HardwareError;
 
@@ -51,13 +51,6 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TpmName(Name);
 
-impl TpmName {
-    /// The number of the hash and the hash.
-    pub const fn as_bytes(&self) -> &[u8; NAME_BYTES] {
-        &self.0
-    }
-}
-
 impl Tpm {
     /// Looks whether a TPM answers there and lets us make the storage key.
     ///
@@ -75,11 +68,6 @@ impl Tpm {
     /// By what it is known again. Whoever keeps it finds out that it is another one, and that somebody stands between.
     pub fn name(&self) -> TpmName {
         self.inner.storage_key
-    }
-
-    /// Where it is.
-    pub fn address(&self) -> &TpmAddress {
-        &self.inner.address
     }
 
     /// The storage key, if it is still that of the TPM that was opened.

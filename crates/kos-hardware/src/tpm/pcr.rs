@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 
-use kos_base::{Code, code};
 use tpm2_protocol::{
     basic::TpmHandle,
     data::{Tpm2bDigest, TpmAlgId, TpmlPcrSelection, TpmsPcrSelect, TpmsPcrSelection},
@@ -25,13 +24,6 @@ pub struct Pcrs(u32);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no set of PCRs: write numbers from 0 to 23 with commas between them")]
 pub struct ParsePcrsError(String);
-
-impl ParsePcrsError {
-    /// The stable code.
-    pub const fn code(&self) -> Code {
-        code::config::CONFIG_INVALID
-    }
-}
 
 impl Pcrs {
     /// No PCR.

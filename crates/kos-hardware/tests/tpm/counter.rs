@@ -90,15 +90,15 @@ fn a_making_that_was_cut_off_is_finished() {
 
 #[test]
 fn what_can_be_written_freely_or_is_another_kind_is_no_counter() {
-    for (attributes, size) in [
-        ("authread|authwrite|ownerread|ownerwrite|no_da", "8"),
-        ("authread|authwrite|ownerread|ownerwrite|no_da|nt=bits", "8"),
-        ("authread|authwrite|ownerread|ownerwrite|no_da|nt=counter|orderly", "8"),
-        ("authread|authwrite|no_da|nt=counter", "8"),
+    for attributes in [
+        "authread|authwrite|ownerread|ownerwrite|no_da",
+        "authread|authwrite|ownerread|ownerwrite|no_da|nt=bits",
+        "authread|authwrite|ownerread|ownerwrite|no_da|nt=counter|orderly",
+        "authread|authwrite|no_da|nt=counter",
     ] {
         let emulator = Emulator::new();
         let counter = emulator.open().counter(index());
-        emulator.judge(&["tpm2_nvdefine", INDEX, "-C", "o", "-s", size, "-a", attributes]);
+        emulator.judge(&["tpm2_nvdefine", INDEX, "-C", "o", "-s", "8", "-a", attributes]);
         lost(counter.define());
         lost(counter.read());
         lost(counter.increment());

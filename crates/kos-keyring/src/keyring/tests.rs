@@ -1,7 +1,6 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use kos_base::code;
-use kos_hardware::tpm::{Pcrs, TpmAddress};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -29,12 +28,7 @@ impl Disk {
             anchor: Anchor::at(at("state/machine.anchor")),
             key_file: at("secrets/machine.key"),
             credentials: Some(at("credentials")),
-            tpm: TpmPlace {
-                address: TpmAddress::default(),
-                sealed: at("secrets/machine.tpm"),
-                pcrs: Pcrs::NONE,
-                counter: None,
-            },
+            tpm: TpmPlace::unused(at("secrets/machine.tpm")),
             opener,
         }
     }

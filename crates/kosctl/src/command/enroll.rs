@@ -45,9 +45,9 @@ impl Enroll {
             Outcome::Planned(plan) => return session.plan(&plan),
         };
         show(session, &ticket, Drawing::Drawn)?;
-        if let Some(limit) = self.wait.wait {
+        if let Some(limit) = self.wait.limit(session.timeout) {
             let id = ticket.ticket_id.to_string();
-            let device = follow::until(session, "the device's first heartbeat", limit.0, async || {
+            let device = follow::until(session, "the device's first heartbeat", limit, async || {
                 arrived(&client, &id).await
             })
             .await?;

@@ -3,7 +3,9 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use kos_api::{List, audit::AuditFilter, device::DeviceFilter, routes::Route, ticket::TicketFilter};
+use kos_api::{
+    List, alert::AlertFilter, audit::AuditFilter, device::DeviceFilter, routes::Route, ticket::TicketFilter,
+};
 use kos_base::code::Exit;
 use serde::Serialize;
 
@@ -37,7 +39,7 @@ macro_rules! paged {
         }
     )+};
 }
-paged!(DeviceFilter, TicketFilter, AuditFilter);
+paged!(DeviceFilter, TicketFilter, AuditFilter, AlertFilter);
 
 /// Prints a list to its end, or its first `limit` items. What needs no other item is printed as it comes.
 pub(super) async fn print_list<T: Shown, Q: Paged>(
@@ -91,8 +93,8 @@ pub(super) async fn print_outcome<T: Shown>(
     look: impl AsyncFnMut() -> Result<Option<T>, Fault>,
 ) -> Result<Ending, Fault> {
     let mut waited = Ok(());
-    if let (Outcome::Done(item), Some(limit)) = (&mut outcome, wait.wait) {
-        waited = until(session, what, limit.0, look).await.map(|seen| *item = seen);
+    if let (Outcome::Done(item), Some(limit)) = (&mut outcome, wait.limit(session.timeout)) {
+        waited = until(session, what, limit, look).await.map(|seen| *item = seen);
     }
     let ending = session.outcome(&outcome)?;
     waited.map(|()| ending)

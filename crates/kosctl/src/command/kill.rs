@@ -12,7 +12,7 @@ use kos_api::{
     text::SecretText,
 };
 use kos_audit::{LogKey, SignedCheckpoint};
-use kos_base::{code, text::printable};
+use kos_base::{KeyId, code, text::printable};
 use kos_vault::kill::{NOTICE_BYTES_MAX, Notice, NoticeSubject, verify_notice};
 
 use super::audit::log_key;
@@ -90,8 +90,8 @@ pub(crate) struct Verify {
     file: PathBuf,
     /// The id of the key that must have signed: `orderKeyId` in entry 1 of an authority's log, `identityKeyId` of a device.
     #[arg(long, value_name = "ID")]
-    key_id: Option<String>,
-    /// The file with the key of the log that the checkpoint in an authority's notice must be of.
+    key_id: Option<KeyId>,
+    /// The file with the key of the log that the checkpoint in the notice must be of; only an authority's has one.
     #[arg(long, value_name = "FILE")]
     log_key: Option<PathBuf>,
 }
@@ -143,7 +143,7 @@ impl Disarm {
 
 impl Fire {
     async fn run(self, session: &Session) -> Result<Ending, Fault> {
-        let client = session.client()?.with_timeout(session.timeout.max(FIRED_WITHIN));
+        let client = session.client()?.with_timeout(session.timeout.unwrap_or_default().max(FIRED_WITHIN));
         let what = "will be destroyed: its keys, vaults and state";
         if self.severe.ask(session, &client, what).await? == Consent::Withheld {
             return Ok(Ending::Withheld);
@@ -195,9 +195,9 @@ impl Verify {
         })?;
         let notice = verified.notice();
         let mut failures = Vec::new();
-        let key_id = notice.key.id().to_string();
-        match &self.key_id {
-            Some(wanted) if *wanted != key_id => failures.push("another key signed it".to_owned()),
+        let key_id = notice.key.id();
+        match self.key_id {
+            Some(wanted) if wanted != key_id => failures.push("another key signed it".to_owned()),
             Some(_) => {}
             None => {
                 session.terminal.note("whose key it is, only its id can say: --key-id ID judges that, too");
@@ -215,7 +215,7 @@ impl Verify {
             name: printable(&notice.name, 200),
             authority: notice.authority.as_ref().map(|name| printable(name, 200)),
             fired_at: notice.at,
-            key_id,
+            key_id: key_id.to_string(),
             program: if notice.program_deleted { KillProgram::Delete } else { KillProgram::Keep },
             audit_index: notice.entry,
             checkpoint: notice.checkpoint.clone(),

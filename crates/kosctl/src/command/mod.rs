@@ -10,6 +10,7 @@ mod doctor;
 mod enroll;
 mod explain;
 mod follow;
+mod guardian;
 mod identity;
 mod kill;
 mod operator;
@@ -63,6 +64,9 @@ pub(crate) enum Command {
     /// People and programs that may use the authority over the network.
     #[command(subcommand)]
     Operator(operator::Operator),
+    /// Who is told of alerts.
+    #[command(subcommand)]
+    Guardian(guardian::Guardian),
     /// Vaults of secrets, one an environment.
     #[command(subcommand)]
     Vault(vault::Vault),
@@ -101,6 +105,7 @@ impl Command {
             Self::Decommission(decommission) => decommission.run(session).await,
             Self::Authority(authority) => authority.run(session).await,
             Self::Operator(operator) => operator.run(session).await,
+            Self::Guardian(guardian) => guardian.run(session).await,
             Self::Vault(vault) => vault.run(session).await,
             Self::Kill(kill) => kill.run(session).await,
             Self::Backup(backup) => backup.run(session).await,

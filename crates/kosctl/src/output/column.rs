@@ -55,6 +55,8 @@ pub(crate) enum Form {
     State,
     /// Something that should be true.
     Good,
+    /// A text of several lines: its first in a row.
+    Lines,
 }
 
 /// How much room there is.
@@ -91,6 +93,7 @@ impl<'a> Column<'a> {
                 span(Duration::from_secs(n.as_u64().unwrap_or_default()))
             }
             (Form::Hash, Some(Value::String(text))) if room == Room::Row => text.chars().take(16).collect(),
+            (Form::Lines, Some(Value::String(text))) => text.lines().next().unwrap_or_default().to_owned(),
             (_, value) => plain(value),
         };
         let tone = match (self.form, text.as_str()) {
@@ -105,6 +108,18 @@ impl<'a> Column<'a> {
             Room::Line => VALUE_CHARS_MAX,
         };
         Cell { text: printable(&text, chars_max), tone }
+    }
+
+    /// The value of an item that is shown alone: one cell, or one for each line of a text that has several.
+    pub(super) fn lines(&self, item: &Value, now: Timestamp) -> Vec<Cell> {
+        match (self.form, lookup(item, self.path)) {
+            (Form::Lines, Some(Value::String(text))) if !text.is_empty() => {
+                let written = text.lines().filter(|line| !line.is_empty());
+                let cell = |line| Cell { text: printable(line, VALUE_CHARS_MAX), tone: Tone::Plain };
+                written.map(cell).collect()
+            }
+            _ => vec![self.cell(item, Room::Line, now)],
+        }
     }
 }
 
@@ -215,5 +230,20 @@ mod tests {
         assert_eq!(lookup(&value, "health.cpuPercent"), Some(&Value::Null));
         assert_eq!(lookup(&value, "a.b"), Some(&json!(1)));
         assert_eq!(lookup(&value, "a.c"), None);
+    }
+
+    #[test]
+    fn a_text_of_several_lines_has_a_line_for_each() {
+        let column = Column::of("checkpoint", "note").looks(Form::Lines);
+        let text = |item: &Value| {
+            let cells = column.lines(item, Timestamp::from_unix_s(0));
+            cells.into_iter().map(|cell| cell.text).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            text(&json!({"note": "kos/attic\n7\n\n\u{2014} a\u{1b}[2J\n"})),
+            ["kos/attic", "7", "\u{2014} a\u{fffd}[2J"]
+        );
+        assert_eq!(text(&json!({"note": null})), ["-"]);
+        assert_eq!(text(&json!({"note": ""})), [""]);
     }
 }

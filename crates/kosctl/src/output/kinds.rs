@@ -1,5 +1,7 @@
 //! How people see the kinds of the API.
 
+mod alert;
+
 use kos_api::{
     audit::{AuditEntry, AuditVerdict, Checkpoint},
     authority::{Authority, Crl, Status},
@@ -183,6 +185,9 @@ impl Shown for Status {
         column("keys safe from", "keys.protectsAgainst"),
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),
+        column("guardians", "alerts.guardians"),
+        column("alerts unseen", "alerts.open"),
+        column("alerts undelivered", "alerts.undelivered"),
         column("port", "ports.tls"),
     ];
 }
@@ -526,7 +531,7 @@ impl Shown for KillNotice {
         column("key", "keyId"),
         column("program", "program"),
         column("log entry", "auditIndex"),
-        column("checkpoint", "checkpoint"),
+        column("checkpoint", "checkpoint").looks(Form::Lines),
         column("failures", "failures"),
     ];
 }

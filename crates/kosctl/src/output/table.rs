@@ -23,9 +23,13 @@ pub(super) fn rows(columns: &[Column<'_>], items: &[Value], printer: &Printer) -
 
 /// Every field on a line, then the lists inside.
 pub(super) fn item<T: Shown>(item: &Value, printer: &Printer) -> String {
-    let line =
-        |c: &Column<'_>| vec![Cell::label(c.title.to_lowercase()), c.cell(item, Room::Line, (printer.now)())];
-    let mut out = aligned(&T::COLUMNS.iter().map(line).collect::<Vec<_>>(), printer);
+    let lines = |c: &Column<'_>| {
+        let title = c.title.to_lowercase();
+        let label = move |at| Cell::label(if at == 0 { title.clone() } else { String::new() });
+        let cells = c.lines(item, (printer.now)()).into_iter().enumerate();
+        cells.map(|(at, cell)| vec![label(at), cell]).collect::<Vec<_>>()
+    };
+    let mut out = aligned(&T::COLUMNS.iter().flat_map(lines).collect::<Vec<_>>(), printer);
     for section in T::SECTIONS {
         if let Some(Value::Array(inner)) = lookup(item, section.path)
             && !inner.is_empty()

@@ -33,7 +33,7 @@ use crate::{Fault, chance, clock};
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a call may take when nothing else was said.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the first byte of a download may take: the server may have to read everything that it has.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(900);

@@ -31,6 +31,7 @@ use tokio_rustls::TlsConnector;
 use super::{
     body::{self, Body},
     connection::failed_at,
+    request::TIMEOUT,
 };
 use crate::{Fault, files};
 
@@ -108,9 +109,13 @@ pub(crate) struct Web {
 impl Web {
     /// Reads below `address`. The server is to have a certificate under the roots in `roots`, else under those that the
     /// system trusts.
-    pub(crate) fn new(address: Address, roots: Option<&Path>, timeout: Duration) -> Result<Self, Fault> {
+    pub(crate) fn new(
+        address: Address,
+        roots: Option<&Path>,
+        timeout: Option<Duration>,
+    ) -> Result<Self, Fault> {
         let tls = if address.secure { Some(connector(roots)?) } else { None };
-        Ok(Self { address, tls, timeout, connection: Mutex::default() })
+        Ok(Self { address, tls, timeout: timeout.unwrap_or(TIMEOUT), connection: Mutex::default() })
     }
 
     /// Where it reads.

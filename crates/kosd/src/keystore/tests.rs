@@ -1,7 +1,7 @@
 use std::{fs, path::Path};
 
 use kos_base::code;
-use kos_hardware::tpm::{Pcrs, TpmAddress};
+use kos_hardware::tpm::TpmAddress;
 use kos_keyring::{Anchor, Opener, TpmPlace};
 use tempfile::TempDir;
 
@@ -15,12 +15,7 @@ fn place(folder: &Path) -> Place {
         anchor: Anchor::at(folder.join("machine.anchor")),
         key_file: folder.join("machine.key"),
         credentials: None,
-        tpm: TpmPlace {
-            address: TpmAddress::default(),
-            sealed: folder.join("machine.tpm"),
-            pcrs: Pcrs::NONE,
-            counter: None,
-        },
+        tpm: TpmPlace::unused(folder.join("machine.tpm")),
         opener: Opener::KeyFile,
     }
 }

@@ -146,12 +146,7 @@ impl Device {
         Ok(())
     }
 
-    pub(super) fn connect(
-        &mut self,
-        key: Option<KeySlot>,
-        chain: Vec<Vec<u8>>,
-        anchor: Anchor,
-    ) -> Result<(), Setback> {
+    fn connect(&mut self, key: Option<KeySlot>, chain: Vec<Vec<u8>>, anchor: Anchor) -> Result<(), Setback> {
         let key = key.map(|slot| self.keys.signing(slot, self.clock.now())).transpose()?;
         self.connect_with(key, chain, anchor)
     }

@@ -16,7 +16,7 @@ use kos_api::{
     routes::{LOCAL_KILL_ARM, LOCAL_KILL_DISARM, LOCAL_KILL_FIRE},
     text::SecretText,
 };
-use kos_base::{Code, code};
+use kos_base::Code;
 use kos_identity::enrolment::{
     device::Input as Heard,
     message::{FromAuthority, FromDevice, Notice},
@@ -424,6 +424,5 @@ pub(super) fn check(folder: &Path, credentials: Option<PathBuf>) -> Result<(), K
         kill::Found::Killed { state } => state,
         kill::Found::Finished(_) => Root::state_of(folder),
     };
-    debug_assert_eq!(code::kill::KILLED, KillFault::Killed { state: state.clone() }.code());
     Err(KillFault::Killed { state })
 }

@@ -28,13 +28,13 @@ use super::{Seed, hex, json};
 pub(super) const NOW: Timestamp = Timestamp::from_unix_s(1_795_170_000);
 
 /// The key of the golden device certificate; signs whatever has to be signed here.
-fn key() -> (Ed25519KeyPair, PublicKey) {
+pub(super) fn key() -> (Ed25519KeyPair, PublicKey) {
     let pair = Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap();
     let public = PublicKey::from_raw(KeyAlgorithm::Ed25519, pair.public_key().as_ref()).unwrap();
     (pair, public)
 }
 
-fn sign(message: &[u8]) -> Vec<u8> {
+pub(super) fn sign(message: &[u8]) -> Vec<u8> {
     key().0.sign(message).as_ref().to_vec()
 }
 

@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod conversation;
+mod papers;
 
 use std::{
     fs,
@@ -183,6 +184,8 @@ fn seeds_are_what_the_vectors_hold_and_the_writers_write() {
         conversation::seeds(),
         kid(),
         klp(),
+        papers::kill(),
+        papers::tpm_blob(),
         share(),
         ticket(),
         vault(),

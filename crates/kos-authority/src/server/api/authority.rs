@@ -63,6 +63,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
             not_against: shared.kept.protection.not_against.to_owned(),
             rollback: shared.kept.protection.rollback.to_owned(),
         }),
+        alerts: Some(super::guardians::status(&shared).await?),
     }))
 }
 

@@ -37,6 +37,8 @@ pub(super) async fn examine(State(shared): State<Arc<Shared>>) -> Result<Respons
         vaults(&shared, now).await,
         key_memory(SecretMemory::new().kind()),
         recovery(&shared, now).await,
+        alerts(&shared).await,
+        guardians(&shared, now).await,
     ];
     Ok(document(Doctor::of(checks)))
 }
@@ -209,5 +211,44 @@ async fn recovery(shared: &Shared, now: Timestamp) -> Check {
     match due.is_empty() {
         true => Check::good("recovery", format!("{count} vaults have shares that were rehearsed")),
         false => Check::bad("recovery", due.join(", "), fix),
+    }
+}
+
+/// Alerts were seen, and are raised by the rules that somebody signed.
+async fn alerts(shared: &Shared) -> Check {
+    let fix = "kosctl audit alerts list --open, look at each, and acknowledge: kosctl audit alerts ack ID";
+    if let Some(code) = shared.alerts.refused() {
+        let found = format!("the built-in rules are in force: {}", code.title());
+        return Check::bad("alerts", found, code.fix());
+    }
+    match shared.store.count_open_alerts().await {
+        Ok(0) => Check::good("alerts", "none that nobody has seen"),
+        Ok(open) => Check::bad("alerts", format!("{open} that nobody has seen"), fix),
+        Err(error) => Check::bad("alerts", error.to_string(), fix),
+    }
+}
+
+/// Somebody is told of alerts, and could be told.
+async fn guardians(shared: &Shared, now: Timestamp) -> Check {
+    let fix = "kosctl guardian list, then look whether each runs: kosctl audit alerts test NAME";
+    let guardians = match super::guardians::all(shared).await {
+        Ok(guardians) => guardians,
+        Err(error) => return Check::bad("guardians", error.to_string(), fix),
+    };
+    let patience = shared.settings.alert_undelivered();
+    let is_lost = |since: Option<Timestamp>| since.is_some_and(|since| now.since(since) >= patience);
+    let lost: Vec<_> = guardians
+        .iter()
+        .filter(|guardian| is_lost(guardian.failing_since))
+        .map(|guardian| {
+            format!("`{}` is not told: {}", guardian.name, guardian.trouble.as_deref().unwrap_or(""))
+        })
+        .collect();
+    match (guardians.len(), lost.is_empty(), shared.place.borrow().address.is_loopback()) {
+        // Whoever could do harm sits at this machine.
+        (0, _, true) => Check::good("guardians", "none: nobody is told of alerts (kosctl guardian add)"),
+        (0, _, false) => Check::bad("guardians", "none: nobody is told of alerts", "kosctl guardian add"),
+        (count, true, _) => Check::good("guardians", format!("{count}, and each is told")),
+        (_, false, _) => Check::bad("guardians", lost.join(", "), fix),
     }
 }

@@ -4,6 +4,7 @@
 //! request: who calls, whether this caller may, a request id, a limit on the body and on time, and a problem document
 //! for whatever goes wrong. A route that is declared and has no handler, or the reverse, fails a test.
 
+mod alerts;
 mod answer;
 mod audit;
 mod authority;
@@ -16,6 +17,7 @@ mod devices;
 mod doctor;
 mod entry;
 mod gate;
+mod guardians;
 mod kill;
 mod lifecycle;
 mod listen;
@@ -54,6 +56,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(900);
 /// How long a firing may take until it reports: every byte of the store is overwritten.
 const KILL_TIMEOUT: Duration = Duration::from_secs(900);
+/// How long the test of a guardian may take: longer than a receiver may.
+const GUARDIAN_TIMEOUT: Duration = Duration::from_secs(40);
+/// Tests of guardians at a time; each may wait long for somebody else.
+const GUARDIAN_TESTS_MAX: usize = 4;
 /// Requests that are worked on at a time; beyond that the caller is told to come back, instead of waiting in line.
 const REQUESTS_MAX: usize = 256;
 
@@ -150,6 +156,16 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::AUDIT_SHOW, audit::show)
         .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
         .on(&routes::AUDIT_VERIFY, audit::verify)
+        .on(&routes::ALERT_LIST, alerts::list)
+        .on(&routes::ALERT_SHOW, alerts::show)
+        .on(&routes::ALERT_ACK, alerts::acknowledge)
+        .on(&routes::ALERT_RULES_SHOW, alerts::rules)
+        .on(&routes::ALERT_RULES_APPLY, alerts::apply_rules)
+        .on(&routes::GUARDIAN_LIST, guardians::list)
+        .on(&routes::GUARDIAN_ADD, guardians::add)
+        .on(&routes::GUARDIAN_REMOVE, guardians::remove)
+        // As long as a receiver may take, and a little more.
+        .under(Load::new(GUARDIAN_TESTS_MAX, GUARDIAN_TIMEOUT), &routes::GUARDIAN_TEST, guardians::test)
         .on(&routes::AUDIT_LOG, log::file)
         .on(&routes::OPERATOR_CREATE, operators::create)
         .on(&routes::OPERATOR_LIST, operators::list)

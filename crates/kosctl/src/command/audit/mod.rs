@@ -1,5 +1,6 @@
 //! The audit log: reading it, and judging it without trusting whoever keeps it.
 
+mod alerts;
 mod mirror;
 mod prove;
 mod source;
@@ -43,6 +44,9 @@ pub(crate) enum Audit {
     Prove(Prove),
     /// Shows the signed head of the log. Keep it elsewhere: against it a later log can be judged.
     Checkpoint(Head),
+    /// What a rule found suspicious in the log, and who has seen it.
+    #[command(subcommand)]
+    Alerts(alerts::Alerts),
     /// Copies of the log elsewhere.
     #[command(subcommand)]
     Mirror(mirror::Mirror),
@@ -107,6 +111,7 @@ impl Audit {
             Self::Verify(verify) => verify.run(session).await,
             Self::Prove(prove) => prove.run(session).await,
             Self::Checkpoint(head) => head.run(session).await,
+            Self::Alerts(alerts) => alerts.run(session).await,
             Self::Mirror(mirror) => mirror.run(session).await,
         }
     }

@@ -13,7 +13,7 @@ use kos_base::text::printable;
 
 use crate::{
     Change, Fault, Outcome,
-    files::{Draft, Readers},
+    files::{self, Draft, Readers},
     session::{Ending, Session},
     terminal::choose_secret,
 };
@@ -21,9 +21,12 @@ use crate::{
 /// `backup create`
 #[derive(Debug, Args)]
 pub(crate) struct Create {
-    /// Where the backup is written.
+    /// Where the backup is written; a file that is there is kept.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Replaces a file that is there.
+    #[arg(long)]
+    force: bool,
     /// A public key of `age-keygen`, who can open it; may stand there several times.
     #[arg(long = "recipient", value_name = "age1..", conflicts_with = "passphrase_file")]
     recipients: Vec<String>,
@@ -40,6 +43,9 @@ pub(crate) struct Create {
 
 impl Create {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        if !self.force {
+            files::keep(&self.out)?;
+        }
         let client = session.client()?;
         let passphrase = if self.recipients.is_empty() {
             let file = self.passphrase_file.as_deref();

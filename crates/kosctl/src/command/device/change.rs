@@ -175,9 +175,9 @@ impl Approve {
         };
         let outcome = seen(&client, &routes::DEVICE_APPROVE, &found, &body, &self.change).await?;
         let ending = session.outcome(&outcome)?;
-        if let (Outcome::Done(device), Some(limit)) = (&outcome, self.wait.wait) {
+        if let (Outcome::Done(device), Some(limit)) = (&outcome, self.wait.limit(session.timeout)) {
             let id = device.device_id.as_ref();
-            follow::until(session, "the first heartbeat", limit.0, async || {
+            follow::until(session, "the first heartbeat", limit, async || {
                 let device: Device = client.show(&routes::DEVICE_SHOW, &[id]).await?;
                 Ok(device.last_heartbeat_at)
             })

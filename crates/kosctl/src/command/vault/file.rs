@@ -12,8 +12,9 @@ use kos_api::{
     vault::{ImportVault, Vault as Item},
 };
 use kos_base::text::printable;
+use kos_vault::Sealed;
 
-use super::{PassphraseFlag, Place, change};
+use super::{Environment, PassphraseFlag, Place, change};
 use crate::{
     Fault,
     arguments::ChangeFlags,
@@ -29,9 +30,12 @@ const FILE_BYTES_MAX: usize = 96 << 20;
 pub(crate) struct Export {
     #[command(flatten)]
     place: Place,
-    /// Where the file is written; only you can read it.
+    /// Where the file is written; only you can read it, and a file that is there is kept.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Replaces a file that is there.
+    #[arg(long)]
+    force: bool,
 }
 
 /// `vault import FILE`
@@ -39,8 +43,9 @@ pub(crate) struct Export {
 pub(crate) struct Import {
     /// A file of `vault export`, or of the shape of the source document.
     file: PathBuf,
-    #[command(flatten)]
-    place: Place,
+    /// The environment of the vault; without it, the one that a file of `vault export` names.
+    #[arg(long, value_name = "NAME")]
+    env: Option<Environment>,
     #[command(flatten)]
     passphrase: PassphraseFlag,
     #[command(flatten)]
@@ -49,6 +54,9 @@ pub(crate) struct Import {
 
 impl Export {
     pub(super) async fn run(&self, session: &Session) -> Result<Ending, Fault> {
+        if !self.force {
+            files::keep(&self.out)?;
+        }
         let (route, values) = (&routes::VAULT_EXPORT, [self.place.name()]);
         let bytes = session.client()?.read(route, &values, FILE_BYTES_MAX).await?;
         files::write(&self.out, &bytes, Readers::Owner)?;
@@ -67,7 +75,22 @@ impl Import {
         let file = files::read(&self.file, u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX))?;
         let body =
             ImportVault { file: SecretText::new(BASE64.encode(&file)), passphrase: self.passphrase.read()? };
-        let (route, values) = (&routes::VAULT_IMPORT, [self.place.name()]);
+        let environment = match self.env {
+            Some(Environment(named)) => named,
+            None => named_in(&file)?,
+        };
+        let (route, values) = (&routes::VAULT_IMPORT, [environment.as_str()]);
         change::<Item, _>(session, &client, route, &values, &body, &self.change).await
+    }
+}
+
+/// The environment that a file names. One of another shape names none, and which is meant is for a person to say.
+fn named_in(file: &[u8]) -> Result<String, Fault> {
+    match Sealed::parse(file) {
+        Ok(sealed) => Ok(sealed.environment().to_string()),
+        Err(_) => Err(Fault::usage(
+            "the file names no environment of a vault",
+            "say which vault is to be made of it: --env NAME, such as --env default",
+        )),
     }
 }

@@ -18,6 +18,8 @@ struct Made {
     ticket: String,
     /// The words of the one share of the vault.
     words: String,
+    /// Something that was found.
+    alert: String,
 }
 
 /// An authority on which each change of the table has something to change.
@@ -42,7 +44,11 @@ async fn bench() -> (Bench, Made) {
     let share = json!({"passphrase": vaults::PASSPHRASE, "threshold": 1, "holders": ["Anna"]});
     let shared = bench.post("/api/v1/vaults/people/share", share).await;
     let words = shared.body["item"]["words"][0].as_str().unwrap().to_owned();
-    (bench, Made { ticket, words })
+    let guardian = json!({"name": "anna", "way": {"person": {"operator": "anna"}}});
+    let named = bench.post("/api/v1/guardians", guardian).await;
+    assert_eq!(named.status, StatusCode::OK, "{}", named.body);
+    let alert = bench.alert().await;
+    (bench, Made { ticket, words, alert })
 }
 
 /// Brings about what the change is about: a share that was handed in, a slot, an authoriser; or arms what is disarmed or fired.
@@ -95,6 +101,10 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
             ("", json!({"name": "otto", "role": "viewer", "csr": request_of(&key)}))
         }
         "operator-remove" => ("anna", json!({})),
+        "alert-ack" => (&made.alert, json!({})),
+        "alert-rules-apply" => ("", json!({"file": {"tune": [{"rule": "failed-unlocks", "times": 3}]}})),
+        "guardian-add" => ("", json!({"name": "pager", "way": {"webhook": {"url": "https://a.example/x"}}})),
+        "guardian-remove" => ("anna", json!({})),
         "vault-create" => ("fresh", json!({"passphrase": vaults::PASSPHRASE})),
         "vault-import" => (
             "fresh",

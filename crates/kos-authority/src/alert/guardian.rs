@@ -1,0 +1,101 @@
+//! Who is told of alerts, and how.
+//!
+//! Source: ALR-28, ALR-29.
+
+use std::{fmt, str::FromStr};
+
+use kos_api::alert::GuardianKind;
+use kos_base::{Name, Timestamp, text::printable};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The name of a guardian: 1 to 48 of a-z, 0-9, `.`, `_` and `-`, not beginning with one of the marks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GuardianName(String);
+
+/// The text is not the name of a guardian.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not the name of a guardian: 1 to 48 of a-z, 0-9, `.`, `_` and `-`")]
+pub struct ParseGuardianNameError(String);
+
+impl FromStr for GuardianName {
+    type Err = ParseGuardianNameError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let begins = s.bytes().next().is_some_and(is_plain);
+        let fits = begins && s.len() <= 48 && s.bytes().all(|b| is_plain(b) || b"._-".contains(&b));
+        if fits { Ok(Self(s.to_owned())) } else { Err(ParseGuardianNameError(printable(s, 60))) }
+    }
+}
+
+impl fmt::Display for GuardianName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl AsRef<str> for GuardianName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for GuardianName {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for GuardianName {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Who is told of alerts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guardian {
+    /// Their name.
+    pub name: GuardianName,
+    /// Since when.
+    pub added_at: Timestamp,
+    /// How they are told.
+    pub way: Way,
+}
+
+/// How a guardian is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the fields are named after what they are, and each variant says what it is")]
+pub enum Way {
+    /// A person looks, and acknowledges.
+    Person { operator: Name },
+    /// A POST over HTTPS, signed with a secret that is derived with this salt.
+    Webhook { url: String, ca: Option<String>, salt: [u8; 16] },
+}
+
+impl Way {
+    /// What kind it is.
+    pub const fn kind(&self) -> GuardianKind {
+        match self {
+            Self::Person { .. } => GuardianKind::Person,
+            Self::Webhook { .. } => GuardianKind::Webhook,
+        }
+    }
+
+    /// Where it leads, without any secret.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Person { operator } => operator.to_string(),
+            Self::Webhook { url, .. } => url.clone(),
+        }
+    }
+}
+
+impl Guardian {
+    /// Whether alerts are brought there. A person comes and looks.
+    pub const fn is_told(&self) -> bool {
+        !matches!(self.way, Way::Person { .. })
+    }
+}

@@ -1,0 +1,76 @@
+//! What is suspicious in the log, found while it is written, and told to guardians until they have it.
+//!
+//! ```text
+//! log -> watch (kos_audit::alert) -> writer: one transaction { alert_raised, the alert, a delivery a guardian, state }
+//!     -> deliver: a worker a guardian -> sink
+//! ```
+//!
+//! Invariants: an alert has exactly one entry, whatever ends the program in between: the entry, the alert, its deliveries
+//! and what the rules remember are written together, and the log is looked through from there. A delivery ends when the
+//! guardian took it; until then it is tried again, so a guardian may get an alert twice, with the same id.
+//!
+//! What it does not do: keep whoever owns the store and the keys from silencing it. The entry in a witnessed log does.
+//!
+//! Source: `docs/spec/alerts.md` ALR-20 to ALR-40.
+
+mod deliver;
+mod guardian;
+mod notice;
+pub(crate) mod rules;
+mod seal;
+pub(crate) mod sink;
+mod watch;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kos_base::Code;
+use tokio::sync::{Semaphore, watch as channel};
+
+pub use self::guardian::{Guardian, GuardianName, ParseGuardianNameError, Way};
+pub(crate) use self::{deliver::run as deliver, notice::Notice, watch::run as watch};
+
+/// Streams of alerts at a time; each holds a connection.
+const STREAMS_MAX: usize = 16;
+
+/// What the parts that deal with alerts share.
+#[derive(Debug)]
+pub(crate) struct Alerts {
+    changed: channel::Sender<u64>,
+    /// One change of the rules at a time, since each has the next number.
+    pub(crate) applying: tokio::sync::Mutex<()>,
+    /// For whoever has alerts streamed.
+    pub(crate) streams: Arc<Semaphore>,
+    refused: Mutex<Option<Code>>,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            changed: channel::Sender::new(0),
+            applying: tokio::sync::Mutex::default(),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            refused: Mutex::default(),
+        }
+    }
+}
+
+impl Alerts {
+    /// Tells everybody that there are other alerts, deliveries or guardians.
+    pub(crate) fn tell(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Hears when there are.
+    pub(crate) fn changes(&self) -> channel::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Why the rules that were kept are not in force, if they are not.
+    pub(crate) fn refused(&self) -> Option<Code> {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_refused(&self, code: Option<Code>) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = code;
+    }
+}

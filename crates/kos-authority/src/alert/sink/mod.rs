@@ -1,0 +1,46 @@
+//! The ways by which a guardian is told, one file each.
+
+mod reach;
+mod webhook;
+
+use std::sync::Arc;
+
+pub(crate) use self::{
+    reach::check_ca,
+    webhook::{address as webhook_address, secret as webhook_secret},
+};
+use super::{Guardian, Notice, Way};
+use crate::authority::Shared;
+
+/// A guardian was not told. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SinkError {
+    #[error(transparent)]
+    Reach(#[from] reach::ReachError),
+    #[error("it answered {0}")]
+    Answered(String),
+    #[error("it does not speak as it should: {0}")]
+    Protocol(String),
+    #[error("a fault of this authority: {0}")]
+    Internal(String),
+}
+
+/// Tells a guardian.
+///
+/// # Errors
+/// When it has not taken the notice, or nobody knows whether it has.
+pub(crate) async fn send(
+    shared: &Arc<Shared>,
+    guardian: &Guardian,
+    notice: &Notice,
+) -> Result<(), SinkError> {
+    match &guardian.way {
+        Way::Person { .. } => Ok(()),
+        Way::Webhook { url, ca, salt } => {
+            let secret = webhook_secret(&shared.keys.store, &guardian.name, *salt);
+            let secret =
+                secret.map_err(|_| SinkError::Internal("the secret cannot be derived".to_owned()))?;
+            webhook::send(url, ca.as_deref(), &secret, notice).await
+        }
+    }
+}

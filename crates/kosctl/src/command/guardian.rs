@@ -1,0 +1,132 @@
+//! Guardians: who is told of alerts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use kos_api::{
+    List,
+    alert::{AddGuardian, Guardian as Item, GuardianWay},
+    routes,
+    text::OperatorName,
+};
+use kos_base::code;
+
+use crate::{
+    Client, Fault, Outcome,
+    arguments::ChangeFlags,
+    files,
+    session::{Ending, Session},
+    terminal::{Consent, Danger},
+};
+
+/// Longest CA file that is read, in bytes.
+const CA_BYTES_MAX: u64 = 48 * 1024;
+
+/// What to do with guardians.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Guardian {
+    /// Has somebody told of alerts.
+    Add(Add),
+    /// Lists guardians, and whether each could be told.
+    List,
+    /// Has a guardian told no more; what waits for it is forgotten.
+    Remove(Remove),
+}
+
+/// `guardian add NAME`
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// What it is called: 1 to 48 of a-z, 0-9, `.`, `_`, `-`.
+    name: String,
+    #[command(flatten)]
+    way: Way,
+    /// PEM of the CAs by which the receiver is judged; those of the authority's system when not given.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["operator"])]
+    ca: Option<PathBuf>,
+    #[command(flatten)]
+    change: ChangeFlags,
+}
+
+/// How it is told; one of them.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Way {
+    /// A person: this operator looks, and may acknowledge.
+    #[arg(long, value_name = "NAME")]
+    operator: Option<OperatorName>,
+    /// A service: a signed POST to `https://HOST[:PORT]/PATH`; `http` to the authority's own machine only.
+    #[arg(long, value_name = "URL")]
+    webhook: Option<String>,
+}
+
+/// `guardian remove NAME`
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// Which.
+    name: String,
+    #[command(flatten)]
+    change: ChangeFlags,
+}
+
+impl Guardian {
+    pub(crate) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let client = session.client()?;
+        match self {
+            Self::Add(add) => add.run(session, &client).await,
+            Self::List => {
+                let list: List<Item> =
+                    client.list(&routes::GUARDIAN_LIST, &[], &serde_json::json!({})).await?;
+                session.printer.list(&list)?;
+                if list.items.is_empty() {
+                    session.terminal.note("no guardians: nobody is told of alerts (kosctl guardian add)");
+                }
+                Ok(Ending::Done)
+            }
+            Self::Remove(remove) => remove.run(session, &client).await,
+        }
+    }
+}
+
+impl Add {
+    async fn run(self, session: &Session, client: &Client) -> Result<Ending, Fault> {
+        let ca = self.ca.as_deref().map(|path| {
+            String::from_utf8(files::read(path, CA_BYTES_MAX)?).map_err(|_| Fault::Malformed {
+                path: path.to_owned(),
+                reason: "not PEM".to_owned(),
+                code: code::audit::GUARDIAN_INVALID,
+            })
+        });
+        let ca = ca.transpose()?;
+        let Way { operator, webhook } = self.way;
+        let way = match (operator, webhook) {
+            (Some(operator), _) => GuardianWay::Person { operator },
+            (None, Some(url)) => GuardianWay::Webhook { url, ca },
+            // clap demands one of them.
+            (None, None) => return Err(Fault::usage("how is it told?", "kosctl guardian add --help")),
+        };
+        let request = AddGuardian { name: self.name, way };
+        let how = self.change.change();
+        let outcome = client.change::<Item, _>(&routes::GUARDIAN_ADD, &[], &request, &how).await?;
+        let ending = session.outcome(&outcome)?;
+        if let (Outcome::Done(Item { secret: Some(secret), .. }), true) =
+            (&outcome, session.printer.is_for_people())
+        {
+            crate::output::write_out(&format!("\nsecret {secret}\n"))?;
+            session.terminal.note("give this secret to the receiver; it is not shown again");
+        }
+        Ok(ending)
+    }
+}
+
+impl Remove {
+    async fn run(self, session: &Session, client: &Client) -> Result<Ending, Fault> {
+        let danger = Danger::Moderate { yes: self.change.yes };
+        let question = format!("tell {} of alerts no more", self.name);
+        if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
+            return Ok(Ending::Withheld);
+        }
+        let how = self.change.change();
+        let (route, nothing) = (&routes::GUARDIAN_REMOVE, serde_json::json!({}));
+        session.outcome(&client.change::<Item, _>(route, &[&self.name], &nothing, &how).await?)
+    }
+}
