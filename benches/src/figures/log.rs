@@ -1,30 +1,36 @@
-//! The log as it grows: how many changes 64 writers get recorded, and how long one takes until it is proven.
+//! The log as it grows: how many changes 64 writers get recorded, how long one takes until it is proven, and what a long log
+//! costs at the next start.
 //!
-//! Each writer renames a device of its own over a connection that it keeps, and waits for the answer. A change is one
-//! record and one signed entry; both are on the disk before the answer, many in one transaction. For the second figure
-//! each writer then fetches the proof of its entry and verifies it, as somebody would who trusts nobody.
+//! The writers are in the process of the authority's library: store, writer, signatures, tree and checkpoint are those of the
+//! program, the way to it over a socket is not counted. A change is one signed entry and nothing else; it is on the disk before the
+//! answer, many in one transaction. For the second figure each writer then has the proof of its entry made, and verifies it, as
+//! somebody would who trusts nobody.
 
 use std::{
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use kos_api::{
-    audit::{AuditEntry, Checkpoint},
-    device::Device,
-    lifecycle::Rename,
-    routes,
+use anyhow::{Context as _, Result, ensure};
+use kos_audit::{BootId, LogKey, Proof};
+use kos_authority::{
+    log::{LogSigner, prove},
+    record::SystemChange,
+    store::{self, Store},
+    writer::{Transaction, Writer, Writing},
 };
-use kos_audit::{LogKey, Proof};
-use kosctl::{Change, Client, Outcome, Server};
+use kos_base::{AuthorityName, EntryId, KeyAlgorithm, Secret};
+use kos_net::keys::SigningKey;
 use tokio::task::JoinSet;
 
 use super::Ground;
 use crate::{
+    clock,
     figure::{LOG_APPEND_TO_PROOF_P99_MS, LOG_ENTRIES_PER_S, Measured},
     peers::{self, sqlite::Inserts},
-    statistics::{count, median, ms, number, percentile},
+    process,
+    statistics::{count, median, ms, percentile},
     talk,
     usage::{Meter, bound},
 };
@@ -34,115 +40,139 @@ const WRITERS: u32 = 64;
 
 pub(crate) async fn measure(ground: &mut Ground) -> Result<Vec<Measured>> {
     let (runs, pass) = ground.scale.pick((1, Duration::from_secs(2)), (5, Duration::from_secs(5)));
-    let fleet = ground.fleet().await?;
-    let devices: Vec<_> =
-        fleet.members(WRITERS).await?.iter().map(|member| member.device.to_string()).collect();
-    let socket = fleet.authority.data().join("authority/run/authority.sock");
-    let client = || Client::new(Server::Unix(socket.clone()), None).with_timeout(Duration::from_secs(60));
-    let head: Checkpoint = fleet.authority.admin().show(&routes::AUDIT_CHECKPOINT, &[]).await?;
-    let key: Arc<LogKey> = Arc::new(head.verifier_key.parse()?);
-    let writers: Vec<_> =
-        devices.into_iter().map(|device| Arc::new(Hand { client: client(), device })).collect();
-
+    let folder = process::data_folder()?;
+    let keys = Keys::make()?;
+    let (log, _) = keys.open(folder.path()).await?;
+    let log = Arc::new(log);
     let mut inserts = Inserts::prepare();
     let (mut rates, mut usages, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
     for run in 1..=runs {
-        let meter = Meter::start(fleet.authority.program()?.pid())?;
+        let meter = Meter::start(std::process::id())?;
         let begun = Instant::now();
-        let written =
-            all(&writers, move |hand, round| async move { hand.rename(round).await.map(drop) }, pass).await?;
+        let written = all(&log, pass, |log| async move { log.append().await.map(drop) }).await?;
         let rate = count(&written) / begun.elapsed().as_secs_f64();
         usages.push(meter.stop()?);
         talk::say(&format!("log, run {run}: {rate:.0} entries/s, p99 {:.1} ms", percentile(&written, 990)));
         rates.push(rate);
-        let own = Arc::clone(&key);
-        let proven = all(
-            &writers,
-            move |hand, round| {
-                let key = Arc::clone(&own);
-                async move { hand.rename_and_prove(round, &key).await }
-            },
-            pass,
-        )
-        .await?;
-        latencies.extend(proven);
+        latencies.extend(all(&log, pass, |log| async move { log.append_and_prove().await }).await?);
         peers::again(&mut inserts, async |inserts| inserts.run(pass).await).await;
     }
-    let what = format!("{WRITERS} writers, each on a connection of its own");
+    let size = log.writer.progress().borrow().log_size;
+    Arc::into_inner(log).context("somebody still writes")?.close().await?;
+    let (again, ready) = keys.open(folder.path()).await?;
+    again.close().await?;
+    let what = format!("{WRITERS} writers in one process");
+    let start =
+        format!("with {size} entries the log was read and checked in {:.0} ms at the next start", ms(ready));
     let p99 = percentile(&latencies, 990);
     Ok(vec![
-        Measured::new(&LOG_ENTRIES_PER_S, median(&rates), rates.len(), bound(&usages, "authority"))
-            .beside(peers::rival(
-                inserts,
-                "one row of 500 B in each transaction, one writer, synchronous=FULL",
-            ))
-            .note(what.clone()),
+        Measured::new(
+            &LOG_ENTRIES_PER_S,
+            median(&rates),
+            rates.len(),
+            bound(&usages, "authority and writers"),
+        )
+        .beside(peers::rival(inserts, "a row of 500 B in each transaction, one writer, synchronous=FULL"))
+        .note(format!("{what}; {start}")),
         Measured::new(
             &LOG_APPEND_TO_PROOF_P99_MS,
             p99,
             latencies.len(),
-            "CPU: two requests and three signatures a proof",
+            "CPU: four signatures and the hashes of a tile for each",
         )
         .beside(Err("no peer proves its entries".to_owned()))
         .note(format!("{what}; median {:.1} ms", median(&latencies))),
     ])
 }
 
-/// Somebody who changes one device over and over.
-struct Hand {
-    client: Client,
-    device: String,
+/// What opens one log.
+struct Keys {
+    store: Secret<32>,
+    signer: Arc<SigningKey>,
+    name: AuthorityName,
 }
 
-impl Hand {
-    async fn rename(&self, round: u64) -> Result<u64> {
-        let body = Rename { name: format!("device-{round}").parse()? };
-        let done =
-            self.client.change(&routes::DEVICE_RENAME, &[&self.device], &body, &Change::default()).await?;
-        let Outcome::Done::<Device>(device) = done else { bail!("it was planned and not done") };
-        device.last_audit_index.context("a change without an entry")
+/// A log that can be written.
+struct Log {
+    store: Store,
+    writer: Writer,
+    writing: Writing,
+    key: LogKey,
+}
+
+impl Keys {
+    fn make() -> Result<Self> {
+        let signer = Arc::new(SigningKey::generate(KeyAlgorithm::Ed25519)?);
+        Ok(Self { store: Secret::new([7; 32]), signer, name: "bench".parse()? })
     }
 
-    async fn rename_and_prove(&self, round: u64, key: &LogKey) -> Result<()> {
-        let index = self.rename(round).await?;
-        let entry: AuditEntry = self.client.show(&routes::AUDIT_SHOW, &[&index.to_string()]).await?;
-        let proof = Proof::parse(&entry.merkle_proof.context("no checkpoint covers it")?)?;
+    /// The log, and how long its writer took to look at it.
+    async fn open(&self, folder: &Path) -> Result<(Log, Duration)> {
+        let path: PathBuf = folder.join("store.db");
+        let (store, half) = store::open(&path, &self.store).await?;
+        let key = LogKey::new(&self.name, self.signer.public().clone())?;
+        let boot = BootId::new(EntryId::from_parts(clock::now(), [7; 10]));
+        let signer = LogSigner::new(Arc::clone(&self.signer), key.clone(), boot);
+        let begun = Instant::now();
+        let (writer, writing) = Writer::start(half, &store, self.name.clone(), signer, None, |_| {}).await?;
+        let took = begun.elapsed();
+        Ok((Log { store, writer, writing, key }, took))
+    }
+}
+
+impl Log {
+    async fn close(self) -> Result<()> {
+        let Self { store, writer, writing, .. } = self;
+        drop(writer);
+        writing.finished().await?;
+        store.close().await;
+        Ok(())
+    }
+
+    /// Has something recorded; its index.
+    async fn append(&self) -> Result<u64> {
+        let change = SystemChange::DeviceOnline { device: "kdev-7f4ac30123456789".parse()? };
+        let transaction = Transaction::own(clock::now(), vec![change.into()], Vec::new());
+        Ok(self.writer.commit(transaction).await?.first)
+    }
+
+    async fn append_and_prove(&self) -> Result<()> {
+        let index = self.append().await?;
+        let entry = self.store.entry(index).await?.context("an entry that is not there")?;
+        let proof = prove(&self.store, &self.key, &entry).await?.context("no checkpoint covers it")?;
+        let proof = Proof::parse(&proof)?;
         ensure!(proof.index() == index, "a proof of another entry");
-        proof.verify(None, key, &[])?;
+        proof.verify(None, &self.key, &[])?;
         Ok(())
     }
 }
 
-/// Has all of them do something again and again for as long as said; milliseconds for each.
+/// Has all writers do something again and again for as long as said; milliseconds for each.
 async fn all<F>(
-    hands: &[Arc<Hand>],
-    work: impl Fn(Arc<Hand>, u64) -> F + Clone + Send + 'static,
+    log: &Arc<Log>,
     pass: Duration,
+    work: impl Fn(Arc<Log>) -> F + Copy + Send + 'static,
 ) -> Result<Vec<f64>>
 where
     F: Future<Output = Result<()>> + Send,
 {
-    let mut tasks = JoinSet::new();
     let begun = Instant::now();
-    for hand in hands {
-        let (hand, work) = (Arc::clone(hand), work.clone());
-        tasks.spawn(async move {
+    let mut hands = JoinSet::new();
+    for _ in 0..WRITERS {
+        let log = Arc::clone(log);
+        hands.spawn(async move {
             let mut took = Vec::new();
-            for round in 0.. {
-                if begun.elapsed() >= pass {
-                    break;
-                }
+            while begun.elapsed() < pass {
                 let from = Instant::now();
-                work(Arc::clone(&hand), round).await?;
+                work(Arc::clone(&log)).await?;
                 took.push(ms(from.elapsed()));
             }
             anyhow::Ok(took)
         });
     }
     let mut took = Vec::new();
-    while let Some(done) = tasks.join_next().await {
+    while let Some(done) = hands.join_next().await {
         took.extend(done??);
     }
-    ensure!(count(&took) > number(0), "nothing was done");
     Ok(took)
 }

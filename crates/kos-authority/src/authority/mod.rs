@@ -35,6 +35,7 @@ use crate::{
     keys::{Keep, Kept, Keys, KeysError},
     kill::{self, live::Kill},
     log::{LogFiles, LogSigner},
+    mirror::Mirrors,
     presence::Presence,
     reception::MisuseBook,
     record::SystemChange,
@@ -92,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) links: Arc<Links>,
     pub(crate) vaults: Vaults,
     pub(crate) alerts: Alerts,
+    pub(crate) mirrors: Mirrors,
     pub(crate) kill: Kill,
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
@@ -253,6 +255,7 @@ impl Authority {
             kill: Kill::load(&home)
                 .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,
             alerts: Alerts::default(),
+            mirrors: Mirrors::default(),
             vaults: Vaults::new(home.vaults(), settings.vault_lock()),
             settings,
             ports: listeners.ports(),

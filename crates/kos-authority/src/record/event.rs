@@ -215,6 +215,22 @@ fn system_event(change: &SystemChange) -> Draft {
         ),
         C::GuardianAdded(guardian) => guardian_event(EventType::GuardianAdded, guardian, json!({})),
         C::GuardianRemoved(guardian) => guardian_event(EventType::GuardianRemoved, guardian, json!({})),
+        C::MirrorAdded { name, target } => {
+            draft(EventType::MirrorAdded, About::Authority, json!({"mirror": name, "address": target}))
+        }
+        C::MirrorRemoved { name, target } => {
+            draft(EventType::MirrorRemoved, About::Authority, json!({"mirror": name, "address": target}))
+        }
+        C::MirrorBehind { name, size, since } => draft(
+            EventType::MirrorBehind,
+            About::Authority,
+            json!({"mirror": name, "size": size, "since": since}),
+        ),
+        C::MirrorRefused { name, code, checkpoint } => draft(
+            EventType::MirrorRefused,
+            About::Authority,
+            json!({"mirror": name, "code": code.to_string(), "checkpoint": checkpoint}),
+        ),
         C::AlertUndelivered { guardian, waiting, since } => {
             guardian_event(EventType::AlertUndelivered, guardian, json!({"waiting": waiting, "since": since}))
         }

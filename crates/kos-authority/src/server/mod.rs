@@ -21,7 +21,10 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 use axum::routing::get;
 use kos_net::carrier::WEBSOCKET_PATH;
 
-pub(crate) use self::doors::{Doors, Moves, doors};
+pub(crate) use self::{
+    api::mirrors,
+    doors::{Doors, Moves, doors},
+};
 use self::{
     doors::{Doorkeeper, Sockets},
     front::Front,
@@ -32,6 +35,7 @@ use crate::{
     clock,
     fleet::upkeep,
     log::LogFiles,
+    mirror,
     reception::MisuseBook,
     revocation::Publisher,
     store::Store,
@@ -95,6 +99,7 @@ pub(crate) async fn serve(
     services.spawn(vault::watch(Arc::clone(shared)));
     services.spawn(alert::watch(Arc::clone(shared)));
     services.spawn(alert::deliver(Arc::clone(shared)));
+    services.spawn(mirror::run(Arc::clone(shared)));
     services.spawn(front.keep_fresh());
     let progress = shared.writer.progress();
     services.spawn(publish_log(shared.log_files.clone(), shared.store.clone(), progress));

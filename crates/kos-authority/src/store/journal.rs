@@ -26,6 +26,9 @@ const ENTRIES: Table = Table {
 const TILES: Table = Table { name: "tiles", columns: &[Kind::Integer, Kind::Integer, Kind::Bytes] };
 const LOG_STATE: Table = Table { name: "log_state", columns: &[Kind::Text, Kind::Integer, Kind::Text] };
 
+/// Entries of one statement. A connection keeps a prepared statement for each number of them.
+const ENTRIES_AT_ONCE: usize = 32;
+
 /// The one row of `log_state`.
 const HEAD: &str = "head";
 
@@ -169,19 +172,23 @@ impl Store {
 }
 
 impl WriteHalf {
-    pub(crate) async fn add_entry(&mut self, entry: &StoredEntry) -> Result<(), StoreError> {
-        let sql = "INSERT INTO entries (position, id, at, event, actor, target, leaf, mac) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-        let cells = vec![
-            integer(entry.position),
-            text(&entry.id),
-            integer(entry.at.unix_ms()),
-            text(&entry.event),
-            text(&entry.actor),
-            optional(entry.target.as_ref()),
-            Cell::Bytes(entry.leaf.clone()),
-        ];
-        self.sealer.write(&mut self.connection, sql, &ENTRIES, cells).await?;
+    /// Adds entries, many in one statement: each statement is a way to the thread of SQLite and back.
+    pub(crate) async fn add_entries(&mut self, entries: &[StoredEntry]) -> Result<(), StoreError> {
+        let sql = "INSERT INTO entries (position, id, at, event, actor, target, leaf, mac) ";
+        for some in entries.chunks(ENTRIES_AT_ONCE) {
+            let rows = some.iter().map(|entry| {
+                vec![
+                    integer(entry.position),
+                    text(&entry.id),
+                    integer(entry.at.unix_ms()),
+                    text(&entry.event),
+                    text(&entry.actor),
+                    optional(entry.target.as_ref()),
+                    Cell::Bytes(entry.leaf.clone()),
+                ]
+            });
+            self.sealer.write_many(&mut self.connection, sql, &ENTRIES, rows).await?;
+        }
         Ok(())
     }
 

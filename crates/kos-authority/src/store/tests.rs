@@ -53,7 +53,7 @@ async fn fill(writer: &mut WriteHalf) {
         writer.write(&Write::Revoke(revocation(n, RevocationReason::Hold))).await.unwrap();
         let heartbeat = Heartbeat { device: device_id(n), at: NOW, body: vec![n; 40] };
         writer.put_heartbeat(&heartbeat).await.unwrap();
-        writer.add_entry(&entry(u64::from(n) - 1)).await.unwrap();
+        writer.add_entries(&[entry(u64::from(n) - 1)]).await.unwrap();
     }
     let crl = StoredCrl { issuer: key(200).id(), number: 5, next_update: NOW, der: vec![9; 200] };
     writer.put_crl(&crl).await.unwrap();

@@ -30,6 +30,7 @@ use tokio::{
 use crate::{
     alert::{Guardian, GuardianName},
     log::{LogSigner, Tail},
+    mirror::Mirror,
     record::Change,
     store::{
         AlertNote, Anchor, Answer, CodeMark, EngineState, Heartbeat, Operator, Setting, Store, StoreError,
@@ -120,6 +121,10 @@ pub enum SystemWrite {
     Guardian(Box<Guardian>),
     /// A guardian is told no more.
     NoGuardian(GuardianName),
+    /// Copies of the log are written there.
+    Mirror(Box<Mirror>),
+    /// Copies are written there no more.
+    NoMirror(String),
 }
 
 /// A transaction that is on the disk.

@@ -1,6 +1,7 @@
 //! How people see the kinds of the API.
 
 mod alert;
+mod mirror;
 
 use kos_api::{
     audit::{AuditEntry, AuditVerdict, Checkpoint},
@@ -188,6 +189,8 @@ impl Shown for Status {
         column("guardians", "alerts.guardians"),
         column("alerts unseen", "alerts.open"),
         column("alerts undelivered", "alerts.undelivered"),
+        column("copies of the log", "mirrors.targets"),
+        column("copies behind", "mirrors.behind"),
         column("port", "ports.tls"),
     ];
 }

@@ -6,7 +6,7 @@ mod webhook;
 use std::sync::Arc;
 
 pub(crate) use self::{
-    reach::check_ca,
+    reach::{Address, AddressError, Cover, Stream, check_ca},
     webhook::{address as webhook_address, secret as webhook_secret},
 };
 use super::{Guardian, Notice, Way};

@@ -166,7 +166,7 @@ impl Address {
 
     /// A connection, under TLS when the address says so. `ca` is PEM of the CAs that are believed; those of the system when
     /// there is none.
-    pub(super) async fn connect(&self, ca: Option<&str>) -> Result<Stream, ReachError> {
+    pub(crate) async fn connect(&self, ca: Option<&str>) -> Result<Stream, ReachError> {
         let address = self.resolve().await?;
         let late = |_| ReachError::Late(address);
         let tcp = timeout(CONNECT_TIME_MAX, TcpStream::connect(address)).await.map_err(late)?;

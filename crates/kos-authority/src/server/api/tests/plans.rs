@@ -47,6 +47,9 @@ async fn bench() -> (Bench, Made) {
     let guardian = json!({"name": "anna", "way": {"person": {"operator": "anna"}}});
     let named = bench.post("/api/v1/guardians", guardian).await;
     assert_eq!(named.status, StatusCode::OK, "{}", named.body);
+    let near = json!({"name": "near", "target": {"web": {"url": "https://a.example/log"}}});
+    let named = bench.post("/api/v1/audit/mirrors", near).await;
+    assert_eq!(named.status, StatusCode::OK, "{}", named.body);
     let alert = bench.alert().await;
     (bench, Made { ticket, words, alert })
 }
@@ -104,6 +107,8 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "alert-ack" => (&made.alert, json!({})),
         "alert-rules-apply" => ("", json!({"file": {"tune": [{"rule": "failed-unlocks", "times": 3}]}})),
         "guardian-add" => ("", json!({"name": "pager", "way": {"webhook": {"url": "https://a.example/x"}}})),
+        "mirror-add" => ("", json!({"name": "far", "target": {"web": {"url": "https://b.example/log"}}})),
+        "mirror-remove" => ("near", json!({})),
         "guardian-remove" => ("anna", json!({})),
         "vault-create" => ("fresh", json!({"passphrase": vaults::PASSPHRASE})),
         "vault-import" => (
