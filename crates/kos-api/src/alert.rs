@@ -232,6 +232,31 @@ pub enum GuardianWay {
         #[schema(value_type = schema::DeviceId)]
         device: DeviceId,
     },
+    /// A message to a collector of syslog.
+    Syslog {
+        /// `unix:///PATH`, `udp://HOST[:PORT]`, `tcp://..` or `tls://..`.
+        address: String,
+        /// PEM of the CAs that are believed; those of the system when not given.
+        ca: Option<String>,
+    },
+    /// The same in the Common Event Format.
+    Cef {
+        /// As for syslog.
+        address: String,
+        /// PEM of the CAs that are believed; those of the system when not given.
+        ca: Option<String>,
+    },
+    /// A mail.
+    Mail {
+        /// `smtps://HOST[:PORT]`; `smtp` to this machine only.
+        relay: String,
+        /// PEM of the CAs that are believed; those of the system when not given.
+        ca: Option<String>,
+        /// The mailbox that it comes from.
+        from: String,
+        /// The mailboxes that it goes to, 1 to 8.
+        to: Vec<String>,
+    },
 }
 
 /// Who is told of alerts.

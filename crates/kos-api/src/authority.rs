@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     alert::AlertStatus, audit::Assurance, chain::Certificate, envelope::Kind, hex::Digest,
-    keys::KeyProtection, mirror::MirrorStatus, schema,
+    keys::KeyProtection, mirror::MirrorStatus, schema, witness::WitnessStanding,
 };
 
 /// How the authority is.
@@ -75,6 +75,8 @@ pub struct LogStatus {
     pub checkpoint_time: Timestamp,
     /// What it is worth.
     pub assurance: Assurance,
+    /// Who cosigns it.
+    pub witnessed: WitnessStanding,
 }
 
 /// Ports of an authority.

@@ -16,6 +16,7 @@ pub mod audit;
 pub mod authority;
 pub mod backup;
 pub mod chain;
+pub mod csv;
 pub mod device;
 pub mod doctor;
 pub mod envelope;
@@ -34,6 +35,7 @@ mod schema;
 pub mod text;
 pub mod ticket;
 pub mod vault;
+pub mod witness;
 
 pub use envelope::{API_VERSION, Document, Kind, List};
 pub use problem::{Failure, Problem};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    alert::Severity,
     device::{Health, ImageVerdict},
     envelope::Kind,
     hex::Serial,
@@ -69,14 +70,56 @@ pub struct DeviceStatus {
     pub image: Option<ImageVerdict>,
     /// What keeps its keys; nothing before it has any.
     pub keys: Option<KeyProtection>,
+    /// How many entries its own log has; nothing before it has one.
+    pub log_entries: Option<u64>,
+    /// How many of them its authority holds, as far as this run knows.
+    pub log_delivered: Option<u64>,
     /// Six digits that the authority shows as well, while it waits in the lobby.
     pub comparison_code: Option<String>,
+    /// The witness that it is for the log of its authority; nothing before it was asked to be one.
+    pub witness: Option<DeviceWitness>,
+    /// The last alert that the authority told of, when this device is a guardian.
+    pub last_alert: Option<LocalAlert>,
     /// What somebody should know, such as a setting that falls through.
     pub warnings: Vec<String>,
     /// The version of its daemon.
     pub version: String,
 }
 
+/// A device as a witness of the log of its authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceWitness {
+    /// The key by which its cosignatures are known, as a C2SP verifier key.
+    pub verifier_key: String,
+    /// How many entries the newest checkpoint has that it cosigned.
+    pub size: Option<u64>,
+    /// When it did.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub cosigned_at: Option<Timestamp>,
+    /// How many times the log contradicted what it cosigned; each is kept as a file.
+    pub conflicts: u64,
+}
+
 impl Kind for DeviceStatus {
     const KIND: &'static str = "DeviceStatus";
+}
+
+/// An alert that a device was told of as a guardian.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalAlert {
+    /// Its id.
+    pub alert_id: String,
+    /// The rule that raised it.
+    pub rule: String,
+    /// How much hangs on it.
+    pub severity: Severity,
+    /// What it means.
+    pub summary: String,
+    /// How much happened.
+    pub count: u64,
+    /// When the last of it happened.
+    #[schema(value_type = schema::Timestamp)]
+    pub at: Timestamp,
 }

@@ -89,7 +89,7 @@ pub struct VaultAuthoriser {
 pub struct VaultSlot {
     /// What people call it.
     pub name: String,
-    /// `passphrase`, `key` or `offline`.
+    /// `passphrase`, `key`, `offline` or `passkey`.
     pub kind: String,
     /// Where a key comes from: `file`, `credential`, `tpm`, `token` or `shares`.
     pub source: Option<String>,
@@ -100,6 +100,24 @@ pub struct VaultSlot {
     pub recipient: Option<String>,
     /// Of an offline slot: the public key with which that one agrees, as 64 hex digits.
     pub ephemeral: Option<String>,
+    /// Of the slot of a passkey: what a browser has to know to ask it.
+    pub passkey: Option<VaultPasskey>,
+}
+
+impl Kind for VaultSlot {
+    const KIND: &'static str = "VaultSlot";
+}
+
+/// What a browser has to know of a passkey to ask it. None of it is a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultPasskey {
+    /// The id of the credential, in base64url without padding.
+    pub credential_id: String,
+    /// The domain that it was made for: browsers show it to pages of that domain.
+    pub relying_party: String,
+    /// What its function is evaluated for (`prf.eval.first`): 32 bytes in base64url without padding.
+    pub prf_salt: String,
 }
 
 /// What is kept outside of the file, so that an old one is found.
@@ -157,9 +175,12 @@ pub struct CreateVault {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UnlockVault {
-    /// What somebody remembers.
-    #[schema(value_type = String)]
-    pub passphrase: SecretText,
+    /// What somebody remembers; this or `passkey`.
+    #[schema(value_type = Option<String>)]
+    pub passphrase: Option<SecretText>,
+    /// What the function of a passkey gave for the salt of its slot: 32 bytes in base64 with padding.
+    #[schema(value_type = Option<String>)]
+    pub passkey: Option<SecretText>,
     /// The one-time code, where the vault asks for one.
     #[schema(value_type = Option<String>)]
     pub code: Option<SecretText>,
@@ -358,6 +379,10 @@ pub struct RecoverVault {
     /// shares. The key itself is not sent.
     #[schema(value_type = Option<String>)]
     pub agreed: Option<SecretText>,
+    /// What the function of a passkey gave for the salt of its slot, in base64 with padding: it opens the vault in place of
+    /// shares.
+    #[schema(value_type = Option<String>)]
+    pub passkey: Option<SecretText>,
     /// The one-time code, where the vault asks for one; shares need none.
     #[schema(value_type = Option<String>)]
     pub code: Option<SecretText>,
@@ -372,6 +397,23 @@ pub struct AddOfflineKey {
     pub passphrase: SecretText,
     /// The X25519 public key, as 64 hex digits.
     pub recipient: String,
+    /// The one-time code, where the vault asks for one.
+    #[schema(value_type = Option<String>)]
+    pub code: Option<SecretText>,
+}
+
+/// Adds a slot for a passkey. Whoever asks has checked its PRF extension, its user verification and a signature of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AddPasskey {
+    /// The passphrase that opens the vault now.
+    #[schema(value_type = String)]
+    pub passphrase: SecretText,
+    /// Which passkey it is.
+    pub passkey: VaultPasskey,
+    /// What its function gave for that salt: 32 bytes in base64 with padding.
+    #[schema(value_type = String)]
+    pub output: SecretText,
     /// The one-time code, where the vault asks for one.
     #[schema(value_type = Option<String>)]
     pub code: Option<SecretText>,

@@ -11,7 +11,7 @@
 
 use core::fmt;
 
-use kos_base::{Code, Timestamp, code, key::SignatureForm};
+use kos_base::{Code, PublicKey, Timestamp, code, key::SignatureForm};
 
 use crate::{
     key::{LogKey, Origin, WitnessKey},
@@ -125,24 +125,66 @@ impl SignedCheckpoint {
             return Err(CheckpointError::Malformed);
         }
         let mut witnessed_by = Vec::new();
+        let mut counted: Vec<&PublicKey> = Vec::new();
         for witness in witnesses {
             for line in self.0.signatures_of(witness.note()) {
-                if !cosigned(text, witness, &line.signature) {
+                if cosigned_at(text, witness, &line.signature).is_none() {
                     return Err(CheckpointError::Cosignature);
                 }
-                witnessed_by.push(witness.name().to_owned());
+                // One key counts once, under however many names and in however many lines.
+                if !counted.contains(&witness.public()) {
+                    counted.push(witness.public());
+                    witnessed_by.push(witness.name().to_owned());
+                }
             }
         }
         Ok(VerifiedCheckpoint { checkpoint, witnessed_by, signed: self })
     }
+
+    /// The same checkpoint with the lines that a witness answered below its own.
+    ///
+    /// # Errors
+    /// When they are no signature lines.
+    pub fn with_lines(&self, lines: &str) -> Result<Self, NoteError> {
+        self.0.with_lines(lines).map(Self)
+    }
+
+    pub(crate) const fn note(&self) -> &Note {
+        &self.0
+    }
+
+    /// The newest line of `witness` that verifies, and the time that it names.
+    pub fn cosignature_of(&self, witness: &WitnessKey) -> Option<(String, Timestamp)> {
+        let lines = self.0.signatures_of(witness.note());
+        let verified = lines.filter_map(|line| {
+            let at = cosigned_at(self.0.unverified_text(), witness, &line.signature)?;
+            Some((line.to_string(), Timestamp::from_unix_s(at)))
+        });
+        verified.max_by_key(|(_, at)| *at)
+    }
 }
 
-/// Whether `cosignature` is the witness's over `text`, at the time that it names.
-fn cosigned(text: &str, witness: &WitnessKey, cosignature: &[u8]) -> bool {
+/// Latest time of a cosignature, in seconds: what fits into our milliseconds, far below the 2^63 - 1 of the format.
+const COSIGNED_AT_MAX: u64 = u64::MAX / 1_000;
+
+/// What a witness signs at `seconds` over the text of a checkpoint.
+pub(crate) fn cosigned_message(text: &str, seconds: u64) -> String {
+    format!("cosignature/v1\ntime {seconds}\n{text}")
+}
+
+/// The bytes of a cosignature.
+pub(crate) fn cosignature_bytes(seconds: u64, signature: [u8; 64]) -> Vec<u8> {
+    [seconds.to_be_bytes().as_slice(), &signature].concat()
+}
+
+/// The time that `cosignature` names, if it is the witness's over `text` at that time.
+fn cosigned_at(text: &str, witness: &WitnessKey, cosignature: &[u8]) -> Option<u64> {
     let parts = cosignature.split_first_chunk::<8>().filter(|_| cosignature.len() == COSIGNATURE_BYTES);
-    let Some((time, signature)) = parts else { return false };
-    let message = format!("cosignature/v1\ntime {}\n{text}", u64::from_be_bytes(*time));
-    witness.note().public().verify(SignatureForm::Fixed, message.as_bytes(), signature).is_ok()
+    let (time, signature) = parts?;
+    let seconds = u64::from_be_bytes(*time);
+    let message = cosigned_message(text, seconds);
+    let verified = witness.public().verify(SignatureForm::Fixed, message.as_bytes(), signature);
+    verified.ok().map(|()| seconds).filter(|seconds| (1..=COSIGNED_AT_MAX).contains(seconds))
 }
 
 impl fmt::Display for SignedCheckpoint {

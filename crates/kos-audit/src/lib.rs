@@ -7,10 +7,13 @@
 //!
 //! What is not here: files, clocks, private keys, randomness, and the decision what is worth an entry.
 //!
-//! Source: `docs/spec/audit.md` and `docs/spec/alerts.md`; vectors in `tests/vectors/audit`.
+//! The log of a device is [`device`].
+//!
+//! Source: `docs/spec/audit.md`, `docs/spec/device-log.md` and `docs/spec/alerts.md`; vectors in `tests/vectors/audit`.
 
 pub mod alert;
 pub mod checkpoint;
+pub mod device;
 pub mod entry;
 pub mod event;
 pub mod key;
@@ -20,13 +23,17 @@ pub mod personal;
 pub mod proof;
 pub mod tree;
 pub mod verify;
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint, VerifiedCheckpoint};
 pub use entry::{BootId, Entry, EntryError, SealedEntry, Sequence, UnsignedEntry, VerifiedEntry};
 pub use event::{Actor, Details, DetailsError, EventType, Label, Target, Weight};
-pub use key::{LogKey, Origin, VerifierKeyError, WitnessKey};
+pub use key::{AnyLogKey, LogKey, Origin, VerifierKeyError, WitnessKey};
 pub use note::NoteError;
 pub use personal::{Personal, PersonalError, Place, SubjectId, SubjectKey};
 pub use proof::{Proof, ProofError, ProvenEntry};
 pub use tree::{Frontier, TreeError, TreeHash, TreeHead};
-pub use verify::{Assurance, Failure, FailureKind, LeafReading, LogCheck, NotChecked, RangeCheck, Verdict};
+pub use verify::{
+    Assurance, Demand, Failure, FailureKind, Given, LeafReading, LogCheck, NotChecked, RangeCheck, Verdict,
+};
+pub use witness::{Conflict, Policy, Witness};

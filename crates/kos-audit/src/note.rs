@@ -63,9 +63,7 @@ pub(crate) struct NoteSignature {
 impl Note {
     /// A note with one signature over `text`, which ends in a newline.
     pub(crate) fn signed(text: String, key: &NoteKey, signature: [u8; 64]) -> Self {
-        let signature =
-            NoteSignature { name: key.name().to_owned(), key_id: key.id(), signature: signature.to_vec() };
-        Self { text, signatures: vec![signature] }
+        Self { text, signatures: vec![NoteSignature::of(key, signature.to_vec())] }
     }
 
     /// Reads a note.
@@ -91,6 +89,22 @@ impl Note {
         Ok(Self { text: format!("{text}\n"), signatures })
     }
 
+    /// The text, whoever signed it.
+    pub(crate) fn unverified_text(&self) -> &str {
+        &self.text
+    }
+
+    /// The same text with the lines of `key` alone.
+    pub(crate) fn of_key(&self, key: &NoteKey) -> Self {
+        let signatures = self.signatures_of(key).cloned().collect();
+        Self { text: self.text.clone(), signatures }
+    }
+
+    /// The same note with more lines, as a witness answers them.
+    pub(crate) fn with_lines(&self, lines: &str) -> Result<Self, NoteError> {
+        Self::parse(&format!("{self}{lines}"))
+    }
+
     /// The lines that carry the name and id of `key`.
     pub(crate) fn signatures_of<'a>(&'a self, key: &'a NoteKey) -> impl Iterator<Item = &'a NoteSignature> {
         self.signatures.iter().filter(|line| line.name == key.name() && line.key_id == key.id())
@@ -108,6 +122,11 @@ impl Note {
 }
 
 impl NoteSignature {
+    /// What `key` signed.
+    pub(crate) fn of(key: &NoteKey, signature: Vec<u8>) -> Self {
+        Self { name: key.name().to_owned(), key_id: key.id(), signature }
+    }
+
     fn parse(line: &str) -> Option<Self> {
         let (name, encoded) = line.strip_prefix(DASH)?.split_once(' ')?;
         let bytes = base64(encoded)?;
@@ -122,10 +141,15 @@ impl NoteSignature {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.text)?;
-        for NoteSignature { name, key_id, signature } in &self.signatures {
-            writeln!(f, "{DASH}{name} {}", BASE64.encode(&[key_id.as_slice(), signature].concat()))?;
-        }
-        Ok(())
+        self.signatures.iter().try_for_each(|line| line.fmt(f))
+    }
+}
+
+/// The whole line, with its newline.
+impl fmt::Display for NoteSignature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, key_id, signature } = self;
+        writeln!(f, "{DASH}{name} {}", BASE64.encode(&[key_id.as_slice(), signature].concat()))
     }
 }
 

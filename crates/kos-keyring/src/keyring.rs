@@ -464,7 +464,7 @@ fn sheltered(mut opened: Opened) -> Opened {
 fn opener_of(slot: &SlotInfo) -> Option<Opener> {
     match slot.kind {
         SlotKind::Key(source) => Opener::of(source),
-        SlotKind::Passphrase(_) | SlotKind::Offline(_) => None,
+        SlotKind::Passphrase(_) | SlotKind::Offline(_) | SlotKind::Passkey => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A sealed box of secrets: bytes in, secrets out, bytes back.
 //!
-//! [`Sealed`] is a file that was read and that nobody believes yet. [`Sealed::open`] tries a passphrase, a key or an
-//! offline key on its slots, checks the MAC over everything in the file, and only then gives an [`Opened`], which nothing
+//! [`Sealed`] is a file that was read and that nobody believes yet. [`Sealed::open`] tries a passphrase, a key, an
+//! offline key or what a passkey gave on its slots, checks the MAC over everything in the file, and only then gives an [`Opened`], which nothing
 //! else makes except [`Opened::create`] and the import of a [`SourceFile`]. An `Opened` takes, gives and uses secrets in
 //! memory. [`Opened::seal`] gives the next file; once that is durable, [`Opened::written`] goes on from it.
 //!
@@ -39,7 +39,7 @@
 //!
 //! Errors: [`VaultError`], each with its stable code.
 //!
-//! Source: `docs/spec/vault.md` KV-1 to KV-33, with the argument why it holds; vectors in `tests/vectors/vault`; judged
+//! Source: `docs/spec/vault.md` KV-1 to KV-37, with the argument why it holds; vectors in `tests/vectors/vault`; judged
 //! by a reader in Python (`tests/judge/vault.py`); fuzz target `vault`.
 
 mod fresh;
@@ -48,6 +48,7 @@ pub mod kill;
 mod name;
 mod opened;
 mod otp;
+mod passkey;
 mod passphrase;
 mod refusal;
 mod sealed;
@@ -68,6 +69,7 @@ pub use keys::{Chest, KeyBytes};
 pub use name::{EntryName, Environment, ParseNameError, SlotName, VaultId};
 pub use opened::{Listed, NewSecret, Opened, Past, Sealing};
 pub use otp::TotpCode;
+pub use passkey::{CREDENTIAL_ID_BYTES, Passkey, PasskeySlot, PrfOutput, RelyingParty};
 pub use passphrase::{Passphrase, Work};
 pub use refusal::VaultError;
 pub use sealed::Sealed;

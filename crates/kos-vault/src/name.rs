@@ -14,7 +14,7 @@ pub struct ParseNameError {
 }
 
 impl ParseNameError {
-    fn new(text: &str, wanted: &'static str) -> Self {
+    pub(crate) fn new(text: &str, wanted: &'static str) -> Self {
         Self { text: printable(text, 64), wanted }
     }
 }

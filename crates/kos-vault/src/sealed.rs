@@ -11,7 +11,7 @@
 use core::fmt;
 
 use crate::{
-    Environment, Head, OfflineSlot, Opened, SlotInfo, Unlock, VaultError, VaultId,
+    Environment, Head, OfflineSlot, Opened, PasskeySlot, SlotInfo, Unlock, VaultError, VaultId,
     keys::{Keys, same},
     shape,
     slot::Slot,
@@ -66,8 +66,13 @@ impl Sealed {
         self.state.slots.iter().filter_map(Slot::offline)
     }
 
-    /// Opens it with a secret, and believes it only if its MAC holds. That says who wrote it for passphrases and keys; what
-    /// an offline key opens anybody may have written, until [`Opened::standing`] says otherwise (KV-18).
+    /// Its slots of passkeys, with what whoever asks one needs; claims as well.
+    pub fn passkey_slots(&self) -> impl Iterator<Item = PasskeySlot> {
+        self.state.slots.iter().filter_map(Slot::passkey)
+    }
+
+    /// Opens it with a secret, and believes it only if its MAC holds. That says who wrote it for passphrases, keys and
+    /// passkeys; what an offline key opens anybody may have written, until [`Opened::standing`] says otherwise (KV-18).
     ///
     /// # Errors
     /// [`VaultError::NoSlot`] or [`VaultError::WrongSecret`]: try another. [`VaultError::Forged`]: the secret was right, and

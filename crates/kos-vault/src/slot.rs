@@ -6,7 +6,7 @@
 //!
 //! What it does not do: ask for passphrases, fetch keys from files, TPMs or people. [`KeySource`] only says where a key is.
 //!
-//! Source: KV-11 to KV-18; RFC 7748.
+//! Source: KV-11 to KV-18, KV-34 to KV-36; RFC 7748.
 
 use core::fmt;
 
@@ -17,7 +17,7 @@ use kos_base::{
 };
 
 use crate::{
-    Passphrase, SlotName, VaultError, Work,
+    Passkey, PasskeySlot, Passphrase, PrfOutput, SlotName, VaultError, Work,
     fresh::Draws,
     keys::{SingleUse, derive, same},
     version::Owner,
@@ -129,6 +129,8 @@ pub enum NewSlot<'a> {
     Key(&'a Secret<32>, KeySource),
     /// Whoever has the private key to this public one.
     Offline(AgreementKey),
+    /// Whoever has this passkey, which gave that.
+    Passkey(&'a Passkey, &'a PrfOutput),
 }
 
 /// What opens a vault.
@@ -142,6 +144,8 @@ pub enum Unlock<'a> {
     Offline(&'a OfflineKey),
     /// What an offline key agreed on with the slot; the same warning.
     Agreed(&'a Agreed),
+    /// What a passkey gave for the salt of its slot.
+    Passkey(&'a PrfOutput),
 }
 
 /// What a slot says of itself.
@@ -164,6 +168,8 @@ pub enum SlotKind {
     Key(KeySource),
     /// The private key to this public one.
     Offline(AgreementKey),
+    /// A passkey; which one, [`Sealed::passkey_slots`](crate::Sealed::passkey_slots) says.
+    Passkey,
 }
 
 /// What is needed, beside the secret, to come to the slot secret.
@@ -173,6 +179,8 @@ pub(crate) struct Slot {
     pub(crate) salt: [u8; 32],
     /// Of an offline slot; zeros otherwise, and then not in the file.
     pub(crate) ephemeral: [u8; 32],
+    /// Of a slot of a passkey, and of no other.
+    pub(crate) passkey: Option<Passkey>,
     pub(crate) commitment: [u8; 32],
     pub(crate) iv: [u8; 12],
     pub(crate) wrapped: [u8; 32],
@@ -191,7 +199,7 @@ impl Slot {
         let place = [info.name.as_str().as_bytes()];
         let salt = *draws.draw("slot salt", &place)?.expose();
         let iv = *draws.draw("slot iv", &place)?.expose();
-        let mut ephemeral = [0; 32];
+        let (mut ephemeral, mut passkey) = ([0; 32], None);
         let secret = match secret {
             Writing::Passphrase(passphrase, work) => work.derive(passphrase, &salt)?,
             Writing::Key(secret) => Secret::new(*secret.expose()),
@@ -200,9 +208,13 @@ impl Slot {
                 ephemeral = key.recipient()?.0;
                 key.agree(&recipient).ok_or(VaultError::WrongSecret)?
             }
+            Writing::Passkey(which, output) => {
+                passkey = Some(which.clone());
+                Secret::new(*output.0.expose())
+            }
         };
-        let mut slot =
-            Self { info, salt, ephemeral, commitment: [0; 32], iv, wrapped: [0; 32], tag: [0; 16] };
+        let (commitment, wrapped, tag) = ([0; 32], [0; 32], [0; 16]);
+        let mut slot = Self { info, salt, ephemeral, passkey, commitment, iv, wrapped, tag };
         let head = slot.head(owner);
         slot.commitment = *slot.follow(&secret, COMMITMENT, &head)?.expose();
         let mut text = *master;
@@ -218,6 +230,12 @@ impl Slot {
         Some(OfflineSlot { name: self.info.name.clone(), recipient, ephemeral })
     }
 
+    /// What whoever asks its passkey has to know, if it is the slot of one.
+    pub(crate) fn passkey(&self) -> Option<PasskeySlot> {
+        let passkey = self.passkey.clone()?;
+        Some(PasskeySlot { name: self.info.name.clone(), passkey })
+    }
+
     /// Whether it is of the kind that `unlock` could open.
     pub(crate) const fn is_for(&self, unlock: Unlock<'_>) -> bool {
         matches!(
@@ -225,6 +243,7 @@ impl Slot {
             (SlotKind::Passphrase(_), Unlock::Passphrase(_))
                 | (SlotKind::Key(_), Unlock::Key(_))
                 | (SlotKind::Offline(_), Unlock::Offline(_) | Unlock::Agreed(_))
+                | (SlotKind::Passkey, Unlock::Passkey(_))
         )
     }
 
@@ -264,6 +283,7 @@ impl Slot {
             (SlotKind::Key(_), Unlock::Key(secret)) => Ok(Some(Secret::new(*secret.expose()))),
             (SlotKind::Offline(_), Unlock::Offline(key)) => Ok(key.agree(&AgreementKey(self.ephemeral))),
             (SlotKind::Offline(_), Unlock::Agreed(agreed)) => Ok(Some(Secret::new(*agreed.0.expose()))),
+            (SlotKind::Passkey, Unlock::Passkey(output)) => Ok(Some(Secret::new(*output.0.expose()))),
             _ => Ok(None),
         }
     }
@@ -272,7 +292,7 @@ impl Slot {
         derive(&self.salt, secret.expose(), label, &[head])
     }
 
-    /// KV-14.
+    /// KV-14, KV-35.
     fn head(&self, owner: Owner<'_>) -> Sha256 {
         let number = |n: u32| u64::from(n).to_be_bytes().to_vec();
         let (kind, own): (&str, Vec<Vec<u8>>) = match self.info.kind {
@@ -288,6 +308,7 @@ impl Slot {
             }
             SlotKind::Key(source) => ("key", vec![source.as_str().as_bytes().to_vec()]),
             SlotKind::Offline(recipient) => ("offline", vec![recipient.0.to_vec(), self.ephemeral.to_vec()]),
+            SlotKind::Passkey => ("passkey", self.passkey.as_ref().map(parts).unwrap_or_default()),
         };
         let created = self.info.created.unix_ms().to_be_bytes();
         let common: [&[u8]; 5] = [
@@ -302,12 +323,19 @@ impl Slot {
     }
 }
 
+/// What the head of its slot has of a passkey.
+fn parts(passkey: &Passkey) -> Vec<Vec<u8>> {
+    let relying_party = passkey.relying_party().as_str().as_bytes();
+    vec![passkey.credential().to_vec(), relying_party.to_vec(), passkey.prf_salt().to_vec()]
+}
+
 /// The secret for which a slot is written; its kind is that of the slot's info.
 #[derive(Clone, Copy)]
 pub(crate) enum Writing<'a> {
     Passphrase(&'a Passphrase, Work),
     Key(&'a Secret<32>),
     Offline(AgreementKey),
+    Passkey(&'a Passkey, &'a PrfOutput),
 }
 
 impl<'a> NewSlot<'a> {
@@ -321,6 +349,7 @@ impl<'a> NewSlot<'a> {
             }
             Self::Key(secret, source) => Ok((SlotKind::Key(source), Writing::Key(secret))),
             Self::Offline(recipient) => Ok((SlotKind::Offline(recipient), Writing::Offline(recipient))),
+            Self::Passkey(passkey, output) => Ok((SlotKind::Passkey, Writing::Passkey(passkey, output))),
         }
     }
 }
@@ -365,6 +394,61 @@ mod tests {
         let recipient = right.recipient().unwrap();
         let unlocks = (Unlock::Offline(&right), Unlock::Offline(&wrong));
         check(SlotKind::Offline(recipient), Writing::Offline(recipient), unlocks.0, unlocks.1);
+    }
+
+    #[test]
+    fn a_passkey_opens_its_slot_and_all_that_is_said_of_it_counts() {
+        let [right, wrong] = [3, 4].map(|byte| PrfOutput::new(Secret::new([byte; 32])).unwrap());
+        let passkey = |id: u8, domain: &str, salt: u8| {
+            Passkey::new(vec![id; 16], domain.parse().unwrap(), [salt; 32]).unwrap()
+        };
+        let told = passkey(8, "localhost", 9);
+        let writing = Writing::Passkey(&told, &right);
+        check(SlotKind::Passkey, writing, Unlock::Passkey(&right), Unlock::Passkey(&wrong));
+        let key = Secret::new([3; 32]);
+        check(SlotKind::Passkey, writing, Unlock::Passkey(&right), Unlock::Key(&key));
+
+        let (vault, environment) = (VaultId::from_bytes([1; 16]), "machine".parse().unwrap());
+        let owner = Owner { vault: &vault, environment: &environment };
+        let kind = SlotKind::Passkey;
+        let info = SlotInfo { name: "a".parse().unwrap(), kind, created: Timestamp::from_unix_ms(1) };
+        let draws = Fresh::new(Secret::new([6; 32])).draws();
+        let slot = Slot::write(owner, info, writing, &[7; 32], &draws).unwrap();
+        assert_eq!(slot.passkey().unwrap().passkey, told);
+        for other in
+            [passkey(7, "localhost", 9), passkey(8, "localhost.example", 9), passkey(8, "localhost", 8)]
+        {
+            let edited = Slot { passkey: Some(other), ..slot.clone() };
+            assert_eq!(edited.open(owner, Unlock::Passkey(&right)), Ok(None));
+        }
+    }
+
+    /// The bytes that begin there and count up to the next multiple of 16, over and over.
+    fn run<const N: usize>(from: u8) -> [u8; N] {
+        core::array::from_fn(|at| from + u8::try_from(at % 16).unwrap())
+    }
+
+    #[test]
+    fn a_passkey_leads_to_the_keys_of_kv_37() {
+        let environment = "default".parse().unwrap();
+        let owner = Owner { vault: &VaultId::from_bytes(run(0)), environment: &environment };
+        let created = Timestamp::from_unix_ms(1_795_170_000_007);
+        let info = SlotInfo { name: "blue key".parse().unwrap(), kind: SlotKind::Passkey, created };
+        let passkey = Passkey::new(run::<16>(0xa0).to_vec(), "localhost".parse().unwrap(), run(0xb0));
+        let output = PrfOutput::new(Secret::new(run(0xd0))).unwrap();
+        let writing = Writing::Passkey(passkey.as_ref().unwrap(), &output);
+        let draws = Fresh::new(Secret::new([6; 32])).draws();
+        let slot = Slot::write(owner, info, writing, &[7; 32], &draws).unwrap();
+        let slot = Slot { salt: run(0xc0), ..slot };
+        let head = slot.head(owner);
+        let follow = |label| *slot.follow(&output.0, label, &head).unwrap().expose();
+        let hex = |bytes: [u8; 32]| data_encoding::HEXLOWER.encode(&bytes);
+        assert_eq!(hex(head), "87ac1d7953d3fa414011b0245660e49e09c4e8783d9ddef295bf888fde8d49cc");
+        assert_eq!(
+            hex(follow(COMMITMENT)),
+            "6e354fc55bfeb70e95ecf49231d69082f690cb22f3775726ea58bda8a1c07e50"
+        );
+        assert_eq!(hex(follow(WRAP)), "480e2091a316e1f63674c4bb3d3371bcc90de8778275364704ecad1551b12045");
     }
 
     #[test]

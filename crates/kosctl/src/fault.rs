@@ -147,6 +147,9 @@ pub enum Fault {
     /// What a secret is to be called is no name for one.
     #[error("{0}")]
     Name(kos_vault::ParseNameError),
+    /// The page for a passkey brought nothing that opens a vault.
+    #[error(transparent)]
+    Page(#[from] crate::page::PageFault),
     /// A person pressed Ctrl-C at a question.
     #[error("interrupted")]
     Interrupted,
@@ -182,6 +185,7 @@ impl Fault {
             Self::Unreadable { .. } => code::config::FILE_UNREADABLE,
             Self::Unwritable { .. } => code::config::FILE_UNWRITABLE,
             Self::Name(_) => code::vault::VAULT_NAME,
+            Self::Page(page) => page.code(),
             Self::OutputClosed | Self::Interrupted | Self::Internal(_) => code::config::INTERNAL,
         }
     }

@@ -24,6 +24,7 @@ mod context;
 mod fault;
 mod files;
 mod output;
+mod page;
 mod program;
 mod server;
 mod session;

@@ -50,6 +50,14 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
+/// Whether a browser that is opened here would be before the person. Over SSH it would not, and no browser is run as root.
+fn is_graphical() -> bool {
+    let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    (is_set("DISPLAY") || is_set("WAYLAND_DISPLAY"))
+        && !is_set("SSH_CONNECTION")
+        && !rustix::process::geteuid().is_root()
+}
+
 fn session(global: Global) -> Result<Session, Fault> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     if let (Some(_), Some(_)) = (&global.context, variable("KOS_SERVER"))
@@ -86,6 +94,7 @@ fn session(global: Global) -> Result<Session, Fault> {
                 (false, false) => Talk::Normal,
             },
             is_live: io::stderr().is_terminal(),
+            is_graphical: is_graphical(),
         },
         contexts: config.map_or(Contexts::nowhere(), |config| Contexts::at(config.join("kos"))),
         places: Places {

@@ -15,7 +15,10 @@ use kos_base::{
     Channel, Timestamp,
     cbor::{self, CborError},
 };
-use kos_klp::freshness::{GuardLimits, ReplayGuard};
+use kos_klp::{
+    body::Alert,
+    freshness::{GuardLimits, ReplayGuard},
+};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
 use crate::root::{self, Kind, Root, RootError, file};
@@ -47,6 +50,9 @@ pub(crate) struct Standing {
     /// The memory was lost: what was sent before this moment may have been heard.
     #[n(5)]
     pub(crate) lost_at: Option<Timestamp>,
+    /// The last alert that the authority told of.
+    #[n(6)]
+    pub(crate) alert: Option<Alert>,
 }
 
 impl Standing {
@@ -119,6 +125,7 @@ mod tests {
             channel: Some(Channel::Beta),
             heard: Some(ReplayGuard::new(GuardLimits::DEVICE).to_bytes().into()),
             lost_at: None,
+            alert: None,
         }
     }
 

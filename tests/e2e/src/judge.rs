@@ -51,6 +51,24 @@ pub fn python(program: &str, input: &str) -> Result<String> {
     Ok(done.stdout)
 }
 
+/// A Go program, by its path in the workspace, on Debian's `golang.org/x/mod`. It is built first, so that what runs is the
+/// program itself.
+///
+/// # Errors
+/// When there is no Go, or the program is not one.
+pub fn go(program: &str) -> Result<PathBuf> {
+    let source = workspace(program);
+    let name = source.file_stem().context("a program without a name")?.to_owned();
+    let built = workspace("target/judges/go-programs").join(name);
+    let mut command = Command::new("go");
+    command.args(["build", "-o"]).arg(&built).arg(&source);
+    command.env_remove("GOFLAGS").env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode");
+    command.env("GOCACHE", workspace("target/judges/go"));
+    let done = finish(command, "")?;
+    ensure!(done.status.success(), "{program}: {}", done.stderr);
+    Ok(built)
+}
+
 fn interpreter(program: &str) -> Command {
     let mut command = Command::new(workspace("target/judges/bin/python"));
     command.arg(workspace(program));

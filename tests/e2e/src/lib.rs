@@ -3,6 +3,7 @@
 //! Nothing here links the programs. They are found beside this program's own executable, so that what runs was built with
 //! the same profile.
 
+pub mod browser;
 pub mod crash;
 pub mod disk;
 pub mod fleet;
@@ -10,6 +11,7 @@ pub mod judge;
 pub mod keys;
 pub mod memory;
 pub mod operator;
+pub mod otp;
 pub mod program;
 pub mod secret;
 pub mod ticket;

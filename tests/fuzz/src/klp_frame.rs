@@ -3,7 +3,10 @@
 
 use kos_base::{AgreementKey, Secret, cbor};
 use kos_klp::{
-    body::{self, Ack, Body, Command, Config, Heartbeat, HeartbeatAnswer, Revocation},
+    body::{
+        self, Ack, Alert, Body, Command, Config, Heartbeat, HeartbeatAnswer, Log, LogHeld, Revocation,
+        WitnessAnswer, WitnessRequest,
+    },
     channel::{ChannelId, Initiator, Input, Own, Responder, channel_id_of},
     frame::{Content, Frame},
     freshness::{GuardLimits, ReplayGuard},
@@ -22,11 +25,16 @@ use crate::{
 pub fn run(bytes: &[u8]) -> Verdict {
     let bodies = [
         check_body::<Ack>(bytes),
+        check_body::<Alert>(bytes),
         check_body::<Command>(bytes),
         check_body::<Config>(bytes),
         check_body::<Heartbeat>(bytes),
         check_body::<HeartbeatAnswer>(bytes),
+        check_body::<Log>(bytes),
+        check_body::<LogHeld>(bytes),
         check_body::<Revocation>(bytes),
+        check_body::<WitnessAnswer>(bytes),
+        check_body::<WitnessRequest>(bytes),
     ];
     let guard = ReplayGuard::from_bytes(GuardLimits::DEVICE, bytes);
     if let Ok(guard) = &guard {

@@ -21,6 +21,7 @@ pub mod share;
 pub mod ticket;
 pub mod tpm_blob;
 pub mod vault;
+pub mod witness;
 
 mod cast;
 
@@ -34,7 +35,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "audit", run: audit::run },
     Target { name: "backup", run: backup::run },
     Target { name: "cbor", run: cbor::run },
@@ -49,6 +50,7 @@ pub const TARGETS: [Target; 14] = [
     Target { name: "ticket", run: ticket::run },
     Target { name: "tpm_blob", run: tpm_blob::run },
     Target { name: "vault", run: vault::run },
+    Target { name: "witness", run: witness::run },
 ];
 
 /// Whether some reader took the bytes for what they claim to be.

@@ -61,12 +61,37 @@ plants! {
     KillJournalNotSynced = "kill-journal-not-synced",
     /// A kill switch that goes on after a power cut takes its first target for destroyed.
     KillStepSkipped = "kill-step-skipped",
+    /// A witness signs before its record is on the disk.
+    WitnessSignsFirst = "witness-signs-first",
+    /// The record of a witness is written and never synced.
+    WitnessNotSynced = "witness-not-synced",
+    /// An authority acknowledges a part of a device's log and writes it later.
+    LogAnsweredFirst = "log-answered-first",
+    /// A device tells of an entry that is not synced.
+    LogTailNotSynced = "log-tail-not-synced",
+    /// The checkpoint of a log is written before the tiles that it needs.
+    LogCheckpointFirst = "log-checkpoint-first",
+    /// A device empties the tail of its log before the checkpoint covers what was in it.
+    LogTailFirst = "log-tail-first",
 }
 
 impl Plant {
     /// Whether it is one of the kill switch, which has a world of its own.
     pub const fn is_of_the_kill_switch(self) -> bool {
         matches!(self, Self::KillBeforeNotice | Self::KillJournalNotSynced | Self::KillStepSkipped)
+    }
+
+    /// Whether it is one of a witness, which has a world of its own as well.
+    pub const fn is_of_a_witness(self) -> bool {
+        matches!(self, Self::WitnessSignsFirst | Self::WitnessNotSynced)
+    }
+
+    /// Whether it is one of the logs of devices, which have a world of their own.
+    pub const fn is_of_device_logs(self) -> bool {
+        matches!(
+            self,
+            Self::LogAnsweredFirst | Self::LogTailNotSynced | Self::LogCheckpointFirst | Self::LogTailFirst
+        )
     }
 }
 

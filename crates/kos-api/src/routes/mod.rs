@@ -24,7 +24,7 @@ pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
     alert, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, mirror, operator,
-    plan::ChangeQuery, ticket, vault,
+    plan::ChangeQuery, ticket, vault, witness,
 };
 use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
@@ -101,9 +101,9 @@ impl Route {
 
     /// Whether the same request with the same `Idempotency-Key` gets the same answer instead of being done again. With an
     /// answer a hash of the request is kept, and those about vaults and guardians hold what must not be guessed (KVS-14,
-    /// ALR-31); after a firing there is nothing left that could keep one.
+    /// ALR-31); after a firing there is nothing left that could keep one; and who erases a name does not want it kept.
     pub fn is_repeatable(&self) -> bool {
-        let secret = ["/api/v1/vaults/", "/api/v1/kill", "/api/v1/guardians"]
+        let secret = ["/api/v1/vaults/", "/api/v1/kill", "/api/v1/guardians", "/api/v1/audit/erase"]
             .iter()
             .any(|prefix| self.path.starts_with(prefix));
         self.effect == Changes && !secret
@@ -226,9 +226,21 @@ routes! {
 
     AUDIT_LIST = "audit-list", Get "/api/v1/audit/entries", [OperatorRead], Reads,
         (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
-        "Lists log entries, in the order of the log.";
+        "Lists log entries.";
     AUDIT_SHOW = "audit-show", Get "/api/v1/audit/entries/{index}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<audit::AuditEntry>(), "Shows a log entry with its proof.";
+    AUDIT_ARCHIVE = "audit-archive", Post "/api/v1/audit/archive", [Local], Changes,
+        (CHANGE, Shape::plain::<audit::ArchiveLog>()) -> Shape::document::<audit::Archived>(),
+        "Moves the oldest entries into an archive; their hashes stay.";
+    AUDIT_EXPORT = "audit-export", Post "/api/v1/audit/export", [OperatorRead], Reads,
+        (NONE, Shape::plain::<audit::ExportAudit>()) -> Shape::raw(Media::Bytes),
+        "Returns the entries that fit as one file, which is recorded first; names of people for administrators only.";
+    AUDIT_ERASE = "audit-erase", Post "/api/v1/audit/erase", [Admin], Changes,
+        (CHANGE, Shape::plain::<audit::ErasePerson>()) -> Shape::document::<audit::Erasure>(),
+        "Destroys the key under which the log speaks of a person or an address.";
+    AUDIT_TAIL = "audit-tail", Get "/api/v1/audit/stream", [OperatorRead], Reads,
+        (Shape::plain::<audit::AuditFollow>(), NONE) -> Shape::raw(Media::Events),
+        "Follows the log: an event `entry` for each entry, whose id is its index; Last-Event-ID resumes.";
     AUDIT_CHECKPOINT = "audit-checkpoint", Get "/api/v1/audit/checkpoint", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<audit::Checkpoint>(), "Shows the signed head of the log.";
     AUDIT_VERIFY = "audit-verify", Post "/api/v1/audit/verify", [OperatorRead], Reads,
@@ -237,11 +249,35 @@ routes! {
     AUDIT_LOG = "audit-log", Get "/api/v1/audit/log/{*path}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::raw(Media::Bytes),
         "Returns a file of the log as C2SP tlog-tiles names it: `checkpoint`, `tile/..`, `tile/entries/..`.";
+    WITNESS_LIST = "witness-list", Get "/api/v1/audit/witnesses", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<witness::Witness>(), "Lists who cosigns the log, by name.";
+    WITNESS_ADD = "witness-add", Post "/api/v1/audit/witnesses", [Admin], Changes,
+        (CHANGE, Shape::plain::<witness::AddWitness>()) -> Shape::document::<witness::Witness>(),
+        "Has somebody cosign the log.";
+    WITNESS_REMOVE = "witness-remove", Delete "/api/v1/audit/witnesses/{witness}", [Admin], Changes,
+        (CHANGE, NONE) -> Shape::document::<witness::Witness>(), "Has somebody cosign the log no more.";
+    WITNESS_POLICY = "witness-policy", Get "/api/v1/audit/witness-policy", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<witness::WitnessPolicy>(),
+        "Shows how many witnesses a checkpoint needs to count as witnessed.";
+    WITNESS_SET_POLICY = "witness-set-policy", Put "/api/v1/audit/witness-policy", [Admin], Changes,
+        (CHANGE, Shape::plain::<witness::SetWitnessPolicy>()) -> Shape::document::<witness::WitnessPolicy>(),
+        "Asks for another number of witnesses.";
+    WITNESSED_LIST = "witnessed-list", Get "/api/v1/audit/witnessed-logs", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<witness::WitnessedLog>(), "Lists the logs of others that are cosigned here.";
+    WITNESSED_ADD = "witnessed-add", Post "/api/v1/audit/witnessed-logs", [Admin], Changes,
+        (CHANGE, Shape::plain::<witness::AddWitnessedLog>()) -> Shape::document::<witness::WitnessedLog>(),
+        "Has a log of somebody else cosigned here.";
+    WITNESSED_REMOVE = "witnessed-remove", Delete "/api/v1/audit/witnessed-logs/{origin}", [Admin], Changes,
+        (CHANGE, NONE) -> Shape::document::<witness::WitnessedLog>(),
+        "Has a log of somebody else cosigned here no more.";
 
     ALERT_LIST = "alert-list", Get "/api/v1/alerts", [OperatorRead], Reads,
         (Shape::plain::<alert::AlertFilter>(), NONE) -> Shape::list::<alert::Alert>(), "Lists alerts, newest first.";
     ALERT_SHOW = "alert-show", Get "/api/v1/alerts/{alert}", [OperatorRead], Reads,
         (NONE, NONE) -> ALERT, "Shows an alert, and how far the guardians have been told.";
+    ALERT_STREAM = "alert-stream", Get "/api/v1/alerts/stream", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Events),
+        "Sends alerts as server-sent events while they are raised, after the one that `Last-Event-ID` names.";
     ALERT_ACK = "alert-ack", Post "/api/v1/alerts/{alert}/ack", [OperatorWrite], Changes,
         (CHANGE, NONE) -> ALERT, "Says that somebody has seen an alert: an administrator, or an operator who is a guardian.";
     ALERT_RULES_SHOW = "alert-rules-show", Get "/api/v1/alert-rules", [OperatorRead], Reads,
@@ -277,6 +313,18 @@ routes! {
     CRL_READ = "crl-read", Get "/api/v1/authority/crls/{issuer}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::raw(Media::Crl), "Returns the DER of the list of the CA with this key id.";
 
+    DEVICE_LOG_LIST = "device-log-list", Get "/api/v1/devices/{device}/log/entries", [OperatorRead], Reads,
+        (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
+        "Lists entries of the log that a device has delivered.";
+    DEVICE_LOG_SHOW = "device-log-show", Get "/api/v1/devices/{device}/log/entries/{index}", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<audit::AuditEntry>(), "Shows an entry of a device's log with its proof.";
+    DEVICE_LOG_CHECKPOINT = "device-log-checkpoint", Get "/api/v1/devices/{device}/log/checkpoint", [OperatorRead],
+        Reads, (NONE, NONE) -> Shape::document::<audit::Checkpoint>(), "Shows the signed head of a device's log.";
+    DEVICE_LOG_VERIFY = "device-log-verify", Post "/api/v1/devices/{device}/log/verify", [OperatorRead], Reads,
+        (NONE, Shape::plain::<audit::VerifyLog>()) -> Shape::document::<audit::AuditVerdict>(),
+        "Verifies the authority's copy of a device's log.";
+    DEVICE_LOG_FILE = "device-log-file", Get "/api/v1/devices/{device}/log/files/{*path}", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Bytes), "Returns a file of the authority's copy of a device's log.";
     OPERATOR_CREATE = "operator-create", Post "/api/v1/operators", [Admin], Changes,
         (CHANGE, Shape::plain::<operator::CreateOperator>()) -> Shape::document::<operator::Operator>(),
         "Makes an operator certificate.";
@@ -341,7 +389,7 @@ routes! {
         (NONE, NONE) -> Shape::document::<vault::VaultRecovery>(), "Shows whose shares have been handed in.";
     VAULT_RECOVER = "vault-recover", Post "/api/v1/vaults/{environment}/recovery/finish", [Local], Changes,
         (CHANGE, Shape::plain::<vault::RecoverVault>()) -> VAULT,
-        "Opens a vault by the shares that were handed in or by an offline key, and gives it new keys.";
+        "Opens a vault by the shares that were handed in, an offline key or a passkey, and gives it new keys.";
     VAULT_REHEARSE = "vault-rehearse", Post "/api/v1/vaults/{environment}/recovery/rehearse", [Local], Changes,
         (CHANGE, NONE) -> VAULT, "Proves that the shares that were handed in open a vault, and forgets them.";
     VAULT_ABANDON = "vault-abandon", Delete "/api/v1/vaults/{environment}/recovery", [Local], Changes,
@@ -350,6 +398,10 @@ routes! {
         (CHANGE, Shape::plain::<vault::AddOfflineKey>()) -> VAULT, "Lets an offline key open a vault.";
     VAULT_OFFLINE_REMOVE = "vault-offline-remove", Delete "/api/v1/vaults/{environment}/offline-keys/{slot}", [Local],
         Changes, (CHANGE, Shape::plain::<vault::RemoveFromVault>()) -> VAULT, "Removes the slot of an offline key.";
+    VAULT_PASSKEY_ADD = "vault-passkey-add", Put "/api/v1/vaults/{environment}/passkeys/{slot}", [Local], Changes,
+        (CHANGE, Shape::plain::<vault::AddPasskey>()) -> VAULT, "Lets a passkey open a vault.";
+    VAULT_PASSKEY_REMOVE = "vault-passkey-remove", Delete "/api/v1/vaults/{environment}/passkeys/{slot}", [Local],
+        Changes, (CHANGE, Shape::plain::<vault::RemoveFromVault>()) -> VAULT, "Removes the slot of a passkey.";
     VAULT_AUTHORISER_ADD = "vault-authoriser-add", Put "/api/v1/vaults/{environment}/authoriser", [Local], Changes,
         (CHANGE, Shape::plain::<vault::AddAuthoriser>()) -> VAULT, "Has a vault ask for a one-time code.";
     VAULT_AUTHORISER_REMOVE = "vault-authoriser-remove", Delete "/api/v1/vaults/{environment}/authoriser", [Local],
@@ -375,6 +427,13 @@ routes! {
         (NONE, NONE) -> Shape::document::<local::DeviceStatus>(), "Shows how this device is.";
     LOCAL_IDENTITY = "local-identity", Get "/api/v1/identity", [Admin], Reads,
         (NONE, NONE) -> Shape::document::<chain::IdentityChain>(), "Shows and checks the identity of this device.";
+    LOCAL_AUDIT_LIST = "local-audit-list", Get "/api/v1/audit/entries", [Admin], Reads,
+        (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
+        "Lists entries of this device's own log.";
+    LOCAL_AUDIT_CHECKPOINT = "local-audit-checkpoint", Get "/api/v1/audit/checkpoint", [Admin], Reads,
+        (NONE, NONE) -> Shape::document::<audit::Checkpoint>(), "Shows the signed head of this device's own log.";
+    LOCAL_AUDIT_LOG = "local-audit-log", Get "/api/v1/audit/log/{*path}", [Admin], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Bytes), "Returns a file of this device's own log.";
     LOCAL_KILL_STATUS = "local-kill-status", Get "/api/v1/kill", [Admin], Reads,
         (NONE, NONE) -> KILL, "Shows how the kill switch stands.";
     LOCAL_KILL_ARM = "local-kill-arm", Post "/api/v1/kill/arm", [Admin], Changes,

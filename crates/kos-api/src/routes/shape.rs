@@ -43,6 +43,8 @@ pub enum Media {
     Bytes,
     /// A DER revocation list.
     Crl,
+    /// Server-sent events, each with a JSON document as its data.
+    Events,
 }
 
 impl Media {
@@ -52,6 +54,7 @@ impl Media {
             Self::Json => "application/json",
             Self::Bytes => "application/octet-stream",
             Self::Crl => "application/pkix-crl",
+            Self::Events => "text/event-stream",
         }
     }
 }

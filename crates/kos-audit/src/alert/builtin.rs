@@ -161,5 +161,14 @@ fn rows() -> Vec<Row> {
             times(5, 600),
             "Somebody tries tickets without knowing one",
         ),
+        (
+            "witness-disagreement",
+            Essential,
+            Critical,
+            Per::None,
+            of(&[E::WitnessDisagreed, E::EquivocationFound]),
+            Each,
+            "A witness holds another tree of the log, or a log that is witnessed here signed two",
+        ),
     ]
 }

@@ -43,6 +43,7 @@ use crate::{
     key::{LogKey, Origin, WitnessKey},
     note::NoteError,
     tree::{Tile, TreeHash, TreeHead},
+    witness::Policy,
 };
 use leaf::LeafFault;
 use order::{Disorder, Numbers, Order};
@@ -58,8 +59,15 @@ pub struct LogCheck {
     origin: Origin,
     checkpoint: Option<VerifiedCheckpoint>,
     held: Option<VerifiedCheckpoint>,
+    /// The newest one that the log gives out as cosigned.
+    cosigned: Option<VerifiedCheckpoint>,
+    policy: Policy,
+    demand: Demand,
     signatures_checked: u64,
     order: Order,
+    /// Entries from the first on that are elsewhere, and how many the log's own entries say are.
+    archived: u64,
+    told_archived: u64,
     /// The tree of the leaves.
     leaves: Replay,
     /// The tree of the hashes that are stored for them; nothing once one is not there.
@@ -110,23 +118,58 @@ fn signed_checkpoint(
     }
 }
 
+/// Whether a log that too few witnesses cosigned fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// The verdict says what it is worth.
+    None,
+    /// It does.
+    Witnessed,
+}
+
+/// What a log is judged by, besides its key.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// The checkpoint.
+    pub checkpoint: &'a str,
+    /// A checkpoint that somebody kept.
+    pub held: Option<&'a str>,
+    /// The newest checkpoint that the log gives out as cosigned, beside the newest.
+    pub cosigned: Option<&'a str>,
+    /// Whether it fails without witnesses.
+    pub demand: Demand,
+}
+
 impl LogCheck {
     /// Begins with the log's checkpoint and, if somebody kept one, an earlier checkpoint of the same log.
     pub fn new(key: &LogKey, witnesses: &[WitnessKey], checkpoint: &str, held: Option<&str>) -> Self {
+        // One suffices, however many are known.
+        let policy = Policy::new(witnesses.to_vec(), 1).unwrap_or(Policy::none());
+        Self::by(key, policy, Given { checkpoint, held, cosigned: None, demand: Demand::None })
+    }
+
+    /// Begins with everything that a log is judged by.
+    pub fn by(key: &LogKey, policy: Policy, given: Given<'_>) -> Self {
         let mut failures = Failures::default();
         let mut verified =
-            |text: &str, name: &str| signed_checkpoint(&mut failures, key, witnesses, text, name);
-        let checkpoint = verified(checkpoint, "the checkpoint");
-        let held = held.and_then(|text| verified(text, "the held checkpoint"));
-        let mark = held.as_ref().map_or(0, |held| held.head().size);
+            |text: &str, name: &str| signed_checkpoint(&mut failures, key, policy.witnesses(), text, name);
+        let checkpoint = verified(given.checkpoint, "the checkpoint");
+        let held = given.held.and_then(|text| verified(text, "the held checkpoint"));
+        let cosigned = given.cosigned.and_then(|text| verified(text, "the cosigned checkpoint"));
+        let marks: Vec<_> = [&held, &cosigned].into_iter().flatten().map(|old| old.head().size).collect();
         Self {
             origin: key.origin().clone(),
             checkpoint,
             held,
+            cosigned,
+            policy,
+            demand: given.demand,
             signatures_checked: 0,
             order: Order::default(),
-            leaves: Replay::new(mark),
-            stored: Some(Replay::new(mark)),
+            archived: 0,
+            told_archived: 0,
+            leaves: Replay::new(&marks),
+            stored: Some(Replay::new(&marks)),
             unlike: Vec::new(),
             upper: Vec::new(),
             failures,
@@ -136,6 +179,23 @@ impl LogCheck {
     /// How many entries the checkpoint signs: what there is to read. 0 when the checkpoint is not valid.
     pub fn size(&self) -> u64 {
         self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.head().size)
+    }
+
+    /// Takes a row of entries that are not here because they are in an archive, by the hashes that the tree keeps for them.
+    /// Only the oldest can be, and only if an entry of the log says so (AUD-86): the verdict tells otherwise.
+    pub fn archived(&mut self, stored: &[TreeHash]) {
+        if self.archived != self.order.leaves() {
+            // Behind entries that are here nothing is archived: what is missing is missing.
+            return;
+        }
+        for hash in stored {
+            self.archived += 1;
+            self.order.push(Ok(self.archived));
+            self.leaves.push(*hash);
+            if let Some(replay) = &mut self.stored {
+                replay.push(*hash);
+            }
+        }
     }
 
     /// Takes the next leaf, and the hash that the tree keeps at its position.
@@ -149,6 +209,9 @@ impl LogCheck {
             return;
         }
         self.order.push(leaf.number);
+        if leaf.number == Ok(position + 1) && leaf.archived <= position {
+            self.told_archived = self.told_archived.max(leaf.archived);
+        }
         self.signatures_checked += u64::from(leaf.number != Err(LeafFault::Torn));
         if beyond {
             return;
@@ -200,25 +263,42 @@ impl LogCheck {
             let detail = "the entries are signed and in order, and their tree is not the one that the checkpoint signs";
             self.failures.add(None, FailureKind::Forked, detail);
         }
-        let compared = self.judge_held(leaves_hold, stored_holds);
-        let witnessed =
-            self.checkpoint.as_ref().is_some_and(|checkpoint| !checkpoint.witnessed_by().is_empty());
-        let assurance = match compared {
-            _ if witnessed => Assurance::Witnessed,
-            true => Assurance::HeldCheckpoint,
-            false => Assurance::LocalIntegrity,
+        if self.archived > self.told_archived {
+            let numbers = Numbers { first: self.told_archived + 1, last: self.archived };
+            let detail = format!("{}, and no entry says that they are archived", missing(numbers));
+            self.failures.add(Some(self.told_archived), FailureKind::Deleted, detail);
+        }
+        let (held, cosigned) = (self.held.take(), self.cosigned.take());
+        let compared = held.is_some_and(|held| self.judge_earlier(&held, "held", leaves_hold, stored_holds));
+        let earlier =
+            cosigned.filter(|cosigned| self.judge_earlier(cosigned, "cosigned", leaves_hold, stored_holds));
+        let witnessed = [self.checkpoint.as_ref(), earlier.as_ref()];
+        let witnessed = witnessed.into_iter().flatten().find(|one| self.policy.is_met_by(one));
+        let witnessed_size = witnessed.map(|witnessed| witnessed.head().size);
+        let witnessed_by = witnessed.map(|one| one.witnessed_by().to_vec()).unwrap_or_default();
+        if witnessed.is_none() && self.demand == Demand::Witnessed {
+            let (wanted, known) = (self.policy.threshold(), self.policy.witnesses().len());
+            let detail = format!("no checkpoint that {wanted} of {known} known witnesses cosigned");
+            self.failures.add(None, FailureKind::Unwitnessed, detail);
+        }
+        let assurance = match (witnessed_size, compared) {
+            (Some(_), _) => Assurance::Witnessed,
+            (None, true) => Assurance::HeldCheckpoint,
+            (None, false) => Assurance::LocalIntegrity,
         };
         self.failures.sort();
         Verdict {
             origin: self.origin,
             head: signed.unwrap_or(found),
             checkpoint_time: self.checkpoint.map(|checkpoint| checkpoint.checkpoint().time),
-            entries_checked: found.size,
+            entries_checked: found.size - self.archived,
             signatures_checked: self.signatures_checked,
             assurance,
+            witnessed_size,
+            witnessed_by,
             failures: self.failures.described,
             failures_found: self.failures.found,
-            not_checked: Vec::new(),
+            not_checked: NotChecked::archived(self.archived),
         }
     }
 
@@ -283,26 +363,32 @@ impl LogCheck {
         }
     }
 
-    /// Compares with the held checkpoint (AUD-67). Whether the comparison could be made and came out well.
-    fn judge_held(&mut self, leaves_hold: bool, stored_holds: bool) -> bool {
-        let (Some(held), Some(checkpoint)) = (&self.held, &self.checkpoint) else { return false };
-        let (then, now) = (*held.head(), *checkpoint.head());
+    /// Compares with an earlier checkpoint (AUD-67). Whether the comparison could be made and came out well.
+    fn judge_earlier(
+        &mut self,
+        earlier: &VerifiedCheckpoint,
+        name: &str,
+        leaves_hold: bool,
+        stored_holds: bool,
+    ) -> bool {
+        let Some(checkpoint) = &self.checkpoint else { return false };
+        let (then, now) = (*earlier.head(), *checkpoint.head());
         if then.size > now.size {
-            let (held_at, signed_at) = (held.checkpoint().time, checkpoint.checkpoint().time);
+            let (held_at, signed_at) = (earlier.checkpoint().time, checkpoint.checkpoint().time);
             let detail =
                 format!("{} entries, signed at {signed_at}; there were {} at {held_at}", now.size, then.size);
             self.failures.add(Some(now.size), FailureKind::Rewound, detail);
             return false;
         }
-        let of_stored = self.stored.as_ref().and_then(Replay::marked);
+        let of_stored = self.stored.as_ref().and_then(|stored| stored.marked(then.size));
         let extends = match (leaves_hold, stored_holds) {
-            (true, _) => self.leaves.marked() == Some(then.root),
+            (true, _) => self.leaves.marked(then.size) == Some(then.root),
             (false, true) => of_stored == Some(then.root),
             // Neither tree is the signed one, so what they say of the past is not the log's word either.
             (false, false) => return false,
         };
         if !extends {
-            let detail = format!("the first {} entries are not those of the held checkpoint", then.size);
+            let detail = format!("the first {} entries are not those of the {name} checkpoint", then.size);
             self.failures.add(None, FailureKind::Forked, detail);
         }
         extends

@@ -156,8 +156,9 @@ impl RangeCheck {
             // Somebody who stops in the middle has not verified anything.
             self.failures.add(None, FailureKind::Torn, "not everything was read");
         }
-        let witnessed =
-            self.checkpoint.as_ref().is_some_and(|checkpoint| !checkpoint.witnessed_by().is_empty());
+        let witnessed_by =
+            self.checkpoint.as_ref().map(|one| one.witnessed_by().to_vec()).unwrap_or_default();
+        let witnessed = !witnessed_by.is_empty();
         let assurance = match self.compares {
             _ if witnessed => Assurance::Witnessed,
             true => Assurance::HeldCheckpoint,
@@ -171,6 +172,8 @@ impl RangeCheck {
             entries_checked: self.entries_checked,
             signatures_checked: self.signatures_checked,
             assurance,
+            witnessed_size: witnessed.then_some(head.size),
+            witnessed_by,
             failures: self.failures.described,
             failures_found: self.failures.found,
             not_checked: NotChecked::around(&range, head.size),

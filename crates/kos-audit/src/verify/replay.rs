@@ -8,15 +8,15 @@ pub(super) struct Replay {
     frontier: Frontier,
     /// Levels from 1 up.
     upper: Vec<Vec<TreeHash>>,
-    /// The earlier size to note the root at.
-    mark: u64,
-    marked: Option<TreeHash>,
+    /// Earlier sizes, and the root at each once the tree had it.
+    marks: Vec<(u64, Option<TreeHash>)>,
 }
 
 impl Replay {
-    pub(super) fn new(mark: u64) -> Self {
-        let marked = (mark == 0).then_some(TreeHash::EMPTY);
-        Self { frontier: Frontier::empty(), upper: Vec::new(), mark, marked }
+    /// One that notes its root at each of these sizes.
+    pub(super) fn new(marks: &[u64]) -> Self {
+        let marks = marks.iter().map(|mark| (*mark, (*mark == 0).then_some(TreeHash::EMPTY))).collect();
+        Self { frontier: Frontier::empty(), upper: Vec::new(), marks }
     }
 
     pub(super) fn push(&mut self, leaf: TreeHash) {
@@ -28,8 +28,9 @@ impl Replay {
                 None => self.upper.push(vec![hash]),
             }
         }
-        if self.frontier.size() == self.mark {
-            self.marked = Some(self.frontier.root());
+        let size = self.frontier.size();
+        for (_, root) in self.marks.iter_mut().filter(|(mark, _)| *mark == size) {
+            *root = Some(self.frontier.root());
         }
     }
 
@@ -41,9 +42,9 @@ impl Replay {
         self.frontier.root()
     }
 
-    /// The root when the tree had the marked size.
-    pub(super) const fn marked(&self) -> Option<TreeHash> {
-        self.marked
+    /// The root when the tree had this size, if it is one of the marks.
+    pub(super) fn marked(&self, size: u64) -> Option<TreeHash> {
+        self.marks.iter().find(|(mark, _)| *mark == size)?.1
     }
 
     /// What `tile`, at level 1 or above, must hold.

@@ -24,6 +24,10 @@ pub struct Verdict {
     pub signatures_checked: u64,
     /// What the verdict is worth.
     pub assurance: Assurance,
+    /// How many entries are witnessed: those that a checkpoint covers which enough known witnesses cosigned.
+    pub witnessed_size: Option<u64>,
+    /// The known witnesses that cosigned it.
+    pub witnessed_by: Vec<String>,
     /// What was found, by index, at most [`FAILURES_MAX`] of it.
     pub failures: Vec<Failure>,
     /// How much was found.
@@ -39,9 +43,16 @@ pub enum NotChecked {
     Entries(Range<u64>),
     /// Tiles that no entry of the range lies under.
     OtherTiles,
+    /// Entries that are in an archive; their hashes were checked.
+    Archived(Range<u64>),
 }
 
 impl NotChecked {
+    /// What is left out when the first `size` entries are archived.
+    pub(super) fn archived(size: u64) -> Vec<Self> {
+        if size == 0 { Vec::new() } else { vec![Self::Archived(0..size)] }
+    }
+
     /// What a look at `range` leaves out of a log of `size` entries.
     pub(super) fn around(range: &Range<u64>, size: u64) -> Vec<Self> {
         let before = 0..range.start.min(size);
@@ -61,6 +72,12 @@ impl fmt::Display for NotChecked {
             Self::Entries(range) => {
                 write!(f, "the entries of index {} to {} and their signatures", range.start, range.end - 1)
             }
+            Self::Archived(range) => write!(
+                f,
+                "the entries of index {} to {} are archived; their hashes are those of the tree",
+                range.start,
+                range.end - 1
+            ),
             Self::OtherTiles => f.write_str("tiles that none of these entries lies under"),
         }
     }
@@ -80,7 +97,7 @@ pub enum Assurance {
     LocalIntegrity,
     /// A checkpoint that somebody kept: what it covers was not rewritten since.
     HeldCheckpoint,
-    /// A checkpoint that a witness cosigned: nobody was shown another log of this size.
+    /// A checkpoint that enough witnesses cosigned: nobody was shown another log up to the size of it.
     Witnessed,
 }
 
@@ -126,6 +143,8 @@ pub enum FailureKind {
     Torn,
     /// The log's key did not sign what the log holds.
     BadSignature,
+    /// Fewer known witnesses cosigned than the verifier asks for.
+    Unwitnessed,
 }
 
 impl FailureKind {
@@ -139,6 +158,7 @@ impl FailureKind {
         Self::Rewound,
         Self::Torn,
         Self::BadSignature,
+        Self::Unwitnessed,
     ];
 
     /// The word, as every output writes it.
@@ -152,6 +172,7 @@ impl FailureKind {
             Self::Rewound => "rewound",
             Self::Torn => "torn",
             Self::BadSignature => "bad-signature",
+            Self::Unwitnessed => "unwitnessed",
         }
     }
 
@@ -166,6 +187,7 @@ impl FailureKind {
             Self::Rewound => code::audit::LOG_REWOUND,
             Self::Torn => code::audit::LOG_TORN,
             Self::BadSignature => code::audit::LOG_SIGNATURE,
+            Self::Unwitnessed => code::audit::LOG_UNWITNESSED,
         }
     }
 }

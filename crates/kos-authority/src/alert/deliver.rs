@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Guardian, GuardianName, Notice, sink};
+use super::{Guardian, GuardianName, Notice, Way, sink};
 use crate::{
     authority::Shared,
     clock,
@@ -49,6 +49,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                     }
                     stays
                 });
+                let device = |guardian: &Guardian| match &guardian.way {
+                    Way::Device { device } => Some(device.clone()),
+                    _ => None,
+                };
+                shared.alerts.set_devices(guardians.iter().filter_map(device).collect());
                 for guardian in guardians.into_iter().filter(Guardian::is_told) {
                     at_work.entry(guardian.name.clone()).or_insert_with(|| {
                         let worker = workers.spawn(serve(Arc::clone(&shared), guardian.clone()));
@@ -84,7 +89,11 @@ async fn serve(shared: Arc<Shared>, guardian: Guardian) {
             Ok(Step::Delivered) => failures = 0,
             Ok(Step::Failed) => {
                 failures += 1;
-                sleep(pause(failures)).await;
+                match guardian.way {
+                    // Whether it has a link is seen at once, and told when it has one.
+                    Way::Device { .. } => drop(timeout(pause(failures), changes.changed()).await),
+                    _ => sleep(pause(failures)).await,
+                }
             }
             Err(error) => {
                 tracing::error!(%error, guardian = %guardian.name, "the state of deliveries cannot be read or written");

@@ -5,7 +5,7 @@
 use std::{fmt, str::FromStr};
 
 use kos_api::alert::GuardianKind;
-use kos_base::{Name, Timestamp, text::printable};
+use kos_base::{DeviceId, Name, Timestamp, text::printable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The name of a guardian: 1 to 48 of a-z, 0-9, `.`, `_` and `-`, not beginning with one of the marks.
@@ -73,6 +73,22 @@ pub enum Way {
     Person { operator: Name },
     /// A POST over HTTPS, signed with a secret that is derived with this salt.
     Webhook { url: String, ca: Option<String>, salt: [u8; 16] },
+    /// A message to a device of the fleet.
+    Device { device: DeviceId },
+    /// A message of syslog, in its own form or as CEF.
+    Syslog { address: String, ca: Option<String>, form: SyslogForm },
+    /// A mail, given to a relay.
+    Mail { relay: String, ca: Option<String>, from: String, to: Vec<String> },
+}
+
+/// What stands in a message of syslog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyslogForm {
+    /// Structured data of RFC 5424.
+    Structured,
+    /// The Common Event Format.
+    Cef,
 }
 
 impl Way {
@@ -81,6 +97,10 @@ impl Way {
         match self {
             Self::Person { .. } => GuardianKind::Person,
             Self::Webhook { .. } => GuardianKind::Webhook,
+            Self::Device { .. } => GuardianKind::Device,
+            Self::Syslog { form: SyslogForm::Structured, .. } => GuardianKind::Syslog,
+            Self::Syslog { form: SyslogForm::Cef, .. } => GuardianKind::Cef,
+            Self::Mail { .. } => GuardianKind::Mail,
         }
     }
 
@@ -89,6 +109,9 @@ impl Way {
         match self {
             Self::Person { operator } => operator.to_string(),
             Self::Webhook { url, .. } => url.clone(),
+            Self::Device { device } => device.to_string(),
+            Self::Syslog { address, .. } => address.clone(),
+            Self::Mail { relay, to, .. } => format!("{} by {relay}", to.join(", ")),
         }
     }
 }

@@ -21,12 +21,15 @@ mod seal;
 pub(crate) mod sink;
 mod watch;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use kos_base::Code;
+use kos_base::{Code, DeviceId};
 use tokio::sync::{Semaphore, watch as channel};
 
-pub use self::guardian::{Guardian, GuardianName, ParseGuardianNameError, Way};
+pub use self::guardian::{Guardian, GuardianName, ParseGuardianNameError, SyslogForm, Way};
 pub(crate) use self::{deliver::run as deliver, notice::Notice, watch::run as watch};
 
 /// Streams of alerts at a time; each holds a connection.
@@ -41,6 +44,10 @@ pub(crate) struct Alerts {
     /// For whoever has alerts streamed.
     pub(crate) streams: Arc<Semaphore>,
     refused: Mutex<Option<Code>>,
+    /// Devices that are guardians.
+    devices: Mutex<BTreeSet<DeviceId>>,
+    /// Ends the streams.
+    ended: channel::Sender<bool>,
 }
 
 impl Default for Alerts {
@@ -50,6 +57,8 @@ impl Default for Alerts {
             applying: tokio::sync::Mutex::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             refused: Mutex::default(),
+            devices: Mutex::default(),
+            ended: channel::Sender::new(false),
         }
     }
 }
@@ -68,6 +77,27 @@ impl Alerts {
     /// Why the rules that were kept are not in force, if they are not.
     pub(crate) fn refused(&self) -> Option<Code> {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A device has a link: what waits for it need not wait any longer.
+    pub(crate) fn linked(&self, device: &DeviceId) {
+        if self.devices.lock().unwrap_or_else(PoisonError::into_inner).contains(device) {
+            self.tell();
+        }
+    }
+
+    fn set_devices(&self, devices: BTreeSet<DeviceId>) {
+        *self.devices.lock().unwrap_or_else(PoisonError::into_inner) = devices;
+    }
+
+    /// Ends every stream: the program stops.
+    pub(crate) fn end(&self) {
+        self.ended.send_replace(true);
+    }
+
+    /// Hears when streams end.
+    pub(crate) fn ending(&self) -> channel::Receiver<bool> {
+        self.ended.subscribe()
     }
 
     fn set_refused(&self, code: Option<Code>) {

@@ -65,3 +65,24 @@ impl Notice {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// One whose texts would break out of every format, if somebody could write such rules.
+    pub(in crate::alert) fn hostile() -> Notice {
+        Notice {
+            rule: "a\"b\\c]d".to_owned(),
+            summary: "e=f|g\\h\r\nBcc: c@example.org\n<13>1 - - - - - -".to_owned(),
+            severity: kos_audit::alert::Severity::Critical,
+            test: false,
+            index: Some(7),
+            ..Notice::test(
+                &"attic".parse().unwrap(),
+                AlertId::of(&"clone".parse().unwrap(), 1, 2),
+                Timestamp::from_unix_ms(1_795_170_000_000),
+            )
+        }
+    }
+}

@@ -164,11 +164,16 @@ impl<'a> Watch<'a> {
         let store = &self.shared.store;
         let mut fresh = Vec::with_capacity(alerts.len());
         for alert in alerts {
-            match store.last_entry_about(alert.id.as_str()).await? {
+            let query = EntryQuery {
+                event: Some(EventType::AlertRaised),
+                target: Some(alert.id.to_string()),
+                ..EntryQuery::default()
+            };
+            match store.entries(&query, 1).await?.pop() {
                 None => fresh.push(alert),
                 // The log has it, from a run whose store is lost.
-                Some(raised) if store.alert(&alert.id).await?.is_none() => {
-                    self.shared.writer.note(AlertNote::Known(Box::new(alert), raised)).await?;
+                Some(entry) if store.alert(&alert.id).await?.is_none() => {
+                    self.shared.writer.note(AlertNote::Known(Box::new(alert), entry.position)).await?;
                 }
                 Some(_) => {}
             }

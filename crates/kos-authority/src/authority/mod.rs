@@ -5,7 +5,7 @@ mod home;
 mod moment;
 mod place;
 mod ports;
-mod sealed;
+pub(crate) mod sealed;
 
 use std::{
     fs::{self, DirBuilder},
@@ -31,6 +31,7 @@ pub(crate) use self::{
 use crate::{
     alert::Alerts,
     approval, clock,
+    device_log::{self, DeviceLogs},
     fleet::Links,
     keys::{Keep, Kept, Keys, KeysError},
     kill::{self, live::Kill},
@@ -41,10 +42,12 @@ use crate::{
     record::SystemChange,
     restore::Restoration,
     revocation::{Board, Publisher},
-    server::{self, Doors, Moves, Served},
+    search::Search,
+    server::{self, Doors, Moves, Served, Streams},
     settings::{PORT_BASE, Settings},
     store::{self, Setting, Store, StoreLock},
     vault::Vaults,
+    witness::{Cosigner, Witnessing},
     writer::{SystemWrite, Transaction, Writer, Writing},
 };
 
@@ -83,8 +86,11 @@ pub(crate) struct Shared {
     pub(crate) log: LogSigner,
     pub(crate) log_files: LogFiles,
     pub(crate) store: Store,
+    pub(crate) search: Search,
     pub(crate) writer: Writer,
     pub(crate) board: Arc<Board>,
+    /// Answers that go on and on.
+    pub(crate) streams: Streams,
     /// One backup at a time.
     pub(crate) packing: Arc<Semaphore>,
     pub(crate) presence: Presence,
@@ -92,9 +98,14 @@ pub(crate) struct Shared {
     pub(crate) refusals: MisuseBook,
     pub(crate) links: Arc<Links>,
     pub(crate) vaults: Vaults,
+    /// What devices have delivered of their own logs.
+    pub(crate) device_logs: DeviceLogs,
     pub(crate) alerts: Alerts,
     pub(crate) mirrors: Mirrors,
     pub(crate) kill: Kill,
+    /// The witness that this authority is for others.
+    pub(crate) cosigner: Cosigner,
+    pub(crate) witnessing: Witnessing,
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
     /// Where it listens now.
@@ -225,6 +236,9 @@ impl Authority {
         let (writer, writing) =
             Writer::start(half, &store, name.clone(), log.clone(), published.as_deref(), on_commit).await?;
 
+        // Of archiving that was cut off: what the log says is archived goes.
+        while writer.sweep().await? {}
+        log_files.drop_archived(store.archived().await?).await?;
         let age = begin(&store, &writer, &name, (&keys, &kept), started_at).await?;
         sealed::record(&store, &writer, &kept, started_at).await?;
         approval::record(&store, &writer, &settings.approve, started_at).await?;
@@ -232,11 +246,15 @@ impl Authority {
         Publisher::new(Arc::clone(&board), writer.clone(), &keys).publish_due(started_at).await?;
         let presence = Presence::new(settings.heartbeat(), store.heartbeats().await?);
 
+        let cosigner = Cosigner::new(home.witness(), name.clone());
+        cosigner.resume(&keep, &store.witnessed_logs().await?, started_at);
         let place = Place::of(&store).await?;
         let base = options.port_base.or(settings.port_base).unwrap_or(PORT_BASE);
         let listeners = Listeners::bind(base, place.address, options.port_choice).await?;
         let (doors, moves) = server::doors();
+        let search = Search::start(home.search(), store.clone(), writer.clone(), age == Age::New);
         let shared = Arc::new(Shared {
+            streams: Streams::default(),
             packing: Arc::new(Semaphore::new(1)),
             name,
             created_at: created_at.unwrap_or(started_at),
@@ -247,13 +265,17 @@ impl Authority {
             log,
             log_files,
             store,
+            search,
             writer,
             board,
             presence,
             refusals: MisuseBook::of_few_sources(),
             links,
+            cosigner,
+            witnessing: Witnessing::default(),
             kill: Kill::load(&home)
                 .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,
+            device_logs: DeviceLogs::new(home.device_logs()),
             alerts: Alerts::default(),
             mirrors: Mirrors::default(),
             vaults: Vaults::new(home.vaults(), settings.vault_lock()),
@@ -303,6 +325,10 @@ impl Authority {
         if matches!(served, Ok(Served::Killed)) {
             // There is no store that could be closed, and no log that could take another entry.
             return Ok(());
+        }
+        shared.search.close().await;
+        if let Err(error) = device_log::anchor_due(&shared, clock::now(), true).await {
+            tracing::error!(%error, "logs of devices are anchored with their next delivery");
         }
         let stopped = Transaction::own(clock::now(), vec![SystemChange::Stopped.into()], Vec::new());
         let recorded = shared.writer.commit(stopped).await;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Records a vault that is not the one of the last start: the keys were taken over from files, came out of a backup, or
-/// open in another way. Nothing else changes that vault.
+/// open in another way. Whatever else changes that vault says so in its own transaction.
 pub(super) async fn record(
     store: &Store,
     writer: &Writer,
@@ -29,7 +29,7 @@ pub(super) async fn record(
 }
 
 /// What is remembered of it.
-pub(super) fn setting(kept: &Kept) -> SystemWrite {
+pub(crate) fn setting(kept: &Kept) -> SystemWrite {
     SystemWrite::Setting(Setting::KeysSealed, Some(told(kept)))
 }
 

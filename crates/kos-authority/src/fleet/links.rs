@@ -10,7 +10,8 @@ use std::{
 
 use kos_base::{DeviceId, KeyId};
 use kos_identity::registry::{Device, Write};
-use tokio::sync::{mpsc, watch};
+use kos_klp::body::WitnessAnswer;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::writer::Committed;
 
@@ -21,12 +22,24 @@ const PUSHES_MAX: usize = 4;
 const RELAYED_MAX: usize = 16;
 
 /// News for a link.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Push {
     /// The device's record is another.
     Record(Arc<Device>),
     /// There are newer revocation lists.
     Revocations,
+    /// The device is a guardian, and is told this; the status of its answer goes there.
+    Alert(Vec<u8>, oneshot::Sender<u16>),
+    /// The device is asked to cosign.
+    Witness(Arc<WitnessAsk>),
+}
+
+/// A question to a device as a witness, and the way back.
+#[derive(Debug)]
+pub(crate) struct WitnessAsk {
+    pub(crate) request: Vec<u8>,
+    /// Takes what the device answers. Closed when the link ends first.
+    pub(crate) answer: mpsc::Sender<WitnessAnswer>,
 }
 
 /// Whether the link is to be closed at once. It may be asked as often as one likes.
@@ -58,7 +71,7 @@ struct Handle {
 
 /// Why a frame was not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Undelivered {
+pub(crate) enum Undelivered {
     /// The device has no link here.
     NoLink,
     /// Its link does not keep up.
@@ -109,6 +122,38 @@ impl Links {
             mpsc::error::TrySendError::Full(_) => Undelivered::Full,
             mpsc::error::TrySendError::Closed(_) => Undelivered::NoLink,
         })
+    }
+
+    /// Asks a device to cosign, and waits for its answer as long as its link lives.
+    ///
+    /// # Errors
+    /// When the device has no link, does not keep up, or its link ends first.
+    pub(crate) async fn ask_witness(
+        &self,
+        device: &DeviceId,
+        request: Vec<u8>,
+    ) -> Result<WitnessAnswer, Undelivered> {
+        let (answer, mut answered) = mpsc::channel(1);
+        let ask = Push::Witness(Arc::new(WitnessAsk { request, answer }));
+        let sent = self.open().get(device).map(|handle| handle.push.try_send(ask));
+        sent.ok_or(Undelivered::NoLink)?.map_err(|_| Undelivered::Full)?;
+        answered.recv().await.ok_or(Undelivered::NoLink)
+    }
+
+    /// Tells a device something as a guardian. The status of its answer comes; nothing when its link ends first.
+    ///
+    /// # Errors
+    /// When it has no link, or does not keep up.
+    pub(crate) fn alert(
+        &self,
+        device: &DeviceId,
+        said: Vec<u8>,
+    ) -> Result<oneshot::Receiver<u16>, Undelivered> {
+        let (done, status) = oneshot::channel();
+        let open = self.open();
+        let handle = open.get(device).ok_or(Undelivered::NoLink)?;
+        handle.push.try_send(Push::Alert(said, done)).map_err(|_| Undelivered::Full)?;
+        Ok(status)
     }
 
     /// How many links are open.

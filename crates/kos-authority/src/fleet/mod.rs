@@ -11,5 +11,5 @@ mod relay;
 mod talk;
 pub(crate) mod upkeep;
 
-pub(crate) use links::Links;
+pub(crate) use links::{Links, Undelivered};
 pub(crate) use talk::Switchboard;

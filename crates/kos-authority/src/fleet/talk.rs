@@ -18,7 +18,7 @@ use kos_identity::{
     registry::Device,
 };
 use kos_klp::{
-    body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction},
+    body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction, WitnessRequest},
     freshness::{ReplayGuard, Sender},
     message::{MessageId, MessageType, RevocationHead},
     party::Party,
@@ -31,12 +31,12 @@ use kos_net::{
     keys::SigningKey,
 };
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     time::{Instant, sleep},
 };
 
 use super::{
-    links::{Cut, Push},
+    links::{Cut, Push, WitnessAsk},
     relay::Allowance,
 };
 use crate::{
@@ -54,6 +54,9 @@ const KID_REFRESH: Duration = Duration::from_secs(8 * 3600);
 
 /// Most frames that are taken before it is looked again whether the link is to be cut.
 const TOGETHER_MAX: u32 = 32;
+
+/// Most alerts that a device has not acknowledged. Whoever waits for an older one hears that it was not taken.
+const ALERTS_MAX: usize = 4;
 
 /// How long they may take together. Stops a device whose frames are slow to take from putting off its being cut.
 const TOGETHER_TIME_MAX: Duration = Duration::from_millis(100);
@@ -108,7 +111,7 @@ pub(super) struct Talk<'a> {
     pub(super) session: Session,
     pub(super) sender: LinkSender,
     pub(super) id: DeviceId,
-    device: Arc<Device>,
+    pub(super) device: Arc<Device>,
     /// When the certificate of the link runs out, and the link with it.
     pub(super) not_after: Timestamp,
     /// What was signed and heard over this link, once anything was.
@@ -118,6 +121,10 @@ pub(super) struct Talk<'a> {
     kid_sent_at: Option<Timestamp>,
     told: Told,
     delivery: Option<Delivery>,
+    /// The question to the device as a witness that is not answered yet.
+    asked: Option<(MessageId, Arc<WitnessAsk>)>,
+    /// Alerts that are not acknowledged yet, oldest first.
+    alerts: Vec<(MessageId, oneshot::Sender<u16>)>,
 }
 
 /// Revocation lists on their way: the message that is not acknowledged yet.
@@ -180,7 +187,10 @@ impl Switchboard {
             kid_sent_at: None,
             told: Told::default(),
             delivery: None,
+            asked: None,
+            alerts: Vec::new(),
         };
+        self.shared.alerts.linked(&talk.id);
         talk.push(Push::Record(Arc::clone(&talk.device))).await?;
         let mut expiry = pin!(sleep(remaining(not_after, clock::now())?));
         loop {
@@ -345,13 +355,19 @@ impl Talk<'_> {
     }
 
     /// What was sent has arrived; on with what comes next, or with what is newer by now.
-    pub(super) async fn acknowledged(&mut self, of: Option<MessageId>, done: bool) -> Result<(), Ended> {
+    pub(super) async fn acknowledged(&mut self, of: Option<MessageId>, status: u16) -> Result<(), Ended> {
+        if let Some(at) = self.alerts.iter().position(|(under_way, _)| Some(*under_way) == of) {
+            let (_, told) = self.alerts.remove(at);
+            // Whoever asked may have stopped waiting; it is asked again then.
+            let _ = told.send(status);
+            return Ok(());
+        }
         let Some(Delivery { news, number, .. }) =
             self.delivery.take_if(|delivery| Some(delivery.under_way) == of)
         else {
             return Ok(());
         };
-        if done {
+        if status == 0 {
             self.next_piece(news, number + 1).await?;
         }
         let newest = self.board.shared.board.news().head;
@@ -390,7 +406,35 @@ impl Talk<'_> {
                 Ok(())
             }
             Push::Revocations => self.bring_lists().await,
+            Push::Witness(ask) => self.ask_witness(ask).await,
+            Push::Alert(said, done) => {
+                let under_way = self.signed(MessageType::ALERT, &said).await?;
+                if self.alerts.len() >= ALERTS_MAX {
+                    self.alerts.remove(0);
+                }
+                self.alerts.push((under_way, done));
+                Ok(())
+            }
         }
+    }
+
+    /// Asks the device to cosign. An older question that it has not answered is given up.
+    async fn ask_witness(&mut self, ask: Arc<WitnessAsk>) -> Result<(), Ended> {
+        let id = MessageId::from_bytes(entropy::array()?);
+        let said = body::write(&WitnessRequest { request: ask.request.clone() });
+        let frame = self.session.link_frame(clock::now(), &Outgoing::new(MessageType::WITNESS, id, &said))?;
+        self.asked = Some((id, ask));
+        Ok(self.sender.send(&frame).await?)
+    }
+
+    /// Takes what the device says as a witness. A refusal is no answer.
+    pub(super) fn witnessed(&mut self, of: Option<MessageId>, ack: &Ack) -> Result<(), Ended> {
+        let Some((_, ask)) = self.asked.take_if(|(asked, _)| Some(*asked) == of) else { return Ok(()) };
+        if let (0, Some(result)) = (ack.status(), ack.result()) {
+            // Whoever asked may have stopped waiting.
+            drop(ask.answer.try_send(body::read(result)?));
+        }
+        Ok(())
     }
 
     async fn command(&mut self, instruction: Instruction) -> Result<(), Ended> {

@@ -11,6 +11,7 @@ use kos_base::Timestamp;
 use kos_keyring::{
     Anchor, Keyring, KeyringError, Opener, Place, Protection, Signers, TokenPlace, TpmPlace, file,
 };
+use kos_net::keys::SigningKey;
 use kos_vault::Head;
 
 use super::{Keys, KeysError, folder, former, sealed};
@@ -154,6 +155,20 @@ impl Keep {
         let own = Place { key_file: self.own_key_file(), ..place.clone() };
         let looked = Keyring::look(place.clone()).or_else(|error| Keyring::look(own).map_err(|_| error));
         sealed::read(&mut looked?, self.signers(), &place.vault, &self.folder, now)
+    }
+
+    /// The key of the witness, if there is one. It is no part of [`Keys`], so it is in no backup.
+    pub(crate) fn witness_key(&self, now: Timestamp) -> Result<Option<Arc<SigningKey>>, KeysError> {
+        let place = self.place(&self.folder);
+        let mut keyring = self.unlock(now)?;
+        sealed::witness_key(&mut keyring, &place.vault, now)
+    }
+
+    /// Makes a key for the witness, in place of the one that is there; and the head of the vault from then on.
+    pub(crate) fn make_witness_key(&self, now: Timestamp) -> Result<(Arc<SigningKey>, Head), KeysError> {
+        let mut keyring = self.unlock(now)?;
+        let key = sealed::make_witness_key(&mut keyring, now)?;
+        Ok((key, keyring.head()?))
     }
 
     /// Whether the next start would find its keys. Writes nothing.

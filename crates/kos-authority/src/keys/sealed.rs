@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use kos_base::{Secret, Timestamp};
+use kos_base::{KeyAlgorithm, Secret, Timestamp};
 use kos_identity::certificate::Certificate;
 use kos_keyring::{Change, Keyring, Packed, Place, SignerError, Signers};
 use kos_net::keys::SigningKey;
@@ -15,6 +15,8 @@ use super::{Keys, KeysError, damaged, folder};
 /// What signs: the CAs, kIDs, the log, orders.
 pub(super) const SIGNERS: [&str; 6] = ["root", "issuing-1", "issuing-2", "kid", "log", "orders"];
 const STORE: &str = "store";
+/// What signs for logs of others. In no backup: a witness that was put back would have forgotten what it signed.
+const WITNESS: &str = "witness";
 
 /// The first file of the vault, with all keys in it.
 pub(super) fn make(place: &Place, keys: &Keys, now: Timestamp) -> Result<(), KeysError> {
@@ -81,6 +83,25 @@ pub(super) fn assemble(
     let issuing = [issuing_1, issuing_2];
     let references = [None, None, None];
     Ok(Keys { root, issuing, kid, log, orders, store, root_certificate, issuing_certificates, references })
+}
+
+/// The key of the witness.
+pub(super) fn witness_key(
+    keyring: &mut Keyring,
+    vault: &Path,
+    now: Timestamp,
+) -> Result<Option<Arc<SigningKey>>, KeysError> {
+    let Some(held) = keyring.get(now, &entry(WITNESS)?)? else { return Ok(None) };
+    let key = SigningKey::from_pkcs8(held.expose());
+    key.map(|key| Some(Arc::new(key))).map_err(|e| damaged(vault, format!("its entry `{WITNESS}`: {e}")))
+}
+
+/// Makes one, in place of the one that is there.
+pub(super) fn make_witness_key(keyring: &mut Keyring, now: Timestamp) -> Result<Arc<SigningKey>, KeysError> {
+    let key = SigningKey::generate(KeyAlgorithm::Ed25519)?;
+    let made = [(entry(WITNESS)?, value(key.to_pkcs8()?)?)];
+    keyring.change(now, &puts(&made))?;
+    Ok(Arc::new(key))
 }
 
 fn entries(keys: &Keys) -> Result<Vec<(EntryName, Value)>, KeysError> {

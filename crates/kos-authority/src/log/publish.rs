@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kos_audit::tree::Piece;
+use kos_audit::tree::{Bundle, Piece};
 
 use super::{piece::piece, tail::differs};
 use crate::{
@@ -28,6 +28,8 @@ pub struct LogFiles {
 }
 
 const CHECKPOINT: &str = "checkpoint";
+/// The newest one that enough witnesses cosigned, beside the newest.
+const WITNESSED: &str = "checkpoint.witnessed";
 
 /// Longest checkpoint that is read back, in bytes.
 const CHECKPOINT_BYTES_MAX: u64 = 16 * 1024;
@@ -55,7 +57,7 @@ impl LogFiles {
     /// # Errors
     /// When there is one that cannot be read.
     pub fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        if path != CHECKPOINT && Piece::parse(path).is_none() {
+        if ![CHECKPOINT, WITNESSED].contains(&path) && Piece::parse(path).is_none() {
             return Ok(None);
         }
         match fs::read(self.folder.join(path)) {
@@ -71,14 +73,44 @@ impl LogFiles {
     /// When the store or the disk fails. Doing it again from the same `from` mends everything.
     pub async fn publish(&self, store: &Store, from: u64) -> Result<u64, StoreError> {
         let Some(state) = store.log_state().await? else { return Ok(0) };
-        for grown in Piece::grown(from, state.size) {
+        let archived = store.archived().await?;
+        let is_archived =
+            |piece: &Piece| matches!(piece, Piece::Bundle(bundle) if bundle.first_leaf() < archived);
+        for grown in Piece::grown(from, state.size).filter(|piece| !is_archived(piece)) {
             let bytes = piece(store, grown).await?;
             let bytes = bytes.ok_or_else(|| differs(format!("`{}` is not whole", grown.path())))?;
             self.write(grown.path(), bytes).await?;
             self.drop_partial(grown);
         }
-        self.write(CHECKPOINT.to_owned(), state.checkpoint.into_bytes()).await?;
+        // Cosigned or not, it is the same checkpoint: only lines come below it.
+        let cosigned = store.cosigned_state().await?.map(|cosigned| cosigned.checkpoint);
+        let newest = cosigned.filter(|cosigned| cosigned.starts_with(&state.checkpoint));
+        self.write(CHECKPOINT.to_owned(), newest.unwrap_or(state.checkpoint).into_bytes()).await?;
+        if let Some(witnessed) = store.witnessed_state().await?.filter(|held| held.size <= state.size) {
+            self.write(WITNESSED.to_owned(), witnessed.checkpoint.into_bytes()).await?;
+        }
         Ok(state.size)
+    }
+
+    /// Takes the files away of bundles whose entries are archived, those of the first `size`.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub(crate) async fn drop_archived(&self, size: u64) -> Result<(), StoreError> {
+        let folder = self.folder.clone();
+        let dropping = tokio::task::spawn_blocking(move || {
+            for bundle in Bundle::all(size) {
+                let path = folder.join(Piece::Bundle(bundle).path());
+                match fs::remove_file(&path) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                        return Err(StoreError::from_io(&path, &e));
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        });
+        dropping.await.map_err(|e| StoreError::Failed(e.to_string()))?
     }
 
     async fn write(&self, path: String, bytes: Vec<u8>) -> Result<(), StoreError> {

@@ -196,11 +196,17 @@ async fn push(shared: &Arc<Shared>, mirror: &Mirror, carefully: bool) -> Result<
         Step::Same => return Ok(own.head().size),
         Step::Ahead(walk) => walk,
     };
+    let archived = shared.store.archived().await?;
     // The first push after a start cannot know what an earlier one has left.
     let carefully = carefully || shared.mirrors.standing(&mirror.name).size.is_none();
     while let Some(next) = walk.next() {
-        let bytes = piece(&shared.store, next).await?;
-        let bytes = bytes.ok_or_else(|| unsound(format!("`{}` is not whole", next.path())))?;
+        let Some(bytes) = piece(&shared.store, next).await? else {
+            // Archived entries are where they were archived; their hashes go on being copied.
+            if matches!(next, Piece::Bundle(bundle) if bundle.first_leaf() < archived) && walk.skip() {
+                continue;
+            }
+            return Err(unsound(format!("`{}` is not whole", next.path())));
+        };
         let known = walk.take(bytes).map_err(|why| match mirror::conflict(&why) {
             Some(conflict) => refused(conflict),
             None => unsound(why.to_string()),

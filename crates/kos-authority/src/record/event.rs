@@ -1,5 +1,7 @@
 //! The one function from changes to entries.
 
+use std::net::IpAddr;
+
 use kos_audit::{
     EventType,
     alert::{Alert, AlertId},
@@ -9,6 +11,7 @@ use kos_identity::{
     enrolment::authority::RuleName,
     registry::{self, Actor},
 };
+use kos_net::accept::source_of;
 use kos_vault::{EntryName, Environment};
 use serde_json::{Map, Value, json};
 
@@ -63,6 +66,35 @@ impl Person {
         }
     }
 
+    /// The word for what they are.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Operator(_) => "operator",
+            Self::LocalUser(_) => "local-user",
+            Self::Address(_) => "address",
+            Self::Secret(_) => "vault-entry",
+            Self::Holder(_) => "share-holder",
+        }
+    }
+
+    /// Everybody of this name: a person of each kind.
+    pub(crate) fn named(name: &str) -> Vec<Self> {
+        let operator = name.parse().map(Self::Operator).ok();
+        let others = [Self::LocalUser(name.to_owned()), Self::Holder(name.to_owned())];
+        operator.into_iter().chain(others).collect()
+    }
+
+    /// Everybody whom the log may know under this name: a person of each kind, or a network address.
+    pub(crate) fn called(name: &str) -> Vec<Self> {
+        let address = match name.parse::<IpAddr>() {
+            Ok(address) => source_of(address).to_string(),
+            Err(_) => name.to_owned(),
+        };
+        let mut called = Self::named(name);
+        called.push(Self::Address(address));
+        called
+    }
+
     /// What the log says about them, once opened.
     pub(crate) fn text(&self) -> &str {
         match self {
@@ -74,14 +106,7 @@ impl Person {
 
     /// Under which their key is kept.
     pub(crate) fn subject(&self) -> String {
-        let kind = match self {
-            Self::Operator(_) => "operator",
-            Self::LocalUser(_) => "local-user",
-            Self::Address(_) => "address",
-            Self::Secret(_) => "vault-entry",
-            Self::Holder(_) => "share-holder",
-        };
-        format!("{kind} {}", self.text())
+        format!("{} {}", self.kind(), self.text())
     }
 }
 
@@ -213,8 +238,6 @@ fn system_event(change: &SystemChange) -> Draft {
                 "refused": refused.map(|code| code.to_string())
             }),
         ),
-        C::GuardianAdded(guardian) => guardian_event(EventType::GuardianAdded, guardian, json!({})),
-        C::GuardianRemoved(guardian) => guardian_event(EventType::GuardianRemoved, guardian, json!({})),
         C::MirrorAdded { name, target } => {
             draft(EventType::MirrorAdded, About::Authority, json!({"mirror": name, "address": target}))
         }
@@ -231,9 +254,19 @@ fn system_event(change: &SystemChange) -> Draft {
             About::Authority,
             json!({"mirror": name, "code": code.to_string(), "checkpoint": checkpoint}),
         ),
-        C::AlertUndelivered { guardian, waiting, since } => {
-            guardian_event(EventType::AlertUndelivered, guardian, json!({"waiting": waiting, "since": since}))
+        C::GuardianAdded(guardian) => {
+            guardian_event(EventType::GuardianAdded, guardian, json!({"kind": guardian.way.kind().as_str()}))
         }
+        C::GuardianRemoved(guardian) => guardian_event(
+            EventType::GuardianRemoved,
+            guardian,
+            json!({"kind": guardian.way.kind().as_str()}),
+        ),
+        C::AlertUndelivered { guardian, waiting, since } => guardian_event(
+            EventType::AlertUndelivered,
+            guardian,
+            json!({"kind": guardian.way.kind().as_str(), "waiting": waiting, "since": since}),
+        ),
         C::Created { root, kid, orders } => draft(
             EventType::AuthorityCreated,
             About::Authority,
@@ -278,6 +311,24 @@ fn system_event(change: &SystemChange) -> Draft {
             let details = json!({"sealedTo": sealed_to, "withoutVaults": without});
             draft(EventType::BackupCreated, About::Authority, details)
         }
+        C::SubjectErased { subject, kind, reason, own } => draft(
+            EventType::SubjectErased,
+            About::Authority,
+            json!({"subject": subject, "kind": kind, "reason": reason, "own": own}),
+        ),
+        C::LogArchived { first, size, folder, root, digest } => draft(
+            EventType::LogArchived,
+            About::Authority,
+            json!({"first": first, "size": size, "folder": folder, "rootHash": root, "sha256": digest}),
+        ),
+        C::AuditExported { format, entries, names, filter } => draft(
+            EventType::AuditExported,
+            About::Authority,
+            json!({"format": format, "entries": entries, "names": names, "filter": filter}),
+        ),
+        C::IndexRebuilt { reason, entries } => {
+            draft(EventType::IndexRebuilt, About::Authority, json!({"reason": reason, "entries": entries}))
+        }
         C::Restored { backup_at, backup_size } => draft(
             EventType::AuthorityRestored,
             About::Authority,
@@ -287,6 +338,21 @@ fn system_event(change: &SystemChange) -> Draft {
         C::RestoreOpened { merged, loss } => {
             draft(EventType::RestoreOpened, About::Authority, json!({"mergedEntries": merged, "loss": loss}))
         }
+        C::DeviceLogAnchored { device, number, size, root, key } => about(
+            EventType::DeviceLogAnchored,
+            device,
+            json!({"log": number, "size": size, "rootHash": root.to_string(), "logKeyId": key}),
+        ),
+        C::DeviceLogRefused { device, reason, count, held, key, evidence } => about(
+            EventType::DeviceLogRefused,
+            device,
+            json!({
+                "reason": reason, "count": count, "logKeyId": key,
+                "heldLog": held.map(|(number, _)| number), "heldSize": held.map(|(_, size)| size),
+                "evidence": evidence.as_ref().map(|(file, _)| file),
+                "evidenceSha256": evidence.as_ref().map(|(_, digest)| hex(digest)),
+            }),
+        ),
         C::KillArmed { delete_program } => {
             draft(EventType::KillArmed, About::Authority, json!({"deleteProgram": delete_program}))
         }
@@ -311,6 +377,44 @@ fn system_event(change: &SystemChange) -> Draft {
             EventType::OperatorRemoved,
             About::Operator(name.clone()),
             json!({"operatorId": operator, "keyId": key}),
+        ),
+        C::WitnessAdded { witness, verifier_key, url, device } => draft(
+            EventType::WitnessAdded,
+            About::Authority,
+            json!({"witness": witness, "verifierKey": verifier_key, "url": url, "device": device}),
+        ),
+        C::WitnessRemoved { witness, verifier_key } => draft(
+            EventType::WitnessRemoved,
+            About::Authority,
+            json!({"witness": witness, "verifierKey": verifier_key}),
+        ),
+        C::WitnessPolicyChanged { threshold, before } => draft(
+            EventType::WitnessPolicyChanged,
+            About::Authority,
+            json!({"threshold": threshold, "before": before}),
+        ),
+        C::WitnessDisagreed { witness, size, own_size, proven, evidence } => draft(
+            EventType::WitnessDisagreed,
+            About::Authority,
+            json!({
+                "witness": witness, "witnessSize": size, "ownSize": own_size, "proven": proven, "evidence": evidence
+            }),
+        ),
+        C::WitnessLost { witness, since } => {
+            draft(EventType::WitnessLost, About::Authority, json!({"witness": witness, "since": since}))
+        }
+        C::WitnessBack { witness, size } => {
+            draft(EventType::WitnessBack, About::Authority, json!({"witness": witness, "size": size}))
+        }
+        C::LogWitnessedFor { origin, verifier_key, added } => draft(
+            EventType::LogWitnessedFor,
+            About::Authority,
+            json!({"origin": origin, "verifierKey": verifier_key, "added": added}),
+        ),
+        C::EquivocationFound { origin, size, evidence } => draft(
+            EventType::EquivocationFound,
+            About::Authority,
+            json!({"origin": origin, "size": size, "evidence": evidence}),
         ),
         C::DeviceForgotten { device } => about(EventType::DeviceForgotten, device, json!({})),
         C::DeviceGrouped { device, group } => {
@@ -342,12 +446,11 @@ fn alert_event(alert: &Alert) -> Draft {
 }
 
 /// A person is named under seal; any other guardian by its name.
-fn guardian_event(event: EventType, guardian: &Guardian, mut details: Value) -> Draft {
+fn guardian_event(event: EventType, guardian: &Guardian, details: Value) -> Draft {
     let about = match &guardian.way {
         Way::Person { operator } => About::Operator(operator.clone()),
         _ => About::Guardian(guardian.name.clone()),
     };
-    details["kind"] = guardian.way.kind().as_str().into();
     draft(event, about, details)
 }
 
@@ -394,6 +497,16 @@ fn vault_event(environment: &Environment, deed: &VaultDeed) -> Draft {
         ),
         D::OfflineKeyRemoved { slot, generation } => {
             (EventType::VaultOfflineKeyRemoved, json!({"slot": slot.as_str(), "generation": generation}))
+        }
+        D::PasskeyAdded { slot, credential, relying_party, generation } => (
+            EventType::VaultPasskeyAdded,
+            json!({
+                "slot": slot.as_str(), "credentialId": hex(credential), "relyingParty": relying_party.as_str(),
+                "generation": generation
+            }),
+        ),
+        D::PasskeyRemoved { slot, generation } => {
+            (EventType::VaultPasskeyRemoved, json!({"slot": slot.as_str(), "generation": generation}))
         }
         D::AuthoriserAdded { generation } => {
             (EventType::VaultAuthoriserAdded, json!({"kind": "totp", "generation": generation}))

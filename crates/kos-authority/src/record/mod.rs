@@ -8,13 +8,16 @@ mod event;
 use std::collections::BTreeSet;
 
 use kos_api::operator::OperatorRole;
-use kos_audit::alert::{Alert, AlertId, RuleName as AlertRule};
+use kos_audit::{
+    TreeHash,
+    alert::{Alert, AlertId, RuleName as AlertRule},
+};
 use kos_base::{
     AgreementKey, Code, DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp,
     digest::Sha256,
 };
 use kos_identity::{enrolment::authority::RuleName, registry};
-use kos_vault::{EntryName, Environment, SecretType, SlotName, VaultId};
+use kos_vault::{EntryName, Environment, RelyingParty, SecretType, SlotName, VaultId};
 
 use crate::alert::Guardian;
 
@@ -75,6 +78,19 @@ pub enum SystemChange {
     KeysSealed { opener: &'static str, vault: VaultId, generation: u64 },
     /// A backup left.
     BackupCreated { sealed_to: &'static str, without: Vec<Environment> },
+    /// The key is gone under which the log speaks of somebody.
+    SubjectErased { subject: String, kind: String, reason: String, own: bool },
+    /// Entries went into an archive.
+    LogArchived { first: u64, size: u64, folder: String, root: String, digest: String },
+    /// Entries are about to leave as one file.
+    AuditExported {
+        format: &'static str,
+        entries: u64,
+        names: bool,
+        filter: serde_json::Map<String, serde_json::Value>,
+    },
+    /// The index of the log was made anew from the entries.
+    IndexRebuilt { reason: &'static str, entries: u64 },
     /// A backup was put in its place; the log went on from there.
     Restored { backup_at: Timestamp, backup_size: u64 },
     /// The record of a device took over what a newer log says.
@@ -105,6 +121,39 @@ pub enum SystemChange {
     DeviceRenewalDue { device: DeviceId, issue: u32, not_after: Timestamp },
     /// A device's certificate ran out.
     DeviceExpired { device: DeviceId, issue: u32, not_after: Timestamp },
+    /// Somebody cosigns this log from now on.
+    WitnessAdded { witness: String, verifier_key: String, url: Option<String>, device: Option<DeviceId> },
+    /// Somebody does no more.
+    WitnessRemoved { witness: String, verifier_key: String },
+    /// Another number of witnesses is asked for.
+    WitnessPolicyChanged { threshold: u64, before: Option<u64> },
+    /// Somebody holds another tree of this log. `proven` when both heads are signed by the log's key.
+    WitnessDisagreed {
+        witness: String,
+        size: Option<u64>,
+        own_size: u64,
+        proven: bool,
+        evidence: Option<String>,
+    },
+    /// Somebody has not answered since then.
+    WitnessLost { witness: String, since: Timestamp },
+    /// Somebody answers again.
+    WitnessBack { witness: String, size: u64 },
+    /// A log of somebody else is cosigned here, or no more.
+    LogWitnessedFor { origin: String, verifier_key: String, added: bool },
+    /// A log that is cosigned here signed two trees that contradict each other.
+    EquivocationFound { origin: String, size: u64, evidence: String },
+    /// The log of a device was verified and copied as far as this.
+    DeviceLogAnchored { device: DeviceId, number: u64, size: u64, root: TreeHash, key: Option<KeyId> },
+    /// What a device brought of its log was refused: why, how often, what is held of it, and the evidence.
+    DeviceLogRefused {
+        device: DeviceId,
+        reason: &'static str,
+        count: u64,
+        held: Option<(u64, u64)>,
+        key: Option<KeyId>,
+        evidence: Option<(String, [u8; 32])>,
+    },
     /// A rule found something.
     AlertRaised(Box<Alert>),
     /// Somebody has seen an alert.
@@ -140,7 +189,7 @@ pub enum VaultDeed {
     Created { vault: VaultId },
     /// It was opened.
     Unlocked,
-    /// A passphrase, an offline key or a one-time code did not open it.
+    /// A passphrase, an offline key, a passkey or a one-time code did not open it.
     UnlockFailed { by: &'static str },
     /// A one-time code counted, and does not again.
     CodeAccepted,
@@ -162,12 +211,16 @@ pub enum VaultDeed {
     ShareSubmitted { number: Option<u8>, holder: Option<String>, refused: Option<Code> },
     /// The shares that were handed in were forgotten.
     RecoveryAbandoned,
-    /// Shares or an offline key opened it; it got new keys.
+    /// Shares, an offline key or a passkey opened it; it got new keys.
     Recovered { generation: u64, by: &'static str },
     /// An offline key opens it from now on.
     OfflineKeyAdded { slot: SlotName, recipient: AgreementKey, generation: u64 },
     /// An offline key opens it no more.
     OfflineKeyRemoved { slot: SlotName, generation: u64 },
+    /// A passkey opens it from now on.
+    PasskeyAdded { slot: SlotName, credential: Vec<u8>, relying_party: RelyingParty, generation: u64 },
+    /// A passkey opens it no more.
+    PasskeyRemoved { slot: SlotName, generation: u64 },
     /// It asks for one-time codes from now on.
     AuthoriserAdded { generation: u64 },
     /// It asks for none any more.

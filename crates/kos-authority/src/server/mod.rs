@@ -22,7 +22,7 @@ use axum::routing::get;
 use kos_net::carrier::WEBSOCKET_PATH;
 
 pub(crate) use self::{
-    api::mirrors,
+    api::{Streams, mirrors},
     doors::{Doors, Moves, doors},
 };
 use self::{
@@ -34,12 +34,10 @@ use crate::{
     authority::{Listeners, Shared, StartError},
     clock,
     fleet::upkeep,
-    log::LogFiles,
     mirror,
     reception::MisuseBook,
     revocation::Publisher,
-    store::Store,
-    vault,
+    vault, witness,
     writer::Progress,
 };
 
@@ -102,22 +100,26 @@ pub(crate) async fn serve(
     services.spawn(mirror::run(Arc::clone(shared)));
     services.spawn(front.keep_fresh());
     let progress = shared.writer.progress();
-    services.spawn(publish_log(shared.log_files.clone(), shared.store.clone(), progress));
+    services.spawn(publish_log(Arc::clone(shared), progress));
+    services.spawn(witness::run(Arc::clone(shared)));
 
     tokio::select! {
         () = stop => {}
         () = shared.kill.fired() => {
             let_go([&mut tasks, &mut services]).await;
+            drop(timeout(GRACE, shared.search.close()).await);
             // A reader that does not let go is not waited for.
             drop(timeout(GRACE, shared.store.close()).await);
             shared.kill.destroy().await;
             tell.send_replace(true);
+            shared.alerts.end();
             // Whoever fired reads the report.
             drop(timeout(GRACE, async { while admin.join_next().await.is_some() {} }).await);
             return Ok(Served::Killed);
         }
     }
     tell.send_replace(true);
+    shared.alerts.end();
     let finish = async {
         while tasks.join_next().await.is_some() {}
         while admin.join_next().await.is_some() {}
@@ -146,17 +148,18 @@ async fn let_go(mut sets: [&mut JoinSet<()>; 2]) {
     drop(timeout(GRACE, ended).await);
 }
 
-/// Publishes the log's files whenever it has grown.
-async fn publish_log(files: LogFiles, store: Store, mut progress: watch::Receiver<Progress>) {
+/// Publishes the log's files whenever it has grown or was cosigned.
+async fn publish_log(shared: Arc<Shared>, mut progress: watch::Receiver<Progress>) {
     let mut published = 0;
     loop {
-        match files.publish(&store, published).await {
+        match shared.log_files.publish(&shared.store, published).await {
             Ok(size) => published = size,
             Err(error) => tracing::error!(%error, "the log's files could not be written"),
         }
         tokio::time::sleep(PUBLISH_PAUSE).await;
-        if progress.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = progress.changed() => if changed.is_err() { return },
+            () = shared.witnessing.cosigned.notified() => {}
         }
     }
 }

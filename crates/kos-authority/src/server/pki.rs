@@ -2,9 +2,9 @@
 //! cannot check another one first. Everything here is signed.
 //!
 //! Paths: `/pki/root.crt`, `/pki/KEYID16.crt` (DER), `/pki/KEYID16.crl` (DER), `/pki/KEYID16.crl.pem`, `/pki/ocsp` (RFC 6960,
-//! GET and POST). KEYID16 is the first 16 hex characters of the CA's key id.
+//! GET and POST). KEYID16 is the first 16 hex characters of the CA's key id. Beside them are the paths of the witness.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -28,7 +28,13 @@ use super::{
     http::{Version, serve_connection},
     stopped,
 };
-use crate::{authority::Shared, clock, keys::Keys, store::StoreError};
+use crate::{
+    authority::Shared,
+    clock,
+    keys::Keys,
+    store::StoreError,
+    witness::{self, Source},
+};
 
 /// Everybody may ask, briefly.
 const LIMITS: Limits = Limits { waiting_max: 1_024, waiting_per_source_max: 128, established_max: 1_024 };
@@ -38,12 +44,14 @@ const CACHE: &str = "public, max-age=60";
 
 /// Accepts until the program stops.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopping: Stopping) {
-    let router = router(shared);
+    let router = router(Arc::clone(&shared)).merge(witness::router(shared));
     let stop = stopping.clone();
-    let handle = move |stream, _, permit| {
+    let handle = move |stream, remote: SocketAddr, permit| {
         let (router, stopping) = (router.clone(), stop.clone());
         async move {
-            serve_connection(stream, Version::Http1, router, Extensions::new(), stopping).await;
+            let mut known = Extensions::new();
+            known.insert(Source(remote.ip()));
+            serve_connection(stream, Version::Http1, router, known, stopping).await;
             drop(permit);
         }
     };

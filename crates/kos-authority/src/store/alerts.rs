@@ -30,8 +30,8 @@ const STATE: Table = Table { name: "alert_state", columns: &[Kind::Text, Kind::I
 /// The one row of `alert_state`.
 const ENGINE: &str = "engine";
 
-/// Most alerts that are kept. Beyond, the oldest that everybody has seen go; where there is none, a new one is in the log
-/// and told to nobody, which is told once.
+/// Most alerts that are kept. Beyond, the oldest that everybody has goes; where there is none, the oldest stay, and a new
+/// one is in the log alone (ALR-23).
 pub(crate) const ALERTS_MAX: u64 = 10_000;
 
 /// An alert and what became of it.

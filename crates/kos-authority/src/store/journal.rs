@@ -29,8 +29,10 @@ const LOG_STATE: Table = Table { name: "log_state", columns: &[Kind::Text, Kind:
 /// Entries of one statement. A connection keeps a prepared statement for each number of them.
 const ENTRIES_AT_ONCE: usize = 32;
 
-/// The one row of `log_state`.
+/// The rows of `log_state`.
 const HEAD: &str = "head";
+const COSIGNED: &str = "cosigned";
+const WITNESSED: &str = "witnessed";
 
 /// An entry as it stands in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +91,7 @@ pub struct EntryQuery {
 }
 
 impl Store {
-    /// The entry at this place.
+    /// The entry at this place; nothing when the log is not that long yet, or when it is archived.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] also when it is missing although the log is longer.
@@ -97,9 +99,19 @@ impl Store {
         let found = self.entries(&EntryQuery { from: position, ..EntryQuery::default() }, 1).await?;
         match found.into_iter().next() {
             Some(entry) if entry.position == position => Ok(Some(entry)),
+            Some(_) if position < self.archived().await? => Ok(None),
             Some(_) => Err(StoreError::damaged(ENTRIES.name, position.to_string())),
             None => Ok(None),
         }
+    }
+
+    /// The place of the first entry from `from` on that is of this moment or later.
+    pub(crate) async fn first_at(&self, from: u64, at: Timestamp) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT min(position) FROM entries WHERE position >= $1 AND at >= $2";
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let query = sqlx::query(sql).bind(number(from)).bind(number(at.unix_ms()));
+        let found: Option<i64> = query.fetch_one(&self.reads).await?.try_get(0)?;
+        Ok(found.and_then(|position| u64::try_from(position).ok()))
     }
 
     /// At most `limit` entries that fit, in the order of the log.
@@ -129,6 +141,33 @@ impl Store {
         rows.iter().map(|row| entry(&self.sealer, row)).collect()
     }
 
+    /// At most `limit` entries before the place `before`, the newest first.
+    pub(crate) async fn last_entries(&self, before: u64, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
+        let sql = "SELECT position, id, at, event, actor, target, leaf, mac FROM entries WHERE position < $1 \
+                   ORDER BY position DESC LIMIT $2";
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        let rows = sqlx::query(sql).bind(before).bind(i64::from(limit)).fetch_all(&self.reads).await?;
+        rows.iter().map(|row| entry(&self.sealer, row)).collect()
+    }
+
+    /// The entries at these places, those that are there, from the oldest or from the newest.
+    pub(crate) async fn entries_at(
+        &self,
+        positions: &[u64],
+        newest_first: bool,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT position, id, at, event, actor, target, leaf, mac FROM entries WHERE position IN (",
+        );
+        let mut places = sql.separated(", ");
+        for position in positions {
+            places.push_bind(i64::try_from(*position).unwrap_or(i64::MAX));
+        }
+        sql.push(") ORDER BY position").push(if newest_first { " DESC" } else { "" });
+        let rows = sql.build().persistent(false).fetch_all(&self.reads).await?;
+        rows.iter().map(|row| entry(&self.sealer, row)).collect()
+    }
+
     /// The place of the last entry about this target.
     pub async fn last_entry_about(&self, target: &str) -> Result<Option<u64>, StoreError> {
         let sql = "SELECT max(position) FROM entries WHERE target = $1";
@@ -155,18 +194,33 @@ impl Store {
 
     /// The signed head; nothing before the first entry.
     pub async fn log_state(&self) -> Result<Option<LogState>, StoreError> {
+        self.log_row(HEAD).await
+    }
+
+    /// The newest head that anybody cosigned, with the cosignatures that it has so far.
+    pub async fn cosigned_state(&self) -> Result<Option<LogState>, StoreError> {
+        self.log_row(COSIGNED).await
+    }
+
+    /// The newest head that as many witnesses cosigned as are asked for.
+    pub async fn witnessed_state(&self) -> Result<Option<LogState>, StoreError> {
+        self.log_row(WITNESSED).await
+    }
+
+    async fn log_row(&self, name: &str) -> Result<Option<LogState>, StoreError> {
         let sql = "SELECT name, size, checkpoint, mac FROM log_state WHERE name = $1";
-        let Some(row) = sqlx::query(sql).bind(HEAD).fetch_optional(&self.reads).await? else {
+        let Some(row) = sqlx::query(sql).bind(name).fetch_optional(&self.reads).await? else {
             return Ok(None);
         };
         let cells = self.sealer.read(&LOG_STATE, &row)?;
         Ok(Some(LogState { size: cells.integer(1)?, checkpoint: cells.text(2)?.to_owned() }))
     }
 
-    /// How many entries there are, and one more than the place of the last.
+    /// How many entries there are behind those that are archived, and one more than the place of the last.
     pub async fn count_entries(&self) -> Result<(u64, u64), StoreError> {
-        let sql = "SELECT count(*), coalesce(max(position) + 1, 0) FROM entries";
-        let row = sqlx::query(sql).fetch_one(&self.reads).await?;
+        let archived = i64::try_from(self.archived().await?).unwrap_or(i64::MAX);
+        let sql = "SELECT count(*), coalesce(max(position) + 1, 0) FROM entries WHERE position >= $1";
+        let row = sqlx::query(sql).bind(archived).fetch_one(&self.reads).await?;
         Ok((super::devices::count(&row, 0)?, super::devices::count(&row, 1)?))
     }
 }
@@ -202,9 +256,23 @@ impl WriteHalf {
     }
 
     pub(crate) async fn put_log_state(&mut self, state: &LogState) -> Result<(), StoreError> {
+        self.put_log_row(HEAD, state).await
+    }
+
+    /// Keeps a head with the cosignatures that it has so far.
+    pub(crate) async fn put_cosigned_state(&mut self, state: &LogState) -> Result<(), StoreError> {
+        self.put_log_row(COSIGNED, state).await
+    }
+
+    /// Keeps a head that enough witnesses cosigned.
+    pub(crate) async fn put_witnessed_state(&mut self, state: &LogState) -> Result<(), StoreError> {
+        self.put_log_row(WITNESSED, state).await
+    }
+
+    async fn put_log_row(&mut self, name: &str, state: &LogState) -> Result<(), StoreError> {
         let sql = "INSERT INTO log_state (name, size, checkpoint, mac) VALUES ($1, $2, $3, $4) ON CONFLICT (name) \
                    DO UPDATE SET size = excluded.size, checkpoint = excluded.checkpoint, mac = excluded.mac";
-        let cells = vec![text(HEAD), integer(state.size), text(&state.checkpoint)];
+        let cells = vec![text(name), integer(state.size), text(&state.checkpoint)];
         self.sealer.write(&mut self.connection, sql, &LOG_STATE, cells).await?;
         Ok(())
     }

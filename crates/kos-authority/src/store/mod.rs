@@ -14,7 +14,9 @@
 
 mod alerts;
 mod answers;
+mod archives;
 mod certificates;
+mod device_logs;
 mod devices;
 mod fault;
 mod guardians;
@@ -29,20 +31,23 @@ mod settings;
 mod subjects;
 mod tickets;
 mod vaults;
+mod witnesses;
 
 use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use kos_base::Secret;
 use kos_identity::registry::Write;
 use sqlx::{
-    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
+    ConnectOptions as _, Connection as _, Row as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 pub use self::{
     alerts::{AlertChoice, AlertNote, Course, Delivery, EngineState, Fate, StoredAlert},
     answers::{Answer, Digest},
+    archives::Archive,
     certificates::{StoredCertificate, StoredCrl},
+    device_logs::LogAnchor,
     devices::{DeviceQuery, LobbyCount},
     fault::StoreError,
     heartbeats::Heartbeat,
@@ -51,6 +56,7 @@ pub use self::{
     settings::Setting,
     subjects::Subject,
     vaults::{Anchor, CodeMark, Sharing},
+    witnesses::{StoredWitness, WitnessState, WitnessWay, WitnessedLog},
 };
 pub(crate) use self::{lock::StoreLock, row::Sealer};
 
@@ -73,6 +79,9 @@ const READERS_MAX: u32 = 4;
 
 /// Statements that a connection keeps prepared: more than there are in this module.
 const STATEMENTS_MAX: usize = 256;
+
+/// How often the write-ahead log is tried to be emptied, each time for as long as [`BUSY_MAX`].
+const SCRUBS_MAX: u32 = 4;
 
 /// How long a reader waits for a checkpoint of the write-ahead log to end.
 const BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(5);
@@ -100,12 +109,16 @@ pub async fn open(path: &Path, key: &Secret<32>) -> Result<(Store, WriteHalf), S
         .clone()
         // A subject's key that was erased must be gone from the file as well.
         .pragma("secure_delete", "ON")
+        // What is copied while one is erased must not go through a file.
+        .pragma("temp_store", "MEMORY")
         .pragma("application_id", schema::APPLICATION_ID.to_string())
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
     let mut connection = writing.connect().await.map_err(|e| opening(path, e))?;
     schema::migrate(&mut connection).await?;
     schema::inspect(&mut connection).await?;
+    // A run that was killed may have left pages here from before something was erased.
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
     let reads = SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
         .idle_timeout(None)
@@ -190,6 +203,21 @@ impl WriteHalf {
             Write::Revoke(revocation) => self.put_revocation(revocation).await,
             Write::Release { issuer, serial } => self.release(*issuer, serial).await,
         }
+    }
+
+    /// Moves everything into the one file and leaves nothing in the write-ahead log: what was overwritten in the one may
+    /// stand in the other.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when readers keep it from being emptied.
+    pub(crate) async fn empty_side_file(&mut self) -> Result<(), StoreError> {
+        for _ in 0..SCRUBS_MAX {
+            let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut self.connection).await?;
+            if row.try_get::<i64, _>(0)? == 0 {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Busy)
     }
 
     /// Moves everything into the one file and closes it.

@@ -22,6 +22,8 @@ pub enum Setting {
     ApprovalRules,
     /// How the keys open, and the vault and generation that they were in when that was last recorded.
     KeysSealed,
+    /// How many witnesses a checkpoint needs to count as witnessed.
+    WitnessThreshold,
     /// The signed rules of alerts, in base64.
     AlertRules,
 }
@@ -35,6 +37,7 @@ impl Setting {
             Self::Advertise => "advertise",
             Self::ApprovalRules => "approval_rules",
             Self::KeysSealed => "keys_sealed",
+            Self::WitnessThreshold => "witness_threshold",
             Self::AlertRules => "alert_rules",
         }
     }

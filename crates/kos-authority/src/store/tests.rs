@@ -247,7 +247,17 @@ async fn a_store_of_the_first_version_is_brought_up_with_what_it_holds() {
     let folder = Folder::new();
     let (store, mut writer) = folder.open().await.unwrap();
     fill(&mut writer).await;
-    for sql in ["DROP TABLE vaults", "DROP TABLE vault_codes", "UPDATE schema_version SET version = 1"] {
+    for sql in [
+        "DROP TABLE vaults",
+        "DROP TABLE vault_codes",
+        "DROP TABLE alerts",
+        "DROP TABLE guardians",
+        "DROP TABLE deliveries",
+        "DROP TABLE alert_state",
+        "DROP TABLE archives",
+        "DROP INDEX entries_of_alert_rules",
+        "UPDATE schema_version SET version = 1",
+    ] {
         sqlx::query(sql).execute(&mut writer.connection).await.unwrap();
     }
     close(store, writer).await;

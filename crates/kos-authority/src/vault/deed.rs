@@ -8,7 +8,8 @@ use kos_identity::registry::Actor;
 use kos_net::entropy;
 use kos_secret_memory::{SecretMemory, wipe_stack};
 use kos_vault::{
-    Agreed, Environment, Fresh, KeySource, Opened, Passphrase, Sealed, SlotKind, Standing, Unlock, VaultError,
+    Agreed, Environment, Fresh, KeySource, Opened, Passphrase, PrfOutput, Sealed, SlotKind, Standing, Unlock,
+    VaultError,
 };
 use tokio::{sync::OwnedMutexGuard, task::spawn_blocking};
 
@@ -41,10 +42,12 @@ pub(super) enum Found {
 }
 
 /// What opens a vault here, and the one-time code that came with it.
-pub(super) enum Opener {
+pub(crate) enum Opener {
     Passphrase(Passphrase, Option<SecretText>),
     /// What an offline key agreed on with its slot.
     Agreed(Agreed, Option<SecretText>),
+    /// What a passkey gave.
+    Passkey(PrfOutput, Option<SecretText>),
     /// What shares join to. Several people stand for it, so it needs no code.
     Key(Secret<32>),
 }
@@ -54,6 +57,7 @@ impl Opener {
         match self {
             Self::Passphrase(passphrase, _) => Unlock::Passphrase(passphrase),
             Self::Agreed(agreed, _) => Unlock::Agreed(agreed),
+            Self::Passkey(output, _) => Unlock::Passkey(output),
             Self::Key(key) => Unlock::Key(key),
         }
     }
@@ -63,7 +67,22 @@ impl Opener {
         match self {
             Self::Passphrase(..) => "passphrase",
             Self::Agreed(..) => "offline-key",
+            Self::Passkey(..) => "passkey",
             Self::Key(_) => "shares",
+        }
+    }
+
+    /// Whether a wrong one counts (KVS-8, KVS-22).
+    const fn is_guess(&self) -> bool {
+        matches!(self, Self::Passphrase(..) | Self::Passkey(..))
+    }
+
+    /// Whether `error` says that it does not open the vault. A passkey whose slot was the last of its kind is a wrong one.
+    fn is_wrong(&self, error: &VaultError) -> bool {
+        match error {
+            VaultError::WrongSecret => true,
+            VaultError::NoSlot => matches!(self, Self::Passkey(..)),
+            _ => false,
         }
     }
 }
@@ -94,14 +113,10 @@ impl Deed {
         self.view(&mut ring).await
     }
 
-    /// Opens the vault. One that is open stays so, if the passphrase is right.
-    pub(crate) async fn unlock(
-        self,
-        passphrase: Passphrase,
-        code: Option<SecretText>,
-    ) -> Result<Vault, VaultFault> {
+    /// Opens the vault. One that is open stays so, if the passphrase or passkey is right.
+    pub(crate) async fn unlock(self, opener: Opener) -> Result<Vault, VaultFault> {
         let mut ring = self.ring().await;
-        let (vault, _, _) = self.open_by(&mut ring, Opener::Passphrase(passphrase, code)).await?;
+        let (vault, _, _) = self.open_by(&mut ring, opener).await?;
         self.record(VaultDeed::Unlocked).await?;
         self.put_back(&mut ring, vault);
         self.view(&mut ring).await
@@ -269,7 +284,7 @@ impl Deed {
             Found::Refused(_, code) => return Err(VaultFault::Refused(code)),
             Found::None | Found::Open(_) => return Err(VaultFault::Unknown),
         };
-        let (is_guess, by) = (matches!(opener, Opener::Passphrase(..)), opener.name());
+        let (is_guess, by) = (opener.is_guess(), opener.name());
         if is_guess && ring.failures.len() >= FAILURES_MAX {
             return Err(VaultFault::Attempts);
         }
@@ -283,7 +298,7 @@ impl Deed {
             Err(error) => {
                 if file::condemns(&error) {
                     self.refuse(ring, Refused { code: error.code(), tried }).await?;
-                } else if error == VaultError::WrongSecret {
+                } else if opener.is_wrong(&error) {
                     if is_guess {
                         ring.failures.push_back(self.shared.vaults.uptime.now());
                     }
@@ -309,7 +324,7 @@ impl Deed {
             }
         };
         match &opener {
-            Opener::Passphrase(_, code) | Opener::Agreed(_, code) => {
+            Opener::Passphrase(_, code) | Opener::Agreed(_, code) | Opener::Passkey(_, code) => {
                 self.authorise(ring, &mut vault, code.as_ref()).await?;
             }
             Opener::Key(_) => {}

@@ -43,6 +43,8 @@ pub(crate) enum VaultFault {
     AsksAlready,
     #[error("the vault asks for no one-time code")]
     AsksNothing,
+    #[error("the vault has a slot of this passkey")]
+    PasskeyThere,
     #[error("whoever asked is gone")]
     Gone,
     #[error("a file is being imported already")]
@@ -88,6 +90,7 @@ impl VaultFault {
             Self::Code => code::vault::VAULT_CODE,
             Self::AsksAlready => code::vault::VAULT_CODE_ASKED,
             Self::AsksNothing => code::vault::VAULT_CODE_UNASKED,
+            Self::PasskeyThere => code::vault::VAULT_PASSKEY_THERE,
             Self::Gone => code::config::UNREACHABLE,
             Self::Busy => code::config::OVERLOADED,
             Self::NotShared => code::vault::VAULT_NOT_SHARED,

@@ -11,7 +11,7 @@
 //!
 //! What it does not do: keep a secret of a locked vault anywhere; keep root out of the memory of an open one.
 //!
-//! Source: `docs/spec/vault.md` KVS-1 to KVS-20.
+//! Source: `docs/spec/vault.md` KVS-1 to KVS-23.
 
 mod authoriser;
 mod copies;
@@ -20,6 +20,7 @@ mod entries;
 mod fault;
 mod file;
 mod offline;
+mod passkey;
 mod recovery;
 mod renew;
 mod uptime;
@@ -39,7 +40,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, RwLock, RwLockWriteGuard
 pub(crate) use self::{
     authoriser::is_reserved,
     copies::{CopyFault, admit_copies},
-    deed::Deed,
+    deed::{Deed, Opener},
     fault::VaultFault,
     recovery::REHEARSAL_MAX,
     renew::ImportedFrom,

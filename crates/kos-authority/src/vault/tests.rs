@@ -60,7 +60,7 @@ async fn a_change_whose_record_fails_after_the_file_was_written_locks_the_vault_
     assert_eq!(deed(&authority).show().await.unwrap().state, VaultState::Locked);
     let kept = authority.shared().store.anchor(&anchor.environment).await.unwrap();
     assert_eq!(kept, Some(anchor));
-    deed(&authority).unlock(passphrase(), None).await.unwrap();
+    deed(&authority).unlock(Opener::Passphrase(passphrase(), None)).await.unwrap();
     assert_eq!(deed(&authority).entries().await.unwrap().len(), 1);
     let expected = ["vault_created", "vault_locked", "vault_repaired", "vault_unlocked"];
     assert_eq!(events(&authority).await, expected);
@@ -81,7 +81,7 @@ async fn a_sharing_whose_words_nobody_would_see_leaves_the_vault_as_it_was() {
     assert!(matches!(refused, VaultFault::Gone), "{refused}");
     let shown = deed(&authority).show().await.unwrap();
     assert_eq!(shown.sharing, Some(first.sharing));
-    deed(&authority).unlock(passphrase(), None).await.unwrap();
+    deed(&authority).unlock(Opener::Passphrase(passphrase(), None)).await.unwrap();
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn an_offline_key_opens_no_file_that_goes_on_from_the_anchor() {
     std::fs::write(&path, good).unwrap();
     let recovered = deed(&authority).recover_offline(agreed().await, None, new()).await.unwrap();
     assert_eq!((recovered.state, recovered.slots.len()), (VaultState::Unlocked, 1));
-    deed(&authority).unlock(new(), None).await.unwrap();
+    deed(&authority).unlock(Opener::Passphrase(new(), None)).await.unwrap();
 }
 
 #[tokio::test]
@@ -237,11 +237,11 @@ async fn codes_that_a_file_asks_for_are_known_again_after_its_record_was_cut_off
     std::fs::write(&path, opened.seal(NOW).unwrap().bytes()).unwrap();
 
     assert_eq!(deed(&authority).show().await.unwrap().authoriser, None);
-    let refused = deed(&authority).unlock(passphrase(), None).await.unwrap_err();
+    let refused = deed(&authority).unlock(Opener::Passphrase(passphrase(), None)).await.unwrap_err();
     assert_eq!(refused.code(), code::vault::VAULT_CODE_NEEDED);
     assert!(deed(&authority).show().await.unwrap().authoriser.is_some());
     let code = || Some(SecretText::new(code.to_string()));
-    deed(&authority).unlock(passphrase(), code()).await.unwrap();
-    let replayed = deed(&authority).unlock(passphrase(), code()).await.unwrap_err();
+    deed(&authority).unlock(Opener::Passphrase(passphrase(), code())).await.unwrap();
+    let replayed = deed(&authority).unlock(Opener::Passphrase(passphrase(), code())).await.unwrap_err();
     assert_eq!(replayed.code(), code::vault::VAULT_CODE);
 }

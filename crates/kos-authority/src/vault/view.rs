@@ -1,8 +1,8 @@
 //! A vault as the API shows it.
 
-use kos_api::vault::{Vault, VaultAnchor, VaultMemory, VaultRefusal, VaultSlot, VaultState};
+use kos_api::vault::{Vault, VaultAnchor, VaultMemory, VaultPasskey, VaultRefusal, VaultSlot, VaultState};
 use kos_base::{AgreementKey, Code, Timestamp};
-use kos_vault::{OfflineSlot, Opened, SlotInfo, SlotKind};
+use kos_vault::{OfflineSlot, Opened, PasskeySlot, SlotInfo, SlotKind};
 
 use super::{
     Keyring, VaultFault, authoriser,
@@ -19,11 +19,14 @@ impl Deed {
             Found::None => return Err(VaultFault::Unknown),
             Found::Open(anchor) => {
                 let open = ring.open.as_ref().map(|open| &open.vault);
-                let slots = open.map(|vault| slots(vault.slots(), vault.offline_slots())).unwrap_or_default();
+                let shown =
+                    |vault: &Opened| slots(vault.slots(), vault.offline_slots(), vault.passkey_slots());
+                let slots = open.map(shown).unwrap_or_default();
                 (anchor, VaultState::Unlocked, None, slots)
             }
             Found::Locked(anchor, sealed, _) => {
-                (anchor, VaultState::Locked, None, slots(sealed.slots(), sealed.offline_slots()))
+                let slots = slots(sealed.slots(), sealed.offline_slots(), sealed.passkey_slots());
+                (anchor, VaultState::Locked, None, slots)
             }
             Found::Refused(anchor, code) => (anchor, VaultState::Refused, Some(refusal(code)), Vec::new()),
         };
@@ -68,16 +71,27 @@ fn entries(vault: &Opened) -> Result<u64, VaultFault> {
     Ok(u64::try_from(vault.entries().saturating_sub(own)).unwrap_or(u64::MAX))
 }
 
+fn passkey(slot: &PasskeySlot) -> VaultPasskey {
+    let base64url = |bytes: &[u8]| data_encoding::BASE64URL_NOPAD.encode(bytes);
+    VaultPasskey {
+        credential_id: base64url(slot.passkey.credential()),
+        relying_party: slot.passkey.relying_party().to_string(),
+        prf_salt: base64url(slot.passkey.prf_salt()),
+    }
+}
+
 fn slots<'a>(
     all: impl Iterator<Item = &'a SlotInfo>,
     offline: impl Iterator<Item = OfflineSlot>,
+    passkeys: impl Iterator<Item = PasskeySlot>,
 ) -> Vec<VaultSlot> {
-    let offline: Vec<OfflineSlot> = offline.collect();
+    let (offline, passkeys): (Vec<OfflineSlot>, Vec<PasskeySlot>) = (offline.collect(), passkeys.collect());
     let shown = |info: &SlotInfo| {
         let (kind, source) = match info.kind {
             SlotKind::Passphrase(_) => ("passphrase", None),
             SlotKind::Key(source) => ("key", Some(source.as_str().to_owned())),
             SlotKind::Offline(_) => ("offline", None),
+            SlotKind::Passkey => ("passkey", None),
         };
         let own = offline.iter().find(|slot| slot.name == info.name);
         let hex = |key: AgreementKey| data_encoding::HEXLOWER.encode(&key.0);
@@ -88,6 +102,7 @@ fn slots<'a>(
             created_at: info.created,
             recipient: own.map(|slot| hex(slot.recipient)),
             ephemeral: own.map(|slot| hex(slot.ephemeral)),
+            passkey: passkeys.iter().find(|slot| slot.name == info.name).map(passkey),
         }
     };
     all.map(shown).collect()

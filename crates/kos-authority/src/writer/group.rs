@@ -3,7 +3,7 @@
 use kos_audit::VerifiedEntry;
 use kos_base::Timestamp;
 
-use super::{Receipt, SystemWrite, Transaction, scribe::Scribe};
+use super::{Cosigned, Receipt, SystemWrite, Transaction, scribe::Scribe};
 use crate::store::{AlertNote, Heartbeat, LogState, StoreError, WriteHalf};
 
 /// What became of a group that was committed.
@@ -92,6 +92,11 @@ async fn apply(
         match write {
             SystemWrite::Crl(list) => half.put_crl(list).await?,
             SystemWrite::Operator(operator) => half.put_operator(operator).await?,
+            SystemWrite::Archive(archive) => half.add_archive(archive).await?,
+            SystemWrite::EraseSubject(subject) => {
+                half.erase_subject(subject).await?;
+                scribe.forget_people();
+            }
             SystemWrite::Setting(setting, Some(value)) => half.put_setting(*setting, value).await?,
             SystemWrite::Setting(setting, None) => half.clear_setting(*setting).await?,
             SystemWrite::Revoke(revocation) => half.put_revocation(revocation).await?,
@@ -100,6 +105,12 @@ async fn apply(
             }
             SystemWrite::CodeMark(mark) => half.put_code_mark(mark).await?,
             SystemWrite::NoCodeMark(environment) => half.remove_code_mark(environment).await?,
+            SystemWrite::AddWitness(witness) => half.add_witness(witness).await?,
+            SystemWrite::Witness(witness) => half.keep_witness(witness).await?,
+            SystemWrite::NoWitness(name) => half.remove_witness(name).await?,
+            SystemWrite::AddWitnessedLog(log) => half.add_witnessed_log(log).await?,
+            SystemWrite::NoWitnessedLog(origin) => half.remove_witnessed_log(origin).await?,
+            SystemWrite::LogAnchor(anchor) => half.put_log_anchor(anchor).await?,
             SystemWrite::Alerts(alerts, state) => {
                 for (alert, raised) in alerts.iter().zip(first..) {
                     half.add_alert(alert, raised).await?;
@@ -158,4 +169,35 @@ async fn end(half: &mut WriteHalf, done: Result<(), StoreError>) -> Result<(), S
         half.roll_back().await;
     }
     ended
+}
+
+/// Stores what witnesses have said in a transaction of its own.
+pub(super) async fn keep_cosigned(half: &mut WriteHalf, cosigned: &Cosigned) -> Result<(), StoreError> {
+    half.begin().await?;
+    let kept = put_cosigned(half, cosigned).await;
+    let ended = match kept {
+        Ok(()) => half.commit().await,
+        Err(error) => Err(error),
+    };
+    if ended.is_err() {
+        half.roll_back().await;
+    }
+    ended
+}
+
+async fn put_cosigned(half: &mut WriteHalf, cosigned: &Cosigned) -> Result<(), StoreError> {
+    for witness in &cosigned.witnesses {
+        match half.keep_witness(witness).await {
+            // It was removed meanwhile.
+            Err(StoreError::Conflict { .. }) => {}
+            kept => kept?,
+        }
+    }
+    if let Some(state) = &cosigned.cosigned {
+        half.put_cosigned_state(state).await?;
+    }
+    match &cosigned.witnessed {
+        Some(state) => half.put_witnessed_state(state).await,
+        None => Ok(()),
+    }
 }

@@ -33,8 +33,8 @@ use crate::{
     mirror::Mirror,
     record::Change,
     store::{
-        AlertNote, Anchor, Answer, CodeMark, EngineState, Heartbeat, Operator, Setting, Store, StoreError,
-        StoredCrl, WriteHalf,
+        AlertNote, Anchor, Answer, Archive, CodeMark, EngineState, Heartbeat, LogAnchor, LogState, Operator,
+        Setting, Store, StoreError, StoredCrl, StoredWitness, WitnessedLog, WriteHalf,
     },
 };
 
@@ -99,6 +99,10 @@ pub enum SystemWrite {
     Crl(StoredCrl),
     /// An operator.
     Operator(Box<Operator>),
+    /// Entries are in an archive; their rows go later.
+    Archive(Box<Archive>),
+    /// Destroys the key of the subject with this id.
+    EraseSubject(String),
     /// A setting; nothing takes it away.
     Setting(Setting, Option<String>),
     /// Revokes a certificate that is no device's.
@@ -113,6 +117,18 @@ pub enum SystemWrite {
     CodeMark(CodeMark),
     /// A vault asks for no codes any more.
     NoCodeMark(Environment),
+    /// Somebody cosigns this log.
+    AddWitness(Box<StoredWitness>),
+    /// How somebody stands who cosigns it.
+    Witness(Box<StoredWitness>),
+    /// Somebody of this name does no more.
+    NoWitness(String),
+    /// A log of somebody else is cosigned here.
+    AddWitnessedLog(Box<WitnessedLog>),
+    /// The log of this origin is no more.
+    NoWitnessedLog(String),
+    /// How far the log of a device is verified and copied.
+    LogAnchor(Box<LogAnchor>),
     /// Alerts, one for each of the first changes of the transaction, and what the rules remember after them.
     Alerts(Vec<Alert>, EngineState),
     /// Somebody has seen an alert, at this moment; the first change of the transaction says so.
@@ -141,6 +157,19 @@ pub struct Receipt {
 pub struct Progress {
     /// How many entries the log has.
     pub log_size: u64,
+    /// How many it had when the last critical one was in, as far as this run knows.
+    pub critical_size: u64,
+}
+
+/// What witnesses have said about this log. It is no change of anything that an entry could be about.
+#[derive(Clone, Debug, Default)]
+pub struct Cosigned {
+    /// How those stand who answered.
+    pub witnesses: Vec<StoredWitness>,
+    /// A head with the cosignatures that it has so far.
+    pub cosigned: Option<LogState>,
+    /// A head that enough of them cosigned.
+    pub witnessed: Option<LogState>,
 }
 
 enum Request {
@@ -148,8 +177,11 @@ enum Request {
     /// Nothing is committed after it.
     Last(Box<Transaction>, oneshot::Sender<Result<Receipt, StoreError>>),
     Measured(Vec<Heartbeat>, oneshot::Sender<Result<(), StoreError>>),
+    Cosigned(Box<Cosigned>, oneshot::Sender<Result<(), StoreError>>),
     Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
     Answered(Answer, oneshot::Sender<Result<(), StoreError>>),
+    Scrub(oneshot::Sender<Result<(), StoreError>>),
+    Sweep(oneshot::Sender<Result<bool, StoreError>>),
     Noted(AlertNote, oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -192,7 +224,7 @@ impl Writer {
     {
         let tail = Tail::load(store, signer.key(), published).await?;
         let (queue, requests) = mpsc::channel(QUEUE_MAX);
-        let (report, progress) = watch::channel(Progress { log_size: tail.size() });
+        let (report, progress) = watch::channel(Progress { log_size: tail.size(), critical_size: 0 });
         let scribe = Scribe::new(signer, authority, tail);
         let work = Work { half, scribe, report, on_commit };
         let writing = tokio::spawn(work.run(requests));
@@ -224,6 +256,14 @@ impl Writer {
         self.ask(|reply| Request::Measured(heartbeats, reply)).await
     }
 
+    /// Stores what witnesses have said. A witness that was removed meanwhile is left out.
+    ///
+    /// # Errors
+    /// When the store cannot write now; nothing was changed.
+    pub(crate) async fn keep_cosigned(&self, cosigned: Cosigned) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Cosigned(Box::new(cosigned), reply)).await
+    }
+
     /// Appends entries that this log's key signed before, in their order, as they are: the log goes on from a newer copy of
     /// itself.
     ///
@@ -239,6 +279,22 @@ impl Writer {
     /// When the store cannot write now; the former answer is kept.
     pub async fn replace_answer(&self, answer: Answer) -> Result<(), StoreError> {
         self.ask(|reply| Request::Answered(answer, reply)).await
+    }
+
+    /// Takes some rows of archived entries away, which is no change and has no entry. Whether there are more.
+    ///
+    /// # Errors
+    /// When the store cannot write now.
+    pub(crate) async fn sweep(&self) -> Result<bool, StoreError> {
+        self.ask(Request::Sweep).await
+    }
+
+    /// Empties the write-ahead log, which still holds pages as they were before something was erased.
+    ///
+    /// # Errors
+    /// When readers do not let go of it, or the disk fails. The next start does it.
+    pub(crate) async fn scrub(&self) -> Result<(), StoreError> {
+        self.ask(Request::Scrub).await
     }
 
     /// Notes how alerts and their deliveries go, which is no change and has no entry.
@@ -284,7 +340,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
         let mut waiting = Vec::with_capacity(GROUP_MAX);
         while requests.recv_many(&mut waiting, GROUP_MAX).await > 0 {
             let (mut commits, mut answers) = (Vec::with_capacity(waiting.len()), Vec::new());
-            let mut last = None;
+            let (mut last, mut scrubs) = (None, Vec::new());
             for request in waiting.drain(..) {
                 match request {
                     // What came after the last one is not heard: whoever asks is told that the writer has stopped.
@@ -292,9 +348,18 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                     Request::Commit(transaction, reply) => commits.push((transaction, reply)),
                     Request::Last(transaction, reply) => last = Some((*transaction, reply)),
                     Request::Answered(answer, reply) => answers.push((answer, reply)),
+                    Request::Scrub(reply) => scrubs.push(reply),
+                    Request::Sweep(reply) => {
+                        // Whoever no longer waits has lost nothing: the next start goes on.
+                        drop(reply.send(self.half.sweep().await));
+                    }
                     Request::Measured(heartbeats, reply) => {
                         // Whoever no longer waits has lost nothing: these are measurements.
                         drop(reply.send(group::keep_heartbeats(&mut self.half, &heartbeats).await));
+                    }
+                    Request::Cosigned(cosigned, reply) => {
+                        // As above: the collector asks the witnesses again.
+                        drop(reply.send(group::keep_cosigned(&mut self.half, &cosigned).await));
                     }
                     Request::Noted(note, reply) => {
                         // As above: whoever does not hear it notes it again.
@@ -323,6 +388,13 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                 drop(reply.send(receipt.and_then(|receipt| receipt)));
                 return closed;
             }
+            if !scrubs.is_empty() {
+                let scrubbed = self.half.empty_side_file().await;
+                for reply in scrubs {
+                    // As above: it is done for whoever asked, also when they went away.
+                    drop(reply.send(scrubbed.clone()));
+                }
+            }
             for (answer, reply) in answers {
                 // As above: the one that was kept before is still kept.
                 drop(reply.send(self.half.replace_answer(&answer).await));
@@ -344,7 +416,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
         match outcome {
             Ok(done) => {
                 (self.on_commit)(&Committed { transactions: &done.committed });
-                self.report.send_replace(Progress { log_size: self.scribe.size() });
+                self.report.send_replace(self.scribe.progress());
                 for (reply, result) in replies.into_iter().zip(done.results) {
                     // A requester that went away is not asked whether it minds.
                     drop(reply.send(result));

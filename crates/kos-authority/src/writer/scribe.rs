@@ -4,15 +4,17 @@ use std::{collections::HashMap, sync::Arc};
 
 use kos_audit::{
     Actor as EntryActor, Details, Entry, Personal, Place, SealedEntry, Sequence, SubjectKey, Target,
-    VerifiedEntry,
+    VerifiedEntry, Weight,
 };
 use kos_base::{AuthorityName, EntryId, Secret, Timestamp};
 use kos_identity::registry::Actor;
 use kos_net::entropy;
 
+use super::Progress;
 use crate::{
     log::{LogSigner, Tail},
     record::{About, Change, Draft, Person, event_of},
+    search,
     store::{StoreError, StoredEntry, Subject, Tile, WriteHalf},
 };
 
@@ -25,6 +27,8 @@ pub(super) struct Scribe {
     authority: AuthorityName,
     tail: Tail,
     pending: Vec<(StoredEntry, SealedEntry)>,
+    /// How many entries there were when the last critical one was in.
+    critical_size: u64,
     keys: HashMap<String, Arc<SubjectKey>>,
 }
 
@@ -37,12 +41,17 @@ pub(super) struct Grown {
 
 impl Scribe {
     pub(super) fn new(signer: LogSigner, authority: AuthorityName, tail: Tail) -> Self {
-        Self { signer, authority, tail, pending: Vec::new(), keys: HashMap::new() }
+        Self { signer, authority, tail, pending: Vec::new(), critical_size: 0, keys: HashMap::new() }
     }
 
     /// How many entries are in the log.
     pub(super) const fn size(&self) -> u64 {
         self.tail.size()
+    }
+
+    /// How far the log is.
+    pub(super) fn progress(&self) -> Progress {
+        Progress { log_size: self.size(), critical_size: self.critical_size.min(self.size()) }
     }
 
     /// Where the next entry will stand.
@@ -67,6 +76,11 @@ impl Scribe {
         let kept = usize::try_from(index.saturating_sub(self.size())).unwrap_or(usize::MAX);
         self.pending.truncate(kept);
         // A key that the request brought went with it.
+        self.keys.clear();
+    }
+
+    /// Forgets the keys that are at hand: one of them is erased.
+    pub(super) fn forget_people(&mut self) {
         self.keys.clear();
     }
 
@@ -141,6 +155,9 @@ impl Scribe {
         };
         let sealed = self.signer.seal(&entry)?;
         self.pending.push((row(&entry, index, &sealed), sealed));
+        if event.weight() == Weight::Critical {
+            self.critical_size = index + 1;
+        }
         Ok(())
     }
 
@@ -206,22 +223,10 @@ fn row(entry: &Entry, position: u64, sealed: &SealedEntry) -> StoredEntry {
         id: entry.id,
         at: entry.timestamp,
         event: entry.event_type.to_string(),
-        actor: actor_id(&entry.actor),
-        target: entry.target.as_ref().map(target_id),
+        actor: search::actor_id(&entry.actor),
+        target: entry.target.as_ref().map(search::target_id),
         leaf: sealed.as_bytes().to_vec(),
     }
-}
-
-/// What the `actor` column holds: an id in the clear, or that of a subject.
-fn actor_id(actor: &EntryActor) -> String {
-    let personal = actor.personal_id().map(|sealed| sealed.subject().to_string());
-    personal.or_else(|| actor.plain_id().map(str::to_owned)).unwrap_or_default()
-}
-
-/// What the `target` column holds.
-fn target_id(target: &Target) -> String {
-    let personal = target.personal_id().map(|sealed| sealed.subject().to_string());
-    personal.or_else(|| target.plain_id()).unwrap_or_default()
 }
 
 fn draw<const N: usize>() -> Result<[u8; N], StoreError> {

@@ -219,7 +219,7 @@ pub(crate) fn faults() -> Vec<Fault> {
     add("hop-expiry", First, Some(KLP_HOP), linked_with(&hop));
     // Unknown types.
     let unknown = |number| Message { kind: MessageType::from_number(number), ..good };
-    add("unknown-critical-type", First, Some(KLP_TYPE), signed(&device, &unknown(16)));
+    add("unknown-critical-type", First, Some(KLP_TYPE), signed(&device, &unknown(4_096)));
     add("unknown-ignorable-type", First, None, signed(&device, &unknown(32_768)));
     // Not deterministic CBOR, or not of the form.
     let malformed = Some(KLP_MALFORMED);

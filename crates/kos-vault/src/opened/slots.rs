@@ -6,8 +6,8 @@ use kos_base::{Secret, Timestamp};
 
 use super::{Opened, entries::parse};
 use crate::{
-    Fresh, NewSlot, OfflineSlot, PASSPHRASE_SLOTS_MAX, SLOTS_MAX, SlotInfo, SlotKind, SlotName, Unlock,
-    VaultError,
+    Fresh, NewSlot, OfflineSlot, PASSPHRASE_SLOTS_MAX, PasskeySlot, SLOTS_MAX, SlotInfo, SlotKind, SlotName,
+    Unlock, VaultError,
     fresh::Draws,
     keys::Keys,
     slot::{Slot, Writing},
@@ -23,6 +23,11 @@ impl Opened {
     /// The offline slots, with what the holder of such a key needs.
     pub fn offline_slots(&self) -> impl Iterator<Item = OfflineSlot> {
         self.state.slots.iter().filter_map(Slot::offline)
+    }
+
+    /// The slots of passkeys, with what whoever asks one needs.
+    pub fn passkey_slots(&self) -> impl Iterator<Item = PasskeySlot> {
+        self.state.slots.iter().filter_map(Slot::passkey)
     }
 
     /// Adds a slot behind the others.
@@ -123,7 +128,7 @@ impl Slot {
         let mut info = self.info.clone();
         let writing = match self.info.kind {
             SlotKind::Offline(recipient) => Some(Writing::Offline(recipient)),
-            SlotKind::Passphrase(_) | SlotKind::Key(_) => {
+            SlotKind::Passphrase(_) | SlotKind::Key(_) | SlotKind::Passkey => {
                 let mut found = None;
                 for unlock in held.iter().filter(|unlock| self.is_for(**unlock)) {
                     if self.open(owner, *unlock)?.is_some() {
@@ -138,6 +143,9 @@ impl Slot {
                         Some(Writing::Passphrase(passphrase, work))
                     }
                     (_, Some(Unlock::Key(secret))) => Some(Writing::Key(secret)),
+                    (_, Some(Unlock::Passkey(output))) => {
+                        self.passkey.as_ref().map(|passkey| Writing::Passkey(passkey, output))
+                    }
                     _ => None,
                 }
             }

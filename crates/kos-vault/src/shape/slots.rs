@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     parse_name,
-    text::{Base64, present},
+    text::{Base64, Base64Bytes, present},
     time,
 };
-use crate::{KeySource, PASSPHRASE_SLOTS_MAX, SLOTS_MAX, SlotInfo, SlotKind, VaultError, Work, slot::Slot};
+use crate::{
+    KeySource, PASSPHRASE_SLOTS_MAX, Passkey, SLOTS_MAX, SlotInfo, SlotKind, VaultError, Work, slot::Slot,
+};
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -36,6 +38,12 @@ pub(super) struct SlotShape {
     recipient: Option<Base64<32>>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     ephemeral: Option<Base64<32>>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    credential_id: Option<Base64Bytes>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    relying_party: Option<String>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    prf_salt: Option<Base64<32>>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     salt: Option<Base64<32>>,
     commitment: Base64<32>,
@@ -65,7 +73,7 @@ pub(super) fn check_slots(slots: &[Slot]) -> Result<(), VaultError> {
 const fn work(slot: &Slot) -> Option<Work> {
     match slot.info.kind {
         SlotKind::Passphrase(work) => Some(work),
-        SlotKind::Key(_) | SlotKind::Offline(_) => None,
+        SlotKind::Key(_) | SlotKind::Offline(_) | SlotKind::Passkey => None,
     }
 }
 
@@ -97,6 +105,18 @@ impl DerivationShape {
 
 impl SlotShape {
     pub(super) fn read(self) -> Result<Slot, VaultError> {
+        let passkey = match (self.credential_id, self.relying_party, self.prf_salt) {
+            (None, None, None) => None,
+            (Some(credential), Some(relying_party), Some(prf_salt)) => {
+                let relying_party = relying_party.parse().ok();
+                let passkey = relying_party.and_then(|party| Passkey::new(credential.0, party, prf_salt.0));
+                Some(passkey.ok_or_else(|| VaultError::malformed("a passkey that WebAuthn does not know"))?)
+            }
+            _ => return Err(VaultError::malformed("a passkey that is not told whole")),
+        };
+        if passkey.is_some() != (self.kind == "passkey") {
+            return Err(VaultError::malformed("a passkey in a slot of another kind, or none in its slot"));
+        }
         let own = (self.derivation, self.source, self.recipient, self.ephemeral, self.salt);
         let (kind, ephemeral, salt) = match (self.kind.as_str(), own) {
             ("passphrase", (Some(derivation), None, None, None, None)) => {
@@ -110,6 +130,7 @@ impl SlotShape {
             ("offline", (None, None, Some(recipient), Some(ephemeral), Some(salt))) => {
                 (SlotKind::Offline(AgreementKey(recipient.0)), ephemeral.0, salt)
             }
+            ("passkey", (None, None, None, None, Some(salt))) => (SlotKind::Passkey, [0; 32], salt),
             _ => {
                 return Err(VaultError::malformed(
                     "a slot of unknown kind, or with other members than its kind has",
@@ -120,6 +141,7 @@ impl SlotShape {
             info: SlotInfo { name: parse_name(&self.name)?, kind, created: time(self.created)? },
             salt: salt.0,
             ephemeral,
+            passkey,
             commitment: self.commitment.0,
             iv: self.iv.0,
             wrapped: self.wrapped.0,
@@ -136,6 +158,9 @@ impl SlotShape {
             source: None,
             recipient: None,
             ephemeral: None,
+            credential_id: None,
+            relying_party: None,
+            prf_salt: None,
             salt: None,
             commitment: Base64(slot.commitment),
             iv: Base64(slot.iv),
@@ -157,6 +182,15 @@ impl SlotShape {
                 shape.recipient = Some(Base64(recipient.0));
                 shape.ephemeral = Some(Base64(slot.ephemeral));
                 shape.salt = Some(Base64(slot.salt));
+            }
+            SlotKind::Passkey => {
+                "passkey".clone_into(&mut shape.kind);
+                shape.salt = Some(Base64(slot.salt));
+                if let Some(passkey) = &slot.passkey {
+                    shape.credential_id = Some(Base64Bytes(passkey.credential().to_vec()));
+                    shape.relying_party = Some(passkey.relying_party().to_string());
+                    shape.prf_salt = Some(Base64(*passkey.prf_salt()));
+                }
             }
         }
         shape

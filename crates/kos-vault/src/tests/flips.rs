@@ -1,20 +1,34 @@
 //! Every byte of a file counts.
 
-use super::{GOLDEN, key, read_all};
-use crate::{Sealed, Unlock, VaultError};
+use kos_base::Secret;
 
-#[test]
-fn every_changed_byte_is_found_and_named() {
-    for at in 0..GOLDEN.len() {
+use super::{GOLDEN, PASSKEY, key, read_all};
+use crate::{PrfOutput, Sealed, Unlock, VaultError};
+
+fn check_flips(golden: &[u8], unlock: Unlock<'_>) {
+    assert!(Sealed::parse(golden).and_then(|sealed| sealed.open(unlock)).is_ok());
+    for at in 0..golden.len() {
         // One of the bits in turn; the case of a letter; and away altogether.
-        for flip in [1 << (at % 8), 0x20, GOLDEN[at]] {
-            let mut bytes = GOLDEN.to_vec();
+        for flip in [1 << (at % 8), 0x20, golden[at]] {
+            let mut bytes = golden.to_vec();
             bytes[at] ^= flip;
-            let refused = Sealed::parse(&bytes).and_then(|sealed| sealed.open(Unlock::Key(&key())));
+            let refused = Sealed::parse(&bytes).and_then(|sealed| sealed.open(unlock));
             let why = refused.err().unwrap_or_else(|| panic!("byte {at} with {flip:#x} changes nothing"));
             assert!((601..=608).contains(&why.code().number()), "byte {at}: {why}");
         }
     }
+}
+
+#[test]
+fn every_changed_byte_is_found_and_named() {
+    check_flips(GOLDEN, Unlock::Key(&key()));
+}
+
+#[test]
+fn every_changed_byte_is_found_and_named_by_whoever_opens_with_a_passkey() {
+    let output = PrfOutput::new(Secret::new([11; 32])).unwrap();
+    check_flips(PASSKEY, Unlock::Passkey(&output));
+    check_flips(PASSKEY, Unlock::Key(&key()));
 }
 
 #[test]

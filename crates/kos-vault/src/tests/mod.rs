@@ -10,6 +10,8 @@ use crate::{Opened, Sealed, SecretType, Unlock, VaultError, keys::Keys, shape, s
 
 /// Written and compared in `tests/vectors.rs`.
 const GOLDEN: &[u8] = include_bytes!("../../../../tests/vectors/vault/golden/vault.json");
+/// Written and compared there as well; its passkey gives 32 bytes of 11.
+const PASSKEY: &[u8] = include_bytes!("../../../../tests/vectors/vault/golden/passkey.json");
 const BEFORE: &[u8] = include_bytes!("../../../../tests/vectors/vault/golden/before.json");
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_795_170_000_007);

@@ -4,8 +4,8 @@ use kos_base::{Secret, Timestamp};
 
 use super::{BEFORE, GOLDEN, NOW, key, owned, read_all};
 use crate::{
-    Fresh, KeySource, NewSecret, NewSlot, OfflineKey, Opened, Passphrase, Sealed, SecretType, SlotInfo,
-    SlotKind, Standing, Unlock, Value, VaultError, Work,
+    Fresh, KeySource, NewSecret, NewSlot, OfflineKey, Opened, Passkey, Passphrase, PrfOutput, Sealed,
+    SecretType, SlotInfo, SlotKind, Standing, Unlock, Value, VaultError, Work,
     slot::{Slot, Writing},
     state::State,
     version::{Id, Version},
@@ -87,6 +87,37 @@ fn small(environment: &str, n: u8) -> Opened {
     let new = NewSecret { kind: SecretType::Opaque, value: &value, expires: None };
     vault.put(NOW, &"a".parse().unwrap(), new, fresh(n)).unwrap();
     vault
+}
+
+#[test]
+fn a_passkey_slot_opens_in_its_vault_only_and_whoever_holds_one_does_not_lose_it() {
+    let output = PrfOutput::new(Secret::new([11; 32])).unwrap();
+    let passkey = Passkey::new(vec![8; 16], "localhost".parse().unwrap(), [9; 32]).unwrap();
+    let with = |n: u8| {
+        let mut vault = small("machine", n);
+        let slot = NewSlot::Passkey(&passkey, &output);
+        vault.add_slot(NOW, &"blue".parse().unwrap(), slot, fresh(n + 10)).unwrap();
+        vault
+    };
+    let (here, elsewhere) = (with(1), with(2));
+    // One passkey, one salt, one output: what differs is the vault.
+    let mut swapped = elsewhere.parts().0.clone();
+    swapped.slots[1] = here.parts().0.slots[1].clone();
+    assert_eq!(swapped.slots[1].open(swapped.owner(), Unlock::Passkey(&output)), Ok(None));
+    assert!(elsewhere.parts().0.slots[1].open(swapped.owner(), Unlock::Passkey(&output)).unwrap().is_some());
+
+    for (held, dropped) in [(&[Unlock::Passkey(&output)][..], 1), (&[Unlock::Key(&key())], 1)] {
+        let mut vault = with(3);
+        let before = vault.parts().0.slots[1].salt;
+        assert_eq!(vault.rotate(held, fresh(20)).unwrap().len(), dropped);
+        let slot = &vault.parts().0.slots[0];
+        let is_kept = slot.passkey.as_ref() == Some(&passkey) && slot.salt != before;
+        assert_eq!(
+            is_kept,
+            slot.info.kind == SlotKind::Passkey,
+            "its salt is drawn anew, that of its function stays"
+        );
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
-"""A second reader of vaults, written from docs/spec/vault.md: KV-3 to KV-26.
+"""A second reader of vaults, written from docs/spec/vault.md: KV-3 to KV-26, KV-34 to KV-36.
 
 Reads a JSON list on stdin; each item has `file`, the text of a vault, and `unlock`, one of {"passphrase": text}, {"key": hex}
-and {"offline": hex}. For each it prints a line: `refused: WHY`, or everything in the file as JSON.
+{"offline": hex} and {"passkey": hex}, the output of its function. For each it prints a line: `refused: WHY`, or everything in the file as JSON.
 """
 
 import base64
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 TYPES = "api_key certificate password jwt ssh_key totp_seed private_key opaque".split()
 SOURCES = "file credential tpm token shares".split()
 VERSION = "kos.vault.v1"
+LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 YEAR_9999 = 253_402_300_799_999
 
 
@@ -103,6 +104,13 @@ def slot_head(file: dict, slot: dict) -> tuple[bytes, bytes]:
         need(slot["source"] in SOURCES, "the source of a key")
         salt = b64(slot["salt"], 32)
         own = [slot["source"].encode(), salt]
+    elif kind == "passkey":
+        members(slot, common + " credentialId relyingParty prfSalt salt")
+        salt, credential, party = b64(slot["salt"], 32), b64(slot["credentialId"]), slot["relyingParty"]
+        need(16 <= len(credential) <= 1023, "the id of a passkey")
+        labels = party.split(".")
+        need(len(party) <= 253 and all(re.fullmatch(LABEL, label) for label in labels), "a domain")
+        own = [credential, party.encode(), b64(slot["prfSalt"], 32), salt]
     else:
         need(kind == "offline", "the kind of a slot")
         members(slot, common + " recipient ephemeral salt")
@@ -124,6 +132,10 @@ def slot_secret(slot: dict, unlock: dict) -> bytes | None:
     if slot["kind"] == "offline" and "offline" in unlock:
         own = X25519PrivateKey.from_private_bytes(bytes.fromhex(unlock["offline"]))
         return own.exchange(X25519PublicKey.from_public_bytes(b64(slot["ephemeral"])))
+    if slot["kind"] == "passkey" and "passkey" in unlock:
+        output = bytes.fromhex(unlock["passkey"])
+        need(len(output) == 32 and any(output), "the output of a passkey")
+        return output
     return None
 
 

@@ -2,8 +2,8 @@
 
 use kos_base::{Secret, Timestamp};
 use kos_vault::{
-    EntryName, Fresh, KeySource, NewSecret, NewSlot, OfflineKey, Opened, Passphrase, Sealing, SecretType,
-    SlotName, Value, Work,
+    EntryName, Fresh, KeySource, NewSecret, NewSlot, OfflineKey, Opened, Passkey, Passphrase, PrfOutput,
+    Sealing, SecretType, SlotName, Value, Work,
 };
 use zeroize::Zeroizing;
 
@@ -81,6 +81,24 @@ pub(crate) fn light() -> Sealing {
     let environment = "default".parse().unwrap();
     let vault = Opened::create(NOW, environment, &slot("passphrase"), secret, fresh(20)).unwrap();
     vault.seal(NOW).unwrap()
+}
+
+/// What the function of the passkey gives.
+pub(crate) fn prf_output() -> PrfOutput {
+    PrfOutput::new(Secret::new([11; 32])).unwrap()
+}
+
+/// A passkey for which a slot can be written.
+pub(crate) fn passkey() -> Passkey {
+    Passkey::new((0..20).collect(), "localhost".parse().unwrap(), [12; 32]).unwrap()
+}
+
+/// A vault that a passkey opens beside a key, with one entry.
+pub(crate) fn with_passkey() -> Sealing {
+    let mut vault = empty();
+    vault.add_slot(NOW, &slot("blue key"), NewSlot::Passkey(&passkey(), &prf_output()), fresh(21)).unwrap();
+    put(&mut vault, NOW, "api/payments", SecretType::ApiKey, b"first", 22);
+    vault.seal(later(1)).unwrap()
 }
 
 /// The two files of the golden vault, and it.

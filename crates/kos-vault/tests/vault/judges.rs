@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::cast;
 
 const GOLDEN: &str = include_str!("../../../../tests/vectors/vault/golden/vault.json");
+const PASSKEY: &str = include_str!("../../../../tests/vectors/vault/golden/passkey.json");
 const CONTENTS: &str = include_str!("../../../../tests/vectors/vault/golden/contents.json");
 
 fn repository() -> PathBuf {
@@ -65,6 +66,36 @@ fn python_opens_the_golden_vault_with_every_secret_and_no_other() {
         assert_eq!(serde_json::from_str::<Value>(said).unwrap(), expected, "{secret}");
     }
     assert_eq!(said[secrets.len()..], ["refused: the secret", "refused: the secret"]);
+}
+
+#[test]
+fn python_opens_a_vault_by_what_a_passkey_gave_and_by_nothing_else() {
+    let output = |byte: u8| json!({"passkey": HEXLOWER.encode(&[byte; 32])});
+    let given = [output(11), key(), output(12), json!({"key": HEXLOWER.encode(&[11; 32])})];
+    let said = judge(&given.map(|unlock| (PASSKEY.to_owned(), unlock)));
+    let contents: Value = serde_json::from_str(&said[0]).unwrap();
+    assert_eq!(contents["entries"][0][0], "api/payments");
+    assert_eq!(said[0], said[1]);
+    assert_eq!(said[2..], ["refused: the secret", "refused: the secret"]);
+}
+
+/// The table of KV-37: Python derives it from the page, and `src/slot.rs` in Rust.
+#[test]
+fn python_derives_the_vector_of_the_page() {
+    const PAGE: &str = include_str!("../../../../docs/spec/vault.md");
+    let mut judge = python("passkey.py")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    judge.stdin.take().unwrap().write_all(PAGE.as_bytes()).unwrap();
+    let judged = judge.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&judged.stdout);
+    assert_eq!(said.lines().count(), 3, "{}", String::from_utf8_lossy(&judged.stderr));
+    for row in said.lines() {
+        assert!(PAGE.lines().any(|line| line == row), "{row}");
+    }
 }
 
 #[test]

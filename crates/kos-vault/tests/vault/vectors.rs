@@ -9,12 +9,14 @@ use crate::cast;
 const BEFORE: &[u8] = include_bytes!("../../../../tests/vectors/vault/golden/before.json");
 const GOLDEN: &[u8] = include_bytes!("../../../../tests/vectors/vault/golden/vault.json");
 const LIGHT: &[u8] = include_bytes!("../../../../tests/vectors/vault/golden/light.json");
+const PASSKEY: &[u8] = include_bytes!("../../../../tests/vectors/vault/golden/passkey.json");
 const CONTENTS: &str = include_str!("../../../../tests/vectors/vault/golden/contents.json");
 
 #[test]
 fn the_golden_bytes_are_what_we_write() {
     let (before, file, _) = cast::golden();
-    for (written, golden) in [(before, BEFORE), (file, GOLDEN), (cast::light(), LIGHT)] {
+    let passkey = cast::with_passkey();
+    for (written, golden) in [(before, BEFORE), (file, GOLDEN), (cast::light(), LIGHT), (passkey, PASSKEY)] {
         assert_eq!(String::from_utf8_lossy(written.bytes()), String::from_utf8_lossy(golden));
     }
 }

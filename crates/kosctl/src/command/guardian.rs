@@ -9,7 +9,7 @@ use kos_api::{
     routes,
     text::OperatorName,
 };
-use kos_base::code;
+use kos_base::{DeviceId, code};
 
 use crate::{
     Client, Fault, Outcome,
@@ -26,7 +26,7 @@ const CA_BYTES_MAX: u64 = 48 * 1024;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Guardian {
     /// Has somebody told of alerts.
-    Add(Add),
+    Add(Box<Add>),
     /// Lists guardians, and whether each could be told.
     List,
     /// Has a guardian told no more; what waits for it is forgotten.
@@ -41,8 +41,14 @@ pub(crate) struct Add {
     #[command(flatten)]
     way: Way,
     /// PEM of the CAs by which the receiver is judged; those of the authority's system when not given.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["operator"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["operator", "device"])]
     ca: Option<PathBuf>,
+    /// The mailbox that mail comes from.
+    #[arg(long, value_name = "ADDRESS", requires = "mail")]
+    from: Option<String>,
+    /// A mailbox that mail goes to; up to eight times.
+    #[arg(long, value_name = "ADDRESS", requires = "mail")]
+    to: Vec<String>,
     #[command(flatten)]
     change: ChangeFlags,
 }
@@ -57,6 +63,18 @@ pub(crate) struct Way {
     /// A service: a signed POST to `https://HOST[:PORT]/PATH`; `http` to the authority's own machine only.
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
+    /// A device of the fleet, by its whole id: a message over its link, which it writes into its own log.
+    #[arg(long, value_name = "ID")]
+    device: Option<DeviceId>,
+    /// A collector of syslog: `unix:///PATH`, `udp://HOST[:PORT]`, `tcp://..` or `tls://..`.
+    #[arg(long, value_name = "URL")]
+    syslog: Option<String>,
+    /// The same in the Common Event Format.
+    #[arg(long, value_name = "URL")]
+    cef: Option<String>,
+    /// A relay for mail: `smtps://HOST[:PORT]`; `smtp` to the authority's own machine only.
+    #[arg(long, value_name = "URL", requires_all = ["from", "to"])]
+    mail: Option<String>,
 }
 
 /// `guardian remove NAME`
@@ -97,15 +115,22 @@ impl Add {
             })
         });
         let ca = ca.transpose()?;
-        let Way { operator, webhook } = self.way;
-        let way = match (operator, webhook) {
-            (Some(operator), _) => GuardianWay::Person { operator },
-            (None, Some(url)) => GuardianWay::Webhook { url, ca },
-            // clap demands one of them.
-            (None, None) => return Err(Fault::usage("how is it told?", "kosctl guardian add --help")),
-        };
-        let request = AddGuardian { name: self.name, way };
-        let how = self.change.change();
+        let Self { name, way, ca: _, from, to, change } = self;
+        let Way { operator, webhook, device, syslog, cef, mail } = way;
+        let from = from.unwrap_or_default();
+        let ways = [
+            operator.map(|operator| GuardianWay::Person { operator }),
+            webhook.map(|url| GuardianWay::Webhook { url, ca: ca.clone() }),
+            device.map(|device| GuardianWay::Device { device }),
+            syslog.map(|address| GuardianWay::Syslog { address, ca: ca.clone() }),
+            cef.map(|address| GuardianWay::Cef { address, ca: ca.clone() }),
+            mail.map(|relay| GuardianWay::Mail { relay, ca, from, to }),
+        ];
+        // clap demands one of them.
+        let way = ways.into_iter().flatten().next();
+        let way = way.ok_or_else(|| Fault::usage("how is it told?", "kosctl guardian add --help"))?;
+        let request = AddGuardian { name, way };
+        let how = change.change();
         let outcome = client.change::<Item, _>(&routes::GUARDIAN_ADD, &[], &request, &how).await?;
         let ending = session.outcome(&outcome)?;
         if let (Outcome::Done(Item { secret: Some(secret), .. }), true) =

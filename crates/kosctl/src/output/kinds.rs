@@ -4,7 +4,7 @@ mod alert;
 mod mirror;
 
 use kos_api::{
-    audit::{AuditEntry, AuditVerdict, Checkpoint},
+    audit::{Archived, AuditEntry, AuditVerdict, Checkpoint, Erasure},
     authority::{Authority, Crl, Status},
     backup::{BackupVerdict, Restored, SealedFile},
     chain::IdentityChain,
@@ -18,8 +18,9 @@ use kos_api::{
     ticket::Ticket,
     vault::{
         Vault, VaultCode, VaultEntry, VaultMac, VaultRecovery, VaultSecret, VaultShares, VaultSignature,
-        VaultVersion,
+        VaultSlot, VaultVersion,
     },
+    witness::{Witness, WitnessPolicy, WitnessedLog},
 };
 
 use super::{Column, Form, Section, Shown};
@@ -95,13 +96,43 @@ impl Shown for AuditEntry {
         column("when", "timestamp"),
         column("event", "eventType"),
         column("by", "actor.type"),
-        column("actor", "actor.id"),
+        column("actor", "actor.id").looks(Form::Who),
         column("about", "target.type"),
-        column("target", "target.id"),
+        column("target", "target.id").looks(Form::Who),
         column("details", "details").wide(),
         column("id", "id").wide(),
         column("leaf", "leafHash").looks(Form::Hash).wide(),
         column("key", "keyId").looks(Form::Hash).wide(),
+    ];
+}
+
+impl Shown for Archived {
+    const NAME: &'static str = "size";
+    const PLURAL: &'static str = "archives";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("from", "first"),
+        column("archived", "size"),
+        column("folder", "folder"),
+        column("root", "rootHash").looks(Form::Hash),
+        column("sha256", "sha256").looks(Form::Hash).wide(),
+        column("recorded in entry", "auditIndex"),
+    ];
+}
+
+impl Shown for Erasure {
+    const NAME: &'static str = "auditIndex";
+    const PLURAL: &'static str = "erasures";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("recorded in entry", "auditIndex"),
+        column("erased", "erasedAt").looks(Form::Moment),
+        column("backups that hold the key", "backupsFound"),
+    ];
+    const SECTIONS: &'static [Section] = &[
+        Section { path: "erased", columns: &[column("subject", "subject"), column("was", "kind")] },
+        Section {
+            path: "backups",
+            columns: &[column("backup of entry", "index"), column("made", "createdAt")],
+        },
     ];
 }
 
@@ -146,6 +177,8 @@ impl Shown for AuditVerdict {
         column("entries checked", "entriesChecked"),
         column("signatures checked", "signaturesChecked"),
         column("assurance", "assurance"),
+        column("entries witnessed", "witnessedSize"),
+        column("by", "witnessedBy"),
         column("not checked", "notChecked"),
     ];
     const SECTIONS: &'static [Section] = &[Section::of(
@@ -162,7 +195,44 @@ impl Shown for Checkpoint {
         column("size", "size"),
         column("root", "rootHash"),
         column("signed", "timestamp").looks(Form::Moment),
+        column("assurance", "assurance"),
+        column("witnesses", "witnessed.summary"),
         column("key", "verifierKey"),
+    ];
+}
+
+impl Shown for Witness {
+    const NAME: &'static str = "name";
+    const PLURAL: &'static str = "witnesses";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("witness", "name"),
+        column("state", "state").looks(Form::State),
+        column("entries", "size"),
+        column("cosigned", "cosignedAt").looks(Form::Moment),
+        column("at", "url"),
+        column("device", "deviceId"),
+        column("added", "addedAt").looks(Form::Moment).wide(),
+        column("key", "verifierKey").wide(),
+    ];
+}
+
+impl Shown for WitnessPolicy {
+    const NAME: &'static str = "threshold";
+    const PLURAL: &'static str = "policies";
+    const COLUMNS: &'static [Column<'static>] =
+        &[column("asked for", "threshold"), column("of witnesses", "witnesses")];
+}
+
+impl Shown for WitnessedLog {
+    const NAME: &'static str = "origin";
+    const PLURAL: &'static str = "logs";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("log", "origin"),
+        column("entries", "size"),
+        column("cosigned", "cosignedAt").looks(Form::Moment),
+        column("our key", "witnessKey"),
+        column("its key", "verifierKey").wide(),
+        column("added", "addedAt").looks(Form::Moment).wide(),
     ];
 }
 
@@ -181,6 +251,7 @@ impl Shown for Status {
         column("log entries", "log.size"),
         column("log signed", "log.checkpointTime").looks(Form::Moment),
         column("assurance", "log.assurance"),
+        column("witnesses", "log.witnessed.summary"),
         column("keys opened by", "keys.opener"),
         column("signing keys", "keys.signingKeys"),
         column("keys safe from", "keys.protectsAgainst"),
@@ -218,7 +289,14 @@ impl Shown for DeviceStatus {
         column("keys safe from", "keys.protectsAgainst"),
         column("keys not safe from", "keys.notAgainst"),
         column("old keys put back", "keys.rollback"),
+        column("cosigned entries", "witness.size"),
+        column("cosigned", "witness.cosignedAt").looks(Form::Moment),
+        column("contradictions", "witness.conflicts"),
+        column("log entries", "logEntries"),
+        column("log delivered", "logDelivered"),
         column("code", "comparisonCode"),
+        column("last alert", "lastAlert.summary"),
+        column("alert raised", "lastAlert.at").looks(Form::Moment),
         column("warnings", "warnings"),
         column("version", "version"),
     ];
@@ -363,9 +441,21 @@ impl Shown for Vault {
             column("kind", "kind"),
             column("source", "source"),
             column("recipient", "recipient").looks(Form::Hash),
+            column("made for", "passkey.relyingParty"),
             column("made", "createdAt").looks(Form::Moment),
         ],
     )];
+}
+
+impl Shown for VaultSlot {
+    const NAME: &'static str = "name";
+    const PLURAL: &'static str = "passkeys";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("passkey", "name"),
+        column("made for", "passkey.relyingParty"),
+        column("added", "createdAt").looks(Form::Moment),
+        column("id", "passkey.credentialId").looks(Form::Hash).wide(),
+    ];
 }
 
 impl Shown for VaultEntry {

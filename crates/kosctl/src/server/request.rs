@@ -3,7 +3,7 @@
 //! A [`Client`] knows one server, keeps one connection, and answers with the types of `kos-api` or a [`Fault`]. It
 //! reads no environment, asks nobody and prints nothing.
 
-use core::time::Duration;
+use core::{ops::ControlFlow, time::Duration};
 
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{
@@ -26,6 +26,7 @@ use super::{
     Credentials, Server,
     body::{self, Body},
     connection::{Connection, failed},
+    events::{Event, EventReader},
 };
 use crate::{Fault, chance, clock};
 
@@ -37,6 +38,9 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the first byte of a download may take: the server may have to read everything that it has.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// How long a stream may say nothing; a server gives a sign of life every 15 s.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// A server and how to talk to it.
 pub struct Client {
@@ -245,6 +249,48 @@ impl Client {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Events as they come, those after the one with the id `after`, until `take` says that it was the last or the server ends
+    /// the stream. Returns the id of the last one, with what ended it; a server that says nothing at all for [`SILENCE`] is
+    /// gone.
+    pub(crate) async fn events<Q: Serialize>(
+        &self,
+        route: &Route,
+        query: &Q,
+        after: Option<&str>,
+        mut take: impl FnMut(&Event) -> Result<ControlFlow<()>, Fault>,
+    ) -> (Option<String>, Result<(), Fault>) {
+        let mut reader = EventReader::default();
+        let listening = async {
+            let path = route.fill(&[]) + &body::query(query)?;
+            let mut headers = HeaderMap::new();
+            if let Some(after) = after {
+                headers.insert(HeaderName::from_static("last-event-id"), body::header(after)?);
+            }
+            let response = self.in_time(self.send(route, &path, headers, body::empty())).await?;
+            let mut body = response.into_body();
+            let silent = |_| Fault::TimedOut { server: self.server.to_string(), after: SILENCE };
+            loop {
+                let frame = tokio::time::timeout(SILENCE, body.frame()).await.map_err(silent)?;
+                let Some(frame) = frame.transpose().map_err(|e| failed(&self.server, &e))? else {
+                    return Ok(());
+                };
+                let Some(piece) = frame.data_ref() else { continue };
+                let events = reader.take(piece);
+                let events =
+                    events.map_err(|_| self.nonsense("an event longer than any that is read".to_owned()))?;
+                for event in &events {
+                    if take(event)?.is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        let ended = listening.await;
+        // What is left of the answer must not be taken for that to the next request.
+        *self.connection.lock().await = None;
+        (reader.last_id, ended)
     }
 
     /// Reads; once more when the connection breaks, which a server may do to one that was idle.

@@ -21,6 +21,8 @@ pub(crate) struct Terminal {
     pub(crate) talk: Talk,
     /// Whether stderr is a terminal.
     pub(crate) is_live: bool,
+    /// Whether a browser that is opened here would be before the person: on this machine, and not as root.
+    pub(crate) is_graphical: bool,
 }
 
 /// Whether questions are answered.

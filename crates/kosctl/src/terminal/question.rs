@@ -98,7 +98,8 @@ mod tests {
     use super::*;
     use crate::terminal::Talk;
 
-    const NOBODY: Terminal = Terminal { answers: Answers::Nobody, talk: Talk::Quiet, is_live: false };
+    const NOBODY: Terminal =
+        Terminal { answers: Answers::Nobody, talk: Talk::Quiet, is_live: false, is_graphical: false };
 
     #[test]
     fn what_cannot_be_undone_needs_its_name_and_a_yes_is_not_enough() {

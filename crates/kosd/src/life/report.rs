@@ -1,6 +1,7 @@
 //! What the device says about itself when it is asked.
 
 use kos_api::{
+    alert::Severity,
     chain::{
         Certificate as ApiCertificate, ChainCheck, ChainCheckName, DeviceIdInputs as ApiInputs,
         IdentityChain, Kid, Revocation, RevocationStatus,
@@ -9,11 +10,12 @@ use kos_api::{
     hex::{Digest, Serial},
     keys::KeyProtection,
     lifecycle::{Decommission, Wipe},
-    local::DeviceStatus,
+    local::{DeviceStatus, DeviceWitness, LocalAlert},
     plan::{Change, Plan},
     problem::Party,
     routes::LOCAL_DECOMMISSION,
 };
+use kos_audit::EventType;
 use kos_base::id::DeviceIdInputs;
 use kos_base::{Channel, Code, DeviceState, KidSubject, Timestamp, code};
 use kos_identity::{
@@ -27,6 +29,8 @@ use kos_identity::{
     kid,
 };
 use kos_keyring::Protection;
+use kos_klp::body::Alert;
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::Device;
@@ -83,16 +87,21 @@ impl Device {
             Question::Identity(reply) => drop(reply.send(self.identity())),
             Question::ConfirmCode(digits, reply) => {
                 // The machine compares them with the code that it shows by now.
+                self.note(EventType::LocalChange, json!({"command": "confirm-code"}));
                 self.machine.handle_command(self.clock.now(), Command::CodeConfirmed(digits));
                 let _ = reply.send(());
             }
             Question::Kill(question) => self.answer_kill(question),
+            Question::Log(filter, reply) => drop(reply.send(self.log.page(&filter))),
+            Question::LogHead(reply) => drop(reply.send(self.log.head())),
+            Question::LogFile(path, reply) => drop(reply.send(self.log.file(&path))),
             Question::PlanDecommission(reply) => drop(reply.send(self.plan())),
             Question::Decommission(order, reply) => match self.member() {
                 Err(code) => drop(reply.send(Err(code))),
                 Ok((member, _)) => {
                     let device_id = member.device.clone();
                     tracing::warn!(reason = ?order.reason, "decommissioning was asked for on this machine");
+                    self.note(EventType::LocalChange, json!({"command": "decommission"}));
                     let done = Decommission {
                         device_id,
                         state: DeviceState::Decommissioned,
@@ -102,7 +111,7 @@ impl Device {
                         audit_index: None,
                     };
                     self.decommissioners.push(Decommissioner { done, reply });
-                    self.machine.handle_command(self.clock.now(), Command::Decommission);
+                    self.begin_end();
                 }
             },
         }
@@ -156,10 +165,25 @@ impl Device {
             }),
             image: Some(self.condition.image),
             keys: self.keys.protection().map(|of| protection(of, self.keys.homes(now))),
+            log_entries: self.log_state().0,
+            log_delivered: self.log_state().1,
             comparison_code: self.condition.code.clone(),
+            witness: self.witness_status(),
+            last_alert: self.service.alert().map(shown),
             warnings: self.condition.warnings.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+
+    /// What the device is as a witness; nothing before it was asked to be one.
+    fn witness_status(&self) -> Option<DeviceWitness> {
+        let (verifier_key, newest) = self.service.witness.standing()?;
+        Some(DeviceWitness {
+            verifier_key,
+            size: newest.map(|(size, _)| size),
+            cosigned_at: newest.map(|(_, at)| at),
+            conflicts: u64::try_from(self.service.witness.conflicts()).unwrap_or(u64::MAX),
+        })
     }
 
     /// What the next heartbeat would tell: failed checks, and how many errors there were since the last.
@@ -323,5 +347,22 @@ const fn check_name(name: CheckName) -> ChainCheckName {
         CheckName::KidSignature => ChainCheckName::KidSignature,
         CheckName::KidConfirmation => ChainCheckName::KidConfirmation,
         CheckName::Revocation => ChainCheckName::Revocation,
+    }
+}
+
+/// An alert as the local socket shows it.
+fn shown(alert: &Alert) -> LocalAlert {
+    LocalAlert {
+        alert_id: data_encoding::HEXLOWER.encode(&alert.id),
+        rule: alert.rule.to_string(),
+        severity: match alert.severity {
+            0 => Severity::Low,
+            1 => Severity::Medium,
+            2 => Severity::High,
+            _ => Severity::Critical,
+        },
+        summary: alert.summary.to_string(),
+        count: alert.count,
+        at: alert.at,
     }
 }

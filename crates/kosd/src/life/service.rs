@@ -4,6 +4,7 @@
 
 use std::{future::pending, path::PathBuf, sync::Arc};
 
+use kos_audit::EventType;
 use kos_base::{
     Channel, Code, KidSubject, Timestamp,
     code::{self, certificate},
@@ -18,7 +19,7 @@ use kos_identity::{
     },
     kid,
 };
-use kos_klp::body::{HeartbeatAnswer, Instruction};
+use kos_klp::body::{self, HeartbeatAnswer, Instruction, WitnessAnswer};
 use kos_net::{
     carrier::{Carrier, Connector},
     dialler::{Dialler, Target},
@@ -27,17 +28,18 @@ use kos_net::{
     tls::{ClientTls, Expectation, Trust},
 };
 use rustls_pki_types::CertificateDer;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Device, News, SETBACK_PAUSE, deed::Setback};
 use crate::{
     config::Discovery,
-    diary::Entry,
     health::Observer,
-    link::{self, Down, Link, Matter, Reporter, Signed, Situation, Terms},
+    link::{self, Down, Link, Matter, Reporter, Signed, Situation, Terms, WitnessCall},
     revocation::{RefusedList, Revocations},
     root::{Root, RootError},
     standing::Standing,
+    witness::{DeviceWitness, Parties},
 };
 
 /// What the loop knows of the link and of what came over it.
@@ -45,9 +47,11 @@ pub(super) struct Service {
     connector: Arc<Connector>,
     secrets: PathBuf,
     state: PathBuf,
-    link: Option<Link>,
+    pub(super) link: Option<Link>,
     standing: Standing,
     revocations: Revocations,
+    /// The witness that it is for the log of the authority.
+    pub(super) witness: DeviceWitness,
     /// The issuing CA of the authority's server, before a chain of our own says whether it counts.
     met: Option<Certificate>,
     /// When to try again to open a link, after something on this device stood in the way.
@@ -61,6 +65,11 @@ pub(super) struct Service {
 }
 
 impl Service {
+    /// The last alert that the authority told of.
+    pub(super) fn alert(&self) -> Option<&body::Alert> {
+        self.standing.alert.as_ref()
+    }
+
     pub(super) fn new(root: &Root, dialler: &Dialler, standing: Standing) -> Self {
         Self {
             connector: Arc::new(Connector::new(dialler.clone())),
@@ -69,6 +78,7 @@ impl Service {
             link: None,
             standing,
             revocations: Revocations::default(),
+            witness: DeviceWitness::new(&root.state()),
             met: None,
             again_at: None,
             carrier: None,
@@ -272,6 +282,7 @@ impl Device {
             Some(link::News::Up { carrier, issuing_ca }) => {
                 tracing::info!(%carrier, "linked to the authority");
                 self.service.carrier = Some(carrier);
+                self.delivery_begins();
                 if let Some(ca) = issuing_ca {
                     self.service.meet(&ca);
                 }
@@ -286,6 +297,16 @@ impl Device {
                 // The link may have ended meanwhile.
                 let _ = done.send(outcome);
             }
+            Some(link::News::Witness(WitnessCall { request, done })) => {
+                let outcome = self.cosign(&request);
+                if let Err(code) = &outcome {
+                    tracing::error!(%code, reason = code.title(), "the log of the authority is not cosigned");
+                    self.errors.count();
+                }
+                // As above.
+                let _ = done.send(outcome);
+            }
+            Some(link::News::LogAnswered(answer)) => self.log_answered(answer),
             Some(link::News::Down(down)) => self.fell(down),
             None => {
                 tracing::error!("the link's task has failed");
@@ -298,7 +319,7 @@ impl Device {
 
     /// The authority has heard us, and says how things are.
     fn acknowledged(&mut self, answer: HeartbeatAnswer, failed: Vec<String>) {
-        self.clock.learn(answer.time);
+        self.learn_time(answer.time);
         let now = self.clock.now();
         self.service.last_heartbeat_at = Some(now);
         self.service.failed_checks = failed;
@@ -358,14 +379,33 @@ impl Device {
         let (now, mut command) = (self.clock.now(), None);
         match matter {
             Matter::Command(order) => match order.instruction {
-                Instruction::SetChannel(channel) => standing.channel = Some(channel),
+                Instruction::SetChannel(channel) => {
+                    self.note(EventType::ChannelChanged, json!({"to": channel}));
+                    standing.channel = Some(channel);
+                }
                 Instruction::Regenerate => command = Some(Command::Regenerate),
                 // The order itself is taken over the enrolment protocol alone, by the identity key.
-                Instruction::Wipe(_) => command = Some(Command::CheckIn),
+                Instruction::Wipe(_) => {
+                    self.note_end("authority");
+                    command = Some(Command::CheckIn);
+                }
             },
+            Matter::Alert(alert) => {
+                // Told again, it is one line all the same.
+                if standing.alert.as_ref().is_none_or(|last| last.id != alert.id) {
+                    let told = json!({
+                        "rule": alert.rule.to_string(), "severity": alert.severity, "summary": alert.summary.to_string(),
+                    });
+                    self.note(EventType::AlertRaised, told);
+                    tracing::warn!(rule = %alert.rule, severity = alert.severity, "the authority tells of an alert");
+                }
+                standing.alert = Some(alert);
+            }
             Matter::Revocation(lists) => {
                 self.service.take_lists(&lists).map_err(|error| error.code())?;
-                command = self.is_taken_back().then_some(Command::CheckIn);
+                let own = self.is_taken_back();
+                self.note_revocations(own);
+                command = own.then_some(Command::CheckIn);
             }
         }
         self.stand(standing)?;
@@ -373,6 +413,30 @@ impl Device {
             self.machine.handle_command(now, command);
         }
         Ok(())
+    }
+
+    /// Cosigns the log of the authority, if it goes on from what was cosigned before.
+    fn cosign(&mut self, request: &[u8]) -> Result<WitnessAnswer, Code> {
+        let (member, _) = self.serving().ok_or(code::enrolment::STATE_FORBIDS)?;
+        let authority = self.machine.journal().authority.as_ref().and_then(|anchor| anchor.name.clone());
+        let authority = authority.ok_or(code::config::INTERNAL)?;
+        let (device, log) = (member.device.clone(), member.keys.log.clone());
+        let parties = Parties { authority: &authority, device: &device, log: &log };
+        let (keys, now) = (Arc::clone(&self.keys), self.clock.now());
+        let answered = self.service.witness.answer(now, &keys, &parties, request);
+        let (answer, conflicts) = answered.map_err(|error| {
+            tracing::error!(%error, "this device cannot be a witness");
+            error.code()
+        })?;
+        for conflict in conflicts {
+            let [one, other] = conflict.heads().map(|head| head.size);
+            let said = format!("checkpoints of {one} and {other} entries contradict each other");
+            tracing::error!(%authority, said, "the log of the authority is not the one that was cosigned");
+            self.note(EventType::EquivocationFound, json!({"sizes": [one, other]}));
+            self.errors.count();
+            self.condition.warn(contradiction(self.service.witness.conflicts()));
+        }
+        Ok(answer)
     }
 
     /// Whether our own certificate is revoked or on hold.
@@ -399,6 +463,7 @@ impl Device {
     /// There is no link, for the time being.
     fn fell(&mut self, down: Down) {
         self.service.carrier = None;
+        self.delivery_ends();
         match down {
             Down::Cut => {}
             Down::Unreachable => {
@@ -409,7 +474,7 @@ impl Device {
             Down::Untrusted(code) => {
                 tracing::error!(%code, reason = code.title(), "whoever answers as the authority is not used");
                 if self.condition.trouble.replace(code) != Some(code) {
-                    self.note(Entry::Untrusted, &format!("{code} {}", code.title()));
+                    self.note(EventType::AuthorityUntrusted, json!({"code": code.to_string()}));
                 }
                 self.errors.count();
                 self.news.tell(News::Untrusted(code));
@@ -426,6 +491,13 @@ impl Device {
             }
         }
     }
+}
+
+/// In words, that the authority's log is not the one that was cosigned.
+pub(super) fn contradiction(conflicts: usize) -> String {
+    format!(
+        "the log of the authority contradicts what this device cosigned: {conflicts} proofs in witness.conflict-*"
+    )
 }
 
 const fn carrier(named: &message::Carrier) -> Carrier {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use kos_base::{AuthorityName, Channel, Code, KeyId, code};
 use kos_identity::{certificate::Certificate, crl::RevocationView};
 use kos_klp::{
-    body::{Command, HeartbeatAnswer},
+    body::{Alert, Command, HeartbeatAnswer, LogHeld, WitnessAnswer},
     freshness::ReplayGuard,
     party::Party,
 };
@@ -101,6 +101,10 @@ pub(crate) enum News {
     },
     /// It sent something that it had signed.
     Signed(Signed),
+    /// It asks the device to cosign its log.
+    Witness(WitnessCall),
+    /// It answers what was brought of the log; with the number of a code when it took nothing.
+    LogAnswered(Result<LogHeld, u16>),
     /// The link has ended, or none could be made; it is dialled again.
     Down(Down),
 }
@@ -116,6 +120,15 @@ pub(crate) struct Signed {
     pub(crate) done: oneshot::Sender<Result<(), Code>>,
 }
 
+/// The authority asks for a cosignature.
+#[derive(Debug)]
+pub(crate) struct WitnessCall {
+    /// The request of tlog-witness; empty for the key alone.
+    pub(crate) request: Vec<u8>,
+    /// Takes the answer, once what it rests on is durable.
+    pub(crate) done: oneshot::Sender<Result<WitnessAnswer, Code>>,
+}
+
 /// What a signed message is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Matter {
@@ -123,6 +136,8 @@ pub(crate) enum Matter {
     Command(Command),
     /// Newer revocation lists, DER, which nobody has checked yet.
     Revocation(Vec<Vec<u8>>),
+    /// Something that this device is told of as a guardian.
+    Alert(Alert),
 }
 
 /// Why there is no link.
@@ -146,6 +161,7 @@ pub(crate) struct Link {
     pub(crate) issue: u32,
     situation: Option<watch::Sender<Situation>>,
     news: mpsc::Receiver<News>,
+    logs: mpsc::Sender<Vec<u8>>,
     task: JoinHandle<()>,
 }
 
@@ -167,8 +183,14 @@ impl Link {
         let (sender, news) = mpsc::channel(NEWS_MAX);
         let (showing, situation) = watch::channel(situation);
         let issue = terms.issue;
-        let line = Line { connector, terms, reporter, clock, situation, news: sender };
-        Self { issue, situation: Some(showing), news, task: tokio::spawn(line.hold()) }
+        let (logs, brought) = mpsc::channel(1);
+        let line = Line { connector, terms, reporter, clock, situation, news: sender, logs: brought };
+        Self { issue, situation: Some(showing), news, logs, task: tokio::spawn(line.hold()) }
+    }
+
+    /// Brings a part of the log. False when the one before is not on its way yet.
+    pub(crate) fn bring(&self, part: Vec<u8>) -> bool {
+        self.logs.try_send(part).is_ok()
     }
 
     /// Shows what the device follows and knows now.
@@ -200,6 +222,7 @@ struct Line {
     clock: Clock,
     situation: watch::Receiver<Situation>,
     news: mpsc::Sender<News>,
+    logs: mpsc::Receiver<Vec<u8>>,
 }
 
 /// Nobody listens to the link any more.
@@ -264,6 +287,8 @@ impl Line {
     async fn serve(&mut self, link: carrier::Link) -> (Down, Option<Instant>) {
         let (carrier, remote) = (link.about.carrier, link.about.remote);
         let issuing_ca = link.about.peer.issuing_ca().cloned().map(Box::new);
+        // What was meant for the link before.
+        while self.logs.try_recv().is_ok() {}
         if self.tell(News::Up { carrier, issuing_ca }).await.is_err() {
             return (Down::Cut, None);
         }

@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use kos_base::{Code, Timestamp, code};
 use kos_klp::{
-    body::{self, Ack, Assembly, Command, HeartbeatAnswer, Misfit, Revocation},
+    body::{
+        self, Ack, Alert, Assembly, Command, HeartbeatAnswer, LogHeld, Misfit, Revocation, WitnessRequest,
+    },
     frame::{Content, Frame},
     message::{MessageId, MessageType, Unhandled},
     party::Party,
@@ -20,7 +22,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Deserted, Line, Matter, News, Signed, random_part};
+use super::{Deserted, Line, Matter, News, Signed, WitnessCall, random_part};
 use crate::revocation;
 
 /// How long the authority may take to acknowledge a heartbeat. It writes nothing to its disk for that.
@@ -76,6 +78,8 @@ pub(super) struct Talk<'a> {
     channel_told: Option<kos_base::Channel>,
     /// A revocation list that comes in pieces.
     assembly: Assembly,
+    /// The part of the log that is under way.
+    log_under_way: Option<MessageId>,
 }
 
 /// A heartbeat that is not acknowledged yet.
@@ -96,7 +100,16 @@ impl<'a> Talk<'a> {
             Err(ended) => return (ended, None),
         };
         let assembly = Assembly::default();
-        let mut talk = Self { line, session, sender, due: None, waiting: None, channel_told: None, assembly };
+        let mut talk = Self {
+            line,
+            session,
+            sender,
+            due: None,
+            waiting: None,
+            channel_told: None,
+            assembly,
+            log_under_way: None,
+        };
         let ended = talk.go_on(&about, &mut receiver).await.err().unwrap_or(Ended::Closed);
         let due = talk.due;
         if matches!(ended, Ended::Deserted)
@@ -129,6 +142,11 @@ impl<'a> Talk<'a> {
                     if self.waiting.is_none() && self.has_news() {
                         self.beat().await?;
                     }
+                }
+                Some(part) = self.line.logs.recv() => {
+                    let id = MessageId::from_bytes(entropy::array()?);
+                    self.log_under_way = Some(id);
+                    self.send(&Outgoing::new(MessageType::LOG, id, &part)).await?;
                 }
                 () = sleep_until(next) => match self.waiting {
                     Some(_) => return Err(Ended::Silent),
@@ -182,6 +200,10 @@ impl<'a> Talk<'a> {
         };
         let message = received.message();
         match message.kind {
+            MessageType::WITNESS => match body::read::<WitnessRequest>(message.body) {
+                Ok(asked) => self.cosign(message.id, asked.request).await,
+                Err(error) => self.reply(message.id, Err(error.code())).await,
+            },
             MessageType::ACK => self.acknowledged(message.reply_to, &body::read(message.body)?).await,
             _ => self.leave_unhandled(name).await,
         }
@@ -211,7 +233,22 @@ impl<'a> Talk<'a> {
         }
     }
 
+    /// Leaves it to the device, and sends what it answers.
+    async fn cosign(&mut self, asked: MessageId, request: Vec<u8>) -> Result<(), Ended> {
+        let (done, answered) = oneshot::channel();
+        self.line.tell(News::Witness(WitnessCall { request, done })).await?;
+        match answered.await.map_err(|_| Ended::Deserted)? {
+            Ok(answer) => self.acknowledge(asked, &Ack::done(Some(body::write(&answer)))).await,
+            Err(code) => self.reply(asked, Err(code)).await,
+        }
+    }
+
     async fn acknowledged(&mut self, of: Option<MessageId>, ack: &Ack) -> Result<(), Ended> {
+        if self.log_under_way.take_if(|id| Some(*id) == of).is_some() {
+            let held = body::read::<LogHeld>(ack.result().unwrap_or_default());
+            let answer = if ack.status() == 0 { Ok(held?) } else { Err(ack.status()) };
+            return Ok(self.line.tell(News::LogAnswered(answer)).await?);
+        }
         // One that comes too late, or twice, says nothing new.
         let Some(waiting) = self.waiting.take_if(|waiting| Some(waiting.message) == of) else {
             return Ok(());
@@ -241,6 +278,7 @@ impl<'a> Talk<'a> {
         let message = received.message();
         let matter = match message.kind {
             MessageType::COMMAND => body::read::<Command>(message.body).map(Matter::Command),
+            MessageType::ALERT => body::read::<Alert>(message.body).map(Matter::Alert),
             MessageType::REVOCATION => match body::read::<Revocation>(message.body) {
                 Ok(news) => match whole_lists(&mut self.assembly, &news) {
                     Ok(Some(lists)) => Ok(Matter::Revocation(lists)),
@@ -275,7 +313,11 @@ impl<'a> Talk<'a> {
             Ok(()) => Ack::done(None),
             Err(code) => Ack::refused(code, code.title()),
         };
-        let said = body::write(&ack);
+        self.acknowledge(to, &ack).await
+    }
+
+    async fn acknowledge(&mut self, to: MessageId, ack: &Ack) -> Result<(), Ended> {
+        let said = body::write(ack);
         let id = MessageId::from_bytes(entropy::array()?);
         self.send(&Outgoing { reply_to: Some(to), ..Outgoing::new(MessageType::ACK, id, &said) }).await
     }

@@ -1,15 +1,21 @@
 //! The ways by which a guardian is told, one file each.
 
-mod reach;
+mod cef;
+mod device;
+mod mail;
+pub(crate) mod reach;
+mod syslog;
 mod webhook;
 
 use std::sync::Arc;
 
 pub(crate) use self::{
+    mail::check as check_mail,
     reach::{Address, AddressError, Cover, Stream, check_ca},
+    syslog::check as check_syslog,
     webhook::{address as webhook_address, secret as webhook_secret},
 };
-use super::{Guardian, Notice, Way};
+use super::{Guardian, Notice, SyslogForm, Way};
 use crate::authority::Shared;
 
 /// A guardian was not told. It is tried again.
@@ -21,6 +27,10 @@ pub(crate) enum SinkError {
     Answered(String),
     #[error("it does not speak as it should: {0}")]
     Protocol(String),
+    #[error("the device has no link")]
+    NoLink,
+    #[error("the link of the device ended")]
+    LinkEnded,
     #[error("a fault of this authority: {0}")]
     Internal(String),
 }
@@ -42,5 +52,14 @@ pub(crate) async fn send(
                 secret.map_err(|_| SinkError::Internal("the secret cannot be derived".to_owned()))?;
             webhook::send(url, ca.as_deref(), &secret, notice).await
         }
+        Way::Syslog { address, ca, form } => {
+            let message = match form {
+                SyslogForm::Structured => syslog::message(notice),
+                SyslogForm::Cef => cef::message(notice),
+            };
+            syslog::send(address, ca.as_deref(), &message).await
+        }
+        Way::Mail { relay, ca, from, to } => mail::send((relay, ca.as_deref()), from, to, notice).await,
+        Way::Device { device } => device::send(shared, device, notice).await,
     }
 }

@@ -10,7 +10,9 @@
 use std::{
     fmt, io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -18,6 +20,7 @@ use kos_base::text::{printable, reason};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
@@ -34,7 +37,10 @@ const CAS_MAX: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cover {
     Tls,
+    /// It is not, and leads to this machine only.
     Plain,
+    /// It is not, by the choice of who named the guardian: protocols that are spoken so in most networks.
+    Open,
 }
 
 /// Where a guardian listens: `SCHEME://HOST[:PORT][PATH]`.
@@ -75,6 +81,56 @@ pub(crate) enum ReachError {
 pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Whom it leads to.
+    pub(super) fn peer(&self) -> io::Result<SocketAddr> {
+        self.socket().peer_addr()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, into),
+            Self::Tls(tls) => Pin::new(tls).poll_read(context, into),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
+        }
+    }
 }
 
 impl fmt::Debug for Stream {
@@ -151,8 +207,7 @@ impl Address {
             IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
             // fe80::/10, and where a cloud answers under IPv6.
             IpAddr::V6(ip) => {
-                (ip.segments()[0] & 0xffc0) == 0xfe80
-                    || ip == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
+                ip.is_unicast_link_local() || ip == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
             }
         };
         if is_local || ip.is_unspecified() || ip.is_multicast() {
@@ -171,7 +226,7 @@ impl Address {
         let late = |_| ReachError::Late(address);
         let tcp = timeout(CONNECT_TIME_MAX, TcpStream::connect(address)).await.map_err(late)?;
         let tcp = tcp.map_err(|e| ReachError::Connect(address, reason(&e)))?;
-        if self.cover == Cover::Plain {
+        if self.cover != Cover::Tls {
             return Ok(Stream::Plain(tcp));
         }
         let failed = |e: &dyn fmt::Display| ReachError::Tls(address, printable(&e.to_string(), 120));

@@ -11,14 +11,11 @@
 use aws_lc_rs::hmac;
 use data_encoding::BASE64;
 use http_body_util::Full;
-use hyper::{Request, body::Bytes, client::conn::http1, header};
+use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use kos_base::{Secret, Timestamp};
 use serde::Serialize;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 
 use super::{
     SinkError,
@@ -77,17 +74,11 @@ pub(super) async fn send(
         .header("webhook-signature", sign(secret, id, &at, &body))
         .body(Full::new(Bytes::from(body)))
         .map_err(|e| SinkError::Internal(e.to_string()))?;
-    let status = match address.connect(ca).await? {
-        Stream::Plain(stream) => post(stream, request).await?,
-        Stream::Tls(stream) => post(*stream, request).await?,
-    };
+    let status = post(address.connect(ca).await?, request).await?;
     if status.is_success() { Ok(()) } else { Err(SinkError::Answered(status.as_str().to_owned())) }
 }
 
-async fn post<S>(stream: S, request: Request<Full<Bytes>>) -> Result<hyper::StatusCode, SinkError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn post(stream: Stream, request: Request<Full<Bytes>>) -> Result<StatusCode, SinkError> {
     let failed = |e: hyper::Error| SinkError::Protocol(e.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
     // Ends with this function, whatever the peer does.

@@ -79,6 +79,7 @@ pub(super) async fn acknowledge(
     Path(id): Path<String>,
     call: Call<Nothing>,
 ) -> Result<Response, Refusal> {
+    find(&shared, &id).await.map_err(|refusal| refusal.under(call.id))?;
     if !may_acknowledge(&shared, &call.who).await? {
         return Err(Refusal::new(code::audit::ALERT_NOT_GUARDIAN).under(call.id));
     }
@@ -205,7 +206,7 @@ async fn about(shared: &Shared, group: &str) -> Result<Party, StoreError> {
         let kind = if group == "*" { "many" } else { kind };
         return Ok(Party { kind: kind.to_owned(), id: Some(id.to_owned()).filter(|id| !id.is_empty()) });
     }
-    let person = shared.store.subject(id).await?.map(|subject| subject.person.clone());
+    let person = shared.store.subject(id).await?.map(|subject| subject.person);
     let named = person.as_deref().and_then(|person| person.split_once(' '));
     Ok(match named {
         Some((kind, id)) => Party { kind: kind.to_owned(), id: Some(id.to_owned()) },

@@ -21,9 +21,9 @@ use kos_identity::{certificate::Certificate, crl::VerifiedCrl};
 use super::{
     answer::{Refusal, document, json, page},
     call::Context,
-    view,
+    view, witnesses,
 };
-use crate::{authority::Shared, clock, store::StoreError};
+use crate::{authority::Shared, clock, store::StoreError, witness::Standing};
 
 /// Tickets that are looked at to count the open ones; those that are older have expired or are in the list.
 const TICKETS_MAX: u32 = 500;
@@ -39,6 +39,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
     let signed = SignedCheckpoint::parse(&state).map_err(|e| unsound(e.to_string()))?;
     let verified = signed.verify(shared.log.key(), &[]).map_err(|e| unsound(e.to_string()))?;
     let checkpoint = verified.checkpoint();
+    let standing = Standing::of(&shared.store, &shared.log).await?;
     let beyond = !shared.place.borrow().address.is_loopback();
     Ok(document(Status {
         authority: shared.name.clone(),
@@ -52,7 +53,8 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
             size: checkpoint.head.size,
             root_hash: Digest::from_bytes(*checkpoint.head.root.as_bytes()),
             checkpoint_time: checkpoint.time,
-            assurance: Assurance::LocalIntegrity,
+            assurance: assurance(&standing),
+            witnessed: witnesses::standing(&standing, checkpoint.head.size, now),
         },
         ports: shared.ports,
         reachable: if beyond { Reach::Network } else { Reach::Loopback },
@@ -66,6 +68,14 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
         alerts: Some(super::guardians::status(&shared).await?),
         mirrors: Some(super::mirrors::status(&shared).await?),
     }))
+}
+
+/// What the log is worth to whoever believes its witnesses.
+pub(super) const fn assurance(standing: &Standing) -> Assurance {
+    match standing.witnessed {
+        Some(_) => Assurance::Witnessed,
+        None => Assurance::LocalIntegrity,
+    }
 }
 
 pub(super) async fn openapi() -> Response {

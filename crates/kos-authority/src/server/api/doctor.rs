@@ -15,6 +15,7 @@ use crate::{
     clock,
     store::StoreError,
     vault::{Deed, REHEARSAL_MAX, VAULTS_MAX},
+    witness::Standing,
 };
 
 /// Free space on the disk below which something is wrong; a busy fleet writes that much in a day.
@@ -24,11 +25,15 @@ const CA_LEFT_MIN: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How far the newest entry may be ahead of the clock, which is corrected now and then.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
+/// How old the newest witnessed checkpoint may be: longer than a log is quiet without being cosigned again.
+const WITNESSED_AGE_MAX: Duration = Duration::from_secs(1_800);
+
 pub(super) async fn examine(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
     let now = clock::now();
     let checks = vec![
         log(&shared, now).await,
         log_files(&shared).await,
+        witnesses(&shared, now).await,
         keys(&shared, now).await,
         certificates(&shared, now),
         revocation_lists(&shared, now),
@@ -86,6 +91,38 @@ async fn log_files(shared: &Shared) -> Check {
             Check::bad("log-files", format!("{size} entries published, {written} in the store"), fix)
         }
         None => Check::bad("log-files", "there is no checkpoint that this authority signed", fix),
+    }
+}
+
+/// The witnesses cosign, and none of them holds another tree; and this one cosigns the logs that it should.
+async fn witnesses(shared: &Shared, now: Timestamp) -> Check {
+    let fix = "kosctl audit witness list, and docs/guide/witness.md";
+    let read = async {
+        let size = shared.store.log_state().await?.map_or(0, |state| state.size);
+        let standing = Standing::of(&shared.store, &shared.log).await?;
+        Ok::<_, StoreError>((standing, size, shared.store.witnessed_logs().await?.len()))
+    };
+    let (standing, size, logs) = match read.await {
+        Ok(read) => read,
+        Err(error) => return Check::bad("witnesses", error.to_string(), fix),
+    };
+    let shown = super::witnesses::standing(&standing, size, now);
+    let (mut trouble, proofs) = shared.cosigner.trouble(logs);
+    if proofs > 0 {
+        trouble.push(format!("{proofs} proofs that a log signed two trees: DATA/authority/witness"));
+    }
+    if !shown.disagreeing.is_empty() {
+        trouble.push(shown.summary.clone());
+    } else if shown.witnesses > 0 {
+        let late = standing.witnessed.is_none_or(|(_, at)| now.since(at) > WITNESSED_AGE_MAX);
+        if late && now.since(shared.started_at) > WITNESSED_AGE_MAX {
+            trouble.push(shown.summary.clone());
+        }
+        trouble.extend((!shown.lost.is_empty()).then(|| format!("no answer from {}", shown.lost.join(", "))));
+    }
+    match trouble.is_empty() {
+        true => Check::good("witnesses", shown.summary),
+        false => Check::bad("witnesses", trouble.join("; "), fix),
     }
 }
 
@@ -249,7 +286,7 @@ async fn guardians(shared: &Shared, now: Timestamp) -> Check {
         // Whoever could do harm sits at this machine.
         (0, _, true) => Check::good("guardians", "none: nobody is told of alerts (kosctl guardian add)"),
         (0, _, false) => Check::bad("guardians", "none: nobody is told of alerts", "kosctl guardian add"),
-        (count, true, _) => Check::good("guardians", format!("{count}, and each is told")),
+        (count, true, _) => Check::good("guardians", format!("{count}, none out of reach for long")),
         (_, false, _) => Check::bad("guardians", lost.join(", "), fix),
     }
 }

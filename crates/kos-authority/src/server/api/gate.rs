@@ -1,6 +1,7 @@
 //! What every request passes before its handler: load, caller, rights, time; and what every answer carries.
 //!
-//! The rights are those that the route declares in [`kos_api::routes`]; there is no other check of who may call.
+//! The rights are those that the route declares in [`kos_api::routes`]; there is no other check of who may call,
+//! but that an alert is acknowledged by an administrator or a guardian (ALR-36).
 
 use std::{sync::Arc, time::Duration};
 

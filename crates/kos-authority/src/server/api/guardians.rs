@@ -16,6 +16,7 @@ use kos_api::{
 };
 use kos_audit::alert::AlertId;
 use kos_base::{code, text::printable};
+use kos_identity::registry::Device;
 use kos_net::entropy;
 
 use super::{
@@ -26,7 +27,7 @@ use super::{
     operators::Nothing,
 };
 use crate::{
-    alert::{Guardian, GuardianName, Notice, Way, sink},
+    alert::{Guardian, GuardianName, Notice, SyslogForm, Way, sink},
     authority::Shared,
     clock,
     record::SystemChange,
@@ -137,6 +138,11 @@ async fn way(shared: &Shared, wanted: &AddGuardian) -> Result<Way, Refusal> {
     let invalid = |why: &dyn std::fmt::Display| {
         Refusal::new(code::audit::GUARDIAN_INVALID).saying(&printable(&why.to_string(), 300))
     };
+    let syslog = |address: &String, ca: &Option<String>, form| {
+        sink::check_syslog(address).map_err(|error| invalid(&error))?;
+        ca.as_deref().map_or(Ok(()), sink::check_ca).map_err(|error| invalid(&error))?;
+        Ok(Way::Syslog { address: address.clone(), ca: ca.clone(), form })
+    };
     match &wanted.way {
         GuardianWay::Person { operator } => {
             let known = shared.store.active_operator(operator.as_ref()).await?;
@@ -149,7 +155,18 @@ async fn way(shared: &Shared, wanted: &AddGuardian) -> Result<Way, Refusal> {
             let salt = entropy::array().map_err(|e| Refusal::new(e.code()))?;
             Ok(Way::Webhook { url: url.clone(), ca: ca.clone(), salt })
         }
-        GuardianWay::Device { .. } => Err(invalid(&"devices cannot be told yet")),
+        GuardianWay::Syslog { address, ca } => syslog(address, ca, SyslogForm::Structured),
+        GuardianWay::Cef { address, ca } => syslog(address, ca, SyslogForm::Cef),
+        GuardianWay::Mail { relay, ca, from, to } => {
+            sink::check_mail(relay, from, to).map_err(|error| invalid(&error))?;
+            ca.as_deref().map_or(Ok(()), sink::check_ca).map_err(|error| invalid(&error))?;
+            Ok(Way::Mail { relay: relay.clone(), ca: ca.clone(), from: from.clone(), to: to.clone() })
+        }
+        GuardianWay::Device { device } => {
+            let known = shared.store.device(device).await?.filter(Device::is_admitted);
+            let known = known.ok_or_else(|| invalid(&"there is no such device in service"))?;
+            Ok(Way::Device { device: known.id })
+        }
     }
 }
 

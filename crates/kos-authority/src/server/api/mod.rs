@@ -4,8 +4,10 @@
 //! request: who calls, whether this caller may, a request id, a limit on the body and on time, and a problem document
 //! for whatever goes wrong. A route that is declared and has no handler, or the reverse, fails a test.
 
+mod alert_stream;
 mod alerts;
 mod answer;
+mod archive;
 mod audit;
 mod authority;
 mod backup;
@@ -13,9 +15,12 @@ mod call;
 mod chain;
 mod change;
 mod decommission;
+mod device_log;
 mod devices;
 mod doctor;
 mod entry;
+mod erase;
+mod export;
 mod gate;
 mod guardians;
 mod kill;
@@ -24,9 +29,13 @@ mod listen;
 mod log;
 pub(crate) mod mirrors;
 mod operators;
+mod search;
+mod stream;
+mod tail;
 mod tickets;
 mod vaults;
 mod view;
+mod witnesses;
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,6 +51,7 @@ use self::gate::{Gate, Load};
 pub(crate) use self::{
     answer::{Refusal, document},
     call::{Call, Mode, Origin, Remote, RequestId, Who},
+    stream::Streams,
 };
 use crate::authority::Shared;
 
@@ -55,6 +65,8 @@ const VAULT_BYTES_MAX: usize = 96 * 1024 * 1024;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a backup may take before its first byte: the store is copied and looked at.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(900);
+/// How long an archive may take: every entry is read and written.
+const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// How long a firing may take until it reports: every byte of the store is overwritten.
 const KILL_TIMEOUT: Duration = Duration::from_secs(900);
 /// How long the test of a guardian may take: longer than a receiver may.
@@ -155,10 +167,20 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::DEVICE_DECOMMISSION_SHOW, decommission::show)
         .on(&routes::AUDIT_LIST, audit::list)
         .on(&routes::AUDIT_SHOW, audit::show)
+        .on(&routes::AUDIT_TAIL, tail::follow)
+        .under(Load::new(1, ARCHIVE_TIMEOUT), &routes::AUDIT_ARCHIVE, archive::archive_log)
+        .on(&routes::AUDIT_EXPORT, export::export)
+        .on(&routes::AUDIT_ERASE, erase::erase)
         .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
         .on(&routes::AUDIT_VERIFY, audit::verify)
+        .on(&routes::DEVICE_LOG_LIST, device_log::list)
+        .on(&routes::DEVICE_LOG_SHOW, device_log::show)
+        .on(&routes::DEVICE_LOG_CHECKPOINT, device_log::checkpoint)
+        .on(&routes::DEVICE_LOG_VERIFY, device_log::verify)
+        .on(&routes::DEVICE_LOG_FILE, device_log::file)
         .on(&routes::ALERT_LIST, alerts::list)
         .on(&routes::ALERT_SHOW, alerts::show)
+        .on(&routes::ALERT_STREAM, alert_stream::stream)
         .on(&routes::ALERT_ACK, alerts::acknowledge)
         .on(&routes::ALERT_RULES_SHOW, alerts::rules)
         .on(&routes::ALERT_RULES_APPLY, alerts::apply_rules)
@@ -172,6 +194,14 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::MIRROR_ADD, mirrors::add)
         .on(&routes::MIRROR_REMOVE, mirrors::remove)
         .on(&routes::MIRROR_PUSH, mirrors::push)
+        .on(&routes::WITNESS_LIST, witnesses::list)
+        .on(&routes::WITNESS_ADD, witnesses::add)
+        .on(&routes::WITNESS_REMOVE, witnesses::remove)
+        .on(&routes::WITNESS_POLICY, witnesses::policy)
+        .on(&routes::WITNESS_SET_POLICY, witnesses::set_policy)
+        .on(&routes::WITNESSED_LIST, witnesses::logs)
+        .on(&routes::WITNESSED_ADD, witnesses::add_log)
+        .on(&routes::WITNESSED_REMOVE, witnesses::remove_log)
         .on(&routes::OPERATOR_CREATE, operators::create)
         .on(&routes::OPERATOR_LIST, operators::list)
         .on(&routes::OPERATOR_REMOVE, operators::remove)
@@ -206,6 +236,8 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::VAULT_ABANDON, vaults::abandon)
         .on(&routes::VAULT_OFFLINE_ADD, vaults::add_offline)
         .on(&routes::VAULT_OFFLINE_REMOVE, vaults::remove_offline)
+        .on(&routes::VAULT_PASSKEY_ADD, vaults::add_passkey)
+        .on(&routes::VAULT_PASSKEY_REMOVE, vaults::remove_passkey)
         .on(&routes::VAULT_AUTHORISER_ADD, vaults::add_authoriser)
         .on(&routes::VAULT_AUTHORISER_REMOVE, vaults::remove_authoriser)
         .on(&routes::KILL_STATUS, kill::status)

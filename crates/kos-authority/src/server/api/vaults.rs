@@ -21,13 +21,13 @@ use kos_api::{
     text::SecretText,
     vault::{CreateVault, ImportVault, RotateVault, UnlockVault, Vault, VaultState},
 };
-use kos_base::{Timestamp, code};
+use kos_base::{Secret, Timestamp, code};
 use kos_identity::registry::Actor;
-use kos_vault::{Environment, Passphrase, VaultError};
+use kos_vault::{Environment, Passphrase, PrfOutput, VaultError};
 use zeroize::Zeroizing;
 
 pub(super) use self::{
-    access::{add_authoriser, add_offline, remove_authoriser, remove_offline},
+    access::{add_authoriser, add_offline, add_passkey, remove_authoriser, remove_offline, remove_passkey},
     entries::{entries, history, hmac, put, read, remove, sign, totp},
     recovery::{abandon, recover, rehearse, share, show as recovery, submit},
 };
@@ -41,7 +41,7 @@ use crate::{
     authority::Shared,
     clock,
     record::LockReason,
-    vault::{Deed, ImportedFrom, VAULTS_MAX, VaultFault},
+    vault::{Deed, ImportedFrom, Opener, VAULTS_MAX, VaultFault},
 };
 
 type Shares = State<Arc<Shared>>;
@@ -88,13 +88,23 @@ pub(super) async fn unlock(
 ) -> Result<Response, Refusal> {
     let environment = known(&shared, &typed, call.id).await?;
     let wanted = call.body.get()?;
-    let passphrase = passphrase(&wanted.passphrase).map_err(told(&environment, call.id))?;
+    let opener = match (&wanted.passphrase, &wanted.passkey) {
+        (Some(typed), None) => {
+            let held = passphrase(typed).map_err(told(&environment, call.id))?;
+            Opener::Passphrase(held, wanted.code.clone())
+        }
+        (None, Some(output)) => Opener::Passkey(prf_output(output, call.id)?, wanted.code.clone()),
+        _ => {
+            let why = "a vault is opened by a passphrase or by a passkey";
+            return Err(Refusal::new(code::config::BAD_REQUEST).saying(why).under(call.id));
+        }
+    };
     if call.mode == Mode::Plan {
         let change = to_state(&usable(&shared, &environment, call.id).await?, "unlocked");
         return Ok(planned(&call, &environment, change, &["log: vault_unlocked", UNTRIED]));
     }
     let deed = deed(&shared, &environment, &call);
-    Ok(document(apart(&environment, call.id, deed.unlock(passphrase, wanted.code.clone())).await?))
+    Ok(document(apart(&environment, call.id, deed.unlock(opener)).await?))
 }
 
 pub(super) async fn lock(
@@ -273,6 +283,15 @@ fn new_passphrase(text: &SecretText) -> Result<Passphrase, VaultError> {
 fn base64(text: &SecretText, id: RequestId) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let bytes = kos_base::text::base64(text.expose()).map(Zeroizing::new);
     bytes.ok_or_else(|| Refusal::new(code::config::BAD_REQUEST).saying("this is not base64").under(id))
+}
+
+/// What a passkey gave.
+fn prf_output(text: &SecretText, id: RequestId) -> Result<PrfOutput, Refusal> {
+    let bytes = base64(text, id)?;
+    let output = bytes.as_slice().try_into().ok().map(Secret::new).and_then(PrfOutput::new);
+    output.ok_or_else(|| {
+        Refusal::new(code::config::BAD_REQUEST).saying("what a passkey gives has 32 bytes").under(id)
+    })
 }
 
 /// When it is, in a plan or an answer.

@@ -10,17 +10,20 @@ use kos_api::{
     routes,
 };
 use kos_audit::{
-    self as log, FailureKind, LeafReading, LogCheck, LogKey, RangeCheck, SignedCheckpoint, Verdict,
+    self as log, AnyLogKey, Conflict, Demand, FailureKind, Given, LeafReading, LogCheck, LogKey, Policy,
+    RangeCheck, SignedCheckpoint, Verdict, WitnessKey,
     tree::{Bundle, Piece, Tile},
+    witness::Judgement,
 };
 
 use super::{
-    NOTE_BYTES_MAX, log_key,
+    NOTE_BYTES_MAX, log_key, owner,
     prove::judge_saved,
     source::{Place, Source},
 };
 use crate::{
-    Fault, files,
+    Fault,
+    files::{self, Readers},
     session::{Ending, Session},
 };
 
@@ -37,9 +40,24 @@ pub(crate) struct Verify {
     /// An older checkpoint of the same log, which it must extend.
     #[arg(long, value_name = "CHECKPOINT")]
     against: Option<PathBuf>,
+    /// The verifier key of a witness whose word counts; as often as there are witnesses.
+    #[arg(long = "witness", value_name = "VKEY", conflicts_with_all = ["on_server", "from", "to", "proof"])]
+    witnesses: Vec<WitnessKey>,
+    /// How many of them must have cosigned; without it, the verdict says what the log is worth.
+    #[arg(long, value_name = "K", requires = "witnesses")]
+    threshold: Option<usize>,
+    /// Writes both checkpoints into this file when the log contradicts the one of --against, for `audit witness judge`.
+    #[arg(long, value_name = "FILE", requires = "against")]
+    evidence: Option<PathBuf>,
+    /// Verifies the log that this device has delivered, in place of the authority's own.
+    #[arg(long, value_name = "DEVICE", conflicts_with = "log")]
+    log_of: Option<String>,
     /// Has the server verify its own log, which is faster and takes its word for it.
     #[arg(long, conflicts_with_all = ["log", "key"])]
     on_server: bool,
+    /// The archive that the oldest entries are in, so that the whole log is verified; may stand there several times.
+    #[arg(long, value_name = "DIR", conflicts_with = "on_server")]
+    archive: Vec<PathBuf>,
     /// Only entries from this index on: that they are in the tree that the checkpoint signs, signed and at their place.
     #[arg(long, value_name = "N", conflicts_with = "on_server")]
     from: Option<u64>,
@@ -54,6 +72,25 @@ pub(crate) struct Verify {
     ca: Option<PathBuf>,
 }
 
+/// By what a log is judged, besides its key.
+#[derive(Debug)]
+pub(crate) struct By {
+    /// Whose cosignatures count, and how many.
+    policy: Policy,
+    demand: Demand,
+    /// A checkpoint that somebody kept.
+    held: Option<String>,
+    /// Where its oldest entries are.
+    archives: Vec<PathBuf>,
+}
+
+impl By {
+    /// Nothing but its key.
+    pub(crate) const fn nothing() -> Self {
+        Self { policy: Policy::none(), demand: Demand::None, held: None, archives: Vec::new() }
+    }
+}
+
 impl Verify {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         if let Some(proof) = &self.proof {
@@ -63,24 +100,89 @@ impl Verify {
             Some(path) => Some(String::from_utf8_lossy(&files::read(path, NOTE_BYTES_MAX)?).into_owned()),
             None => None,
         };
+        let by = self.by(held.clone())?;
         let verdict = match (&self.log, self.on_server) {
             (None, true) => {
-                let (route, body) = (&routes::AUDIT_VERIFY, VerifyLog { against: held });
-                session.client()?.ask(route, &[], &serde_json::json!({}), &body).await?
+                let (client, body) = (session.client()?, VerifyLog { against: held });
+                let device = owner(&client, self.log_of.as_deref()).await?;
+                let (route, values) = match &device {
+                    Some(device) => (&routes::DEVICE_LOG_VERIFY, vec![device.as_str()]),
+                    None => (&routes::AUDIT_VERIFY, Vec::new()),
+                };
+                client.ask(route, &values, &serde_json::json!({}), &body).await?
+            }
+            (None, false) if self.log_of.is_some() => {
+                let client = session.client()?;
+                let device = owner(&client, self.log_of.as_deref()).await?.unwrap_or_default();
+                let key = log_key(session, self.key.as_deref(), Some((&client, Some(&device)))).await?;
+                let source = Source::DeviceLog(&client, &device);
+                match self.range()? {
+                    Some(range) => {
+                        written(judge_range((&source, &self.archive), &key, held.as_deref(), range).await?)
+                    }
+                    None => self.judged(session, &source, &key, &by).await?,
+                }
             }
             (log, _) => {
                 let place = Place::parse(log.as_deref().unwrap_or("server"), self.ca.as_deref(), session)?;
-                let key = log_key(session, self.key.as_deref(), place.client()).await?;
-                let held = held.as_deref();
-                let found = match self.range()? {
-                    Some(range) => judge_range(&place.source(), &key, held, range).await?,
-                    None => judge(&place.source(), &key, held).await?,
-                };
-                written(found)
+                let server = place.client().map(|client| (client, None));
+                let key = log_key(session, self.key.as_deref(), server).await?;
+                match self.range()? {
+                    Some(range) => written(
+                        judge_range((&place.source(), &self.archive), &key, held.as_deref(), range).await?,
+                    ),
+                    None => self.judged(session, &place.source(), &key, &by).await?,
+                }
             }
         };
         session.printer.item(&verdict)?;
         Ok(Ending::judged(verdict.ok))
+    }
+
+    fn by(&self, held: Option<String>) -> Result<By, Fault> {
+        let demand = if self.threshold.is_some() { Demand::Witnessed } else { Demand::None };
+        let policy = match (self.witnesses.len(), self.threshold) {
+            (0, _) => Policy::none(),
+            (_, threshold) => Policy::new(self.witnesses.clone(), threshold.unwrap_or(1)).map_err(|e| {
+                Fault::usage(e.to_string(), "as many --witness as there are, and --threshold up to that")
+            })?,
+        };
+        Ok(By { policy, demand, held, archives: self.archive.clone() })
+    }
+
+    async fn judged(
+        &self,
+        session: &Session,
+        source: &Source<'_>,
+        key: &LogKey,
+        by: &By,
+    ) -> Result<AuditVerdict, Fault> {
+        let verdict = judge(source, key, by).await?;
+        let contradicts =
+            |failure: &log::Failure| matches!(failure.kind, FailureKind::Forked | FailureKind::Rewound);
+        if let Some(held) = by.held.as_ref().filter(|_| verdict.failures.iter().any(contradicts)) {
+            self.keep_evidence(session, key, held, &source.checkpoint().await?)?;
+        }
+        Ok(written(verdict))
+    }
+
+    /// Both checkpoints, if the log's key signed both of them.
+    fn keep_evidence(&self, session: &Session, key: &LogKey, held: &str, newest: &str) -> Result<(), Fault> {
+        let Ok(conflict) = Conflict::new(&AnyLogKey::from(key), held, newest) else { return Ok(()) };
+        let said = match conflict.judge() {
+            Judgement::Equivocation => {
+                "the two checkpoints prove by themselves that the log signed two trees"
+            }
+            _ => "with the tiles of the larger one, the two checkpoints show what became of the log",
+        };
+        session.terminal.note(said);
+        match &self.evidence {
+            Some(path) => files::write(path, conflict.to_string().as_bytes(), Readers::Everybody),
+            None => {
+                session.terminal.note("--evidence FILE keeps them, for kosctl audit witness judge");
+                Ok(())
+            }
+        }
     }
 }
 
@@ -100,7 +202,7 @@ impl Verify {
 
 /// Judges some entries of a log; to its end when there is no other.
 async fn judge_range(
-    source: &Source<'_>,
+    (source, archives): (&Source<'_>, &[PathBuf]),
     key: &LogKey,
     held: Option<&str>,
     mut range: Range<u64>,
@@ -112,17 +214,34 @@ async fn judge_range(
     }
     let mut check = RangeCheck::new(key, &[], &text, held, range);
     while let Some(piece) = check.next() {
-        check.take(source.piece(piece).await?, |bytes| read_leaves(bytes, key));
+        check.take(found(source, archives, piece).await?, |bytes| read_leaves(bytes, key));
     }
     Ok(check.finish())
 }
 
 /// Takes a log apart, leaf by leaf.
-pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, held: Option<&str>) -> Result<Verdict, Fault> {
-    let mut check = LogCheck::new(key, &[], &source.checkpoint().await?, held);
+pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, by: &By) -> Result<Verdict, Fault> {
+    // Read first, so that it is not of a larger log than the newest.
+    let cosigned = source.witnessed().await?;
+    let checkpoint = source.checkpoint().await?;
+    let given = Given {
+        checkpoint: &checkpoint,
+        held: by.held.as_deref(),
+        cosigned: cosigned.as_deref(),
+        demand: by.demand,
+    };
+    let mut check = LogCheck::by(key, by.policy.clone(), given);
     for bundle in Bundle::all(check.size()) {
         let stored = check.tile(bundle.tile(), source.piece(Piece::Tile(bundle.tile())).await?.as_deref());
-        let bytes = source.piece(Piece::Bundle(bundle)).await?.unwrap_or_default();
+        let bytes = match found(source, &by.archives, Piece::Bundle(bundle)).await? {
+            Some(bytes) => bytes,
+            // Whether they may be elsewhere is for the entries that come to say.
+            None if bundle == bundle.full() => {
+                check.archived(&stored);
+                continue;
+            }
+            None => Vec::new(),
+        };
         for (at, reading) in read_leaves(&bytes, key).into_iter().enumerate() {
             check.leaf(reading, stored.get(at).copied());
         }
@@ -132,6 +251,18 @@ pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, held: Option<&str>)
         check.tile(tile, bytes.as_deref());
     }
     Ok(check.finish())
+}
+
+/// A piece of a log, or of an archive that its oldest entries are in.
+async fn found(source: &Source<'_>, archives: &[PathBuf], piece: Piece) -> Result<Option<Vec<u8>>, Fault> {
+    let mut found = source.piece(piece).await?;
+    for archive in archives {
+        if found.is_some() || !matches!(piece, Piece::Bundle(_)) {
+            break;
+        }
+        found = Source::Folder(archive).piece(piece).await?;
+    }
+    Ok(found)
 }
 
 /// Hashes and verifies the leaves of a bundle, on every processor.
@@ -164,6 +295,8 @@ fn written(verdict: Verdict) -> AuditVerdict {
             log::Assurance::HeldCheckpoint => Assurance::HeldCheckpoint,
             log::Assurance::Witnessed => Assurance::Witnessed,
         },
+        witnessed_size: verdict.witnessed_size,
+        witnessed_by: verdict.witnessed_by,
         failures: verdict
             .failures
             .into_iter()
@@ -188,5 +321,6 @@ const fn kind(kind: FailureKind) -> LogFailureKind {
         FailureKind::Rewound => LogFailureKind::Rewound,
         FailureKind::Torn => LogFailureKind::Torn,
         FailureKind::BadSignature => LogFailureKind::BadSignature,
+        FailureKind::Unwitnessed => LogFailureKind::Unwitnessed,
     }
 }

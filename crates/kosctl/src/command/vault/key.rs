@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use data_encoding::BASE64;
 use kos_api::{
     routes,
     text::SecretText,
     vault::{CreateVault, RotateVault, UnlockVault, Vault as Item},
 };
 
-use super::{CodeFlag, PassphraseFlag, Place, change, nothing};
+use super::{CodeFlag, PassphraseFlag, Place, change, nothing, passkey::PageFlag};
 use crate::{
     Fault,
     arguments::ChangeFlags,
@@ -25,6 +26,11 @@ pub(crate) struct Unlock {
     /// Makes the vault, whose passphrase is asked for twice: 12 characters or more.
     #[arg(long)]
     create: bool,
+    /// Opens it by a passkey in place of its passphrase: serves a page on this machine, on which a browser asks for it.
+    #[arg(long, conflicts_with_all = ["create", "passphrase_file"])]
+    passkey: bool,
+    #[command(flatten)]
+    page: PageFlag,
     #[command(flatten)]
     passphrase: PassphraseFlag,
     #[command(flatten)]
@@ -71,9 +77,14 @@ impl Unlock {
             return change::<Item, _>(session, &client, &routes::VAULT_CREATE, &values, &body, &self.change)
                 .await;
         }
-        let passphrase = self.passphrase.read()?;
+        let (passphrase, passkey) = match (self.passkey, self.change.dry_run) {
+            (false, _) => (Some(self.passphrase.read()?), None),
+            // A plan tries nothing, so nobody is asked.
+            (true, true) => (None, Some(SecretText::new(BASE64.encode(&[1; 32])))),
+            (true, false) => (None, Some(self.page.use_one(session, &client, values[0], "Open").await?)),
+        };
         let code = self.code.read(session, &client, values[0], &self.change).await?;
-        let body = UnlockVault { passphrase, code };
+        let body = UnlockVault { passphrase, passkey, code };
         change::<Item, _>(session, &client, &routes::VAULT_UNLOCK, &values, &body, &self.change).await
     }
 }
@@ -88,8 +99,10 @@ impl Lock {
 impl Rotate {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let (client, values) = (session.client()?, [self.place.name()]);
-        let question =
-            format!("give {} new keys; only offline keys and the passphrase open it then", values[0]);
+        let question = format!(
+            "give {} new keys; only offline keys and the passphrase open it then, no passkeys",
+            values[0]
+        );
         let danger = Danger::Moderate { yes: self.change.yes };
         if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
             return Ok(Ending::Withheld);

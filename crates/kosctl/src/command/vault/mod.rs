@@ -8,6 +8,7 @@ mod file;
 mod handing;
 mod key;
 mod offline;
+mod passkey;
 mod recover;
 mod share;
 mod status;
@@ -38,7 +39,7 @@ use crate::{
 pub(crate) enum Vault {
     /// Shows a vault and no secret of it, or all vaults.
     Status(status::Status),
-    /// Opens a vault by its passphrase, until it locks itself.
+    /// Opens a vault by its passphrase or a passkey, until it locks itself.
     Unlock(key::Unlock),
     /// Wipes the keys of a vault from the memory of the authority.
     Lock(key::Lock),
@@ -63,13 +64,16 @@ pub(crate) enum Vault {
     Import(file::Import),
     /// Splits a new recovery key into shares, and writes a sheet for each holder.
     Share(share::Share),
-    /// Opens a vault by its shares or an offline key, and gives it new keys and a new passphrase.
+    /// Opens a vault by its shares, an offline key or a passkey, and gives it new keys and a new passphrase.
     Recover(recover::Recover),
     /// Proves that shares recover a vault, and changes nothing of it.
     Rehearse(recover::Rehearse),
     /// Keys in files that people keep, for the day when everything else is lost.
     #[command(subcommand)]
     OfflineKey(offline::Offline),
+    /// Passkeys of browsers, phones and security keys that open a vault.
+    #[command(subcommand)]
+    Passkey(passkey::Passkey),
     /// What a vault asks for beside a passphrase.
     #[command(subcommand)]
     Authoriser(authoriser::Authoriser),
@@ -94,6 +98,7 @@ impl Vault {
             Self::Rehearse(rehearse) => rehearse.run(session).await,
             Self::Use(using) => using.run(session).await,
             Self::OfflineKey(offline) => offline.run(session).await,
+            Self::Passkey(passkey) => passkey.run(session).await,
             Self::Authoriser(authoriser) => authoriser.run(session).await,
         }
     }

@@ -15,7 +15,7 @@ use kos_base::{Code, code, text::printable};
 use kos_shares::Share;
 use zeroize::Zeroizing;
 
-use super::{CodeFlag, Place, handing, nothing, offline::Key};
+use super::{CodeFlag, Place, handing, nothing, offline::Key, passkey::PageFlag};
 use crate::{
     Change, Client, Fault, Outcome,
     session::{Ending, Session},
@@ -32,6 +32,11 @@ pub(crate) struct Recover {
     /// The file of an offline key, which opens the vault in place of shares.
     #[arg(long, value_name = "FILE", conflicts_with = "share_files")]
     offline_key: Option<PathBuf>,
+    /// Opens it by a passkey in place of shares: serves a page on this machine, on which a browser asks for it.
+    #[arg(long, conflicts_with_all = ["share_files", "offline_key"])]
+    passkey: bool,
+    #[command(flatten)]
+    page: PageFlag,
     #[command(flatten)]
     code: CodeFlag,
     /// The file with the new passphrase; without it, it is asked for twice, or read from stdin when the shares are in files.
@@ -83,6 +88,9 @@ impl Recover {
         if let Some(path) = &self.offline_key {
             return self.run_offline(session, path).await;
         }
+        if self.passkey {
+            return self.run_passkey(session).await;
+        }
         let is_typed = self.shares.are_typed(session);
         let file = self.new_passphrase_file.as_deref();
         if !is_typed && self.shares.share_files.is_empty() && file.is_none() {
@@ -123,14 +131,36 @@ impl Recover {
         let file = self.new_passphrase_file.as_deref();
         let passphrase = choose_secret("new passphrase", file, session.terminal.answers)?;
         let code = self.code.read_for(session, &client, environment).await?;
-        let body = RecoverVault { new_passphrase: SecretText::new(passphrase.to_string()), agreed, code };
-        let how = Change::default();
-        let vault: Outcome<Item> = client.change(&routes::VAULT_RECOVER, &[environment], &body, &how).await?;
-        session
-            .terminal
-            .note("only this passphrase opens it now: add the offline key again, and share it again");
-        session.outcome(&vault)
+        let new_passphrase = SecretText::new(passphrase.to_string());
+        let body = RecoverVault { new_passphrase, agreed, passkey: None, code };
+        finish(session, &client, environment, &body, "offline key").await
     }
+
+    async fn run_passkey(&self, session: &Session) -> Result<Ending, Fault> {
+        let (client, environment) = (session.client()?, self.place.name());
+        let passkey = Some(self.page.use_one(session, &client, environment, "Recover").await?);
+        let file = self.new_passphrase_file.as_deref();
+        let passphrase = choose_secret("new passphrase", file, session.terminal.answers)?;
+        let code = self.code.read_for(session, &client, environment).await?;
+        let new_passphrase = SecretText::new(passphrase.to_string());
+        let body = RecoverVault { new_passphrase, agreed: None, passkey, code };
+        finish(session, &client, environment, &body, "passkey").await
+    }
+}
+
+/// Gives the vault new keys by what one person has.
+async fn finish(
+    session: &Session,
+    client: &Client,
+    environment: &str,
+    body: &RecoverVault,
+    opener: &str,
+) -> Result<Ending, Fault> {
+    let how = Change::default();
+    let vault: Outcome<Item> = client.change(&routes::VAULT_RECOVER, &[environment], body, &how).await?;
+    let after = format!("only this passphrase opens it now: add the {opener} again, and share it again");
+    session.terminal.note(&after);
+    session.outcome(&vault)
 }
 
 impl Rehearse {
@@ -271,7 +301,7 @@ impl<'a> Gathering<'a> {
 
     async fn finish(&self, passphrase: Zeroizing<String>) -> Result<Outcome<Item>, Fault> {
         let new_passphrase = SecretText::new(passphrase.to_string());
-        let body = RecoverVault { new_passphrase, agreed: None, code: None };
+        let body = RecoverVault { new_passphrase, agreed: None, passkey: None, code: None };
         self.client.change(&routes::VAULT_RECOVER, &[self.environment], &body, &Change::default()).await
     }
 

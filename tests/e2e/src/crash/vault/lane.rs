@@ -451,7 +451,8 @@ impl Lane {
 }
 
 async fn unlock(client: &Client, environment: &str, passphrase: &str) -> Result<Vault, Fault> {
-    let body = UnlockVault { passphrase: SecretText::new(passphrase.to_owned()), code: None };
+    let passphrase = Some(SecretText::new(passphrase.to_owned()));
+    let body = UnlockVault { passphrase, passkey: None, code: None };
     let route = &routes::VAULT_UNLOCK;
     match client.change(route, &[environment], &body, &Change::default()).await? {
         Outcome::Done(vault) => Ok(vault),

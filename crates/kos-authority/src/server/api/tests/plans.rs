@@ -1,9 +1,11 @@
 //! Every change of the table: as a dry run, which changes nothing and refuses what would be refused, and for good,
 //! which the log has by the time of the answer.
 
-use kos_api::routes::{OPERATOR_CREATE, VAULT_AUTHORISER_ADD, VAULT_OFFLINE_ADD};
+use kos_api::routes::{OPERATOR_CREATE, VAULT_AUTHORISER_ADD, VAULT_OFFLINE_ADD, VAULT_PASSKEY_ADD};
 
 use super::*;
+use crate::{record::SystemChange, store::EngineState, writer::SystemWrite};
+use kos_audit::alert::{Alert, AlertId, Severity};
 
 const MEMBER: &str = "kdev-0000000000000001";
 const WAITING: &str = "kdev-0000000000000002";
@@ -20,6 +22,8 @@ struct Made {
     words: String,
     /// Something that was found.
     alert: String,
+    /// A folder for old entries.
+    archive: String,
 }
 
 /// An authority on which each change of the table has something to change.
@@ -50,20 +54,57 @@ async fn bench() -> (Bench, Made) {
     let near = json!({"name": "near", "target": {"web": {"url": "https://a.example/log"}}});
     let named = bench.post("/api/v1/audit/mirrors", near).await;
     assert_eq!(named.status, StatusCode::OK, "{}", named.body);
-    let alert = bench.alert().await;
-    (bench, Made { ticket, words, alert })
+    let alert = alert(&bench).await;
+    let archive = bench._folder.path().join("archive").display().to_string();
+    (bench, Made { ticket, words, alert, archive })
+}
+
+/// Something that was found; its id.
+async fn alert(bench: &Bench) -> String {
+    let rule = "clone".parse().unwrap();
+    let alert = Alert {
+        id: AlertId::of(&rule, 1, 2),
+        rule,
+        severity: Severity::Critical,
+        summary: "test".to_owned(),
+        group: None,
+        count: 1,
+        unseen: 0,
+        first: 1,
+        last: 2,
+        entries: vec![1, 2],
+        at: NOW,
+    };
+    let id = alert.id.to_string();
+    let change = SystemChange::AlertRaised(Box::new(alert.clone()));
+    let state = EngineState { next: 3, bytes: Vec::new() };
+    let write = SystemWrite::Alerts(vec![alert], state);
+    bench.shared().writer.commit(Transaction::own(NOW, vec![change.into()], vec![write])).await.unwrap();
+    id
 }
 
 /// Brings about what the change is about: a share that was handed in, a slot, an authoriser; or arms what is disarmed or fired.
 async fn prepare(bench: &Bench, route: &Route, made: &Made) {
+    if route.name == "audit-archive" {
+        let started = || SystemChange::Started { version: "1" }.into();
+        let changes = std::iter::repeat_with(started).take(600).collect();
+        bench.shared().writer.commit(Transaction::own(NOW, changes, Vec::new())).await.unwrap();
+        return;
+    }
     if ["kill-disarm", "kill-fire"].contains(&route.name) {
         // It may be armed already.
         let armed = bench.post("/api/v1/kill/arm", json!({"program": "keep"})).await;
         assert!([StatusCode::OK, StatusCode::CONFLICT].contains(&armed.status), "{}", armed.body);
         return;
     }
+    if route.name == "vault-passkey-add" {
+        // Another plan may have left a slot of this name.
+        let body = json!({"passphrase": vaults::PASSPHRASE}).to_string();
+        bench.ask(local(), "DELETE", "/api/v1/vaults/people/offline-keys/x", &[], &body).await;
+    }
     let add = match route.name {
         "vault-offline-remove" => Some(&VAULT_OFFLINE_ADD),
+        "vault-passkey-remove" => Some(&VAULT_PASSKEY_ADD),
         "vault-authoriser-remove" => Some(&VAULT_AUTHORISER_ADD),
         _ => None,
     };
@@ -104,6 +145,8 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
             ("", json!({"name": "otto", "role": "viewer", "csr": request_of(&key)}))
         }
         "operator-remove" => ("anna", json!({})),
+        "audit-archive" => ("", json!({"folder": made.archive, "beforeIndex": 256})),
+        "audit-erase" => ("", json!({"person": "anna", "reason": "asked for it"})),
         "alert-ack" => (&made.alert, json!({})),
         "alert-rules-apply" => ("", json!({"file": {"tune": [{"rule": "failed-unlocks", "times": 3}]}})),
         "guardian-add" => ("", json!({"name": "pager", "way": {"webhook": {"url": "https://a.example/x"}}})),
@@ -129,7 +172,8 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "vault-offline-add" => {
             (VAULT, json!({"passphrase": vaults::PASSPHRASE, "recipient": vaults::access::RECIPIENT}))
         }
-        "vault-offline-remove" => (VAULT, json!({"passphrase": vaults::PASSPHRASE})),
+        "vault-passkey-add" => (VAULT, vaults::passkey::adding(1)),
+        "vault-offline-remove" | "vault-passkey-remove" => (VAULT, json!({"passphrase": vaults::PASSPHRASE})),
         "vault-authoriser-add" => {
             let (seed, code) = (vaults::access::SEED, vaults::access::code_in(0));
             (VAULT, json!({"passphrase": vaults::PASSPHRASE, "seed": seed, "code": code}))
@@ -190,7 +234,8 @@ async fn every_change_has_its_entry_by_the_time_of_its_answer() {
         assert_eq!(reply.status, StatusCode::OK, "{}: {}", route.name, reply.body);
         let entries = bench.entries().await;
         let by_the_caller = json!({"type": "local-user", "id": "root"});
-        let own = entries.iter().skip(before).filter(|entry| entry["actor"] == by_the_caller);
+        let is_new = |entry: &&Value| entry["index"].as_u64() >= u64::try_from(before).ok();
+        let own = entries.iter().filter(is_new).filter(|entry| entry["actor"] == by_the_caller);
         let own: Vec<_> = own.map(|entry| entry["index"].as_u64()).collect();
         assert!(!own.is_empty(), "{}: {entries:?}", route.name);
         for index in ["lastAuditIndex", "auditIndex"].map(|field| reply.body["item"][field].as_u64()) {

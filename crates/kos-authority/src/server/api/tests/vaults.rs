@@ -2,6 +2,7 @@
 
 pub(super) mod access;
 mod faults;
+pub(super) mod passkey;
 mod recovery;
 
 use std::{path::PathBuf, time::Duration};
@@ -73,7 +74,7 @@ async fn a_body_that_does_not_fit_is_not_repeated_in_the_answer() {
     for body in [
         "\"hunter2\"",
         "{\"passphrase\": {\"hunter2\": 1}}",
-        "[\"a\", \"b\", \"hunter2\"]",
+        "[\"a\", \"b\", \"c\", \"hunter2\"]",
         "{\"passphrase\": \"hunter2",
     ] {
         let refused = bench.ask(local(), "POST", "/api/v1/vaults/people/unlock", &[], body).await;

@@ -4,12 +4,12 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use kos_api::vault::{AddAuthoriser, AddOfflineKey, RemoveFromVault};
+use kos_api::vault::{AddAuthoriser, AddOfflineKey, AddPasskey, RemoveFromVault, VaultPasskey};
 use kos_base::{AgreementKey, code};
-use kos_vault::{SlotName, Value, VaultError};
+use kos_vault::{Passkey, SlotName, Value, VaultError};
 use zeroize::Zeroizing;
 
-use super::{Shares, UNTRIED, apart, deed, known, passphrase, planned, told, usable};
+use super::{Shares, UNTRIED, apart, deed, known, passphrase, planned, prf_output, told, usable};
 use crate::{
     server::api::{
         answer::{Refusal, document},
@@ -58,6 +58,46 @@ pub(in crate::server::api) async fn remove_offline(
     Ok(document(apart(&environment, call.id, removing).await?))
 }
 
+pub(in crate::server::api) async fn add_passkey(
+    State(shared): Shares,
+    Path((typed, slot)): Path<(String, String)>,
+    call: Call<Demanded<AddPasskey>>,
+) -> Result<Response, Refusal> {
+    let environment = known(&shared, &typed, call.id).await?;
+    let (slot, wanted) = (slot_of(&slot, call.id)?, call.body.get()?);
+    let held = passphrase(&wanted.passphrase).map_err(told(&environment, call.id))?;
+    let (passkey, output) = (passkey(&wanted.passkey, call.id)?, prf_output(&wanted.output, call.id)?);
+    if call.mode == Mode::Plan {
+        let vault = usable(&shared, &environment, call.id).await?;
+        if vault.slots.iter().any(|held| held.name == slot.as_str()) {
+            return Err(told(&environment, call.id)(VaultError::SlotExists));
+        }
+        return Ok(planned(&call, &environment, Vec::new(), &["log: vault_passkey_added", UNTRIED]));
+    }
+    let code = wanted.code.clone();
+    let adding = deed(&shared, &environment, &call).add_passkey(slot, (passkey, output), held, code);
+    Ok(document(apart(&environment, call.id, adding).await?))
+}
+
+pub(in crate::server::api) async fn remove_passkey(
+    State(shared): Shares,
+    Path((typed, slot)): Path<(String, String)>,
+    call: Call<Demanded<RemoveFromVault>>,
+) -> Result<Response, Refusal> {
+    let environment = known(&shared, &typed, call.id).await?;
+    let (slot, wanted) = (slot_of(&slot, call.id)?, call.body.get()?);
+    let held = passphrase(&wanted.passphrase).map_err(told(&environment, call.id))?;
+    if call.mode == Mode::Plan {
+        let vault = usable(&shared, &environment, call.id).await?;
+        if !vault.slots.iter().any(|held| held.name == slot.as_str() && held.passkey.is_some()) {
+            return Err(told(&environment, call.id)(VaultError::SlotUnknown));
+        }
+        return Ok(planned(&call, &environment, Vec::new(), &["log: vault_passkey_removed", UNTRIED]));
+    }
+    let removing = deed(&shared, &environment, &call).remove_passkey(slot, held, wanted.code.clone());
+    Ok(document(apart(&environment, call.id, removing).await?))
+}
+
 pub(in crate::server::api) async fn add_authoriser(
     State(shared): Shares,
     Path(typed): Path<String>,
@@ -98,6 +138,18 @@ pub(in crate::server::api) async fn remove_authoriser(
 fn slot_of(typed: &str, id: RequestId) -> Result<SlotName, Refusal> {
     typed.parse().map_err(|e: kos_vault::ParseNameError| {
         Refusal::new(code::vault::VAULT_NAME).saying(&e.to_string()).under(id)
+    })
+}
+
+fn passkey(told: &VaultPasskey, id: RequestId) -> Result<Passkey, Refusal> {
+    let base64url = |text: &str| data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).ok();
+    let read = || {
+        let salt = base64url(&told.prf_salt)?.try_into().ok()?;
+        Passkey::new(base64url(&told.credential_id)?, told.relying_party.parse().ok()?, salt)
+    };
+    read().ok_or_else(|| {
+        let why = "a passkey has an id of 16 to 1 023 bytes, a domain and a salt of 32 bytes";
+        Refusal::new(code::config::BAD_REQUEST).saying(why).under(id)
     })
 }
 

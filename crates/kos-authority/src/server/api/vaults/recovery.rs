@@ -14,7 +14,8 @@ use kos_vault::Agreed;
 use tokio::sync::oneshot;
 
 use super::{
-    Shares, UNTRIED, apart, at_once, base64, deed, known, new_passphrase, passphrase, planned, told, usable,
+    Shares, UNTRIED, apart, at_once, base64, deed, known, new_passphrase, passphrase, planned, prf_output,
+    told, usable,
 };
 use crate::{
     server::api::{
@@ -96,6 +97,20 @@ pub(in crate::server::api) async fn recover(
     let wanted = call.body.get()?;
     let new = new_passphrase(&wanted.new_passphrase).map_err(told(&environment, call.id))?;
     let deed = deed(&shared, &environment, &call);
+    if let (Some(output), None) = (&wanted.passkey, &wanted.agreed) {
+        let output = prf_output(output, call.id)?;
+        if call.mode == Mode::Plan {
+            usable(&shared, &environment, call.id).await?;
+            let effects = ["log: vault_recovered", "the passkey is not tried before it is done"];
+            return Ok(planned(&call, &environment, Vec::new(), &effects));
+        }
+        let recovering = deed.recover_by_passkey(output, wanted.code.clone(), new);
+        return Ok(document(apart(&environment, call.id, recovering).await?));
+    }
+    if let (Some(_), Some(_)) = (&wanted.passkey, &wanted.agreed) {
+        let why = "a vault is recovered by one thing at a time";
+        return Err(Refusal::new(code::config::BAD_REQUEST).saying(why).under(call.id));
+    }
     if let Some(agreed) = &wanted.agreed {
         let agreed = agreed_secret(agreed, call.id)?;
         if call.mode == Mode::Plan {

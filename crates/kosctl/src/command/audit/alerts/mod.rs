@@ -1,6 +1,7 @@
 //! Alerts: what a rule found in the log, and who has seen it.
 
 mod rules;
+mod tail;
 
 use clap::{Args, Subcommand};
 use kos_api::{
@@ -8,7 +9,7 @@ use kos_api::{
     routes,
 };
 
-use self::rules::Rules;
+use self::{rules::Rules, tail::Tail};
 use crate::{
     Fault,
     arguments::ChangeFlags,
@@ -25,6 +26,8 @@ pub(crate) enum Alerts {
     Show(Show),
     /// Says that you have seen an alert. Administrators may, and operators who are guardians.
     Ack(Ack),
+    /// Shows alerts while they are raised, until Ctrl-C.
+    Tail(Tail),
     /// Sends a guardian a notice that is marked as a test; exits 10 if it does not take it.
     Test(Test),
     /// The rules that raise alerts.
@@ -91,6 +94,7 @@ impl Alerts {
                 session.printer.item(&said)?;
                 Ok(Ending::judged(said.ok))
             }
+            Self::Tail(tail) => tail.run(session, &client).await,
             Self::Rules(rules) => rules.run(session, &client).await,
         }
     }
