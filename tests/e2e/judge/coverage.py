@@ -136,6 +136,8 @@ def judge(db):
         expect(any(entry["details"].get("first") == first for entry in told), f"archives: no entry about {first} to {size}")
     for name, _ in each("guardians", "name, body"):
         expect(log.texts[name] or guarded, f"guardians: no entry about {name}")
+    for name, _ in each("mirrors", "name, body"):
+        expect(log.texts[name], f"mirrors: no entry about {name}")
     for subject, _ in each("subjects", "subject, person"):
         expect(subject in log.subjects, f"subjects: no entry has a value of {subject}")
     heads = list(each("log_state", "name, size"))

@@ -32,7 +32,7 @@ pub(super) enum Rule {
 }
 
 /// Every table (AUD-111).
-pub(super) const RULES: [(&str, Rule); 27] = [
+pub(super) const RULES: [(&str, Rule); 28] = [
     ("admissions", Rule::Recorded),
     (
         "alerts",
@@ -63,6 +63,7 @@ pub(super) const RULES: [(&str, Rule); 27] = [
         "log_state",
         Rule::Free("the checkpoint over the entries that there are, and what witnesses said of it"),
     ),
+    ("mirrors", Rule::Recorded),
     ("operators", Rule::Recorded),
     ("revocations", Rule::Recorded),
     (
@@ -159,7 +160,7 @@ impl Coverage {
     /// What was changed since the mark was taken back.
     pub(super) fn undo(&self) {
         let mut book = self.book();
-        book.open = core::mem::take(&mut book.mark);
+        book.open = book.mark.clone();
     }
 
     /// What became of a commit that SQLite refused because of us.

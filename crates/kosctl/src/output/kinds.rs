@@ -1,6 +1,7 @@
 //! How people see the kinds of the API.
 
 mod alert;
+mod mirror;
 
 use kos_api::{
     audit::{Archived, AuditEntry, AuditVerdict, Checkpoint, Erasure},
@@ -259,6 +260,8 @@ impl Shown for Status {
         column("guardians", "alerts.guardians"),
         column("alerts unseen", "alerts.open"),
         column("alerts undelivered", "alerts.undelivered"),
+        column("copies of the log", "mirrors.targets"),
+        column("copies behind", "mirrors.behind"),
         column("port", "ports.tls"),
     ];
 }
