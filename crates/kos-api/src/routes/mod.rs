@@ -101,9 +101,9 @@ impl Route {
 
     /// Whether the same request with the same `Idempotency-Key` gets the same answer instead of being done again. With an
     /// answer a hash of the request is kept, and those about vaults and guardians hold what must not be guessed (KVS-14,
-    /// ALR-31); after a firing there is nothing left that could keep one.
+    /// ALR-31); after a firing there is nothing left that could keep one; and who erases a name does not want it kept.
     pub fn is_repeatable(&self) -> bool {
-        let secret = ["/api/v1/vaults/", "/api/v1/kill", "/api/v1/guardians"]
+        let secret = ["/api/v1/vaults/", "/api/v1/kill", "/api/v1/guardians", "/api/v1/audit/erase"]
             .iter()
             .any(|prefix| self.path.starts_with(prefix));
         self.effect == Changes && !secret
@@ -226,9 +226,21 @@ routes! {
 
     AUDIT_LIST = "audit-list", Get "/api/v1/audit/entries", [OperatorRead], Reads,
         (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
-        "Lists log entries, in the order of the log.";
+        "Lists log entries.";
     AUDIT_SHOW = "audit-show", Get "/api/v1/audit/entries/{index}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<audit::AuditEntry>(), "Shows a log entry with its proof.";
+    AUDIT_ARCHIVE = "audit-archive", Post "/api/v1/audit/archive", [Local], Changes,
+        (CHANGE, Shape::plain::<audit::ArchiveLog>()) -> Shape::document::<audit::Archived>(),
+        "Moves the oldest entries into an archive; their hashes stay.";
+    AUDIT_EXPORT = "audit-export", Post "/api/v1/audit/export", [OperatorRead], Reads,
+        (NONE, Shape::plain::<audit::ExportAudit>()) -> Shape::raw(Media::Bytes),
+        "Returns the entries that fit as one file, which is recorded first; names of people for administrators only.";
+    AUDIT_ERASE = "audit-erase", Post "/api/v1/audit/erase", [Admin], Changes,
+        (CHANGE, Shape::plain::<audit::ErasePerson>()) -> Shape::document::<audit::Erasure>(),
+        "Destroys the key under which the log speaks of a person or an address.";
+    AUDIT_TAIL = "audit-tail", Get "/api/v1/audit/stream", [OperatorRead], Reads,
+        (Shape::plain::<audit::AuditFollow>(), NONE) -> Shape::raw(Media::Events),
+        "Follows the log: an event `entry` for each entry, whose id is its index; Last-Event-ID resumes.";
     AUDIT_CHECKPOINT = "audit-checkpoint", Get "/api/v1/audit/checkpoint", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<audit::Checkpoint>(), "Shows the signed head of the log.";
     AUDIT_VERIFY = "audit-verify", Post "/api/v1/audit/verify", [OperatorRead], Reads,
@@ -291,6 +303,18 @@ routes! {
     CRL_READ = "crl-read", Get "/api/v1/authority/crls/{issuer}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::raw(Media::Crl), "Returns the DER of the list of the CA with this key id.";
 
+    DEVICE_LOG_LIST = "device-log-list", Get "/api/v1/devices/{device}/log/entries", [OperatorRead], Reads,
+        (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
+        "Lists entries of the log that a device has delivered.";
+    DEVICE_LOG_SHOW = "device-log-show", Get "/api/v1/devices/{device}/log/entries/{index}", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<audit::AuditEntry>(), "Shows an entry of a device's log with its proof.";
+    DEVICE_LOG_CHECKPOINT = "device-log-checkpoint", Get "/api/v1/devices/{device}/log/checkpoint", [OperatorRead],
+        Reads, (NONE, NONE) -> Shape::document::<audit::Checkpoint>(), "Shows the signed head of a device's log.";
+    DEVICE_LOG_VERIFY = "device-log-verify", Post "/api/v1/devices/{device}/log/verify", [OperatorRead], Reads,
+        (NONE, Shape::plain::<audit::VerifyLog>()) -> Shape::document::<audit::AuditVerdict>(),
+        "Verifies the authority's copy of a device's log.";
+    DEVICE_LOG_FILE = "device-log-file", Get "/api/v1/devices/{device}/log/files/{*path}", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Bytes), "Returns a file of the authority's copy of a device's log.";
     OPERATOR_CREATE = "operator-create", Post "/api/v1/operators", [Admin], Changes,
         (CHANGE, Shape::plain::<operator::CreateOperator>()) -> Shape::document::<operator::Operator>(),
         "Makes an operator certificate.";
@@ -393,6 +417,13 @@ routes! {
         (NONE, NONE) -> Shape::document::<local::DeviceStatus>(), "Shows how this device is.";
     LOCAL_IDENTITY = "local-identity", Get "/api/v1/identity", [Admin], Reads,
         (NONE, NONE) -> Shape::document::<chain::IdentityChain>(), "Shows and checks the identity of this device.";
+    LOCAL_AUDIT_LIST = "local-audit-list", Get "/api/v1/audit/entries", [Admin], Reads,
+        (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
+        "Lists entries of this device's own log.";
+    LOCAL_AUDIT_CHECKPOINT = "local-audit-checkpoint", Get "/api/v1/audit/checkpoint", [Admin], Reads,
+        (NONE, NONE) -> Shape::document::<audit::Checkpoint>(), "Shows the signed head of this device's own log.";
+    LOCAL_AUDIT_LOG = "local-audit-log", Get "/api/v1/audit/log/{*path}", [Admin], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Bytes), "Returns a file of this device's own log.";
     LOCAL_KILL_STATUS = "local-kill-status", Get "/api/v1/kill", [Admin], Reads,
         (NONE, NONE) -> KILL, "Shows how the kill switch stands.";
     LOCAL_KILL_ARM = "local-kill-arm", Post "/api/v1/kill/arm", [Admin], Changes,

@@ -7,7 +7,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use kos_base::Timestamp;
+use kos_base::{Timestamp, code::audit::GUARDIAN_UNREACHABLE};
 use kos_net::entropy;
 use tokio::{
     task::{AbortHandle, JoinSet},
@@ -133,7 +133,8 @@ async fn next(shared: &Arc<Shared>, guardian: &Guardian) -> Result<Step, StoreEr
         shared.writer.note(AlertNote::Delivery(delivery)).await?;
         return Ok(Step::Delivered);
     };
-    tracing::warn!(guardian = %guardian.name, alert = %stored.alert.id, trouble, "a guardian could not be told");
+    let (name, alert) = (&guardian.name, &stored.alert.id);
+    tracing::warn!(code = %GUARDIAN_UNREACHABLE, guardian = %name, %alert, trouble, "a guardian could not be told");
     course.trouble = Some(kos_base::text::printable(&trouble, TROUBLE_CHARS_MAX));
     let patience = shared.settings.alert_undelivered();
     if !course.reported && now.since(since) >= patience {

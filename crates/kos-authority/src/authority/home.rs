@@ -42,6 +42,11 @@ impl Home {
         self.folder.join("store.db")
     }
 
+    /// The index of the log, which can be made again.
+    pub(crate) fn search(&self) -> PathBuf {
+        self.folder.join("search.db")
+    }
+
     /// One sealed file for each vault.
     pub(crate) fn vaults(&self) -> PathBuf {
         self.folder.join("vaults")
@@ -54,6 +59,11 @@ impl Home {
 
     pub(crate) fn log(&self) -> PathBuf {
         self.folder.join("log")
+    }
+
+    /// What devices have delivered of their own logs.
+    pub(crate) fn device_logs(&self) -> PathBuf {
+        self.folder.join("device-logs")
     }
 
     /// Where a backup is put together. What is there when nobody makes one is left over.

@@ -111,7 +111,7 @@ pub(super) struct Talk<'a> {
     pub(super) session: Session,
     pub(super) sender: LinkSender,
     pub(super) id: DeviceId,
-    device: Arc<Device>,
+    pub(super) device: Arc<Device>,
     /// When the certificate of the link runs out, and the link with it.
     pub(super) not_after: Timestamp,
     /// What was signed and heard over this link, once anything was.
@@ -270,7 +270,7 @@ impl Talk<'_> {
         let own = heartbeat.interval_seconds.map(|seconds| Duration::from_secs(seconds.into()));
         if self.board.shared.presence.heard(now, &self.id, own, said) == Arrival::First {
             let change = Change::from(SystemChange::DeviceOnline { device: self.id.clone() });
-            self.board.shared.writer.commit(Transaction::own(now, vec![change], Vec::new())).await?;
+            self.board.shared.writer.commit_or_count(Transaction::own(now, vec![change], Vec::new())).await?;
         }
         let context = Arc::clone(&self.board.context.borrow());
         let answer = HeartbeatAnswer {

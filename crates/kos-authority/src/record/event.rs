@@ -1,5 +1,7 @@
 //! The one function from changes to entries.
 
+use std::net::IpAddr;
+
 use kos_audit::{
     EventType,
     alert::{Alert, AlertId},
@@ -9,10 +11,11 @@ use kos_identity::{
     enrolment::authority::RuleName,
     registry::{self, Actor},
 };
+use kos_net::accept::source_of;
 use kos_vault::{EntryName, Environment};
 use serde_json::{Map, Value, json};
 
-use super::{Change, SystemChange, VaultDeed};
+use super::{Change, Ending, SystemChange, VaultDeed};
 use crate::alert::{Guardian, GuardianName, Way};
 
 /// An entry before it has an id, a place and a signature. What speaks of a person is not sealed yet.
@@ -63,6 +66,35 @@ impl Person {
         }
     }
 
+    /// The word for what they are.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Operator(_) => "operator",
+            Self::LocalUser(_) => "local-user",
+            Self::Address(_) => "address",
+            Self::Secret(_) => "vault-entry",
+            Self::Holder(_) => "share-holder",
+        }
+    }
+
+    /// Everybody of this name: a person of each kind.
+    pub(crate) fn named(name: &str) -> Vec<Self> {
+        let operator = name.parse().map(Self::Operator).ok();
+        let others = [Self::LocalUser(name.to_owned()), Self::Holder(name.to_owned())];
+        operator.into_iter().chain(others).collect()
+    }
+
+    /// Everybody whom the log may know under this name: a person of each kind, or a network address.
+    pub(crate) fn called(name: &str) -> Vec<Self> {
+        let address = match name.parse::<IpAddr>() {
+            Ok(address) => source_of(address).to_string(),
+            Err(_) => name.to_owned(),
+        };
+        let mut called = Self::named(name);
+        called.push(Self::Address(address));
+        called
+    }
+
     /// What the log says about them, once opened.
     pub(crate) fn text(&self) -> &str {
         match self {
@@ -74,14 +106,7 @@ impl Person {
 
     /// Under which their key is kept.
     pub(crate) fn subject(&self) -> String {
-        let kind = match self {
-            Self::Operator(_) => "operator",
-            Self::LocalUser(_) => "local-user",
-            Self::Address(_) => "address",
-            Self::Secret(_) => "vault-entry",
-            Self::Holder(_) => "share-holder",
-        };
-        format!("{kind} {}", self.text())
+        format!("{} {}", self.kind(), self.text())
     }
 }
 
@@ -213,11 +238,19 @@ fn system_event(change: &SystemChange) -> Draft {
                 "refused": refused.map(|code| code.to_string())
             }),
         ),
-        C::GuardianAdded(guardian) => guardian_event(EventType::GuardianAdded, guardian, json!({})),
-        C::GuardianRemoved(guardian) => guardian_event(EventType::GuardianRemoved, guardian, json!({})),
-        C::AlertUndelivered { guardian, waiting, since } => {
-            guardian_event(EventType::AlertUndelivered, guardian, json!({"waiting": waiting, "since": since}))
+        C::GuardianAdded(guardian) => {
+            guardian_event(EventType::GuardianAdded, guardian, json!({"kind": guardian.way.kind().as_str()}))
         }
+        C::GuardianRemoved(guardian) => guardian_event(
+            EventType::GuardianRemoved,
+            guardian,
+            json!({"kind": guardian.way.kind().as_str()}),
+        ),
+        C::AlertUndelivered { guardian, waiting, since } => guardian_event(
+            EventType::AlertUndelivered,
+            guardian,
+            json!({"kind": guardian.way.kind().as_str(), "waiting": waiting, "since": since}),
+        ),
         C::Created { root, kid, orders } => draft(
             EventType::AuthorityCreated,
             About::Authority,
@@ -233,8 +266,25 @@ fn system_event(change: &SystemChange) -> Draft {
             About::Authority,
             json!({"serial": hex(serial), "keyId": key, "notAfter": not_after}),
         ),
-        C::Started { version } => {
-            draft(EventType::AuthorityStarted, About::Authority, json!({"version": version}))
+        C::Started { version, after } => {
+            let after = after.map(|ending| if ending == Ending::InOrder { "in-order" } else { "cut" });
+            draft(EventType::AuthorityStarted, About::Authority, json!({"version": version, "after": after}))
+        }
+        C::SettingsChanged { keys } => {
+            draft(EventType::ConfigChanged, About::Authority, json!({"settings": keys}))
+        }
+        C::ClockStepped { from, to } => {
+            let forward = i64::try_from(to.since(*from).as_millis()).unwrap_or(i64::MAX);
+            let back = i64::try_from(from.since(*to).as_millis()).unwrap_or(i64::MAX);
+            let details = json!({"from": from, "to": to, "stepMs": forward.saturating_sub(back)});
+            draft(EventType::TimeStepped, About::Authority, details)
+        }
+        C::LossesRecorded { since, until, events, unreadable } => {
+            let lost = events.iter().map(|(event, count)| json!({"event": event, "count": count}));
+            let lost: Vec<_> = lost.collect();
+            let details =
+                json!({"since": since, "until": until, "lost": lost, "countsUnreadable": unreadable});
+            draft(EventType::LossesRecorded, About::Authority, details)
         }
         C::Stopped => draft(EventType::AuthorityStopped, About::Authority, json!({})),
         C::RuleAdded { rule, serials, macs, keys, roles, profile } => draft(
@@ -262,6 +312,24 @@ fn system_event(change: &SystemChange) -> Draft {
             let details = json!({"sealedTo": sealed_to, "withoutVaults": without});
             draft(EventType::BackupCreated, About::Authority, details)
         }
+        C::SubjectErased { subject, kind, reason, own } => draft(
+            EventType::SubjectErased,
+            About::Authority,
+            json!({"subject": subject, "kind": kind, "reason": reason, "own": own}),
+        ),
+        C::LogArchived { first, size, folder, root, digest } => draft(
+            EventType::LogArchived,
+            About::Authority,
+            json!({"first": first, "size": size, "folder": folder, "rootHash": root, "sha256": digest}),
+        ),
+        C::AuditExported { format, entries, names, filter } => draft(
+            EventType::AuditExported,
+            About::Authority,
+            json!({"format": format, "entries": entries, "names": names, "filter": filter}),
+        ),
+        C::IndexRebuilt { reason, entries } => {
+            draft(EventType::IndexRebuilt, About::Authority, json!({"reason": reason, "entries": entries}))
+        }
         C::Restored { backup_at, backup_size } => draft(
             EventType::AuthorityRestored,
             About::Authority,
@@ -271,6 +339,21 @@ fn system_event(change: &SystemChange) -> Draft {
         C::RestoreOpened { merged, loss } => {
             draft(EventType::RestoreOpened, About::Authority, json!({"mergedEntries": merged, "loss": loss}))
         }
+        C::DeviceLogAnchored { device, number, size, root, key } => about(
+            EventType::DeviceLogAnchored,
+            device,
+            json!({"log": number, "size": size, "rootHash": root.to_string(), "logKeyId": key}),
+        ),
+        C::DeviceLogRefused { device, reason, count, held, key, evidence } => about(
+            EventType::DeviceLogRefused,
+            device,
+            json!({
+                "reason": reason, "count": count, "logKeyId": key,
+                "heldLog": held.map(|(number, _)| number), "heldSize": held.map(|(_, size)| size),
+                "evidence": evidence.as_ref().map(|(file, _)| file),
+                "evidenceSha256": evidence.as_ref().map(|(_, digest)| hex(digest)),
+            }),
+        ),
         C::KillArmed { delete_program } => {
             draft(EventType::KillArmed, About::Authority, json!({"deleteProgram": delete_program}))
         }
@@ -364,12 +447,11 @@ fn alert_event(alert: &Alert) -> Draft {
 }
 
 /// A person is named under seal; any other guardian by its name.
-fn guardian_event(event: EventType, guardian: &Guardian, mut details: Value) -> Draft {
+fn guardian_event(event: EventType, guardian: &Guardian, details: Value) -> Draft {
     let about = match &guardian.way {
         Way::Person { operator } => About::Operator(operator.clone()),
         _ => About::Guardian(guardian.name.clone()),
     };
-    details["kind"] = guardian.way.kind().as_str().into();
     draft(event, about, details)
 }
 

@@ -5,10 +5,13 @@
 
 mod event;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kos_api::operator::OperatorRole;
-use kos_audit::alert::{Alert, AlertId, RuleName as AlertRule};
+use kos_audit::{
+    TreeHash,
+    alert::{Alert, AlertId, RuleName as AlertRule},
+};
 use kos_base::{
     AgreementKey, Code, DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp,
     digest::Sha256,
@@ -54,10 +57,16 @@ pub enum SystemChange {
     IssuerCertified { issuer: KeyId, serial: Vec<u8>, not_after: Timestamp },
     /// It got a certificate for its TLS port.
     OwnCertified { serial: Vec<u8>, key: KeyId, not_after: Timestamp },
-    /// It began to serve.
-    Started { version: &'static str },
+    /// It began to serve. The run before ended in order, or did not, if there was one.
+    Started { version: &'static str, after: Option<Ending> },
     /// It ended in order.
     Stopped,
+    /// Its settings file says something else than when it ran before.
+    SettingsChanged { keys: BTreeSet<String> },
+    /// The clock jumped.
+    ClockStepped { from: Timestamp, to: Timestamp },
+    /// Events were not recorded: how many of which.
+    LossesRecorded { since: Timestamp, until: Timestamp, events: BTreeMap<String, u64>, unreadable: bool },
     /// It lets in by a rule that it did not have when it ran before.
     RuleAdded {
         rule: RuleName,
@@ -75,6 +84,19 @@ pub enum SystemChange {
     KeysSealed { opener: &'static str, vault: VaultId, generation: u64 },
     /// A backup left.
     BackupCreated { sealed_to: &'static str, without: Vec<Environment> },
+    /// The key is gone under which the log speaks of somebody.
+    SubjectErased { subject: String, kind: String, reason: String, own: bool },
+    /// Entries went into an archive.
+    LogArchived { first: u64, size: u64, folder: String, root: String, digest: String },
+    /// Entries are about to leave as one file.
+    AuditExported {
+        format: &'static str,
+        entries: u64,
+        names: bool,
+        filter: serde_json::Map<String, serde_json::Value>,
+    },
+    /// The index of the log was made anew from the entries.
+    IndexRebuilt { reason: &'static str, entries: u64 },
     /// A backup was put in its place; the log went on from there.
     Restored { backup_at: Timestamp, backup_size: u64 },
     /// The record of a device took over what a newer log says.
@@ -127,6 +149,17 @@ pub enum SystemChange {
     LogWitnessedFor { origin: String, verifier_key: String, added: bool },
     /// A log that is cosigned here signed two trees that contradict each other.
     EquivocationFound { origin: String, size: u64, evidence: String },
+    /// The log of a device was verified and copied as far as this.
+    DeviceLogAnchored { device: DeviceId, number: u64, size: u64, root: TreeHash, key: Option<KeyId> },
+    /// What a device brought of its log was refused: why, how often, what is held of it, and the evidence.
+    DeviceLogRefused {
+        device: DeviceId,
+        reason: &'static str,
+        count: u64,
+        held: Option<(u64, u64)>,
+        key: Option<KeyId>,
+        evidence: Option<(String, [u8; 32])>,
+    },
     /// A rule found something.
     AlertRaised(Box<Alert>),
     /// Somebody has seen an alert.
@@ -200,6 +233,15 @@ pub enum VaultDeed {
     Repaired { generation: u64 },
     /// It is not used any more as it stands.
     Refused { code: Code },
+}
+
+/// How a run of the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It recorded that it ended.
+    InOrder,
+    /// It was killed, or the power went.
+    Cut,
 }
 
 /// Why a vault was locked.

@@ -10,6 +10,7 @@ CREATE TABLE witnesses (
     cosigned_at BIGINT NOT NULL,
     mac BLOB NOT NULL
 );
+
 -- Logs of others that this authority cosigns. How far each is, is in files, which no backup holds.
 CREATE TABLE witnessed_logs (
     origin TEXT NOT NULL PRIMARY KEY,
@@ -17,6 +18,19 @@ CREATE TABLE witnessed_logs (
     added_at BIGINT NOT NULL,
     mac BLOB NOT NULL
 );
+
+-- How far the log of each device was anchored: each log of a device has a number and a key of its own.
+CREATE TABLE device_logs (
+    device TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    key BLOB NOT NULL,
+    size BIGINT NOT NULL,
+    checkpoint TEXT NOT NULL,
+    bound_at BIGINT NOT NULL,
+    mac BLOB NOT NULL,
+    PRIMARY KEY (device, number)
+);
+
 -- What was found in the log, who is told of it, and whether they have been.
 CREATE TABLE alerts (
     id TEXT NOT NULL PRIMARY KEY,
@@ -52,3 +66,14 @@ CREATE TABLE alert_state (
     mac BLOB NOT NULL
 );
 CREATE INDEX entries_of_alert_rules ON entries (position) WHERE event = 'alert_rules_changed';
+
+-- Which entries went into an archive.
+CREATE TABLE archives (
+    first BIGINT NOT NULL PRIMARY KEY,
+    size BIGINT NOT NULL,
+    folder TEXT NOT NULL,
+    root BLOB NOT NULL,
+    digest BLOB NOT NULL,
+    at BIGINT NOT NULL,
+    mac BLOB NOT NULL
+);

@@ -17,7 +17,7 @@ use kos_audit::{
 };
 
 use super::{
-    NOTE_BYTES_MAX, log_key,
+    NOTE_BYTES_MAX, log_key, owner,
     prove::judge_saved,
     source::{Place, Source},
 };
@@ -49,9 +49,15 @@ pub(crate) struct Verify {
     /// Writes both checkpoints into this file when the log contradicts the one of --against, for `audit witness judge`.
     #[arg(long, value_name = "FILE", requires = "against")]
     evidence: Option<PathBuf>,
+    /// Verifies the log that this device has delivered, in place of the authority's own.
+    #[arg(long, value_name = "DEVICE", conflicts_with = "log")]
+    log_of: Option<String>,
     /// Has the server verify its own log, which is faster and takes its word for it.
     #[arg(long, conflicts_with_all = ["log", "key"])]
     on_server: bool,
+    /// The archive that the oldest entries are in, so that the whole log is verified; may stand there several times.
+    #[arg(long, value_name = "DIR", conflicts_with = "on_server")]
+    archive: Vec<PathBuf>,
     /// Only entries from this index on: that they are in the tree that the checkpoint signs, signed and at their place.
     #[arg(long, value_name = "N", conflicts_with = "on_server")]
     from: Option<u64>,
@@ -74,12 +80,14 @@ pub(crate) struct By {
     demand: Demand,
     /// A checkpoint that somebody kept.
     held: Option<String>,
+    /// Where its oldest entries are.
+    archives: Vec<PathBuf>,
 }
 
 impl By {
     /// Nothing but its key.
     pub(crate) const fn nothing() -> Self {
-        Self { policy: Policy::none(), demand: Demand::None, held: None }
+        Self { policy: Policy::none(), demand: Demand::None, held: None, archives: Vec::new() }
     }
 }
 
@@ -95,14 +103,34 @@ impl Verify {
         let by = self.by(held.clone())?;
         let verdict = match (&self.log, self.on_server) {
             (None, true) => {
-                let (route, body) = (&routes::AUDIT_VERIFY, VerifyLog { against: held });
-                session.client()?.ask(route, &[], &serde_json::json!({}), &body).await?
+                let (client, body) = (session.client()?, VerifyLog { against: held });
+                let device = owner(&client, self.log_of.as_deref()).await?;
+                let (route, values) = match &device {
+                    Some(device) => (&routes::DEVICE_LOG_VERIFY, vec![device.as_str()]),
+                    None => (&routes::AUDIT_VERIFY, Vec::new()),
+                };
+                client.ask(route, &values, &serde_json::json!({}), &body).await?
+            }
+            (None, false) if self.log_of.is_some() => {
+                let client = session.client()?;
+                let device = owner(&client, self.log_of.as_deref()).await?.unwrap_or_default();
+                let key = log_key(session, self.key.as_deref(), Some((&client, Some(&device)))).await?;
+                let source = Source::DeviceLog(&client, &device);
+                match self.range()? {
+                    Some(range) => {
+                        written(judge_range((&source, &self.archive), &key, held.as_deref(), range).await?)
+                    }
+                    None => self.judged(session, &source, &key, &by).await?,
+                }
             }
             (log, _) => {
                 let place = Place::parse(log.as_deref().unwrap_or("server"), self.ca.as_deref(), session)?;
-                let key = log_key(session, self.key.as_deref(), place.client()).await?;
+                let server = place.client().map(|client| (client, None));
+                let key = log_key(session, self.key.as_deref(), server).await?;
                 match self.range()? {
-                    Some(range) => written(judge_range(&place.source(), &key, held.as_deref(), range).await?),
+                    Some(range) => written(
+                        judge_range((&place.source(), &self.archive), &key, held.as_deref(), range).await?,
+                    ),
                     None => self.judged(session, &place.source(), &key, &by).await?,
                 }
             }
@@ -116,10 +144,10 @@ impl Verify {
         let policy = match (self.witnesses.len(), self.threshold) {
             (0, _) => Policy::none(),
             (_, threshold) => Policy::new(self.witnesses.clone(), threshold.unwrap_or(1)).map_err(|e| {
-                Fault::usage(&e.to_string(), "as many --witness as there are, and --threshold up to that")
+                Fault::usage(e.to_string(), "as many --witness as there are, and --threshold up to that")
             })?,
         };
-        Ok(By { policy, demand, held })
+        Ok(By { policy, demand, held, archives: self.archive.clone() })
     }
 
     async fn judged(
@@ -174,7 +202,7 @@ impl Verify {
 
 /// Judges some entries of a log; to its end when there is no other.
 async fn judge_range(
-    source: &Source<'_>,
+    (source, archives): (&Source<'_>, &[PathBuf]),
     key: &LogKey,
     held: Option<&str>,
     mut range: Range<u64>,
@@ -186,7 +214,7 @@ async fn judge_range(
     }
     let mut check = RangeCheck::new(key, &[], &text, held, range);
     while let Some(piece) = check.next() {
-        check.take(source.piece(piece).await?, |bytes| read_leaves(bytes, key));
+        check.take(found(source, archives, piece).await?, |bytes| read_leaves(bytes, key));
     }
     Ok(check.finish())
 }
@@ -205,7 +233,15 @@ pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, by: &By) -> Result<
     let mut check = LogCheck::by(key, by.policy.clone(), given);
     for bundle in Bundle::all(check.size()) {
         let stored = check.tile(bundle.tile(), source.piece(Piece::Tile(bundle.tile())).await?.as_deref());
-        let bytes = source.piece(Piece::Bundle(bundle)).await?.unwrap_or_default();
+        let bytes = match found(source, &by.archives, Piece::Bundle(bundle)).await? {
+            Some(bytes) => bytes,
+            // Whether they may be elsewhere is for the entries that come to say.
+            None if bundle == bundle.full() => {
+                check.archived(&stored);
+                continue;
+            }
+            None => Vec::new(),
+        };
         for (at, reading) in read_leaves(&bytes, key).into_iter().enumerate() {
             check.leaf(reading, stored.get(at).copied());
         }
@@ -215,6 +251,18 @@ pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, by: &By) -> Result<
         check.tile(tile, bytes.as_deref());
     }
     Ok(check.finish())
+}
+
+/// A piece of a log, or of an archive that its oldest entries are in.
+async fn found(source: &Source<'_>, archives: &[PathBuf], piece: Piece) -> Result<Option<Vec<u8>>, Fault> {
+    let mut found = source.piece(piece).await?;
+    for archive in archives {
+        if found.is_some() || !matches!(piece, Piece::Bundle(_)) {
+            break;
+        }
+        found = Source::Folder(archive).piece(piece).await?;
+    }
+    Ok(found)
 }
 
 /// Hashes and verifies the leaves of a bundle, on every processor.
