@@ -74,7 +74,7 @@ pub struct LogStatus {
     /// What it is worth.
     pub assurance: Assurance,
     /// Who cosigns it.
-    pub witnessed: WitnessStanding,
+    pub witnessed: Option<WitnessStanding>,
 }
 
 /// Ports of an authority.

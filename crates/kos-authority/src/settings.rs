@@ -4,6 +4,7 @@
 //! absent.
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     fs, io,
     path::{Path, PathBuf},
@@ -16,6 +17,7 @@ use kos_hardware::tpm::{CounterIndex, Pcrs, TpmAddress};
 use kos_identity::enrolment::authority::ApprovalRule;
 use kos_keyring::{Home, Opener, TokenPlace};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_saphyr::Location;
 
 use crate::{approval, files};
@@ -165,6 +167,11 @@ impl Settings {
     /// # Errors
     /// With file and line; mend what is named.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        Ok(Self::read_named(path)?.0)
+    }
+
+    /// The same, with what stands in the file under each name.
+    pub(crate) fn read_named(path: &Path) -> Result<(Self, BTreeMap<String, Value>), SettingsError> {
         let shown = path.display().to_string();
         let text = files::read_text(path, FILE_BYTES_MAX);
         let text = text.map_err(|e| match e.kind() {
@@ -172,8 +179,12 @@ impl Settings {
             _ => SettingsError::Unreadable { path: shown.clone(), why: e.to_string() },
         })?;
         match text {
-            Some(text) if !text.trim().is_empty() => Self::parse(&shown, &text),
-            _ => Ok(Self::default()),
+            Some(text) if !text.trim().is_empty() => {
+                let settings = Self::parse(&shown, &text)?;
+                let named = serde_saphyr::from_str::<Option<BTreeMap<String, Value>>>(&text);
+                Ok((settings, named.map_err(|error| refusal(&shown, &error))?.unwrap_or_default()))
+            }
+            _ => Ok(Default::default()),
         }
     }
 

@@ -26,6 +26,7 @@ use self::{
 };
 use crate::{
     fleet::{self, Authority, Device},
+    held::Held,
     wait,
 };
 
@@ -49,6 +50,8 @@ pub struct Report {
     pub repeated: usize,
     /// Of what was acknowledged, how much was gone.
     pub lost: usize,
+    /// How often the log's files were verified offline as a kill left them, against a checkpoint held from before.
+    pub verified: u32,
 }
 
 /// What is killed.
@@ -81,12 +84,14 @@ pub fn run(runs: u32) -> Result<Report> {
     let (mut held, held_id) = fleet::device_in_service(&authority, "crash-1")?;
     let yard = Arc::new(Yard::new(authority.socket(), id.clone(), held_id));
     let mut report = Report { kind: "crash", ..Report::default() };
+    let checkpoint = Held::of(&authority)?;
     for run in 0..runs {
-        load_and_kill(&mut authority, &mut device, &yard, run)?;
+        report.verified += load_and_kill(&mut authority, &mut device, &yard, (run, &checkpoint))?;
         report.runs += 1;
         report.lost = lock(&yard.known).missing(&authority)?;
         let verdict = authority.json(&["audit", "verify"])?;
         ensure!(verdict.pointer("/item/ok") == Some(&Value::Bool(true)), "run {run}: the log: {verdict}");
+        checkpoint.renew(&authority)?;
         progress(run, report.lost);
         if report.lost > 0 {
             break;
@@ -104,7 +109,13 @@ pub fn run(runs: u32) -> Result<Report> {
     Ok(report)
 }
 
-fn load_and_kill(authority: &mut Authority, device: &mut Device, yard: &Arc<Yard>, run: u32) -> Result<()> {
+/// One run; how often the log was verified as it was left.
+fn load_and_kill(
+    authority: &mut Authority,
+    device: &mut Device,
+    yard: &Arc<Yard>,
+    (run, held): (u32, &Held),
+) -> Result<u32> {
     let over = Arc::new(AtomicBool::new(false));
     let clients = Load::ALL.map(|load| {
         let (over, yard) = (Arc::clone(&over), Arc::clone(yard));
@@ -125,8 +136,18 @@ fn load_and_kill(authority: &mut Authority, device: &mut Device, yard: &Arc<Yard
         Victim::Enrolment => yard.cut_enrolment(Duration::from_millis(moment(run, ENROLMENT_MS_MAX)))?,
     }
     over.store(true, Ordering::Relaxed);
+    let mut verified = 0;
     match Victim::of(run) {
-        Victim::Authority => authority.serve()?,
+        Victim::Authority => {
+            let verdict = held.judge(authority.data())?;
+            let (ok, worth) = (verdict.pointer("/item/ok"), verdict.pointer("/item/assurance"));
+            ensure!(
+                ok == Some(&Value::Bool(true)) && worth.and_then(Value::as_str) == Some("held-checkpoint"),
+                "run {run}: the log as the kill left it: {verdict}"
+            );
+            verified = 1;
+            authority.serve()?;
+        }
         Victim::Daemon => device.run()?,
         // Its client repeats it.
         Victim::Enrolment => {}
@@ -136,7 +157,7 @@ fn load_and_kill(authority: &mut Authority, device: &mut Device, yard: &Arc<Yard
         let ended: Result<()> = client.join().ok().context("a client of the load failed")?;
         ended?;
     }
-    Ok(())
+    Ok(verified)
 }
 
 /// When the kill comes, spread over the time by a fixed sequence.

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
+    judge,
     program::{self, Finished, Program},
     wait,
 };
@@ -206,9 +207,31 @@ impl Authority {
     /// Stops it in good order.
     ///
     /// # Errors
-    /// When it does not run, or does not stop with 0.
+    /// When it does not run, does not stop with 0, or changed something that its log does not say.
     pub fn stop(&mut self) -> Result<()> {
-        self.program.take().context("the authority does not run")?.stop()
+        self.program.take().context("the authority does not run")?.stop()?;
+        judge::rows_are_explained(&self.data().join("authority/store.db"))
+    }
+
+    /// Waits until it has ended by itself: how.
+    ///
+    /// # Errors
+    /// When it does not run, or goes on.
+    pub fn ends(&mut self) -> Result<Finished> {
+        let mut program = self.program.take().context("the authority does not run")?;
+        let status = program.ended()?;
+        // What it said last is read by another thread.
+        wait::until("what it says", || Ok(program.errors().contains("\n  fix ").then_some(())))?;
+        Ok(Finished { status, stdout: program.stdout(), stderr: program.errors() })
+    }
+
+    /// Asks it to stop, which is to fail: how it ended.
+    ///
+    /// # Errors
+    /// When it does not run, or goes on.
+    pub fn stops(&mut self) -> Result<Finished> {
+        self.program.as_ref().context("the authority does not run")?.terminate()?;
+        self.ends()
     }
 
     /// Where systemd would have put its credentials, from the next start on.

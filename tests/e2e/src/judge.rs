@@ -51,6 +51,21 @@ pub fn python(program: &str, input: &str) -> Result<String> {
     Ok(done.stdout)
 }
 
+/// That the log explains every row of a store (AUD-110), as one says who reads the file alone. A store that is gone has no row.
+///
+/// # Errors
+/// With a line for each row that it does not explain.
+pub fn rows_are_explained(store: &Path) -> Result<()> {
+    if !store.exists() {
+        return Ok(());
+    }
+    let mut judge = interpreter("tests/e2e/judge/coverage.py");
+    judge.arg(store);
+    let done = finish(judge, "")?;
+    ensure!(done.status.success(), "the log does not explain: {}{}", done.stdout, done.stderr);
+    Ok(())
+}
+
 /// A Go program, by its path in the workspace, on Debian's `golang.org/x/mod`. It is built first, so that what runs is the
 /// program itself.
 ///

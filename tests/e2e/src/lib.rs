@@ -7,6 +7,7 @@ pub mod browser;
 pub mod crash;
 pub mod disk;
 pub mod fleet;
+pub mod held;
 pub mod judge;
 pub mod keys;
 pub mod memory;

@@ -56,7 +56,7 @@ const AUDIT_ENTRY: &[Promised] = &[
 const AUDIT_VERDICT: &[Promised] = &[promised(
     "",
     "ok origin size rootHash checkpointTime entriesChecked signaturesChecked assurance failures",
-    "failuresFound",
+    "failuresFound notChecked witnessedSize witnessedBy",
 )];
 
 const LOG_FAILURE: &[Promised] = &[promised("/failures/0", "index kind detail", "")];

@@ -1,5 +1,6 @@
 //! One authority: opened from its folder, then served until told to stop.
 
+mod configured;
 mod fault;
 mod home;
 mod moment;
@@ -15,7 +16,7 @@ use std::{
 };
 
 use kos_api::authority::Ports;
-use kos_audit::{BootId, LogKey};
+use kos_audit::{BootId, EventType, LogKey};
 use kos_base::{AuthorityName, EntryId, Timestamp};
 use kos_identity::certificate::Publication;
 use kos_net::entropy;
@@ -32,13 +33,13 @@ use crate::{
     alert::Alerts,
     approval, clock,
     device_log::{self, DeviceLogs},
-    fleet::Links,
+    fleet::{Links, step},
     keys::{Keep, Kept, Keys, KeysError},
     kill::{self, live::Kill},
     log::{LogFiles, LogSigner},
     presence::Presence,
     reception::MisuseBook,
-    record::SystemChange,
+    record::{Change, Ending, SystemChange},
     restore::Restoration,
     revocation::{Board, Publisher},
     search::Search,
@@ -196,7 +197,7 @@ impl Authority {
         if let Some(restoration) = Restoration::of(&home)? {
             return Err(StartError::Closed(restoration.backup_at));
         }
-        let settings = Settings::read(&home.settings())?;
+        let (settings, named) = Settings::read_named(&home.settings())?;
         make_folders(&home)?;
         let lock = StoreLock::take(home.folder())?;
         for leftover in [home.backup(), home.restore()] {
@@ -239,6 +240,7 @@ impl Authority {
         log_files.drop_archived(store.archived().await?).await?;
         let age = begin(&store, &writer, &name, (&keys, &kept), started_at).await?;
         sealed::record(&store, &writer, &kept, started_at).await?;
+        configured::record(&store, &writer, &configured::written(named), started_at).await?;
         approval::record(&store, &writer, &settings.approve, started_at).await?;
         let created_at = store.setting(Setting::CreatedAt).await?.and_then(|at| at.parse().ok());
         Publisher::new(Arc::clone(&board), writer.clone(), &keys).publish_due(started_at).await?;
@@ -318,6 +320,15 @@ impl Authority {
     /// When the socket cannot be made, or the store cannot be closed in order.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
         let Self { shared, listeners, moves, writing, age: _, lock } = self;
+        let writer = shared.writer.clone();
+        let stop = async {
+            tokio::select! {
+                biased;
+                () = stop => {}
+                // What it is, the writer says in the end.
+                () = writer.failed() => {}
+            }
+        };
         let served = server::serve(&shared, listeners, moves, stop).await;
         if matches!(served, Ok(Served::Killed)) {
             // There is no store that could be closed, and no log that could take another entry.
@@ -328,10 +339,11 @@ impl Authority {
             tracing::error!(%error, "logs of devices are anchored with their next delivery");
         }
         let stopped = Transaction::own(clock::now(), vec![SystemChange::Stopped.into()], Vec::new());
-        let recorded = shared.writer.commit(stopped).await;
+        let recorded = shared.writer.commit_or_count(stopped).await;
         let published = shared.log_files.publish(&shared.store, 0).await;
         shared.store.close().await;
         drop(shared);
+        drop(writer);
         writing.finished().await?;
         drop(lock);
         recorded?;
@@ -377,10 +389,30 @@ async fn begin(
             Age::New
         }
     };
-    let started = SystemChange::Started { version: env!("CARGO_PKG_VERSION") };
-    writer.commit(Transaction::own(now, vec![started.into()], Vec::new())).await?;
+    let mut after = None;
+    let mut changes = Vec::new();
+    if age == Age::Existing
+        && let Some(last) = store.log_state().await?.and_then(|state| state.size.checked_sub(1))
+        && let Some(newest) = store.entry(last).await?
+    {
+        after = Some(if ENDS.iter().any(|end| newest.event == end.as_str()) {
+            Ending::InOrder
+        } else {
+            Ending::Cut
+        });
+        // Forward, nobody can tell a jump from the time that passed.
+        if now < newest.at {
+            changes.extend(step(newest.at, now).map(Change::from));
+        }
+    }
+    changes.push(SystemChange::Started { version: env!("CARGO_PKG_VERSION"), after }.into());
+    writer.commit(Transaction::own(now, changes, Vec::new())).await?;
     Ok(age)
 }
+
+/// What a run that ended in order, or a restore, wrote last.
+const ENDS: [EventType; 3] =
+    [EventType::AuthorityStopped, EventType::AuthorityRestored, EventType::RestoreOpened];
 
 pub(crate) fn log_signer(name: &AuthorityName, keys: &Keys, now: Timestamp) -> Result<LogSigner, StartError> {
     let internal = |e: &dyn std::fmt::Display| StartError::Internal(e.to_string());

@@ -8,8 +8,10 @@ mod ageing;
 mod intake;
 mod links;
 mod relay;
+mod steps;
 mod talk;
 pub(crate) mod upkeep;
 
 pub(crate) use links::{Links, Undelivered};
+pub(crate) use steps::step;
 pub(crate) use talk::Switchboard;

@@ -270,7 +270,7 @@ impl Talk<'_> {
         let own = heartbeat.interval_seconds.map(|seconds| Duration::from_secs(seconds.into()));
         if self.board.shared.presence.heard(now, &self.id, own, said) == Arrival::First {
             let change = Change::from(SystemChange::DeviceOnline { device: self.id.clone() });
-            self.board.shared.writer.commit(Transaction::own(now, vec![change], Vec::new())).await?;
+            self.board.shared.writer.commit_or_count(Transaction::own(now, vec![change], Vec::new())).await?;
         }
         let context = Arc::clone(&self.board.context.borrow());
         let answer = HeartbeatAnswer {

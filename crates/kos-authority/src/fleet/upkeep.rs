@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use kos_base::Timestamp;
 use kos_identity::registry::{Actor, Lobby, Write};
 
-use super::ageing::Ageing;
+use super::{ageing::Ageing, steps::Steps};
 use crate::{
     authority::Shared,
     clock, device_log,
@@ -26,11 +26,13 @@ const CHANGES_MAX: usize = 256;
 /// Does it for ever.
 pub(crate) async fn run(shared: Arc<Shared>, misuse: Arc<MisuseBook>) {
     let mut pause = tokio::time::interval(ROUND);
-    let mut ageing = Ageing::default();
+    let (mut ageing, mut steps) = (Ageing::default(), Steps::from(clock::now()));
     for round in 0u32.. {
         pause.tick().await;
         let now = clock::now();
-        let done = write_heartbeats(&shared).await;
+        let stepped = steps.look(now).map(Change::from);
+        let done = record(&shared, now, stepped.into_iter().collect()).await;
+        let done = done.and(write_heartbeats(&shared).await);
         let done = done.and(record_silence(&shared, now).await);
         let done = done.and(record_misuse(&shared, &misuse, now).await);
         let done = done.and(record_misuse(&shared, &shared.refusals, now).await);
@@ -98,7 +100,7 @@ async fn write_tallies(
 async fn record(shared: &Shared, now: Timestamp, mut changes: Vec<Change>) -> Result<(), StoreError> {
     while !changes.is_empty() {
         let rest = changes.split_off(changes.len().min(CHANGES_MAX));
-        shared.writer.commit(Transaction::own(now, changes, Vec::new())).await?;
+        shared.writer.commit_or_count(Transaction::own(now, changes, Vec::new())).await?;
         changes = rest;
     }
     Ok(())

@@ -15,7 +15,7 @@ use kos_net::accept::source_of;
 use kos_vault::{EntryName, Environment};
 use serde_json::{Map, Value, json};
 
-use super::{Change, SystemChange, VaultDeed};
+use super::{Change, Ending, SystemChange, VaultDeed};
 use crate::alert::{Guardian, GuardianName, Way};
 
 /// An entry before it has an id, a place and a signature. What speaks of a person is not sealed yet.
@@ -266,8 +266,25 @@ fn system_event(change: &SystemChange) -> Draft {
             About::Authority,
             json!({"serial": hex(serial), "keyId": key, "notAfter": not_after}),
         ),
-        C::Started { version } => {
-            draft(EventType::AuthorityStarted, About::Authority, json!({"version": version}))
+        C::Started { version, after } => {
+            let after = after.map(|ending| if ending == Ending::InOrder { "in-order" } else { "cut" });
+            draft(EventType::AuthorityStarted, About::Authority, json!({"version": version, "after": after}))
+        }
+        C::SettingsChanged { keys } => {
+            draft(EventType::ConfigChanged, About::Authority, json!({"settings": keys}))
+        }
+        C::ClockStepped { from, to } => {
+            let forward = i64::try_from(to.since(*from).as_millis()).unwrap_or(i64::MAX);
+            let back = i64::try_from(from.since(*to).as_millis()).unwrap_or(i64::MAX);
+            let details = json!({"from": from, "to": to, "stepMs": forward.saturating_sub(back)});
+            draft(EventType::TimeStepped, About::Authority, details)
+        }
+        C::LossesRecorded { since, until, events, unreadable } => {
+            let lost = events.iter().map(|(event, count)| json!({"event": event, "count": count}));
+            let lost: Vec<_> = lost.collect();
+            let details =
+                json!({"since": since, "until": until, "lost": lost, "countsUnreadable": unreadable});
+            draft(EventType::LossesRecorded, About::Authority, details)
         }
         C::Stopped => draft(EventType::AuthorityStopped, About::Authority, json!({})),
         C::RuleAdded { rule, serials, macs, keys, roles, profile } => draft(

@@ -5,7 +5,7 @@
 
 mod event;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kos_api::operator::OperatorRole;
 use kos_audit::{
@@ -57,10 +57,16 @@ pub enum SystemChange {
     IssuerCertified { issuer: KeyId, serial: Vec<u8>, not_after: Timestamp },
     /// It got a certificate for its TLS port.
     OwnCertified { serial: Vec<u8>, key: KeyId, not_after: Timestamp },
-    /// It began to serve.
-    Started { version: &'static str },
+    /// It began to serve. The run before ended in order, or did not, if there was one.
+    Started { version: &'static str, after: Option<Ending> },
     /// It ended in order.
     Stopped,
+    /// Its settings file says something else than when it ran before.
+    SettingsChanged { keys: BTreeSet<String> },
+    /// The clock jumped.
+    ClockStepped { from: Timestamp, to: Timestamp },
+    /// Events were not recorded: how many of which.
+    LossesRecorded { since: Timestamp, until: Timestamp, events: BTreeMap<String, u64>, unreadable: bool },
     /// It lets in by a rule that it did not have when it ran before.
     RuleAdded {
         rule: RuleName,
@@ -227,6 +233,15 @@ pub enum VaultDeed {
     Repaired { generation: u64 },
     /// It is not used any more as it stands.
     Refused { code: Code },
+}
+
+/// How a run of the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It recorded that it ended.
+    InOrder,
+    /// It was killed, or the power went.
+    Cut,
 }
 
 /// Why a vault was locked.

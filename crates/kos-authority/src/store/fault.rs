@@ -52,6 +52,16 @@ pub enum StoreError {
     /// As many devices wait in the lobby, in all or from one source, as may wait.
     #[error("the lobby is full")]
     LobbyFull,
+    /// A change came without an entry of the log: a fault of this program. It was taken back.
+    #[error("a change of `{table}` without an entry of the log was taken back")]
+    Unrecorded {
+        /// Which table.
+        table: String,
+    },
+    /// The disk did not confirm that it keeps what was written. What the kernel holds may never get there, and may look as if
+    /// it had: nothing more is written by this process.
+    #[error("the disk did not keep what was written: {0}")]
+    Unsynced(String),
     /// The log in the store is not the one that was signed.
     #[error("the log differs from its signed state: {0}")]
     LogDiffers(String),
@@ -74,6 +84,8 @@ impl StoreError {
             Self::Newer { .. } => code::store::STORE_NEWER,
             Self::Conflict { .. } => code::store::STORE_CONFLICT,
             Self::LobbyFull => code::enrolment::LOBBY_FULL,
+            Self::Unrecorded { .. } => code::audit::LOG_UNRECORDED,
+            Self::Unsynced(_) => code::audit::LOG_UNSYNCED,
             Self::LogDiffers(_) => code::audit::LOG_DIFFERS,
             Self::Entry(_) => code::audit::LOG_ENTRY_TOO_LARGE,
             Self::Failed(_) => code::store::STORE_FAILED,
@@ -109,6 +121,11 @@ mod sqlite {
     pub(super) const FULL: i32 = 13;
     pub(super) const CONSTRAINT: i32 = 19;
     pub(super) const NOT_A_DATABASE: i32 = 26;
+    /// Extended: a file, or its folder, could not be synchronised.
+    pub(super) const IOERR_FSYNC: i32 = 1_034;
+    pub(super) const IOERR_DIR_FSYNC: i32 = 1_290;
+    /// Extended: the hook of [`super::super::coverage`] refuses a commit.
+    pub(super) const CONSTRAINT_COMMITHOOK: i32 = 531;
     /// Extended: the index of the write-ahead log cannot grow, which is how a full disk looks while opening.
     pub(super) const IOERR_SHMSIZE: i32 = 4_874;
 }
@@ -119,8 +136,12 @@ impl From<sqlx::Error> for StoreError {
             .as_database_error()
             .and_then(sqlx::error::DatabaseError::code)
             .and_then(|code| code.parse::<i32>().ok());
-        if extended == Some(sqlite::IOERR_SHMSIZE) {
-            return Self::Full;
+        match extended {
+            Some(sqlite::IOERR_SHMSIZE) => return Self::Full,
+            Some(sqlite::IOERR_FSYNC | sqlite::IOERR_DIR_FSYNC) => return Self::Unsynced(error.to_string()),
+            // Outside of a transaction; in one, the table is known.
+            Some(sqlite::CONSTRAINT_COMMITHOOK) => return Self::Unrecorded { table: "?".to_owned() },
+            _ => {}
         }
         match (extended.map(|code| code & 0xff), &error) {
             (Some(sqlite::FULL), _) => Self::Full,

@@ -16,6 +16,7 @@ mod alerts;
 mod answers;
 mod archives;
 mod certificates;
+mod coverage;
 mod device_logs;
 mod devices;
 mod fault;
@@ -32,7 +33,11 @@ mod tickets;
 mod vaults;
 mod witnesses;
 
-use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use kos_base::Secret;
 use kos_identity::registry::Write;
@@ -41,6 +46,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use self::coverage::Coverage;
 pub use self::{
     alerts::{AlertChoice, AlertNote, Course, Delivery, EngineState, Fate, StoredAlert},
     answers::{Answer, Digest},
@@ -71,6 +77,10 @@ pub struct Store {
 pub struct WriteHalf {
     connection: SqliteConnection,
     sealer: Sealer,
+    path: PathBuf,
+    coverage: Coverage,
+    /// Rows that were changed since the write-ahead log was moved into the file.
+    unmoved: u64,
 }
 
 /// Connections that read. Reads are short; more would only share the same disk.
@@ -81,6 +91,8 @@ const STATEMENTS_MAX: usize = 256;
 
 /// How often the write-ahead log is tried to be emptied, each time for as long as [`BUSY_MAX`].
 const SCRUBS_MAX: u32 = 4;
+/// Changed rows after which the write-ahead log is moved into the file; some megabytes.
+const UNMOVED_MAX: u64 = 2_000;
 
 /// How long a reader waits for a checkpoint of the write-ahead log to end.
 const BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(5);
@@ -110,6 +122,8 @@ pub async fn open(path: &Path, key: &Secret<32>) -> Result<(Store, WriteHalf), S
         .pragma("secure_delete", "ON")
         // What is copied while one is erased must not go through a file.
         .pragma("temp_store", "MEMORY")
+        // SQLite would move it by itself, and keep to itself that the disk failed: see [`WriteHalf::move_when_due`].
+        .pragma("wal_autocheckpoint", "0")
         .pragma("application_id", schema::APPLICATION_ID.to_string())
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
@@ -125,7 +139,14 @@ pub async fn open(path: &Path, key: &Secret<32>) -> Result<(Store, WriteHalf), S
         .connect_with(options.read_only(true))
         .await
         .map_err(|e| opening(path, e))?;
-    Ok((Store { reads, sealer: sealer.clone() }, WriteHalf { connection, sealer }))
+    let half = WriteHalf {
+        connection,
+        sealer: sealer.clone(),
+        path: path.to_owned(),
+        coverage: Coverage::default(),
+        unmoved: 0,
+    };
+    Ok((Store { reads, sealer }, half))
 }
 
 /// Damage that shows while opening keeps its name; everything else is named after the path.
@@ -162,9 +183,41 @@ impl WriteHalf {
         self.execute("BEGIN IMMEDIATE").await
     }
 
+    /// From here on, nothing is committed that has no entry of the log (AUD-110).
+    pub(crate) async fn demand_entries(&mut self) -> Result<(), StoreError> {
+        self.coverage = Coverage::watch(&mut self.connection).await?;
+        Ok(())
+    }
+
+    /// Where the reserve for a full disk is.
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.path.with_extension("reserve")
+    }
+
     /// Makes everything since [`Self::begin`] durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Unrecorded`] when it changes something and has no entry.
     pub(crate) async fn commit(&mut self) -> Result<(), StoreError> {
-        self.execute("COMMIT").await
+        match self.execute("COMMIT").await {
+            Err(StoreError::Unrecorded { table }) => {
+                Err(StoreError::Unrecorded { table: self.coverage.take_refused().unwrap_or(table) })
+            }
+            done => done,
+        }
+    }
+
+    /// Moves the write-ahead log into the file once enough was changed, as far as readers let it.
+    ///
+    /// # Errors
+    /// When the disk fails. What is in the log alone may not be overwritten then: write nothing more.
+    pub(crate) async fn move_when_due(&mut self) -> Result<(), StoreError> {
+        self.unmoved = self.unmoved.saturating_add(self.coverage.take_total());
+        if self.unmoved < UNMOVED_MAX {
+            return Ok(());
+        }
+        self.unmoved = 0;
+        self.execute("PRAGMA wal_checkpoint(PASSIVE)").await
     }
 
     /// Forgets everything since [`Self::begin`]. After some failures SQLite has done so by itself.
@@ -174,6 +227,7 @@ impl WriteHalf {
 
     /// Marks the place to which [`Self::undo_request`] leads back.
     pub(crate) async fn begin_request(&mut self) -> Result<(), StoreError> {
+        self.coverage.mark();
         self.execute("SAVEPOINT request").await
     }
 
@@ -184,6 +238,7 @@ impl WriteHalf {
 
     /// Forgets what the request wrote, and nothing of the others.
     pub(crate) async fn undo_request(&mut self) -> Result<(), StoreError> {
+        self.coverage.undo();
         self.execute("ROLLBACK TO request").await?;
         self.execute("RELEASE request").await
     }

@@ -20,6 +20,8 @@ pub enum Setting {
     Advertise,
     /// The approval rules that were in force when it ran last.
     ApprovalRules,
+    /// What the settings file said under each name when it was read last.
+    SettingsFile,
     /// How the keys open, and the vault and generation that they were in when that was last recorded.
     KeysSealed,
     /// How many witnesses a checkpoint needs to count as witnessed.
@@ -36,6 +38,7 @@ impl Setting {
             Self::ListenAddress => "listen_address",
             Self::Advertise => "advertise",
             Self::ApprovalRules => "approval_rules",
+            Self::SettingsFile => "settings_file",
             Self::KeysSealed => "keys_sealed",
             Self::WitnessThreshold => "witness_threshold",
             Self::AlertRules => "alert_rules",

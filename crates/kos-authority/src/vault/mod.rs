@@ -37,6 +37,7 @@ use kos_base::{Code, digest::Sha256};
 use kos_vault::{Environment, Head, Opened, Work};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, RwLock, RwLockWriteGuard, Semaphore};
 
+use self::recovery::Recovery;
 pub(crate) use self::{
     authoriser::is_reserved,
     copies::{CopyFault, admit_copies},
@@ -44,8 +45,8 @@ pub(crate) use self::{
     fault::VaultFault,
     recovery::REHEARSAL_MAX,
     renew::ImportedFrom,
+    uptime::Uptime,
 };
-use self::{recovery::Recovery, uptime::Uptime};
 use crate::{authority::Shared, clock, record::LockReason};
 
 /// Most vaults of an authority; bounds what a list reads.

@@ -20,7 +20,7 @@ const READINGS_MAX: u32 = 16;
 
 /// The clocks of the machine that nobody sets.
 #[derive(Debug, Default)]
-pub(super) struct Uptime {
+pub(crate) struct Uptime {
     #[cfg(test)]
     ahead: Mutex<Duration>,
     #[cfg(test)]
@@ -29,7 +29,7 @@ pub(super) struct Uptime {
 
 impl Uptime {
     /// Time since the machine started, in which sleep counts.
-    pub(super) fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         let now = read(ClockId::Boottime);
         #[cfg(test)]
         let now = now + *self.ahead.lock().unwrap() + *self.slept.lock().unwrap();

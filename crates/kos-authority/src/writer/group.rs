@@ -6,49 +6,42 @@ use kos_base::Timestamp;
 use super::{Cosigned, Receipt, SystemWrite, Transaction, scribe::Scribe};
 use crate::store::{AlertNote, Heartbeat, LogState, StoreError, WriteHalf};
 
-/// What became of a group that was committed.
-pub(super) struct Done {
-    /// For each request, in the order in which they came.
-    pub(super) results: Vec<Result<Receipt, StoreError>>,
-    /// Those that were written.
-    pub(super) committed: Vec<Transaction>,
-}
-
-/// Writes and commits a group.
+/// Writes and commits a group. What became of each, in the order in which they came.
 ///
 /// # Errors
 /// When nothing of the group could be written: the caller rolls back and restores the scribe.
 pub(super) async fn commit(
     half: &mut WriteHalf,
     scribe: &mut Scribe,
-    group: Vec<Transaction>,
-) -> Result<Done, StoreError> {
-    let mut done = Done { results: Vec::with_capacity(group.len()), committed: Vec::new() };
+    group: &[Transaction],
+) -> Result<Vec<Result<Receipt, StoreError>>, StoreError> {
+    let mut results = Vec::with_capacity(group.len());
+    let mut newest = None;
     half.begin().await?;
-    for mut transaction in group {
+    for transaction in group {
         half.begin_request().await?;
         let first = scribe.next_index();
-        match apply(half, scribe, &mut transaction).await {
+        match apply(half, scribe, transaction).await {
             Ok(receipt) => {
                 half.keep_request().await?;
-                done.results.push(Ok(receipt));
-                done.committed.push(transaction);
+                newest = Some(transaction.at);
+                results.push(Ok(receipt));
             }
             Err(error) if error.concerns_one_request() => {
                 half.undo_request().await?;
                 scribe.forget_from(first);
-                done.results.push(Err(error));
+                results.push(Err(error));
             }
             Err(error) => return Err(error),
         }
     }
-    let Some(last) = done.committed.last() else {
+    let Some(newest) = newest else {
         half.roll_back().await;
-        return Ok(done);
+        return Ok(results);
     };
-    grow(half, scribe, last.at).await?;
+    grow(half, scribe, newest).await?;
     half.commit().await?;
-    Ok(done)
+    Ok(results)
 }
 
 /// Writes what was recorded into the log, and its new head.
@@ -81,7 +74,7 @@ pub(super) async fn adopt(
 async fn apply(
     half: &mut WriteHalf,
     scribe: &mut Scribe,
-    transaction: &mut Transaction,
+    transaction: &Transaction,
 ) -> Result<Receipt, StoreError> {
     if transaction.changes.is_empty() {
         return Err(StoreError::Entry("a transaction without a change has nothing to record".to_owned()));
@@ -131,8 +124,8 @@ async fn apply(
         scribe.record(half, transaction.at, &transaction.actor, change).await?;
     }
     let receipt = Receipt { first, entries: scribe.next_index() - first };
-    if let Some(answer) = transaction.answer.take() {
-        half.put_answer(&(answer.0)(receipt)).await?;
+    if let Some(answer) = &transaction.answer {
+        half.put_answer(&(answer.0)(receipt)?).await?;
     }
     Ok(receipt)
 }

@@ -6,14 +6,16 @@
 //! when it is on the disk, and only then the answers.
 //!
 //! Invariants: nothing is acknowledged that is not on the disk. There is no change without an entry. After a failure
-//! (full disk, faulty device) the writer is as it was before the group, and the next group may succeed.
+//! the writer is as it was before the group, and the next group may succeed. On a full disk critical events go on as long as
+//! the reserve lasts, and ordinary ones are refused (`space`). A disk that does not keep what was written ends the writer.
 //!
 //! Errors: [`StoreError`] to the requester whose fault it is; to all of the group when the disk fails.
 
 mod group;
 mod scribe;
+mod space;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use kos_audit::{
     VerifiedEntry,
@@ -29,6 +31,7 @@ use tokio::{
 
 use crate::{
     alert::{Guardian, GuardianName},
+    clock,
     log::{LogSigner, Tail},
     record::Change,
     store::{
@@ -37,12 +40,15 @@ use crate::{
     },
 };
 
-use self::scribe::Scribe;
+use self::{scribe::Scribe, space::Space};
 
 /// Requests that may wait for the writer; more would only wait longer, so callers wait instead.
 const QUEUE_MAX: usize = 1_024;
 /// Requests in one transaction; bounds how long the first of them waits for the last.
 const GROUP_MAX: usize = 256;
+
+/// How often a full disk is looked at when nobody asks for anything.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Everything that one transaction does, all or nothing.
 #[derive(Debug)]
@@ -62,11 +68,14 @@ pub struct Transaction {
 }
 
 /// Makes the answer that is kept for a repeated request, once the receipt is known.
-pub struct KeptAnswer(Box<dyn FnOnce(Receipt) -> Answer + Send + Sync>);
+pub struct KeptAnswer(Box<MakeAnswer>);
+
+/// Made anew whenever the transaction is tried again.
+type MakeAnswer = dyn Fn(Receipt) -> Result<Answer, StoreError> + Send + Sync;
 
 impl KeptAnswer {
     /// Keeps what `make` makes.
-    pub fn new(make: impl FnOnce(Receipt) -> Answer + Send + Sync + 'static) -> Self {
+    pub fn new(make: impl Fn(Receipt) -> Result<Answer, StoreError> + Send + Sync + 'static) -> Self {
         Self(Box::new(make))
     }
 }
@@ -167,10 +176,15 @@ pub struct Cosigned {
     pub witnessed: Option<LogState>,
 }
 
+/// Whoever waits to hear what became of a transaction.
+type Reply = oneshot::Sender<Result<Receipt, StoreError>>;
+
 enum Request {
-    Commit(Transaction, oneshot::Sender<Result<Receipt, StoreError>>),
+    Commit(Transaction, Reply),
+    /// Nobody asked for it: on a full disk it is counted instead.
+    CommitOrCount(Transaction, Reply),
     /// Nothing is committed after it.
-    Last(Box<Transaction>, oneshot::Sender<Result<Receipt, StoreError>>),
+    Last(Box<Transaction>, Reply),
     Measured(Vec<Heartbeat>, oneshot::Sender<Result<(), StoreError>>),
     Cosigned(Box<Cosigned>, oneshot::Sender<Result<(), StoreError>>),
     Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
@@ -185,6 +199,7 @@ enum Request {
 pub struct Writer {
     queue: mpsc::Sender<Request>,
     progress: watch::Receiver<Progress>,
+    failed: watch::Receiver<bool>,
 }
 
 /// The writer at work.
@@ -207,7 +222,7 @@ impl Writer {
     /// # Errors
     /// [`StoreError::LogDiffers`] when the log is not the one that was signed; nothing is written then.
     pub async fn start<F>(
-        half: WriteHalf,
+        mut half: WriteHalf,
         store: &Store,
         authority: AuthorityName,
         signer: LogSigner,
@@ -221,9 +236,21 @@ impl Writer {
         let (queue, requests) = mpsc::channel(QUEUE_MAX);
         let (report, progress) = watch::channel(Progress { log_size: tail.size(), critical_size: 0 });
         let scribe = Scribe::new(signer, authority, tail);
-        let work = Work { half, scribe, report, on_commit };
+        half.demand_entries().await?;
+        let space = Space::open(&half.reserve());
+        let (fail, failed) = watch::channel(false);
+        let work = Work { half, scribe, space, report, fail, on_commit };
         let writing = tokio::spawn(work.run(requests));
-        Ok((Self { queue, progress }, Writing(writing)))
+        Ok((Self { queue, progress, failed }, Writing(writing)))
+    }
+
+    /// Ends when the disk does not keep what is written, and this program must not go on.
+    pub(crate) async fn failed(&self) {
+        let mut failed = self.failed.clone();
+        if failed.wait_for(|failed| *failed).await.is_err() {
+            // It ended in order.
+            std::future::pending().await
+        }
     }
 
     /// Commits, and returns once it is on the disk and in the log.
@@ -235,7 +262,19 @@ impl Writer {
         self.ask(|reply| Request::Commit(transaction, reply)).await
     }
 
-    /// The same, and ends the writer and closes its store, whatever came of it: nothing is ever committed after it.
+    /// The same for what nobody asked for and nobody tries again. On a full disk it is counted as lost, which is recorded later
+    /// (AUD-113), and is no error.
+    ///
+    /// # Errors
+    /// As with [`Writer::commit`], but for a full disk.
+    pub(crate) async fn commit_or_count(&self, transaction: Transaction) -> Result<(), StoreError> {
+        match self.ask(|reply| Request::CommitOrCount(transaction, reply)).await {
+            Ok(_) | Err(StoreError::Full) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same as [`Writer::commit`], and ends the writer and closes its store, whatever came of it: nothing is ever committed after it.
     ///
     /// # Errors
     /// As with [`Writer::commit`].
@@ -326,103 +365,228 @@ pub struct Committed<'a> {
 struct Work<F> {
     half: WriteHalf,
     scribe: Scribe,
+    space: Space,
     report: watch::Sender<Progress>,
+    fail: watch::Sender<bool>,
     on_commit: F,
+}
+
+/// A transaction, whoever waits for it, and what is to become of it on a full disk.
+struct Waiting {
+    transaction: Transaction,
+    reply: Reply,
+    when_full: WhenFull,
+}
+
+type LastAnswer = (Reply, Result<Receipt, StoreError>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhenFull {
+    Refuse,
+    Count,
 }
 
 impl<F: FnMut(&Committed<'_>)> Work<F> {
     async fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Result<(), StoreError> {
         let mut waiting = Vec::with_capacity(GROUP_MAX);
-        while requests.recv_many(&mut waiting, GROUP_MAX).await > 0 {
-            let (mut commits, mut answers) = (Vec::with_capacity(waiting.len()), Vec::new());
-            let (mut last, mut scrubs) = (None, Vec::new());
-            for request in waiting.drain(..) {
-                match request {
-                    // What came after the last one is not heard: whoever asks is told that the writer has stopped.
-                    _ if last.is_some() => {}
-                    Request::Commit(transaction, reply) => commits.push((transaction, reply)),
-                    Request::Last(transaction, reply) => last = Some((*transaction, reply)),
-                    Request::Answered(answer, reply) => answers.push((answer, reply)),
-                    Request::Scrub(reply) => scrubs.push(reply),
-                    Request::Sweep(reply) => {
-                        // Whoever no longer waits has lost nothing: the next start goes on.
-                        drop(reply.send(self.half.sweep().await));
-                    }
-                    Request::Measured(heartbeats, reply) => {
-                        // Whoever no longer waits has lost nothing: these are measurements.
-                        drop(reply.send(group::keep_heartbeats(&mut self.half, &heartbeats).await));
-                    }
-                    Request::Cosigned(cosigned, reply) => {
-                        // As above: the collector asks the witnesses again.
-                        drop(reply.send(group::keep_cosigned(&mut self.half, &cosigned).await));
-                    }
-                    Request::Noted(note, reply) => {
-                        // As above: whoever does not hear it notes it again.
-                        drop(reply.send(group::note(&mut self.half, &note).await));
-                    }
-                    Request::Adopt(entries, reply) => {
-                        let before = self.scribe.tail();
-                        let adopted = group::adopt(&mut self.half, &mut self.scribe, entries).await;
-                        if adopted.is_err() {
-                            self.half.roll_back().await;
-                            self.scribe.return_to(before);
-                        }
-                        // As above: whoever asks again begins where the log is.
-                        drop(reply.send(adopted));
-                    }
+        loop {
+            let more = requests.recv_many(&mut waiting, GROUP_MAX);
+            if self.space.is_low() || self.space.losses().is_some() {
+                match tokio::time::timeout(LOOK_PAUSE, more).await {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(_) => _ = self.space.recover(),
                 }
+                self.record_losses().await?;
+            } else if more.await == 0 {
+                break;
             }
-            self.commit_group(commits).await;
-            if let Some((transaction, reply)) = last {
-                let (own, receipt) = oneshot::channel();
-                self.commit_group(vec![(transaction, own)]).await;
+            if let Some((reply, receipt)) = self.answer(&mut waiting).await? {
                 let closed = self.half.close().await;
-                let receipt =
-                    receipt.await.map_err(|_| StoreError::Failed("the writer has stopped".to_owned()));
                 // Not before nothing of the store is open any more. Whoever went away has had it done all the same.
-                drop(reply.send(receipt.and_then(|receipt| receipt)));
+                drop(reply.send(receipt));
                 return closed;
             }
-            if !scrubs.is_empty() {
-                let scrubbed = self.half.empty_side_file().await;
-                for reply in scrubs {
-                    // As above: it is done for whoever asked, also when they went away.
-                    drop(reply.send(scrubbed.clone()));
-                }
-            }
-            for (answer, reply) in answers {
-                // As above: the one that was kept before is still kept.
-                drop(reply.send(self.half.replace_answer(&answer).await));
-            }
+            let moved = self.half.move_when_due().await;
+            self.judge(moved)?;
         }
         self.half.close().await
     }
 
-    async fn commit_group(
-        &mut self,
-        group: Vec<(Transaction, oneshot::Sender<Result<Receipt, StoreError>>)>,
-    ) {
-        let (transactions, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-        if transactions.is_empty() {
-            return;
-        }
-        let before = self.scribe.tail();
-        let outcome = group::commit(&mut self.half, &mut self.scribe, transactions).await;
-        match outcome {
-            Ok(done) => {
-                (self.on_commit)(&Committed { transactions: &done.committed });
-                self.report.send_replace(self.scribe.progress());
-                for (reply, result) in replies.into_iter().zip(done.results) {
-                    // A requester that went away is not asked whether it minds.
-                    drop(reply.send(result));
+    /// Does what was asked for together. What is still to be answered, when it was the last.
+    async fn answer(&mut self, waiting: &mut Vec<Request>) -> Result<Option<LastAnswer>, StoreError> {
+        let (mut commits, mut answers) = (Vec::with_capacity(waiting.len()), Vec::new());
+        let (mut last, mut scrubs) = (None, Vec::new());
+        for request in waiting.drain(..) {
+            match request {
+                // What came after the last one is not heard: whoever asks is told that the writer has stopped.
+                _ if last.is_some() => {}
+                Request::Commit(transaction, reply) => {
+                    commits.push(Waiting { transaction, reply, when_full: WhenFull::Refuse });
+                }
+                Request::CommitOrCount(transaction, reply) => {
+                    commits.push(Waiting { transaction, reply, when_full: WhenFull::Count });
+                }
+                Request::Last(transaction, reply) => last = Some((*transaction, reply)),
+                Request::Answered(answer, reply) => answers.push((answer, reply)),
+                Request::Scrub(reply) => scrubs.push(reply),
+                Request::Sweep(reply) => {
+                    let swept = self.half.sweep().await;
+                    self.judge(swept.clone().map(|_| ()))?;
+                    // Whoever no longer waits has lost nothing: the next start goes on.
+                    drop(reply.send(swept));
+                }
+                Request::Measured(heartbeats, reply) => {
+                    // They are written again and again: they must not use up what is kept for others.
+                    let kept = if self.space.is_low() && !self.space.recover() {
+                        Err(StoreError::Full)
+                    } else {
+                        group::keep_heartbeats(&mut self.half, &heartbeats).await
+                    };
+                    self.judge(kept.clone())?;
+                    // Whoever no longer waits has lost nothing: these are measurements.
+                    drop(reply.send(kept));
+                }
+                Request::Cosigned(cosigned, reply) => {
+                    let kept = if self.space.is_low() && !self.space.recover() {
+                        Err(StoreError::Full)
+                    } else {
+                        group::keep_cosigned(&mut self.half, &cosigned).await
+                    };
+                    self.judge(kept.clone())?;
+                    // As above: the collector asks the witnesses again.
+                    drop(reply.send(kept));
+                }
+                Request::Noted(note, reply) => {
+                    let noted = if self.space.is_low() && !self.space.recover() {
+                        Err(StoreError::Full)
+                    } else {
+                        group::note(&mut self.half, &note).await
+                    };
+                    self.judge(noted.clone())?;
+                    // As above: whoever does not hear it notes it again.
+                    drop(reply.send(noted));
+                }
+                Request::Adopt(entries, reply) => {
+                    let before = self.scribe.tail();
+                    let adopted = group::adopt(&mut self.half, &mut self.scribe, entries).await;
+                    if adopted.is_err() {
+                        self.half.roll_back().await;
+                        self.scribe.return_to(before);
+                    }
+                    self.judge(adopted.clone())?;
+                    // As above: whoever asks again begins where the log is.
+                    drop(reply.send(adopted));
                 }
             }
-            Err(error) => {
-                self.half.roll_back().await;
-                self.scribe.return_to(before);
-                tracing::error!(%error, "nothing of this group was written");
-                for reply in replies {
-                    drop(reply.send(Err(error.clone())));
+        }
+        self.commit_group(commits).await?;
+        if let Some((transaction, reply)) = last {
+            let (own, receipt) = oneshot::channel();
+            self.commit_group(vec![Waiting { transaction, reply: own, when_full: WhenFull::Refuse }]).await?;
+            let receipt = receipt.await.map_err(|_| StoreError::Failed("the writer has stopped".to_owned()));
+            return Ok(Some((reply, receipt.and_then(|receipt| receipt))));
+        }
+        if !scrubs.is_empty() {
+            let scrubbed = self.half.empty_side_file().await;
+            self.judge(scrubbed.clone())?;
+            for reply in scrubs {
+                // As above: it is done for whoever asked, also when they went away.
+                drop(reply.send(scrubbed.clone()));
+            }
+        }
+        for (answer, reply) in answers {
+            // As above: the one that was kept before is still kept.
+            drop(reply.send(self.half.replace_answer(&answer).await));
+        }
+        Ok(None)
+    }
+
+    /// Ends the writer when the disk does not keep what was written.
+    fn judge(&self, done: Result<(), StoreError>) -> Result<(), StoreError> {
+        match done {
+            Err(error @ StoreError::Unsynced(_)) => {
+                tracing::error!(%error, "nothing more is written");
+                self.fail.send_replace(true);
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Records what was lost, once there is room.
+    async fn record_losses(&mut self) -> Result<(), StoreError> {
+        let Some(change) = self.space.losses().filter(|_| !self.space.is_low()) else { return Ok(()) };
+        let transaction = Transaction::own(clock::now(), vec![change.into()], Vec::new());
+        let (reply, receipt) = oneshot::channel();
+        self.commit_group(vec![Waiting { transaction, reply, when_full: WhenFull::Refuse }]).await?;
+        if let Ok(Ok(_)) = receipt.await {
+            self.space.forget_losses();
+        }
+        Ok(())
+    }
+
+    /// Answers what the full disk has no room for; what may use the reserve is left.
+    fn turn_away(&mut self, group: Vec<Waiting>) -> Vec<Waiting> {
+        let mut critical = Vec::new();
+        for waiting in group {
+            if space::is_critical(&waiting.transaction) {
+                critical.push(waiting);
+                continue;
+            }
+            if waiting.when_full == WhenFull::Count {
+                self.space.lose(&waiting.transaction);
+            }
+            drop(waiting.reply.send(Err(StoreError::Full)));
+        }
+        critical
+    }
+
+    async fn commit_group(&mut self, mut group: Vec<Waiting>) -> Result<(), StoreError> {
+        if self.space.is_low() && !self.space.recover() {
+            group = self.turn_away(group);
+        }
+        loop {
+            if group.is_empty() {
+                return Ok(());
+            }
+            let (transactions, replies): (Vec<_>, Vec<_>) =
+                group.into_iter().map(|one| (one.transaction, (one.reply, one.when_full))).unzip();
+            let before = self.scribe.tail();
+            match group::commit(&mut self.half, &mut self.scribe, &transactions).await {
+                Ok(results) => {
+                    let done = transactions.into_iter().zip(&results);
+                    let committed: Vec<_> =
+                        done.filter(|(_, result)| result.is_ok()).map(|(one, _)| one).collect();
+                    if !committed.is_empty() {
+                        (self.on_commit)(&Committed { transactions: &committed });
+                        self.report.send_replace(self.scribe.progress());
+                    }
+                    for ((reply, _), result) in replies.into_iter().zip(results) {
+                        // A requester that went away is not asked whether it minds.
+                        drop(reply.send(result));
+                    }
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.half.roll_back().await;
+                    self.scribe.return_to(before);
+                    let rejoined = transactions.into_iter().zip(replies);
+                    group = rejoined
+                        .map(|(transaction, (reply, when_full))| Waiting { transaction, reply, when_full })
+                        .collect();
+                    if error == StoreError::Full {
+                        self.space.found_full();
+                        group = self.turn_away(group);
+                        if !group.is_empty() && self.space.release() {
+                            continue;
+                        }
+                    }
+                    tracing::error!(%error, "nothing of this group was written");
+                    for waiting in group {
+                        drop(waiting.reply.send(Err(error.clone())));
+                    }
+                    return self.judge(Err(error));
                 }
             }
         }

@@ -88,7 +88,7 @@ fn waiting(n: u8) -> Transaction {
 }
 
 fn started() -> Transaction {
-    Transaction::own(NOW, vec![SystemChange::Started { version: "1" }.into()], Vec::new())
+    Transaction::own(NOW, vec![SystemChange::Started { version: "1", after: None }.into()], Vec::new())
 }
 
 #[tokio::test]
@@ -313,5 +313,81 @@ async fn measured_values_are_kept_without_an_entry() {
     assert_eq!(kept.len(), 3);
     assert!(kept.iter().all(|beat| beat.body == [2]));
     assert_eq!(open.store.count_entries().await.unwrap(), (0, 0));
+    open.close().await;
+}
+
+#[tokio::test]
+async fn a_change_that_nobody_records_is_taken_back() {
+    let bench = Bench::new();
+    let open = bench.open().await.unwrap();
+    open.writer.commit(started()).await.unwrap();
+    open.close().await;
+    let (store, mut half) = store::open(&bench.path(), &Secret::new([7; 32])).await.unwrap();
+    half.demand_entries().await.unwrap();
+    let unrecorded = |table: &str| Err(StoreError::Unrecorded { table: table.to_owned() });
+
+    half.begin().await.unwrap();
+    half.put_setting(Setting::Advertise, "planted").await.unwrap();
+    assert_eq!(half.commit().await, unrecorded("settings"));
+    // What is measured may stand beside it, and changes nothing.
+    half.begin().await.unwrap();
+    half.put_heartbeat(&Heartbeat { device: device_id(1), at: NOW, body: vec![1] }).await.unwrap();
+    half.write(&Write::Device(Box::new(device(1)))).await.unwrap();
+    assert!(matches!(half.commit().await, Err(StoreError::Unrecorded { .. })));
+    // Outside of a transaction as well.
+    let alone = half.put_setting(Setting::Advertise, "planted").await.unwrap_err();
+    assert_eq!(alone.code(), kos_base::code::audit::LOG_UNRECORDED);
+    assert_eq!(store.setting(Setting::Advertise).await, Ok(None));
+    assert_eq!(store.heartbeats().await, Ok(Vec::new()));
+
+    half.begin().await.unwrap();
+    half.put_heartbeat(&Heartbeat { device: device_id(1), at: NOW, body: vec![1] }).await.unwrap();
+    // A request that was taken back is no change.
+    half.begin_request().await.unwrap();
+    half.put_setting(Setting::Advertise, "taken back").await.unwrap();
+    half.undo_request().await.unwrap();
+    half.commit().await.unwrap();
+    assert_eq!(store.heartbeats().await.unwrap().len(), 1);
+    store.close().await;
+    half.close().await.unwrap();
+    bench.open().await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn what_nobody_asked_for_is_counted_on_a_full_disk_and_told_afterwards() {
+    let bench = Bench::new();
+    let (store, mut half) = store::open(&bench.path(), &Secret::new([7; 32])).await.unwrap();
+    half.limit_size_to_present().await;
+    let name = "attic".parse().unwrap();
+    let (writer, writing) =
+        Writer::start(half, &store, name, bench.signer.clone(), None, |_| {}).await.unwrap();
+    let offline = || {
+        let change = SystemChange::DeviceOffline { device: device_id(1), last_heartbeat_at: NOW };
+        Transaction::own(NOW, vec![change.into()], Vec::new())
+    };
+    let mut told = 0;
+    for _ in 0..100 {
+        writer.commit_or_count(offline()).await.unwrap();
+        told += 1;
+    }
+    drop(writer);
+    store.close().await;
+    writing.finished().await.unwrap();
+
+    let open = bench.open().await.unwrap();
+    open.writer.commit(started()).await.unwrap();
+    let entries = open.entries().await;
+    let kept = entries.iter().filter(|event| *event == "device_offline").count();
+    assert!(kept < told);
+    let losses = entries.iter().position(|event| event == "losses_recorded").unwrap();
+    let row = open.store.entry(u64::try_from(losses).unwrap()).await.unwrap().unwrap();
+    let verified = SealedEntry::from_bytes(row.leaf).verify(bench.signer.key()).unwrap();
+    let json = String::from_utf8(verified.entry().to_json().unwrap()).unwrap();
+    assert!(json.contains(&format!(r#"{{"count":{},"event":"device_offline"}}"#, told - kept)), "{json}");
+    open.close().await;
+    // Once.
+    let open = bench.open().await.unwrap();
+    open.writer.commit(started()).await.unwrap();
+    assert_eq!(open.entries().await.iter().filter(|event| *event == "losses_recorded").count(), 1);
     open.close().await;
 }

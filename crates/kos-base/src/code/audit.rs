@@ -26,6 +26,8 @@ super::codes! {
     ENTRY_ARCHIVED = 565, "the log entry is archived", NotFound, "read it where it is: kosctl audit verify --archive DIR";
     ARCHIVE_UNWRITABLE = 566, "the archive cannot be written", Other, "name an empty folder with room, or the one that the entries before are in; nothing was taken from the log";
     NOTHING_TO_ARCHIVE = 567, "there is nothing to archive", Conflict, "entries go in whole rows of 256, and the last 256 stay; name a later time or index";
+    LOG_UNRECORDED = 570, "a change without a log entry was taken back", Other, "tell the developers what was done: it is a fault of the program";
+    LOG_UNSYNCED = 571, "the disk did not keep what was written", Other, "look at the disk and the kernel's log, then start again: what was acknowledged is compared with the log";
     WITNESS_REQUEST = 520, "not a request to a witness", Usage, "send what C2SP tlog-witness calls add-checkpoint";
     WITNESS_MEMORY = 521, "what the witness remembers of the log cannot be used", Trust, "it does not cosign this log; bring the file back, or let it be another witness: docs/guide/witness.md";
     WITNESS_POLICY = 522, "no such number of witnesses", Usage, "kosctl audit witness list shows how many there are; none may be counted twice";

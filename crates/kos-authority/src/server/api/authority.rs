@@ -54,7 +54,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
             root_hash: Digest::from_bytes(*checkpoint.head.root.as_bytes()),
             checkpoint_time: checkpoint.time,
             assurance: assurance(&standing),
-            witnessed: witnesses::standing(&standing, checkpoint.head.size, now),
+            witnessed: Some(witnesses::standing(&standing, checkpoint.head.size, now)),
         },
         ports: shared.ports,
         reachable: if beyond { Reach::Network } else { Reach::Loopback },

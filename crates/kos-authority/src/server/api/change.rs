@@ -59,10 +59,11 @@ pub(super) async fn commit<T, K: Kind>(
     let render =
         Arc::new(move |receipt| serde_json::to_vec(&Document::new(render(receipt))).unwrap_or_default());
     if let Some(repeatable) = call.repeatable.clone() {
-        let nonce = entropy::array().map_err(|e| Refusal::new(e.code()))?;
         let (render, at) = (Arc::clone(&render), transaction.at);
-        transaction.answer =
-            Some(KeptAnswer::new(move |receipt| repeatable.keep(at, render(receipt), nonce)));
+        transaction.answer = Some(KeptAnswer::new(move |receipt| {
+            let nonce = entropy::array().map_err(|e| StoreError::Failed(e.to_string()))?;
+            Ok(repeatable.keep(at, render(receipt), nonce))
+        }));
     }
     match shared.writer.commit(transaction).await {
         Ok(receipt) => Ok(Attempt::Done(receipt, json(StatusCode::OK, render(receipt)))),

@@ -172,7 +172,11 @@ fn disk(shared: &Shared) -> Check {
             if free >= FREE_BYTES_MIN {
                 Check::good("disk", shown)
             } else {
-                Check::bad("disk", shown, "make room where DATA is; nothing is recorded on a full disk")
+                Check::bad(
+                    "disk",
+                    shown,
+                    "make room where DATA is; only what is critical is recorded on a full disk",
+                )
             }
         }
         Err(error) => Check::bad("disk", error.to_string(), "look whether DATA is still mounted"),

@@ -10,12 +10,15 @@ CREATE TABLE witnesses (
     cosigned_at BIGINT NOT NULL,
     mac BLOB NOT NULL
 );
+
 -- Logs of others that this authority cosigns. How far each is, is in files, which no backup holds.
 CREATE TABLE witnessed_logs (
     origin TEXT NOT NULL PRIMARY KEY,
     verifier_key TEXT NOT NULL,
     added_at BIGINT NOT NULL,
     mac BLOB NOT NULL
+);
+
 -- How far the log of each device was anchored: each log of a device has a number and a key of its own.
 CREATE TABLE device_logs (
     device TEXT NOT NULL,
@@ -27,6 +30,7 @@ CREATE TABLE device_logs (
     mac BLOB NOT NULL,
     PRIMARY KEY (device, number)
 );
+
 -- What was found in the log, who is told of it, and whether they have been.
 CREATE TABLE alerts (
     id TEXT NOT NULL PRIMARY KEY,

@@ -51,6 +51,14 @@ async fn bench() -> (Bench, Made) {
     let guardian = json!({"name": "anna", "way": {"person": {"operator": "anna"}}});
     let named = bench.post("/api/v1/guardians", guardian).await;
     assert_eq!(named.status, StatusCode::OK, "{}", named.body);
+    let key = || SigningKey::generate(KeyAlgorithm::Ed25519).unwrap().public().clone();
+    let witness = kos_audit::WitnessKey::new("loft/witness", key()).unwrap().to_string();
+    let witness = json!({"url": "http://127.0.0.1:9/w", "verifierKey": witness});
+    let log = kos_audit::LogKey::new(&"cellar".parse().unwrap(), key()).unwrap().to_string();
+    for (path, body) in [("witnesses", witness), ("witnessed-logs", json!({"verifierKey": log}))] {
+        let added = bench.post(&format!("/api/v1/audit/{path}"), body).await;
+        assert_eq!(added.status, StatusCode::OK, "{}", added.body);
+    }
     let alert = alert(&bench).await;
     let archive = bench._folder.path().join("archive").display().to_string();
     (bench, Made { ticket, words, alert, archive })
@@ -83,7 +91,7 @@ async fn alert(bench: &Bench) -> String {
 /// Brings about what the change is about: a share that was handed in, a slot, an authoriser; or arms what is disarmed or fired.
 async fn prepare(bench: &Bench, route: &Route, made: &Made) {
     if route.name == "audit-archive" {
-        let started = || SystemChange::Started { version: "1" }.into();
+        let started = || SystemChange::Started { version: "1", after: None }.into();
         let changes = std::iter::repeat_with(started).take(600).collect();
         bench.shared().writer.commit(Transaction::own(NOW, changes, Vec::new())).await.unwrap();
         return;
@@ -176,6 +184,17 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "vault-authoriser-remove" => {
             (VAULT, json!({"passphrase": vaults::PASSPHRASE, "code": vaults::access::code_in(1)}))
         }
+        "witness-add" => {
+            let key = include_str!("../../../../../../tests/vectors/audit/witness/witness-vkey").trim_end();
+            ("", json!({"url": "https://witness.example/w1", "verifierKey": key}))
+        }
+        "witness-remove" => ("loft/witness", json!({})),
+        "witness-set-policy" => ("", json!({"threshold": 1})),
+        "witnessed-add" => {
+            let key = include_str!("../../../../../../tests/vectors/audit/golden/vkey").trim_end();
+            ("", json!({"verifierKey": key}))
+        }
+        "witnessed-remove" => ("cellar/klog", json!({})),
         "backup-create" => ("", json!({"passphrase": "correct horse battery"})),
         other => panic!("{other}: say here how it is planned"),
     }
