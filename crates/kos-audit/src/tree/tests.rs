@@ -221,7 +221,8 @@ fn a_bundle_that_ends_inside_a_leaf_gives_its_whole_leaves_first() {
 
 #[test]
 fn a_path_has_one_spelling() {
-    for path in ["tile/0/000", "tile/6/x001/x234/067.p/1", "tile/entries/999.p/255", "tile/entries/x001/000"] {
+    for path in ["tile/0/000", "tile/6/x001/x234/067.p/1", "tile/entries/999.p/255", "tile/entries/x001/000"]
+    {
         assert_eq!(Piece::parse(path).map(|piece| piece.path()).as_deref(), Some(path));
     }
     for bad in [
