@@ -70,6 +70,10 @@ pub struct DeviceStatus {
     pub image: Option<ImageVerdict>,
     /// What keeps its keys; nothing before it has any.
     pub keys: Option<KeyProtection>,
+    /// How many entries its own log has; nothing before it has one.
+    pub log_entries: Option<u64>,
+    /// How many of them its authority holds, as far as this run knows.
+    pub log_delivered: Option<u64>,
     /// Six digits that the authority shows as well, while it waits in the lobby.
     pub comparison_code: Option<String>,
     /// The witness that it is for the log of its authority; nothing before it was asked to be one.

@@ -170,6 +170,11 @@ impl SealedEntry {
         leaf_hash(&self.0)
     }
 
+    /// The JSON of the entry, if the log's key signed it; nobody has read it yet.
+    pub fn signed_json(&self, key: &LogKey) -> Option<Vec<u8>> {
+        signed_json(&self.0, key).ok()
+    }
+
     /// Checks the signature of the log's key and reads the entry.
     ///
     /// # Errors

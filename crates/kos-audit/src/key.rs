@@ -7,7 +7,7 @@ use core::{fmt, str::FromStr};
 
 use data_encoding::{BASE64, HEXLOWER};
 use kos_base::{
-    AuthorityName, Code, KeyAlgorithm, KeyId, PublicKey, code,
+    AuthorityName, Code, DeviceId, KeyAlgorithm, KeyId, PublicKey, code,
     digest::sha256,
     text::{base64, printable},
 };
@@ -43,7 +43,7 @@ pub enum VerifierKeyError {
     #[error("verifier key of another type")]
     Type,
     /// The name is not that of a log of kOS.
-    #[error("verifier key whose name is not `AUTHORITY/klog`")]
+    #[error("verifier key whose name is neither `AUTHORITY/klog` nor `AUTHORITY/DEVICE/klog`")]
     Name,
 }
 
@@ -54,7 +54,7 @@ impl VerifierKeyError {
     }
 }
 
-/// Name of a log: the authority's name and `/klog`.
+/// Name of a log: the authority's name and `/klog`, or with a device id between them, for the log of a device (DLG-2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin(String);
 
@@ -64,6 +64,11 @@ impl Origin {
     /// The log of `authority`.
     pub fn of(authority: &AuthorityName) -> Self {
         Self(format!("{authority}{}", Self::SUFFIX))
+    }
+
+    /// The log of a device of `authority`.
+    pub fn of_device(authority: &AuthorityName, device: &DeviceId) -> Self {
+        Self(format!("{authority}/{device}{}", Self::SUFFIX))
     }
 
     /// As it stands in the first line of a checkpoint.
@@ -76,8 +81,11 @@ impl FromStr for Origin {
     type Err = VerifierKeyError;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        let authority = s.strip_suffix(Self::SUFFIX).and_then(|name| name.parse::<AuthorityName>().ok());
-        authority.map(|_| Self(s.to_owned())).ok_or(VerifierKeyError::Name)
+        let owner = s.strip_suffix(Self::SUFFIX).ok_or(VerifierKeyError::Name)?;
+        let (authority, device) = owner.split_once('/').map_or((owner, None), |(a, d)| (a, Some(d)));
+        let is_device = |id: &str| id.parse::<DeviceId>().is_ok_and(|read| read.as_ref() == id);
+        let holds = authority.parse::<AuthorityName>().is_ok() && device.is_none_or(is_device);
+        if holds { Ok(Self(s.to_owned())) } else { Err(VerifierKeyError::Name) }
     }
 }
 
@@ -100,7 +108,22 @@ impl LogKey {
     /// # Errors
     /// When the key is not Ed25519.
     pub fn new(authority: &AuthorityName, public: PublicKey) -> Result<Self, VerifierKeyError> {
-        let origin = Origin::of(authority);
+        Self::named(Origin::of(authority), public)
+    }
+
+    /// The key `public` of the log of a device of `authority`.
+    ///
+    /// # Errors
+    /// When the key is not Ed25519.
+    pub fn of_device(
+        authority: &AuthorityName,
+        device: &DeviceId,
+        public: PublicKey,
+    ) -> Result<Self, VerifierKeyError> {
+        Self::named(Origin::of_device(authority, device), public)
+    }
+
+    fn named(origin: Origin, public: PublicKey) -> Result<Self, VerifierKeyError> {
         let note = NoteKey::new(origin.as_str(), NoteKeyType::Ed25519, public)?;
         Ok(Self { origin, note })
     }

@@ -7,10 +7,13 @@
 //!
 //! What is not here: files, clocks, private keys, randomness, and the decision what is worth an entry.
 //!
-//! Source: `docs/spec/audit.md` and `docs/spec/alerts.md`; vectors in `tests/vectors/audit`.
+//! The log of a device is [`device`].
+//!
+//! Source: `docs/spec/audit.md`, `docs/spec/device-log.md` and `docs/spec/alerts.md`; vectors in `tests/vectors/audit`.
 
 pub mod alert;
 pub mod checkpoint;
+pub mod device;
 pub mod entry;
 pub mod event;
 pub mod key;

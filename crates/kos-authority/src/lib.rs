@@ -19,6 +19,7 @@ mod approval;
 mod authority;
 mod backup;
 pub mod clock;
+mod device_log;
 mod files;
 mod fleet;
 pub mod keys;

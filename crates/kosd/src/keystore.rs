@@ -69,6 +69,12 @@ pub enum KeystoreError {
     /// The key that cosigns cannot be made or read.
     #[error("the witness key: {0}")]
     Witness(String),
+    /// The key of the device's log is none, or cannot be made.
+    #[error("the key of the log: {source}")]
+    LogKey {
+        /// Why.
+        source: KeyError,
+    },
     /// There is no key in this slot.
     #[error("the {} key is missing", word(*slot))]
     Missing {
@@ -83,7 +89,7 @@ impl KeystoreError {
         match self {
             Self::Keyring(error) => error.code(),
             Self::File(error) => error.code(),
-            Self::Key { source, .. } => source.code(),
+            Self::Key { source, .. } | Self::LogKey { source } => source.code(),
             Self::Signer { source, .. } => source.code(),
             Self::Value { source, .. } => source.code(),
             Self::Missing { .. } | Self::Witness(_) => kos_base::code::config::FILE_UNREADABLE,
@@ -97,6 +103,8 @@ pub struct Keystore {
     signers: Signers,
     /// Nothing as long as the device has no key.
     ring: Mutex<Option<Keyring>>,
+    /// How many keys an earlier version left in files.
+    taken_in: usize,
 }
 
 impl Keystore {
@@ -122,12 +130,17 @@ impl Keystore {
         if ring.is_none() && !found.is_empty() {
             ring = Some(Keyring::open(place.clone(), now)?);
         }
-        let keys = Self { place, signers, ring: Mutex::new(ring) };
+        let keys = Self { place, signers, ring: Mutex::new(ring), taken_in: found.len() };
         if !found.is_empty() {
             keys.take_in(&found, now)?;
         }
         former.remove()?;
         Ok(keys)
+    }
+
+    /// How many keys this start has taken out of files of an earlier version, if any.
+    pub(crate) fn taken_in(&self) -> Option<usize> {
+        Some(self.taken_in).filter(|count| *count > 0)
     }
 
     /// What protects them; nothing as long as there are none.
@@ -234,6 +247,38 @@ impl Keystore {
         let secret = <[u8; 32]>::try_from(self.get(slot, now)?.expose()).map(Zeroizing::new);
         let secret = secret.map_err(|_| rejected(KeyError::Rejected))?;
         AgreementSecret::from_secret(Secret::new(*secret)).map_err(rejected)
+    }
+
+    /// The key of the device's log, if it was made.
+    ///
+    /// # Errors
+    /// As [`Keystore::signing`].
+    pub(crate) fn log_key(&self, now: Timestamp) -> Result<Option<Arc<SigningKey>>, KeystoreError> {
+        let held = match self.ring().as_mut() {
+            Some(ring) => ring.get(now, &log_name())?,
+            None => None,
+        };
+        let rejected = |source| KeystoreError::LogKey { source };
+        held.map(|kept| SigningKey::from_pkcs8(kept.expose()).map(Arc::new).map_err(rejected)).transpose()
+    }
+
+    /// Makes the key of a log that begins now, durably. It is in the vault whatever the settings say: the log's signatures
+    /// are Ed25519 (AUD-48), which no TPM makes.
+    ///
+    /// # Errors
+    /// As [`Keystore::make`].
+    pub(crate) fn make_log_key(&self, now: Timestamp) -> Result<Arc<SigningKey>, KeystoreError> {
+        let rejected = |source| KeystoreError::LogKey { source };
+        let key = SigningKey::generate(KeyAlgorithm::Ed25519).map_err(rejected)?;
+        let value = Value::new(key.to_pkcs8().map_err(rejected)?);
+        let value = value.map_err(|_| rejected(KeyError::Rejected))?;
+        let mut ring = self.ring();
+        let ring = match ring.as_mut() {
+            Some(ring) => ring,
+            None => ring.insert(Keyring::open(self.place.clone(), now)?),
+        };
+        ring.change(now, &[Change::Put(&log_name(), SecretType::PrivateKey, &value)])?;
+        Ok(Arc::new(key))
     }
 
     /// Removes the keys in `slots`, durably, all of them or none. An empty slot is as good as an erased one.
@@ -371,7 +416,13 @@ const fn kind(slot: KeySlot) -> SecretType {
     }
 }
 
-const fn word(slot: KeySlot) -> &'static str {
+/// The entry of the log's key.
+#[expect(clippy::expect_used, reason = "a constant of ours, which tests parse")]
+fn log_name() -> EntryName {
+    "log".parse().expect("the name of an entry")
+}
+
+pub(crate) const fn word(slot: KeySlot) -> &'static str {
     match slot {
         KeySlot::Identity => "identity",
         KeySlot::Operational(Slot::A) => "operational-a",

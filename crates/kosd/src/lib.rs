@@ -2,7 +2,6 @@
 
 pub mod clock;
 pub mod config;
-pub mod diary;
 pub mod facts;
 pub mod health;
 pub mod image;
@@ -10,6 +9,7 @@ pub mod keystore;
 pub mod kill;
 pub mod life;
 mod link;
+mod log;
 mod revocation;
 pub mod root;
 pub mod socket;

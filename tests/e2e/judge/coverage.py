@@ -91,6 +91,8 @@ def judge(db):
     for device, version in each("devices", "id, version"):
         told = log.texts[device]
         expect(version <= told, f"devices: {device} has version {version} and {told} entries")
+    for device, size in each("device_logs", "device, size"):
+        expect(log.texts[device], f"device_logs: no entry about {device}")
     for _, device in each("facts", "fact, device"):
         expect(log.texts[device], f"facts: no entry about {device}")
     for ticket, version in each("tickets", "id, version"):

@@ -96,11 +96,12 @@ impl Browser {
         });
         let mut browser =
             Self { child, pipe, heard, page: None, count: 0, complaints: Vec::new(), _profile: profile };
-        let target = browser.ask("Target.createTarget", json!({"url": "about:blank"}))?["targetId"].clone();
-        let attached = browser.ask("Target.attachToTarget", json!({"targetId": target, "flatten": true}))?;
-        browser.page = attached["sessionId"].as_str().map(str::to_owned);
+        let made = browser.ask("Target.createTarget", &json!({"url": "about:blank"}))?;
+        let target = part(&made, "targetId");
+        let attached = browser.ask("Target.attachToTarget", &json!({"targetId": target, "flatten": true}))?;
+        browser.page = part(&attached, "sessionId").as_str().map(str::to_owned);
         for domain in ["Page", "Runtime", "Log", "Audits", "WebAuthn"] {
-            browser.ask(&format!("{domain}.enable"), json!({}))?;
+            browser.ask(&format!("{domain}.enable"), &json!({}))?;
         }
         Ok(browser)
     }
@@ -118,8 +119,8 @@ impl Browser {
             "defaultBackupEligibility": authenticator.copied, "defaultBackupState": authenticator.copied,
             "automaticPresenceSimulation": true
         });
-        let added = self.ask("WebAuthn.addVirtualAuthenticator", json!({"options": options}))?;
-        added["authenticatorId"].as_str().map(str::to_owned).context("an authenticator without a name")
+        let added = self.ask("WebAuthn.addVirtualAuthenticator", &json!({"options": options}))?;
+        part(&added, "authenticatorId").as_str().map(str::to_owned).context("an authenticator without a name")
     }
 
     /// Pulls an authenticator out; what it has is gone.
@@ -127,7 +128,7 @@ impl Browser {
     /// # Errors
     /// When there is none of this name.
     pub fn pull_out(&mut self, authenticator: &str) -> Result<()> {
-        self.ask("WebAuthn.removeVirtualAuthenticator", json!({"authenticatorId": authenticator})).map(drop)
+        self.ask("WebAuthn.removeVirtualAuthenticator", &json!({"authenticatorId": authenticator})).map(drop)
     }
 
     /// What an authenticator has.
@@ -135,8 +136,8 @@ impl Browser {
     /// # Errors
     /// When there is none of this name.
     pub fn credentials(&mut self, authenticator: &str) -> Result<Vec<Value>> {
-        let held = self.ask("WebAuthn.getCredentials", json!({"authenticatorId": authenticator}))?;
-        Ok(held["credentials"].as_array().cloned().unwrap_or_default())
+        let held = self.ask("WebAuthn.getCredentials", &json!({"authenticatorId": authenticator}))?;
+        Ok(part(&held, "credentials").as_array().cloned().unwrap_or_default())
     }
 
     /// Gives an authenticator a passkey that another one had.
@@ -145,7 +146,7 @@ impl Browser {
     /// When the browser refuses.
     pub fn implant(&mut self, authenticator: &str, credential: &Value) -> Result<()> {
         let given = json!({"authenticatorId": authenticator, "credential": credential});
-        self.ask("WebAuthn.addCredential", given).map(drop)
+        self.ask("WebAuthn.addCredential", &given).map(drop)
     }
 
     /// Has an authenticator lie from now on: `isBogusSignature`, `isBadUV` or `isBadUP`.
@@ -154,8 +155,10 @@ impl Browser {
     /// When there is none of this name.
     pub fn corrupt(&mut self, authenticator: &str, lie: &str) -> Result<()> {
         let mut wanted = json!({"authenticatorId": authenticator});
-        wanted[lie] = true.into();
-        self.ask("WebAuthn.setResponseOverrideBits", wanted).map(drop)
+        if let Some(members) = wanted.as_object_mut() {
+            members.insert(lie.to_owned(), true.into());
+        }
+        self.ask("WebAuthn.setResponseOverrideBits", &wanted).map(drop)
     }
 
     /// Goes to an address and waits until the page is there.
@@ -164,9 +167,9 @@ impl Browser {
     /// When it does not come.
     pub fn go(&mut self, address: &str) -> Result<()> {
         // Two addresses that differ behind # alone are one document, and it would stay.
-        self.ask("Page.navigate", json!({"url": "about:blank"}))?;
-        let gone = self.ask("Page.navigate", json!({"url": address}))?;
-        ensure!(gone["errorText"].is_null(), "{address}: {gone}");
+        self.ask("Page.navigate", &json!({"url": "about:blank"}))?;
+        let gone = self.ask("Page.navigate", &json!({"url": address}))?;
+        ensure!(part(&gone, "errorText").is_null(), "{address}: {gone}");
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
     }
 
@@ -177,9 +180,9 @@ impl Browser {
     pub fn run(&mut self, script: &str) -> Result<Value> {
         let wanted =
             json!({"expression": script, "awaitPromise": true, "returnByValue": true, "userGesture": true});
-        let done = self.ask("Runtime.evaluate", wanted)?;
-        ensure!(done["exceptionDetails"].is_null(), "{script}: {}", done["exceptionDetails"]);
-        Ok(done["result"]["value"].clone())
+        let done = self.ask("Runtime.evaluate", &wanted)?;
+        ensure!(part(&done, "exceptionDetails").is_null(), "{script}: {}", part(&done, "exceptionDetails"));
+        Ok(part(part(&done, "result"), "value").clone())
     }
 
     /// Waits until a script says yes.
@@ -217,7 +220,7 @@ impl Browser {
     /// When the browser refuses.
     pub fn prefer(&mut self, scheme: &str) -> Result<()> {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
-        self.ask("Emulation.setEmulatedMedia", json!({"features": features})).map(drop)
+        self.ask("Emulation.setEmulatedMedia", &json!({"features": features})).map(drop)
     }
 
     /// Makes the window as wide as that.
@@ -226,7 +229,7 @@ impl Browser {
     /// When the browser refuses.
     pub fn resize(&mut self, width: u32, height: u32) -> Result<()> {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
-        self.ask("Emulation.setDeviceMetricsOverride", size).map(drop)
+        self.ask("Emulation.setDeviceMetricsOverride", &size).map(drop)
     }
 
     /// A picture of the page into a file.
@@ -234,8 +237,8 @@ impl Browser {
     /// # Errors
     /// When it cannot be made or written.
     pub fn picture(&mut self, file: &Path) -> Result<()> {
-        let shot = self.ask("Page.captureScreenshot", json!({"format": "png"}))?;
-        let png = BASE64.decode(shot["data"].as_str().unwrap_or_default().as_bytes())?;
+        let shot = self.ask("Page.captureScreenshot", &json!({"format": "png"}))?;
+        let png = BASE64.decode(part(&shot, "data").as_str().unwrap_or_default().as_bytes())?;
         std::fs::write(file, png).with_context(|| format!("cannot write {}", file.display()))
     }
 
@@ -247,7 +250,7 @@ impl Browser {
         std::mem::take(&mut self.complaints)
     }
 
-    fn ask(&mut self, method: &str, parameters: Value) -> Result<Value> {
+    fn ask(&mut self, method: &str, parameters: &Value) -> Result<Value> {
         self.count += 1;
         let id = self.count;
         let mut message = json!({"id": id, "method": method, "params": parameters});
@@ -262,25 +265,25 @@ impl Browser {
         loop {
             let message = self.heard.recv_timeout(PATIENCE);
             let message = message.with_context(|| format!("the browser does not answer {method}"))?;
-            if message["id"] != id {
+            if *part(&message, "id") != id {
                 self.note(&message);
                 continue;
             }
-            if !message["error"].is_null() {
-                bail!("{method}: {}", message["error"]);
+            if !part(&message, "error").is_null() {
+                bail!("{method}: {}", part(&message, "error"));
             }
-            return Ok(message["result"].clone());
+            return Ok(part(&message, "result").clone());
         }
     }
 
     fn note(&mut self, message: &Value) {
-        let parameters = &message["params"];
-        let is_bad = match message["method"].as_str().unwrap_or_default() {
+        let parameters = part(message, "params");
+        let is_bad = match part(message, "method").as_str().unwrap_or_default() {
             "Log.entryAdded" => {
-                ["error", "warning"].iter().any(|level| parameters["entry"]["level"] == *level)
+                ["error", "warning"].iter().any(|level| *part(part(parameters, "entry"), "level") == **level)
             }
             "Runtime.consoleAPICalled" => {
-                ["error", "warning", "assert"].iter().any(|kind| parameters["type"] == *kind)
+                ["error", "warning", "assert"].iter().any(|kind| *part(parameters, "type") == **kind)
             }
             "Runtime.exceptionThrown" | "Audits.issueAdded" => true,
             _ => false,
@@ -289,6 +292,11 @@ impl Browser {
             self.complaints.push(message.to_string());
         }
     }
+}
+
+/// A member, or null.
+fn part<'a>(value: &'a Value, name: &str) -> &'a Value {
+    value.get(name).unwrap_or(&Value::Null)
 }
 
 impl Drop for Browser {

@@ -12,6 +12,7 @@ pub mod judge;
 pub mod keys;
 pub mod memory;
 pub mod operator;
+pub mod otp;
 pub mod program;
 pub mod secret;
 pub mod ticket;

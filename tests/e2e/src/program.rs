@@ -35,6 +35,7 @@ pub struct Program {
     lines: mpsc::Receiver<String>,
     seen: Vec<String>,
     errors: Arc<Mutex<String>>,
+    listener: Option<thread::JoinHandle<()>>,
 }
 
 /// What a program left behind.
@@ -155,7 +156,7 @@ impl Program {
         let errors = Arc::new(Mutex::new(String::new()));
         let mut stderr = child.stderr.take().context("no standard error")?;
         let sink = Arc::clone(&errors);
-        thread::spawn(move || {
+        let listener = thread::spawn(move || {
             let mut chunk = [0; 4096];
             while let Ok(n @ 1..) = stderr.read(&mut chunk) {
                 let text = String::from_utf8_lossy(chunk.get(..n).unwrap_or_default()).into_owned();
@@ -164,7 +165,8 @@ impl Program {
                 }
             }
         });
-        Ok(Self { name: name.to_owned(), child, input, lines, seen: Vec::new(), errors })
+        let listener = Some(listener);
+        Ok(Self { name: name.to_owned(), child, input, lines, seen: Vec::new(), errors, listener })
     }
 
     /// Writes a line to its standard input.
@@ -206,6 +208,14 @@ impl Program {
     /// Everything that it has written to standard error so far.
     pub fn errors(&self) -> String {
         self.errors.lock().map(|text| text.clone()).unwrap_or_default()
+    }
+
+    /// Everything that it wrote to standard error until it ended.
+    pub fn last_words(&mut self) -> String {
+        if let Some(listener) = self.listener.take() {
+            drop(listener.join());
+        }
+        self.errors()
     }
 
     /// Its process id.

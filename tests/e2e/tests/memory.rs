@@ -6,11 +6,14 @@ use std::{
     io::Read as _,
 };
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, BASE64URL_NOPAD};
 use kos_api::{
     routes,
     text::SecretText,
-    vault::{RecoverVault, SharePurpose, ShareVault, SubmitShare, Vault, VaultRecovery, VaultShares},
+    vault::{
+        AddPasskey, RecoverVault, SharePurpose, ShareVault, SubmitShare, UnlockVault, Vault, VaultPasskey,
+        VaultRecovery, VaultShares,
+    },
 };
 use kos_e2e::{
     fleet::Authority,
@@ -52,9 +55,18 @@ fn done(authority: &Authority, words: &[&str], input: &str) -> String {
 
 /// A change over the API, for what `kosctl` would do in more steps.
 fn change<T: kos_api::Kind>(authority: &Authority, route: &routes::Route, body: &impl Serialize) -> T {
+    change_at(authority, route, &["default"], body)
+}
+
+fn change_at<T: kos_api::Kind>(
+    authority: &Authority,
+    route: &routes::Route,
+    at: &[&str],
+    body: &impl Serialize,
+) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = Client::new(Server::Unix(authority.socket()), None);
-    match runtime.block_on(client.change(route, &["default"], body, &Change::default())).unwrap() {
+    match runtime.block_on(client.change(route, at, body, &Change::default())).unwrap() {
         Outcome::Done(done) => done,
         Outcome::Planned(_) => panic!("planned and not done"),
     }
@@ -101,6 +113,24 @@ fn a_vault_leaves_no_secret_in_memory() {
     assert_eq!(vault(&authority, &["unlock"], &wrong).code(), 5);
     done(&authority, &["unlock"], &first);
     let mut secrets = keys(&authority, &desk, &first);
+    let (salt, given) = (random(32), random(32));
+    let output = SecretText::new(BASE64.encode(&given));
+    let passkey = VaultPasskey {
+        credential_id: BASE64URL_NOPAD.encode(&random(32)),
+        relying_party: "localhost".to_owned(),
+        prf_salt: BASE64URL_NOPAD.encode(&salt),
+    };
+    let body = AddPasskey {
+        passphrase: SecretText::new(first.clone()),
+        passkey,
+        output: output.clone(),
+        code: None,
+    };
+    let _: Vault = change_at(&authority, &routes::VAULT_PASSKEY_ADD, &["default", "blue"], &body);
+    done(&authority, &["lock"], "");
+    let body = UnlockVault { passphrase: None, passkey: Some(output), code: None };
+    let _: Vault = change(&authority, &routes::VAULT_UNLOCK, &body);
+    secrets.push(Secret::new("what a passkey gave", &given).unwrap());
     desk.put("new", &second).unwrap();
     done(&authority, &["rotate", "--yes", "--new-passphrase-file", &desk.at("new")], &first);
     secrets.extend(keys(&authority, &desk, &second));

@@ -10,7 +10,7 @@ use std::{
 use kos_e2e::{
     browser::{Authenticator, Browser, Function},
     fleet::Authority,
-    judge,
+    judge, otp,
     program::{self, Finished, Program},
     wait,
 };
@@ -110,9 +110,10 @@ impl Bench {
         }
     }
 
-    fn ending(&self, mut waiting: Waiting) -> (i32, String) {
-        let status = waiting.program.ended().unwrap();
-        (status.code().unwrap(), waiting.program.stdout() + &waiting.program.errors())
+    fn ending(&mut self, mut waiting: Waiting) -> (i32, String) {
+        let ended = waiting.program.ended();
+        let status = ended.unwrap_or_else(|e| panic!("{e}\n{}", self.browser.text().unwrap()));
+        (status.code().unwrap(), waiting.program.stdout() + &waiting.program.last_words())
     }
 
     fn state(&self) -> Value {
@@ -169,7 +170,7 @@ impl Bench {
 
     /// Entries of the log of this kind, by what they say.
     fn events(&self, kind: &str) -> Vec<Value> {
-        let listed = self.authority.json(&["audit", "list", "--type", kind]).unwrap();
+        let listed = self.authority.json(&["audit", "list", "--event", kind]).unwrap();
         listed["items"].as_array().unwrap().iter().map(|entry| entry["details"].clone()).collect()
     }
 
@@ -332,20 +333,18 @@ fn an_authenticator_that_cannot_guard_a_vault_is_refused_in_plain_words() {
         adding.interrupt();
         bench.browser.pull_out(&unsure).unwrap();
     }
-    // One that says that nobody was asked, one whose signature is of another key.
-    for (lie, status, expected) in [("isBadUV", 5, "KOS-E0622"), ("isBogusSignature", 8, "KOS-E0623")] {
-        let liar = bench.browser.plug_in(Authenticator::GOOD).unwrap();
-        let adding = bench.serve(&["passkey", "add"], PASSPHRASE);
-        bench.browser.go(&adding.link()).unwrap();
-        bench.browser.click("#act").unwrap();
-        bench.browser.until(ASKS).unwrap();
-        bench.browser.corrupt(&liar, lie).unwrap();
-        bench.walk();
-        let shown = bench.browser.text().unwrap();
-        let (code, said) = bench.ending(adding);
-        assert!(code == status && said.contains(expected), "{lie} {code}: {said}{shown}");
-        bench.browser.pull_out(&liar).unwrap();
-    }
+    // One whose signature is of another key.
+    let liar = bench.browser.plug_in(Authenticator::GOOD).unwrap();
+    let adding = bench.serve(&["passkey", "add"], PASSPHRASE);
+    bench.browser.go(&adding.link()).unwrap();
+    bench.browser.click("#act").unwrap();
+    bench.browser.until(ASKS).unwrap();
+    bench.browser.corrupt(&liar, "isBogusSignature").unwrap();
+    bench.walk();
+    let (code, said) = bench.ending(adding);
+    assert!(code == 8 && said.contains("KOS-E0623"), "{code}: {said}");
+    bench.browser.pull_out(&liar).unwrap();
+
     // A page that was tampered with does not ask for one.
     let lax = bench.browser.plug_in(Authenticator { verifies: false, ..Authenticator::GOOD }).unwrap();
     let adding = bench.serve(&["passkey", "add"], PASSPHRASE);
@@ -355,7 +354,8 @@ fn an_authenticator_that_cannot_guard_a_vault_is_refused_in_plain_words() {
                     const real = navigator.credentials[act].bind(navigator.credentials); \
                     navigator.credentials[act] = (asked) => { \
                       asked.publicKey.userVerification = 'discouraged'; delete asked.publicKey.extensions; \
-                      if (asked.publicKey.authenticatorSelection) asked.publicKey.authenticatorSelection.userVerification = 'discouraged'; \
+                      if (asked.publicKey.authenticatorSelection) asked.publicKey.authenticatorSelection = { \
+                        residentKey: 'discouraged', userVerification: 'discouraged' }; \
                       return real(asked); }; }";
     bench.browser.run(weaken).unwrap();
     bench.walk();
@@ -386,17 +386,29 @@ fn another_and_a_removed_passkey_open_nothing_and_count() {
     assert_eq!(bench.state(), "locked");
     opening.interrupt();
 
-    // One that signs as the right one does, and has another function.
+    // A copy that signs as the right one does, and has not its function.
     bench.browser.implant(&other, &copied).unwrap();
     let (code, said) = bench.open();
+    assert!(code == 5 && said.contains("KOS-E0621"), "{code}: {said}");
+    bench.browser.pull_out(&other).unwrap();
+
+    // One whose function gives something else.
+    let right = bench.browser.plug_in(Authenticator::GOOD).unwrap();
+    bench.add("green key");
+    bench.done(&["lock"], "");
+    let opening = bench.serve(&["unlock", "--passkey"], "");
+    bench.browser.go(&opening.link()).unwrap();
+    bench.browser.until(ASKS).unwrap();
+    let exchange = "{ const real = window.fetch; window.fetch = (path, what) => real(path, { ...what, \
+                      body: what.body.replace(/\"output\":\"..../, '\"output\":\"AAAA') }); }";
+    bench.browser.run(exchange).unwrap();
+    bench.walk();
+    let (code, said) = bench.ending(opening);
     assert!(code == 5 && said.contains("KOS-E0608"), "{code}: {said}");
     assert_eq!(bench.state(), "locked");
     assert_eq!(bench.events("vault_unlock_failed"), [json!({"by": "passkey"})]);
-    bench.browser.pull_out(&other).unwrap();
 
     // The right one, whose slot goes while the page is open.
-    let right = bench.browser.plug_in(Authenticator::GOOD).unwrap();
-    bench.add("green key");
     bench.done(&["passkey", "remove", "blue key", "--yes"], PASSPHRASE);
     bench.done(&["lock"], "");
     let opening = bench.serve(&["unlock", "--passkey"], "");
@@ -422,6 +434,34 @@ fn another_and_a_removed_passkey_open_nothing_and_count() {
     }
     assert!(bench.run(&["unlock"], PASSPHRASE).stderr.contains("KOS-E0636"));
     bench.browser.pull_out(&right).unwrap();
+    bench.authority.stop().unwrap();
+}
+
+#[test]
+fn a_vault_that_asks_for_codes_does_so_after_a_passkey() {
+    let mut bench = Bench::new();
+    bench.browser.plug_in(Authenticator::GOOD).unwrap();
+    bench.add("blue key");
+    let at = |name: &str| bench.authority.data().join(name).to_string_lossy().into_owned();
+    let (passphrase, seed, typed) = (at("passphrase"), at("seed"), at("code"));
+    fs::write(&passphrase, PASSPHRASE).unwrap();
+    fs::write(&seed, otp::SEED).unwrap();
+    let first = otp::step().unwrap();
+    fs::write(&typed, otp::code(first).unwrap()).unwrap();
+    let add = ["authoriser", "totp", "add", "--passphrase-file", &passphrase, "--seed-file", &seed];
+    bench.done(&[&add[..], &["--code-file", &typed]].concat(), "");
+    bench.done(&["lock"], "");
+    let words = ["unlock", "--passkey", "--code-file", &typed];
+    for (code, expected) in [(otp::code(first).unwrap(), 5), (otp::code(first + 1).unwrap(), 0)] {
+        fs::write(&typed, code).unwrap();
+        let opening = bench.serve(&words, "");
+        bench.browser.go(&opening.link()).unwrap();
+        bench.walk();
+        let (code, said) = bench.ending(opening);
+        assert!(code == expected && (code == 0 || said.contains("KOS-E0647")), "{code}: {said}");
+    }
+    assert_eq!(bench.state(), "unlocked");
+    assert_eq!(bench.events("vault_unlock_failed"), [json!({"by": "code"})]);
     bench.authority.stop().unwrap();
 }
 

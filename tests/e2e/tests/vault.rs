@@ -8,12 +8,13 @@ use std::{
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use data_encoding::{BASE64, HEXUPPER};
 use kos_e2e::{
     fleet::Authority,
+    otp::{self, SEED},
     program::{self, Finished},
     wait,
 };
@@ -22,10 +23,6 @@ use tempfile::TempDir;
 
 const PASSPHRASE: &str = "correct horse battery staple";
 const NEW_PASSPHRASE: &str = "another horse, another stable";
-
-/// A seed of one-time codes, as RFC 6238 has it.
-const SEED: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
-const SEED_HEX: &str = "3132333435363738393031323334353637383930";
 
 /// How often the authority is killed while secrets are put.
 const KILLS: u32 = 3;
@@ -178,21 +175,6 @@ fn openssl(desk: &Desk, words: &[&str]) -> String {
     run.stdout
 }
 
-/// The code of RFC 6238 for a step, around the HMAC of OpenSSL.
-fn code(desk: &Desk, key: &str, step: u64) -> String {
-    fs::write(desk.at("step"), step.to_be_bytes()).unwrap();
-    let key = format!("hexkey:{key}");
-    let mac = openssl(desk, &["mac", "-digest", "SHA1", "-macopt", &key, "-in", "step", "HMAC"]);
-    let mac = HEXUPPER.decode(mac.trim().as_bytes()).unwrap();
-    let at = usize::from(mac[19] & 15);
-    let four: [u8; 4] = mac[at..at + 4].try_into().unwrap();
-    format!("{:06}", (u32::from_be_bytes(four) & 0x7fff_ffff) % 1_000_000)
-}
-
-fn step() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 30
-}
-
 #[test]
 fn what_a_vault_signs_and_codes_other_programs_agree_with() {
     let mut authority = Authority::start().unwrap();
@@ -226,9 +208,9 @@ fn what_a_vault_signs_and_codes_other_programs_agree_with() {
     let ours = done(&socket, &["use", "hmac", "mac", "--file", &message], "");
     assert_eq!(ours.trim(), theirs.trim().to_lowercase());
     done(&socket, &["put", "otp", "--type", "totp_seed"], SEED);
-    let before = step();
+    let before = otp::step().unwrap();
     let ours = done(&socket, &["use", "totp", "otp"], "");
-    let theirs: Vec<String> = (before..=step()).map(|step| code(&desk, SEED_HEX, step)).collect();
+    let theirs: Vec<String> = (before..=otp::step().unwrap()).map(|step| otp::code(step).unwrap()).collect();
     assert!(theirs.contains(&ours.trim().to_owned()), "{ours} {theirs:?}");
     authority.stop().unwrap();
 }
@@ -249,8 +231,8 @@ fn an_offline_key_and_codes_guard_and_give_back_a_vault_through_a_restart() {
 
     let (seed, typed) = (desk.at("seed"), desk.at("code"));
     fs::write(&seed, SEED).unwrap();
-    let first = step();
-    let next = |steps: u64| fs::write(&typed, code(&desk, SEED_HEX, first + steps)).unwrap();
+    let first = otp::step().unwrap();
+    let next = |steps: u64| fs::write(&typed, otp::code(first + steps).unwrap()).unwrap();
     next(0);
     let add = ["authoriser", "totp", "add", "--passphrase-file", &passphrase];
     done(&socket, &[&add[..], &["--seed-file", &seed, "--code-file", &typed]].concat(), "");

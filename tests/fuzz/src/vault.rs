@@ -2,29 +2,36 @@
 //! with the secret of the golden vault nothing opens that its keys did not seal.
 
 use kos_base::Secret;
-use kos_vault::{Head, Opened, Sealed, SourceFile, Unlock, VaultError};
+use kos_vault::{Head, Opened, PrfOutput, Sealed, SourceFile, Unlock, VaultError};
 
 use crate::Verdict;
 
-/// The two generations of the vault of `tests/vectors/vault/golden`, and the secret of its key slot.
-const GOLDEN: [&[u8]; 2] = [
+/// The two generations of the vault of `tests/vectors/vault/golden`, one that a passkey opens as well, the secret of their key
+/// slots, and what the passkey gives.
+const GOLDEN: [&[u8]; 3] = [
     include_bytes!("../../../fuzz/corpus/vault/before.json"),
     include_bytes!("../../../fuzz/corpus/vault/vault.json"),
+    include_bytes!("../../../fuzz/corpus/vault/passkey.json"),
 ];
 /// Sealed with its keys by hand, from parts that are not in their places: it opens, and does not decrypt.
 const EXCHANGED: &[u8] =
     include_bytes!("../../../tests/vectors/vault/malice/exchanged-under-a-good-mac/vault.json");
 const KEY: Secret<32> = Secret::new([7; 32]);
+const GIVEN: [u8; 32] = [11; 32];
 
 /// Reads the bytes as both.
 pub fn run(bytes: &[u8]) -> Verdict {
     let sealed = Sealed::parse(bytes);
     if let Ok(sealed) = &sealed {
-        let _ = (sealed.vault(), sealed.environment(), sealed.slots().count());
-        match sealed.open(Unlock::Key(&KEY)) {
-            Ok(opened) => check(sealed, &opened),
-            Err(VaultError::NoSlot | VaultError::WrongSecret | VaultError::Forged) => {}
-            Err(other) => assert_eq!(other.to_string(), "", "the file was read already"),
+        let _ =
+            (sealed.vault(), sealed.environment(), sealed.slots().count(), sealed.passkey_slots().count());
+        let output = PrfOutput::new(Secret::new(GIVEN)).expect("it is not zero");
+        for unlock in [Unlock::Key(&KEY), Unlock::Passkey(&output)] {
+            match sealed.open(unlock) {
+                Ok(opened) => check(sealed, &opened),
+                Err(VaultError::NoSlot | VaultError::WrongSecret | VaultError::Forged) => {}
+                Err(other) => assert_eq!(other.to_string(), "", "the file was read already"),
+            }
         }
     }
     let source = SourceFile::parse(bytes);

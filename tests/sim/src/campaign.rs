@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, anyhow};
 
 use crate::{
-    kill,
+    device_log, kill,
     laws::Breach,
     plant::Plant,
     witness,
@@ -72,24 +72,28 @@ pub fn run(seeds: Seeds, plant: Option<Plant>) -> Result<Findings> {
     })
 }
 
-/// The fleet of this seed, its kill switch and its witnesses.
+/// The fleet of this seed, its kill switch, its witnesses, and the log of a device.
 fn live_one(seed: u64, plant: Option<Plant>) -> Result<Outcome> {
-    if plant.is_some_and(Plant::is_of_the_kill_switch) {
-        return Ok(Outcome { breach: kill::live(seed, plant)?, ..Outcome::default() });
-    }
-    if plant.is_some_and(Plant::is_of_a_witness) {
-        return Ok(Outcome { breach: witness::live(seed, plant)?, ..Outcome::default() });
-    }
-    let outcome = World::live(seed, plant, Tracing::Off)?;
-    // A bug of the fleet does not touch the switch or the witnesses.
-    match (&outcome.breach, plant) {
-        (None, None) => {
-            let breach =
-                kill::live(seed, None)?.map_or_else(|| witness::live(seed, None), |b| Ok(Some(b)))?;
-            Ok(Outcome { breach, ..outcome })
+    let alone = match plant {
+        Some(plant) if plant.is_of_the_kill_switch() => kill::live,
+        Some(plant) if plant.is_of_a_witness() => witness::live,
+        Some(plant) if plant.is_of_device_logs() => device_log::live,
+        _ => {
+            let outcome = World::live(seed, plant, Tracing::Off)?;
+            return if plant.is_none() { beside(seed, outcome) } else { Ok(outcome) };
         }
-        _ => Ok(outcome),
+    };
+    Ok(Outcome { breach: alone(seed, plant)?, ..Outcome::default() })
+}
+
+/// What lives beside a fleet: a bug of the fleet touches none of it.
+fn beside(seed: u64, mut outcome: Outcome) -> Result<Outcome> {
+    for live in [kill::live, witness::live, device_log::live] {
+        if outcome.breach.is_none() {
+            outcome.breach = live(seed, None)?;
+        }
     }
+    Ok(outcome)
 }
 
 impl Findings {
@@ -141,6 +145,13 @@ mod tests {
     fn no_power_cut_has_a_witness_sign_two_trees() {
         for seed in 1..2_000 {
             assert_eq!(witness::live(seed, None).unwrap(), None, "{seed}");
+        }
+    }
+
+    #[test]
+    fn no_power_cut_at_either_end_loses_what_a_device_s_log_has_told_or_its_authority_acknowledged() {
+        for seed in 1..120 {
+            assert_eq!(device_log::live(seed, None).unwrap(), None, "{seed}");
         }
     }
 

@@ -5,7 +5,8 @@
 //! 2100. One seed makes one [`world::World`]; the same seed makes the same one again, on every machine. The [`laws`] are
 //! looked at after every step and at the end, after the network was healed and weeks have passed.
 //!
-//! Beside each fleet live a [`kill`] switch and three [`witness`]es, whose power is cut between any two of their steps.
+//! Beside each fleet live a [`kill`] switch and three [`witness`]es, whose power is cut between any two of their steps, and the
+//! log of a device with its delivery ([`device_log`]).
 //!
 //! A [`plant::Plant`] is a bug that is put into the model around the machines; a law must notice it.
 
@@ -13,6 +14,7 @@ pub mod authority;
 pub mod campaign;
 pub mod chance;
 pub mod device;
+pub mod device_log;
 pub mod keys;
 pub mod kill;
 pub mod laws;

@@ -65,6 +65,14 @@ plants! {
     WitnessSignsFirst = "witness-signs-first",
     /// The record of a witness is written and never synced.
     WitnessNotSynced = "witness-not-synced",
+    /// An authority acknowledges a part of a device's log and writes it later.
+    LogAnsweredFirst = "log-answered-first",
+    /// A device tells of an entry that is not synced.
+    LogTailNotSynced = "log-tail-not-synced",
+    /// The checkpoint of a log is written before the tiles that it needs.
+    LogCheckpointFirst = "log-checkpoint-first",
+    /// A device empties the tail of its log before the checkpoint covers what was in it.
+    LogTailFirst = "log-tail-first",
 }
 
 impl Plant {
@@ -76,6 +84,14 @@ impl Plant {
     /// Whether it is one of a witness, which has a world of its own as well.
     pub const fn is_of_a_witness(self) -> bool {
         matches!(self, Self::WitnessSignsFirst | Self::WitnessNotSynced)
+    }
+
+    /// Whether it is one of the logs of devices, which have a world of their own.
+    pub const fn is_of_device_logs(self) -> bool {
+        matches!(
+            self,
+            Self::LogAnsweredFirst | Self::LogTailNotSynced | Self::LogCheckpointFirst | Self::LogTailFirst
+        )
     }
 }
 

@@ -291,6 +291,18 @@ routes! {
     CRL_READ = "crl-read", Get "/api/v1/authority/crls/{issuer}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::raw(Media::Crl), "Returns the DER of the list of the CA with this key id.";
 
+    DEVICE_LOG_LIST = "device-log-list", Get "/api/v1/devices/{device}/log/entries", [OperatorRead], Reads,
+        (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
+        "Lists entries of the log that a device has delivered.";
+    DEVICE_LOG_SHOW = "device-log-show", Get "/api/v1/devices/{device}/log/entries/{index}", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<audit::AuditEntry>(), "Shows an entry of a device's log with its proof.";
+    DEVICE_LOG_CHECKPOINT = "device-log-checkpoint", Get "/api/v1/devices/{device}/log/checkpoint", [OperatorRead],
+        Reads, (NONE, NONE) -> Shape::document::<audit::Checkpoint>(), "Shows the signed head of a device's log.";
+    DEVICE_LOG_VERIFY = "device-log-verify", Post "/api/v1/devices/{device}/log/verify", [OperatorRead], Reads,
+        (NONE, Shape::plain::<audit::VerifyLog>()) -> Shape::document::<audit::AuditVerdict>(),
+        "Verifies the authority's copy of a device's log.";
+    DEVICE_LOG_FILE = "device-log-file", Get "/api/v1/devices/{device}/log/files/{*path}", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Bytes), "Returns a file of the authority's copy of a device's log.";
     OPERATOR_CREATE = "operator-create", Post "/api/v1/operators", [Admin], Changes,
         (CHANGE, Shape::plain::<operator::CreateOperator>()) -> Shape::document::<operator::Operator>(),
         "Makes an operator certificate.";
@@ -393,6 +405,13 @@ routes! {
         (NONE, NONE) -> Shape::document::<local::DeviceStatus>(), "Shows how this device is.";
     LOCAL_IDENTITY = "local-identity", Get "/api/v1/identity", [Admin], Reads,
         (NONE, NONE) -> Shape::document::<chain::IdentityChain>(), "Shows and checks the identity of this device.";
+    LOCAL_AUDIT_LIST = "local-audit-list", Get "/api/v1/audit/entries", [Admin], Reads,
+        (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
+        "Lists entries of this device's own log.";
+    LOCAL_AUDIT_CHECKPOINT = "local-audit-checkpoint", Get "/api/v1/audit/checkpoint", [Admin], Reads,
+        (NONE, NONE) -> Shape::document::<audit::Checkpoint>(), "Shows the signed head of this device's own log.";
+    LOCAL_AUDIT_LOG = "local-audit-log", Get "/api/v1/audit/log/{*path}", [Admin], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Bytes), "Returns a file of this device's own log.";
     LOCAL_KILL_STATUS = "local-kill-status", Get "/api/v1/kill", [Admin], Reads,
         (NONE, NONE) -> KILL, "Shows how the kill switch stands.";
     LOCAL_KILL_ARM = "local-kill-arm", Post "/api/v1/kill/arm", [Admin], Changes,

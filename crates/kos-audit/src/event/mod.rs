@@ -240,6 +240,41 @@ events! {
     LogWitnessedFor = "log_witnessed_for", Critical;
     /// A log that is witnessed here signed two trees of which neither is the beginning of the other.
     EquivocationFound = "equivocation_found", Critical;
+    /// A device's log was verified, and the authority's copy of it is durable up to here.
+    DeviceLogAnchored = "device_log_anchored", Ordinary;
+    /// A device's log was forked, put back, edited, or began anew; what came is kept as evidence.
+    DeviceLogRefused = "device_log_refused", Critical;
+
+    /// The log of a device begins here, or begins anew.
+    LogBegun = "log_begun", Critical;
+    /// A write that a power cut left unfinished was cut off the log of a device.
+    LogRepaired = "log_repaired", Ordinary;
+    /// The program of a device started; a new boot id from here.
+    DeviceBooted = "device_booted", Ordinary;
+    /// It ended in order.
+    DeviceStopped = "device_stopped", Ordinary;
+    /// A device made a key.
+    KeyMade = "key_made", Ordinary;
+    /// Keys of a device came out of files of an earlier version, or open in another way.
+    SecretsMigrated = "secrets_migrated", Critical;
+    /// The authority refused a device, which heard it.
+    AuthorityRefused = "authority_refused", Ordinary;
+    /// A device heard that it is suspended, quarantined, banned or revoked.
+    StandingLost = "standing_lost", Critical;
+    /// Whoever answered a device as its authority was not believed.
+    AuthorityUntrusted = "authority_untrusted", Critical;
+    /// A device runs with another configuration than before.
+    ConfigApplied = "config_applied", Ordinary;
+    /// A device does not start with its configuration.
+    ConfigRefused = "config_refused", Critical;
+    /// The configuration of a device speaks of another device.
+    ConfigContradicted = "config_contradicted", Critical;
+    /// A device goes by newer revocation lists.
+    RevocationsApplied = "revocations_applied", Ordinary;
+    /// Somebody on the machine had a device change something, over its socket.
+    LocalChange = "local_change", Ordinary;
+    /// A device began to wipe itself.
+    DecommissionBegun = "decommission_begun", Critical;
     /// A rule found something that a guardian has to see.
     AlertRaised = "alert_raised", Critical;
     /// Somebody has seen an alert.

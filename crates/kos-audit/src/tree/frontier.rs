@@ -17,6 +17,11 @@ impl Frontier {
         Self::default()
     }
 
+    /// The tree of `size` leaves whose complete subtrees have the roots `peaks`: as many as `size` has one-bits.
+    pub(super) const fn of_peaks(size: u64, peaks: Vec<TreeHash>) -> Self {
+        Self { size, peaks }
+    }
+
     /// How many leaves the tree has.
     pub const fn size(&self) -> u64 {
         self.size

@@ -1,9 +1,9 @@
 //! The Merkle tree of RFC 6962 with SHA-256, kept in the tiles of C2SP tlog-tiles.
 //!
 //! [`Frontier`] grows the tree leaf by leaf and knows its root; [`TileGrowth`] says which tiles and bundles to write for
-//! that; [`ProofPlan`] says which tiles to read for a proof and computes it; [`verify_inclusion`] and
-//! [`verify_consistency`] judge one; [`Walk`] goes down from the root to the leaves of a range. Nothing here reads or writes: hashes and
-//! tiles come in and go out as bytes.
+//! that; [`ProofPlan`] says which tiles to read for a proof and computes it, [`EdgePlan`] does so for an earlier
+//! [`Frontier`]; [`verify_inclusion`] and [`verify_consistency`] judge one; [`Walk`] goes down from the root to the leaves of a range.
+//! Nothing here reads or writes: hashes and tiles come in and go out as bytes.
 //!
 //! A tree has at most [`TREE_SIZE_MAX`] leaves. Hashes are in the order of the tree; sizes and indices count leaves.
 //!
@@ -24,7 +24,7 @@ use kos_base::{Code, code, text::base64};
 
 pub use frontier::Frontier;
 pub use growth::TileGrowth;
-pub use plan::ProofPlan;
+pub use plan::{EdgePlan, ProofPlan};
 pub use proof::{HASHES_MAX, ProofMismatch, verify_consistency, verify_inclusion};
 pub use tile::{Bundle, LeafTooLong, Piece, TILE_WIDTH, Tile, Torn};
 pub use walk::{PieceError, Walk};

@@ -1,6 +1,6 @@
 //! Proofs, made from tiles: first which tiles they need, then, given those, the hashes.
 
-use super::{TREE_SIZE_MAX, Tile, TreeError, TreeHash, node_hash, subtree_root, tile::TILE_HEIGHT};
+use super::{Frontier, TREE_SIZE_MAX, Tile, TreeError, TreeHash, node_hash, subtree_root, tile::TILE_HEIGHT};
 
 /// A proof that is still to be computed.
 ///
@@ -107,11 +107,7 @@ impl ProofPlan {
     ///
     /// Cost: at most 255 hashes a hash of the proof.
     pub fn finish<T: AsRef<[u8]>>(&self, tiles: &[T]) -> Result<Vec<TreeHash>, TreeError> {
-        let mut rows = Vec::with_capacity(self.tiles.len());
-        for (at, tile) in self.tiles.iter().enumerate() {
-            let bytes = tiles.get(at).map(AsRef::as_ref).unwrap_or_default();
-            rows.push((*tile, tile.hashes(bytes)?.collect::<Vec<_>>()));
-        }
+        let rows = rows_of(&self.tiles, tiles)?;
         let hash_of = |subtrees: &Vec<Node>| {
             let roots =
                 subtrees.iter().map(|node| node.hash(self.size, &rows)).collect::<Option<Vec<_>>>()?;
@@ -120,6 +116,61 @@ impl ProofPlan {
         let hashes = self.hashes.iter().map(hash_of).collect::<Option<Vec<_>>>();
         hashes.ok_or(TreeError::Beyond { asked: self.size, size: self.size })
     }
+}
+
+/// The right edge of a tree, or of an earlier one that is its beginning, still to be read from tiles.
+#[derive(Clone, Debug)]
+pub struct EdgePlan {
+    of: u64,
+    size: u64,
+    peaks: Vec<Node>,
+    tiles: Vec<Tile>,
+}
+
+impl EdgePlan {
+    /// The edge of the first `of` leaves of a tree of `size` leaves.
+    ///
+    /// # Errors
+    /// When the tree has fewer.
+    pub fn new(of: u64, size: u64) -> Result<Self, TreeError> {
+        if size > TREE_SIZE_MAX {
+            return Err(TreeError::Full);
+        }
+        if of > size {
+            return Err(TreeError::Beyond { asked: of, size });
+        }
+        let peaks = subtrees(0, of);
+        let mut tiles: Vec<_> = peaks.iter().filter_map(|node| node.tile(size)).collect();
+        tiles.sort_unstable();
+        tiles.dedup();
+        Ok(Self { of, size, peaks, tiles })
+    }
+
+    /// The tiles to read, at their width in the tree of this size. Where both trees are one, these are all that are partial.
+    pub fn tiles(&self) -> &[Tile] {
+        &self.tiles
+    }
+
+    /// The edge. `tiles` are the bytes of [`EdgePlan::tiles`] in the same order; a damaged one gives another root.
+    ///
+    /// # Errors
+    /// When one is missing or does not have the length of its width.
+    pub fn finish<T: AsRef<[u8]>>(&self, tiles: &[T]) -> Result<Frontier, TreeError> {
+        let rows = rows_of(&self.tiles, tiles)?;
+        let peaks = self.peaks.iter().map(|node| node.hash(self.size, &rows)).collect::<Option<Vec<_>>>();
+        let peaks = peaks.ok_or(TreeError::Beyond { asked: self.of, size: self.size })?;
+        Ok(Frontier::of_peaks(self.of, peaks))
+    }
+}
+
+/// Each tile with its hashes.
+fn rows_of<T: AsRef<[u8]>>(tiles: &[Tile], bytes: &[T]) -> Result<Vec<(Tile, Vec<TreeHash>)>, TreeError> {
+    let mut rows = Vec::with_capacity(tiles.len());
+    for (at, tile) in tiles.iter().enumerate() {
+        let bytes = bytes.get(at).map(AsRef::as_ref).unwrap_or_default();
+        rows.push((*tile, tile.hashes(bytes)?.collect::<Vec<_>>()));
+    }
+    Ok(rows)
 }
 
 impl Node {

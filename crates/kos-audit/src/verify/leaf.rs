@@ -59,6 +59,11 @@ impl LeafReading {
         Self { hash: leaf_hash(leaf), number }
     }
 
+    /// Its number in the log, if the log's key signed it as an entry.
+    pub fn number(&self) -> Option<u64> {
+        self.number.ok()
+    }
+
     /// Stands for what is left of a leaf whose end is missing ([`crate::tree::Torn`]).
     pub const fn torn() -> Self {
         Self { hash: TreeHash::EMPTY, number: Err(LeafFault::Torn) }

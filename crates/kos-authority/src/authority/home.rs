@@ -56,6 +56,11 @@ impl Home {
         self.folder.join("log")
     }
 
+    /// What devices have delivered of their own logs.
+    pub(crate) fn device_logs(&self) -> PathBuf {
+        self.folder.join("device-logs")
+    }
+
     /// Where a backup is put together. What is there when nobody makes one is left over.
     pub(crate) fn backup(&self) -> PathBuf {
         self.folder.join("backup.partial")

@@ -32,6 +32,7 @@ pub(crate) use self::{
 use crate::{
     alert::Alerts,
     approval, clock,
+    device_log::{self, DeviceLogs},
     fleet::{Links, step},
     keys::{Keep, Kept, Keys, KeysError},
     kill::{self, live::Kill},
@@ -93,6 +94,8 @@ pub(crate) struct Shared {
     pub(crate) refusals: MisuseBook,
     pub(crate) links: Arc<Links>,
     pub(crate) vaults: Vaults,
+    /// What devices have delivered of their own logs.
+    pub(crate) device_logs: DeviceLogs,
     pub(crate) alerts: Alerts,
     pub(crate) kill: Kill,
     /// The witness that this authority is for others.
@@ -262,6 +265,7 @@ impl Authority {
             witnessing: Witnessing::default(),
             kill: Kill::load(&home)
                 .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,
+            device_logs: DeviceLogs::new(home.device_logs()),
             alerts: Alerts::default(),
             vaults: Vaults::new(home.vaults(), settings.vault_lock()),
             settings,
@@ -319,6 +323,9 @@ impl Authority {
         if matches!(served, Ok(Served::Killed)) {
             // There is no store that could be closed, and no log that could take another entry.
             return Ok(());
+        }
+        if let Err(error) = device_log::anchor_due(&shared, clock::now(), true).await {
+            tracing::error!(%error, "logs of devices are anchored with their next delivery");
         }
         let stopped = Transaction::own(clock::now(), vec![SystemChange::Stopped.into()], Vec::new());
         let recorded = shared.writer.commit_or_count(stopped).await;

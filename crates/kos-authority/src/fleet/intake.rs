@@ -4,7 +4,7 @@
 
 use kos_base::{Code, Timestamp, code};
 use kos_klp::{
-    body::{self, Ack},
+    body::{self, Ack, Log},
     frame::{Content, Frame},
     freshness::{GuardLimits, ReplayGuard},
     message::{MessageId, MessageType, Unhandled},
@@ -14,7 +14,7 @@ use kos_klp::{
 use kos_net::entropy;
 
 use super::talk::{Ended, Talk};
-use crate::clock;
+use crate::{clock, device_log};
 
 /// What one link remembers of messages that its device signed: a window for SOLO and one for BATCH, and some ids of what
 /// is for everyone.
@@ -62,6 +62,7 @@ impl Talk<'_> {
                 self.heartbeat(now, id, &said).await?;
                 self.compare(held).await
             }
+            MessageType::LOG => self.log(now, id, &said).await,
             // What became of a command shows in the next heartbeat.
             MessageType::ACK => {
                 let ack = body::read::<Ack>(&said)?;
@@ -73,6 +74,19 @@ impl Talk<'_> {
                 Unhandled::Ignore => Ok(()),
             },
         }
+    }
+
+    /// Takes a part of the device's log, and says how much is held.
+    async fn log(&mut self, now: Timestamp, message: MessageId, said: &[u8]) -> Result<(), Ended> {
+        let log: Log = body::read(said)?;
+        let ack = match device_log::take(&self.board.shared, &self.device, log, now).await {
+            Ok(held) => Ack::done(Some(body::write(&held))),
+            Err(code) => Ack::refused(code, code.title()),
+        };
+        let (ack, id) = (body::write(&ack), MessageId::from_bytes(entropy::array()?));
+        let outgoing = Outgoing { reply_to: Some(message), ..Outgoing::new(MessageType::ACK, id, &ack) };
+        let frame = self.session.link_frame(clock::now(), &outgoing)?;
+        Ok(self.sender.queue(&frame).await?)
     }
 
     /// Tells the device that something of its is not taken.

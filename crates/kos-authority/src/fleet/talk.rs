@@ -111,7 +111,7 @@ pub(super) struct Talk<'a> {
     pub(super) session: Session,
     pub(super) sender: LinkSender,
     pub(super) id: DeviceId,
-    device: Arc<Device>,
+    pub(super) device: Arc<Device>,
     /// When the certificate of the link runs out, and the link with it.
     pub(super) not_after: Timestamp,
     /// What was signed and heard over this link, once anything was.

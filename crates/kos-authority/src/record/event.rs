@@ -213,11 +213,19 @@ fn system_event(change: &SystemChange) -> Draft {
                 "refused": refused.map(|code| code.to_string())
             }),
         ),
-        C::GuardianAdded(guardian) => guardian_event(EventType::GuardianAdded, guardian, json!({})),
-        C::GuardianRemoved(guardian) => guardian_event(EventType::GuardianRemoved, guardian, json!({})),
-        C::AlertUndelivered { guardian, waiting, since } => {
-            guardian_event(EventType::AlertUndelivered, guardian, json!({"waiting": waiting, "since": since}))
+        C::GuardianAdded(guardian) => {
+            guardian_event(EventType::GuardianAdded, guardian, json!({"kind": guardian.way.kind().as_str()}))
         }
+        C::GuardianRemoved(guardian) => guardian_event(
+            EventType::GuardianRemoved,
+            guardian,
+            json!({"kind": guardian.way.kind().as_str()}),
+        ),
+        C::AlertUndelivered { guardian, waiting, since } => guardian_event(
+            EventType::AlertUndelivered,
+            guardian,
+            json!({"kind": guardian.way.kind().as_str(), "waiting": waiting, "since": since}),
+        ),
         C::Created { root, kid, orders } => draft(
             EventType::AuthorityCreated,
             About::Authority,
@@ -288,6 +296,21 @@ fn system_event(change: &SystemChange) -> Draft {
         C::RestoreOpened { merged, loss } => {
             draft(EventType::RestoreOpened, About::Authority, json!({"mergedEntries": merged, "loss": loss}))
         }
+        C::DeviceLogAnchored { device, number, size, root, key } => about(
+            EventType::DeviceLogAnchored,
+            device,
+            json!({"log": number, "size": size, "rootHash": root.to_string(), "logKeyId": key}),
+        ),
+        C::DeviceLogRefused { device, reason, count, held, key, evidence } => about(
+            EventType::DeviceLogRefused,
+            device,
+            json!({
+                "reason": reason, "count": count, "logKeyId": key,
+                "heldLog": held.map(|(number, _)| number), "heldSize": held.map(|(_, size)| size),
+                "evidence": evidence.as_ref().map(|(file, _)| file),
+                "evidenceSha256": evidence.as_ref().map(|(_, digest)| hex(digest)),
+            }),
+        ),
         C::KillArmed { delete_program } => {
             draft(EventType::KillArmed, About::Authority, json!({"deleteProgram": delete_program}))
         }
@@ -381,12 +404,11 @@ fn alert_event(alert: &Alert) -> Draft {
 }
 
 /// A person is named under seal; any other guardian by its name.
-fn guardian_event(event: EventType, guardian: &Guardian, mut details: Value) -> Draft {
+fn guardian_event(event: EventType, guardian: &Guardian, details: Value) -> Draft {
     let about = match &guardian.way {
         Way::Person { operator } => About::Operator(operator.clone()),
         _ => About::Guardian(guardian.name.clone()),
     };
-    details["kind"] = guardian.way.kind().as_str().into();
     draft(event, about, details)
 }
 

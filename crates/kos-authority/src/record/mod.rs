@@ -8,7 +8,10 @@ mod event;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kos_api::operator::OperatorRole;
-use kos_audit::alert::{Alert, AlertId, RuleName as AlertRule};
+use kos_audit::{
+    TreeHash,
+    alert::{Alert, AlertId, RuleName as AlertRule},
+};
 use kos_base::{
     AgreementKey, Code, DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp,
     digest::Sha256,
@@ -133,6 +136,17 @@ pub enum SystemChange {
     LogWitnessedFor { origin: String, verifier_key: String, added: bool },
     /// A log that is cosigned here signed two trees that contradict each other.
     EquivocationFound { origin: String, size: u64, evidence: String },
+    /// The log of a device was verified and copied as far as this.
+    DeviceLogAnchored { device: DeviceId, number: u64, size: u64, root: TreeHash, key: Option<KeyId> },
+    /// What a device brought of its log was refused: why, how often, what is held of it, and the evidence.
+    DeviceLogRefused {
+        device: DeviceId,
+        reason: &'static str,
+        count: u64,
+        held: Option<(u64, u64)>,
+        key: Option<KeyId>,
+        evidence: Option<(String, [u8; 32])>,
+    },
     /// A rule found something.
     AlertRaised(Box<Alert>),
     /// Somebody has seen an alert.

@@ -32,7 +32,7 @@ pub(super) enum Rule {
 }
 
 /// Every table (AUD-111).
-pub(super) const RULES: [(&str, Rule); 25] = [
+pub(super) const RULES: [(&str, Rule); 26] = [
     ("admissions", Rule::Recorded),
     (
         "alerts",
@@ -49,6 +49,7 @@ pub(super) const RULES: [(&str, Rule); 25] = [
         "deliveries",
         Rule::Free("who was told of an alert, and when; that somebody is not told for long is recorded"),
     ),
+    ("device_logs", Rule::Recorded),
     ("devices", Rule::Recorded),
     ("entries", Rule::Recorded),
     ("facts", Rule::Recorded),

@@ -16,6 +16,7 @@ mod alerts;
 mod answers;
 mod certificates;
 mod coverage;
+mod device_logs;
 mod devices;
 mod fault;
 mod guardians;
@@ -49,6 +50,7 @@ pub use self::{
     alerts::{AlertChoice, AlertNote, Course, Delivery, EngineState, Fate, StoredAlert},
     answers::{Answer, Digest},
     certificates::{StoredCertificate, StoredCrl},
+    device_logs::LogAnchor,
     devices::{DeviceQuery, LobbyCount},
     fault::StoreError,
     heartbeats::Heartbeat,

@@ -100,6 +100,7 @@ async fn apply(
             SystemWrite::NoWitness(name) => half.remove_witness(name).await?,
             SystemWrite::AddWitnessedLog(log) => half.add_witnessed_log(log).await?,
             SystemWrite::NoWitnessedLog(origin) => half.remove_witnessed_log(origin).await?,
+            SystemWrite::LogAnchor(anchor) => half.put_log_anchor(anchor).await?,
             SystemWrite::Alerts(alerts, state) => {
                 for (alert, raised) in alerts.iter().zip(first..) {
                     half.add_alert(alert, raised).await?;

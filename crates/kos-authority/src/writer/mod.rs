@@ -35,8 +35,8 @@ use crate::{
     log::{LogSigner, Tail},
     record::Change,
     store::{
-        AlertNote, Anchor, Answer, CodeMark, EngineState, Heartbeat, LogState, Operator, Setting, Store,
-        StoreError, StoredCrl, StoredWitness, WitnessedLog, WriteHalf,
+        AlertNote, Anchor, Answer, CodeMark, EngineState, Heartbeat, LogAnchor, LogState, Operator, Setting,
+        Store, StoreError, StoredCrl, StoredWitness, WitnessedLog, WriteHalf,
     },
 };
 
@@ -131,6 +131,8 @@ pub enum SystemWrite {
     AddWitnessedLog(Box<WitnessedLog>),
     /// The log of this origin is no more.
     NoWitnessedLog(String),
+    /// How far the log of a device is verified and copied.
+    LogAnchor(Box<LogAnchor>),
     /// Alerts, one for each of the first changes of the transaction, and what the rules remember after them.
     Alerts(Vec<Alert>, EngineState),
     /// Somebody has seen an alert, at this moment; the first change of the transaction says so.

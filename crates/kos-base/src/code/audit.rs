@@ -30,6 +30,15 @@ super::codes! {
     WITNESS_LOG_UNKNOWN = 527, "no such log is witnessed here", NotFound, "kosctl audit witness serve list";
     WITNESS_URL = 528, "not the address of a witness", Usage, "http:// or https://, a host, and the path before /add-checkpoint";
     LOG_UNWITNESSED = 529, "too few known witnesses cosigned the log", Trust, "ask the witnesses themselves what they hold: docs/guide/witness.md";
+    DEVICE_LOG_FORKED = 540, "the device's log is not the one that is held", Trust, "keep the evidence, and look at the device: kosctl audit list --event device_log_refused";
+    DEVICE_LOG_REWOUND = 541, "the device's log was put back to an earlier state", Trust, "find out who restored or changed the device's disk";
+    DEVICE_LOG_EDITED = 542, "the device's log does not verify", Trust, "keep the evidence, and look at the device: kosctl audit list --event device_log_refused";
+    DEVICE_LOG_KEY = 543, "the device's log has another key", Trust, "find out why the device began another log";
+    DEVICE_LOG_FULL = 544, "the device's log has reached its limit on the authority", Refused, "move the copy elsewhere and decommission the device, or enrol it anew";
+    DEVICE_LOG_RATE = 545, "too much of a device's log at once", Unreachable, "nothing: the device sends it again later";
+    DEVICE_LOG_COPY = 546, "the authority's copy of a device's log is damaged", Trust, "keep it, verify it (kosctl audit verify --log-of DEVICE), and restore it from a backup";
+    DEVICE_LOG_ABSENT = 547, "no log of this device has arrived", NotFound, "wait for its next link: kosctl device show DEVICE";
+    DEVICE_LOG_DAMAGED = 548, "the device's own log is damaged", Trust, "nothing: it begins a new one and says so; keep the old files as evidence";
     ALERT_RULES_INVALID = 530, "the rules of alerts cannot be used", Usage, "mend what is named; kosctl audit alerts rules show -o yaml prints those in force";
     ALERT_RULE_ESSENTIAL = 531, "an essential rule does not go by the way", Refused, "name it under `removeEssential`, if that is what you want";
     ALERT_RULES_DAMAGED = 532, "the rules of alerts are not what was signed", Trust, "find out who changed the store, then: kosctl audit alerts rules apply FILE, or reset";

@@ -21,7 +21,7 @@ super::codes! {
     VAULT_NAME = 618, "this name cannot be used", Usage, "take a name of 1 to 128 bytes of visible characters";
     VAULT_PASSKEY_THERE = 619, "the vault has this passkey already", Conflict, "use it, or remove it first: kosctl vault passkey remove NAME --env ENVIRONMENT";
     VAULT_PASSKEY_NONE = 620, "the vault has no passkey that can be used here", NotFound, "open it with its passphrase, and add one: kosctl vault passkey add --env ENVIRONMENT";
-    VAULT_PASSKEY_PRF = 621, "this passkey cannot open a vault", Refused, "take an authenticator and a browser with the PRF extension of WebAuthn (hmac-secret): a security key with a PIN, a phone, or the passkeys of a password manager that has it; and delete the passkey that was just made";
+    VAULT_PASSKEY_PRF = 621, "this passkey cannot open a vault", Refused, "take an authenticator and a browser with the PRF extension of WebAuthn (hmac-secret): a security key with a PIN, a phone, or the passkeys of a password manager that has it; and delete a passkey that was made for this";
     VAULT_PASSKEY_PERSON = 622, "the authenticator did not make sure of the person", Refused, "set a PIN, fingerprint or face on it: a passkey that a thief can use alone opens no vault";
     VAULT_PASSKEY_ANSWER = 623, "what the browser sent does not hold", Trust, "begin again in a browser that you trust; if it happens again, somebody is in between";
     VAULT_PASSKEY_CODE = 624, "too many wrong codes were typed into the page", Refused, "begin again; if it was not you, somebody else on this machine has tried to get in between";

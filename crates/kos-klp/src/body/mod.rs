@@ -7,13 +7,14 @@
 //! Read only the body of a [`crate::session::Received`] message. Errors: the sender is authentic and broken, or newer
 //! than this version: answer with the code.
 //!
-//! Source: `docs/spec/klp.md` KLP-45 to KLP-51, KLP-80 to KLP-82, KLP-85; fuzz target `klp_frame`.
+//! Source: `docs/spec/klp.md` KLP-45 to KLP-51, KLP-72 to KLP-76, KLP-80 to KLP-82, KLP-85; fuzz target `klp_frame`.
 
 mod ack;
 mod alert;
 mod command;
 mod config;
 mod heartbeat;
+mod log;
 mod revocation;
 mod witness;
 
@@ -33,6 +34,7 @@ pub use self::{
     command::{Command, Instruction, WIPE_ORDER_BYTES_MAX},
     config::{CONFIG_BYTES_MAX, Config},
     heartbeat::{CHECKS_MAX, HealthCheck, Heartbeat, HeartbeatAnswer, KID_BYTES_MAX, VERSIONS_MAX, Version},
+    log::{CHECKPOINT_BYTES_MAX, LEAVES_BYTES_MAX, LEAVES_MAX, Log, LogHeld},
     revocation::{Assembly, CRLS_MAX, LIST_BYTES_MAX, Misfit, Piece, Revocation},
     witness::{WITNESS_REQUEST_BYTES_MAX, WitnessAnswer, WitnessRequest},
 };

@@ -72,7 +72,7 @@ static TABLE: [Option<Row>; 17] = {
         Some(row("REPORT", Link, DAY, Ignore, One)),
         Some(row("CONFIG", Solo, DAY, Refuse, One)),
         Some(row("UPDATE", Solo, 7 * DAY, Refuse, One)),
-        Some(row("LOG", Batch, 7 * DAY, Ignore, One)),
+        Some(row("LOG", Link, 7 * DAY, Ignore, One)),
         Some(row("REVOCATION", Solo, 7 * DAY, Refuse, Everyone)),
         Some(row("ACK", Link, DAY, Ignore, One)),
         Some(row("WITNESS", Link, 5 * MINUTE, Refuse, One)),

@@ -26,7 +26,7 @@ const CA_BYTES_MAX: u64 = 48 * 1024;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Guardian {
     /// Has somebody told of alerts.
-    Add(Add),
+    Add(Box<Add>),
     /// Lists guardians, and whether each could be told.
     List,
     /// Has a guardian told no more; what waits for it is forgotten.
@@ -115,8 +115,9 @@ impl Add {
             })
         });
         let ca = ca.transpose()?;
-        let Way { operator, webhook, device, syslog, cef, mail } = self.way;
-        let (from, to) = (self.from.unwrap_or_default(), self.to);
+        let Self { name, way, ca: _, from, to, change } = self;
+        let Way { operator, webhook, device, syslog, cef, mail } = way;
+        let from = from.unwrap_or_default();
         let ways = [
             operator.map(|operator| GuardianWay::Person { operator }),
             webhook.map(|url| GuardianWay::Webhook { url, ca: ca.clone() }),
@@ -128,8 +129,8 @@ impl Add {
         // clap demands one of them.
         let way = ways.into_iter().flatten().next();
         let way = way.ok_or_else(|| Fault::usage("how is it told?", "kosctl guardian add --help"))?;
-        let request = AddGuardian { name: self.name, way };
-        let how = self.change.change();
+        let request = AddGuardian { name, way };
+        let how = change.change();
         let outcome = client.change::<Item, _>(&routes::GUARDIAN_ADD, &[], &request, &how).await?;
         let ending = session.outcome(&outcome)?;
         if let (Outcome::Done(Item { secret: Some(secret), .. }), true) =

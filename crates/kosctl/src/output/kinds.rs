@@ -259,6 +259,8 @@ impl Shown for DeviceStatus {
         column("cosigned entries", "witness.size"),
         column("cosigned", "witness.cosignedAt").looks(Form::Moment),
         column("contradictions", "witness.conflicts"),
+        column("log entries", "logEntries"),
+        column("log delivered", "logDelivered"),
         column("code", "comparisonCode"),
         column("last alert", "lastAlert.summary"),
         column("alert raised", "lastAlert.at").looks(Form::Moment),

@@ -222,3 +222,77 @@ fn respond(status: StatusCode, media: &str, text: impl Into<Bytes>) -> Response<
     }
     response.body(Full::new(text.into())).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn desk(code: &str) -> Desk<Vec<u8>> {
+        let judge = |answer: &[u8]| match answer {
+            b"1" => Ok(answer.to_vec()),
+            _ => Err(Unfit::Person),
+        };
+        Desk::new(PageCode(code.to_owned()), json!({"act": "use"}).to_string(), judge)
+    }
+
+    fn posted(code: &str, answer: Option<u8>) -> Vec<u8> {
+        match answer {
+            Some(answer) => json!({"code": code, "answer": answer}).to_string().into_bytes(),
+            None => json!({"code": code}).to_string().into_bytes(),
+        }
+    }
+
+    #[test]
+    fn the_first_answer_with_the_code_ends_it_good_or_bad() {
+        for (answer, status) in [(1, StatusCode::OK), (2, StatusCode::UNPROCESSABLE_ENTITY)] {
+            let mut desk = desk("ABCD-EFGH");
+            let (begun, ended) = desk.answer(&Asked::Begin, &posted("abcdefgh", None));
+            assert!(begun.status == StatusCode::OK && begun.text.contains("use") && ended.is_none());
+            let (reply, ended) = desk.answer(&Asked::End, &posted("ABCD-EFGH", Some(answer)));
+            assert_eq!((reply.status, ended.map(|ended| ended.is_ok())), (status, Some(answer == 1)));
+            let (again, ended) = desk.answer(&Asked::End, &posted("ABCD-EFGH", Some(1)));
+            assert!(again.status == StatusCode::GONE && ended.is_none());
+        }
+    }
+
+    #[test]
+    fn the_fifth_wrong_code_ends_it_also_for_whoever_has_the_right_one() {
+        let mut desk = desk("ABCD-EFGH");
+        for n in 1..=WRONG_MAX {
+            let (reply, ended) = desk.answer(&Asked::End, &posted("ABCD-EFGJ", Some(1)));
+            assert_eq!((reply.status, ended.is_some()), (StatusCode::FORBIDDEN, n == WRONG_MAX));
+        }
+        assert_eq!(desk.answer(&Asked::Begin, &posted("ABCD-EFGH", None)).0.status, StatusCode::GONE);
+    }
+
+    #[test]
+    fn what_the_page_does_not_send_changes_nothing() {
+        let mut desk = desk("ABCD-EFGH");
+        for body in [
+            &b""[..],
+            b"{}",
+            b"[]",
+            br#"{"code":"ABCD-EFGH","code":"x"}"#,
+            br#"{"code":"ABCD-EFGH","more":1}"#,
+        ] {
+            assert_eq!(desk.answer(&Asked::End, body).0.status, StatusCode::BAD_REQUEST);
+        }
+        for (asked, answer) in [(Asked::Begin, Some(1)), (Asked::End, None)] {
+            let (reply, ended) = desk.answer(&asked, &posted("ABCD-EFGH", answer));
+            assert!(reply.status == StatusCode::BAD_REQUEST && ended.is_none());
+        }
+        assert!(desk.answer(&Asked::End, &posted("ABCD-EFGH", Some(1))).1.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_nobody_uses_ends() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let began = tokio::time::Instant::now();
+        let ended = until_answered(vec![listener], port, desk("ABCD-EFGH")).await;
+        assert_eq!(ended.err().map(|fault| fault.code().number()), Some(625));
+        assert!(began.elapsed() >= TIME_MAX);
+    }
+}

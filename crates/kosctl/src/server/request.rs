@@ -273,12 +273,12 @@ impl Client {
                 match line.split_once(": ") {
                     Some(("id", value)) => value.clone_into(&mut id),
                     Some(("data", value)) => value.clone_into(&mut data),
-                    _ if line.is_empty() && !data.is_empty() => {
-                        if take(&id, &core::mem::take(&mut data))?.is_break() {
-                            return Ok(());
-                        }
-                    }
                     _ => {}
+                }
+                // An empty line ends an event.
+                let is_whole = line.is_empty() && !data.is_empty();
+                if is_whole && take(&id, &core::mem::take(&mut data))?.is_break() {
+                    return Ok(());
                 }
             }
             if unread.len() > EVENT_BYTES_MAX {

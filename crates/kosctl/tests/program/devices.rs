@@ -44,6 +44,8 @@ fn kosd() -> StandIn {
             health: None,
             image: None,
             keys: None,
+            log_entries: None,
+            log_delivered: None,
             comparison_code: None,
             witness: None,
             last_alert: None,

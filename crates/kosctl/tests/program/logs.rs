@@ -2,8 +2,9 @@
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use kos_api::{
-    audit::{AuditEntry, Checkpoint as Head},
+    audit::{Assurance, AuditEntry, Checkpoint as Head},
     problem::Party,
+    witness::WitnessStanding,
 };
 use kos_audit::{
     Actor, BootId, Checkpoint, Details, Entry, EventType, LogKey, Proof, SealedEntry, Sequence, TreeHead,
@@ -113,6 +114,9 @@ impl Log {
                 timestamp: Timestamp::default(),
                 text: self.checkpoint.clone(),
                 verifier_key: self.key.to_string(),
+                assurance: Assurance::LocalIntegrity,
+                witnessed: WitnessStanding::nobody(),
+                witnessed_text: None,
             })
         })
     }

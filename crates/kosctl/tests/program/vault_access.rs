@@ -8,8 +8,8 @@ use kos_api::{
     List, Problem,
     text::SecretText,
     vault::{
-        SharePurpose, Vault, VaultAuthoriser, VaultCode, VaultMac, VaultRefusal, VaultSignature, VaultSlot,
-        VaultState,
+        SharePurpose, Vault, VaultAuthoriser, VaultCode, VaultMac, VaultPasskey, VaultRefusal,
+        VaultSignature, VaultSlot, VaultState,
     },
 };
 use kos_base::code;
@@ -73,6 +73,7 @@ fn an_offline_key_stays_in_its_file_and_what_it_agrees_on_is_sent() {
             created_at: moment,
             recipient: Some(told.clone()),
             ephemeral: Some(HEXLOWER.encode(&public(EPHEMERAL))),
+            passkey: None,
         };
         Told::item(Vault { slots: vec![slot], ..vault(None) })
     });
@@ -94,6 +95,49 @@ fn an_offline_key_stays_in_its_file_and_what_it_agrees_on_is_sent() {
     let slip = user.write("slip", swapped);
     let damaged = run(&first, &["recover", "--offline-key", &slip, "--new-passphrase-file", &new], b"");
     assert_eq!(damaged.code, 8, "{damaged:?}");
+}
+
+#[test]
+fn passkeys_of_other_domains_are_listed_and_no_page_is_served_for_them() {
+    let elsewhere = StandIn::start(move |_: &Asked| {
+        let slot = VaultSlot {
+            name: "desk\u{1b}[2J".into(),
+            kind: "passkey".into(),
+            source: None,
+            created_at: at("2026-11-20T10:00:00.000Z"),
+            recipient: None,
+            ephemeral: None,
+            passkey: Some(VaultPasskey {
+                credential_id: "B".repeat(22),
+                relying_party: "kos.example".into(),
+                prf_salt: "A".repeat(43),
+            }),
+        };
+        Told::item(Vault { slots: vec![slot], ..vault(None) })
+    });
+    let listed = run(&elsewhere, &["passkey", "list"], b"");
+    assert!(listed.code == 0 && listed.out.contains("kos.example"), "{listed:?}");
+    assert!(!listed.out.contains('\u{1b}') && !listed.out.contains("PASSPHRASE"), "{listed:?}");
+    assert_eq!(run(&elsewhere, &["passkey", "list", "-o", "json"], b"").json()["kind"], "VaultSlotList");
+    for words in [&["unlock", "--passkey"][..], &["recover", "--passkey"]] {
+        let refused = run(&elsewhere, words, b"");
+        assert!(refused.code == 3 && refused.err.contains("KOS-E0620"), "{refused:?}");
+        assert!(!refused.err.contains("localhost:"), "{refused:?}");
+    }
+    // A plan makes no passkey, uses none and serves no page.
+    let passphrase = User::new();
+    let file = passphrase.write("pass", "x\n");
+    for words in [
+        &["unlock", "--passkey", "--dry-run"][..],
+        &["passkey", "add", "--passphrase-file", &file, "--dry-run"],
+    ] {
+        assert!(!run(&elsewhere, words, b"").err.contains("localhost:"));
+        let asked = elsewhere.asked().pop().unwrap();
+        assert!(asked.path.ends_with("?dryRun=true"), "{}", asked.line());
+    }
+    let both = run(&elsewhere, &["unlock", "--passkey", "--passphrase-file", &file], b"");
+    assert_eq!(both.code, 2);
+    assert_eq!(run(&elsewhere, &["unlock", "--passkey", "--port", "80"], b"").code, 2);
 }
 
 #[test]

@@ -71,6 +71,7 @@ pub(crate) fn vault(sharing: Option<VaultSharing>) -> Vault {
             created_at: moment,
             recipient: None,
             ephemeral: None,
+            passkey: None,
         }],
         anchor: VaultAnchor { place: "log".into(), generation: 4, detail: "local integrity only".into() },
         locks_at: Some(at("2026-11-20T10:15:00.000Z")),

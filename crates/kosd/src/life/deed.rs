@@ -2,6 +2,7 @@
 
 use std::{process::Stdio, sync::Arc, time::Duration};
 
+use kos_audit::EventType;
 use kos_base::{Code, code};
 use kos_identity::{
     certificate::Certificate,
@@ -15,12 +16,12 @@ use kos_net::{
     tls::{ClientTls, Expectation},
 };
 use rustls_pki_types::CertificateDer;
+use serde_json::json;
 use tokio::{process::Command, time::timeout};
 
 use super::{Connection, Device, Happening, JOURNAL, LifeError, News, Outcome, RECORD};
 use crate::{
-    diary::Entry,
-    keystore::KeystoreError,
+    keystore::{KeystoreError, word},
     root::{self, Kind, RootError, file},
 };
 
@@ -72,7 +73,11 @@ impl Device {
 
     fn carry_out(&mut self, output: Output) -> Result<(), Setback> {
         let answer = match output {
-            Output::MakeKey(slot) => Some(Input::KeyMade(self.keys.make(slot, self.clock.now())?)),
+            Output::MakeKey(slot) => {
+                let made = self.keys.make(slot, self.clock.now())?;
+                self.note(EventType::KeyMade, json!({"key": word(slot)}));
+                Some(Input::KeyMade(made))
+            }
             Output::Draw => {
                 let drawn = entropy::secret::<RANDOM_BYTES>();
                 Some(Input::Drawn(drawn.map_err(|error| Setback::Provider(error.to_string()))?))
@@ -127,7 +132,7 @@ impl Device {
                 None
             }
             Output::WriteRecord(record) => {
-                self.note(Entry::Decommissioning, "");
+                self.note_end("authority");
                 file::replace(&self.root.state().join(RECORD), &record, file::PRIVATE)?;
                 None
             }
@@ -222,6 +227,7 @@ impl Device {
         self.connection = None;
         self.service.end();
         self.ticket = None;
+        self.log.close();
         self.keys.destroy(self.clock.now())?;
         file::empty(self.root.secrets())?;
         file::remove(self.root.certificate())?;
@@ -235,12 +241,13 @@ impl Device {
     fn tell_event(&mut self, event: Event) {
         let news = match event {
             Event::Time(told) => {
-                self.clock.learn(told);
+                self.learn_time(told);
                 return;
             }
             Event::Enrolled(device) => {
                 tracing::info!(%device, "enrolled");
-                self.note(Entry::Enrolled, device.as_ref());
+                self.open_log();
+                self.note(EventType::DeviceEnrolled, json!({}));
                 self.ticket = None;
                 self.condition.clear();
                 self.compare_with_config();
@@ -248,7 +255,7 @@ impl Device {
             }
             Event::Renewed(issue) => {
                 tracing::info!(issue, "a newer certificate is in service");
-                self.note(Entry::Renewed, &issue.to_string());
+                self.note(EventType::CertificateRenewed, json!({"issue": issue}));
                 self.condition.trouble = None;
                 News::Renewed(issue)
             }
@@ -261,7 +268,7 @@ impl Device {
                 tracing::warn!(%code, reason = code.title(), "the authority refuses");
                 // A device that is suspended hears the same for as long as that lasts.
                 if self.condition.trouble.replace(code) != Some(code) {
-                    self.note(Entry::Refused, &format!("{code} {}", code.title()));
+                    self.note_refusal(code);
                 }
                 self.errors.count();
                 News::Refused(code)
@@ -269,7 +276,7 @@ impl Device {
             Event::Untrusted(code) => {
                 tracing::error!(%code, reason = code.title(), "the authority's answer is not used");
                 if self.condition.trouble.replace(code) != Some(code) {
-                    self.note(Entry::Untrusted, &format!("{code} {}", code.title()));
+                    self.note(EventType::AuthorityUntrusted, json!({"code": code.to_string()}));
                 }
                 self.errors.count();
                 self.look_around();
@@ -308,7 +315,7 @@ impl Device {
                 let warning =
                     format!("{key} in the configuration is that of another device than {}", member.device);
                 tracing::warn!("{warning}");
-                super::note(&self.diary, &self.clock, Entry::OtherDevice, &warning);
+                self.note(EventType::ConfigContradicted, json!({"setting": key}));
                 self.condition.warn(warning);
             }
         }

@@ -16,6 +16,7 @@ use kos_api::{
     routes::{LOCAL_KILL_ARM, LOCAL_KILL_DISARM, LOCAL_KILL_FIRE},
     text::SecretText,
 };
+use kos_audit::EventType;
 use kos_base::Code;
 use kos_identity::enrolment::{
     device::Input as Heard,
@@ -27,13 +28,14 @@ use kos_vault::kill::{
     Standing, Subject, SubjectKind, TELL_TIME_MAX, Target,
 };
 use minicbor::bytes::ByteVec;
+use serde_json::json;
 use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
     time::Instant,
 };
 
-use super::{Device, Entry, Happening, Outcome};
+use super::{Device, Happening, Outcome};
 use crate::{
     kill::{self, KillFault, Papers},
     life::memory::read_record,
@@ -251,12 +253,11 @@ impl Device {
     }
 
     fn note_kill(&self, moment: Moment) {
-        let word = |program| if program == ProgramFate::Delete { "program: delete" } else { "program: keep" };
+        let fate = |program| json!({"deleteProgram": program == ProgramFate::Delete});
         match moment {
-            Moment::Armed(program) => self.note(Entry::KillArmed, word(program)),
-            Moment::Disarmed { codes: true } => self.note(Entry::KillDisarmed, "three wrong codes"),
-            Moment::Disarmed { codes: false } => self.note(Entry::KillDisarmed, "asked for"),
-            Moment::Fired(program) => self.note(Entry::KillFired, word(program)),
+            Moment::Armed(program) => self.note(EventType::KillArmed, fate(program)),
+            Moment::Disarmed { codes } => self.note(EventType::KillDisarmed, json!({"wrongCodes": codes})),
+            Moment::Fired(program) => self.note(EventType::KillFired, fate(program)),
         }
     }
 
@@ -399,6 +400,7 @@ impl Device {
     /// Destroys, reports, and answers whoever fired.
     pub(super) fn destroy_everything(&mut self) {
         self.service.end();
+        self.log.close();
         self.keys.close();
         // The papers are made, or given up.
         let report = self.switch.finish(|_| false);

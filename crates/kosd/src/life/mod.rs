@@ -11,6 +11,7 @@
 
 mod connection;
 mod deed;
+mod delivery;
 mod kill;
 mod memory;
 mod news;
@@ -26,6 +27,7 @@ use std::{
     time::Duration,
 };
 
+use kos_audit::EventType;
 use kos_base::{Code, DeviceId, KeyAlgorithm, Role, Secret, SecurityProfile, code, digest::Sha256};
 use kos_identity::{
     certificate::Certificate,
@@ -41,6 +43,7 @@ use kos_net::{
     endpoints::Endpoint,
     keys::{KeyError, SigningKey},
 };
+use serde_json::{Value, json};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -49,6 +52,7 @@ use tokio::{
 
 use self::{
     connection::Connection,
+    delivery::Bringing,
     kill::Killing,
     memory::{load, read_journal, read_record},
     news::NewsSender,
@@ -64,12 +68,12 @@ pub use self::{
 use crate::{
     clock::Clock,
     config::{Config, ConfigError, Discovery},
-    diary::{Diary, Entry},
     facts,
     health::{ErrorCounter, Observer},
     image::{self, ImageError},
     keystore::{Keystore, KeystoreError},
     kill::{KillFault, Papers, Switch},
+    log::{DeviceLog, about, said},
     root::{Lock, Root, RootError, file},
     socket::{Question, Socket},
     standing::Standing,
@@ -171,7 +175,8 @@ pub struct Device {
     /// Root of the machine whose hardware and health are looked at.
     host: PathBuf,
     _lock: Lock,
-    diary: Diary,
+    log: DeviceLog,
+    bringing: Bringing,
     clock: Clock,
     keys: Arc<Keystore>,
     dialler: Dialler,
@@ -233,7 +238,8 @@ impl Device {
     /// When the device must not start: see the variants.
     pub fn boot(folder: &Path, options: Options) -> Result<(Self, NewsReceiver), LifeError> {
         kill::check(folder, options.credentials.clone())?;
-        let loaded = Config::load(&Root::config_file(folder))?;
+        let loaded = Config::load(&Root::config_file(folder));
+        let loaded = loaded.inspect_err(|error| delivery::tell_of_config(folder, error))?;
         let mut config = loaded.config;
         if !options.authority.is_empty() {
             let told = options.authority.iter().map(|address| Endpoint::from(*address));
@@ -246,18 +252,23 @@ impl Device {
         for folder in [root.secrets().to_owned(), root.state()] {
             file::sweep(&folder)?;
         }
-        let diary = Diary::new(&root.state());
         let journal = read_journal(&root)?;
         let floor = journal.as_ref().and_then(|(journal, _)| journal.time_floor);
         let standing = Standing::load(&root, Clock::start(floor).now())?;
         let clock = Clock::start(floor.max(standing.told));
+        let log = DeviceLog::new(&root.state(), clock.now())?;
+        let tell = |event, code: Code, detail: &dyn core::fmt::Display| {
+            let details = json!({"code": code.to_string(), "detail": said(&detail.to_string())});
+            log.write(clock.now(), event, about(details));
+        };
         let image = image::check(&root, &config).inspect_err(|error| {
             if error.code() == code::enrolment::IMAGE_ALTERED {
-                note(&diary, &clock, Entry::ImageAltered, &error.to_string());
+                tell(EventType::ImageAltered, error.code(), error);
             }
         })?;
-        let keys =
-            Keystore::open(root.keyring(&config, options.credentials), root.signers(&config), clock.now())?;
+        let place = root.keyring(&config, options.credentials);
+        let keys = Keystore::open(place, root.signers(&config), clock.now());
+        let keys = keys.inspect_err(|error| tell(EventType::VaultRefused, error.code(), error))?;
         let observer = Observer::new(options.host.clone());
         // What a ticket of the authority that the device belongs to asks for has been done.
         let ticket =
@@ -291,7 +302,8 @@ impl Device {
             root,
             config,
             _lock: lock,
-            diary,
+            log,
+            bringing: Bringing::default(),
             clock,
             profile,
             machine,
@@ -307,6 +319,7 @@ impl Device {
             device.condition.warn(service::contradiction(conflicts));
         }
         device.check_purpose()?;
+        device.tell_of_boot(&image);
         device.compare_with_config();
         Ok((device, receiver))
     }
@@ -340,6 +353,10 @@ impl Device {
                 answers.given().await;
             }
         } else {
+            if matches!(outcome, Ok(Outcome::Stopped)) {
+                self.note(EventType::DeviceStopped, json!({}));
+                self.log.cover(self.clock.now());
+            }
             self.service.say_goodbye().await;
         }
         serving.shutdown().await;
@@ -355,6 +372,7 @@ impl Device {
             if self.killing.is_none() {
                 self.carry_out_all()?;
                 self.keep_link();
+                self.tend_log();
             }
             if let Some(outcome) = self.outcome {
                 return Ok(outcome);
@@ -365,6 +383,7 @@ impl Device {
                 (None, Some(at)) => at.since(self.clock.now()).min(SLEEP_MAX),
                 (None, None) => SLEEP_MAX,
             };
+            let pause = pause.min(self.log_pause());
             let may_stop = !self.is_hurried();
             tokio::select! {
                 () = &mut stop, if may_stop => match self.killing {
@@ -455,19 +474,19 @@ impl Device {
             Happening::Found(candidates) => self.found(candidates),
             Happening::Papers(papers) => self.got_papers(&papers),
             Happening::BootloaderLock(result) => {
-                let (entry, detail) = match &result {
-                    Ok(()) => (Entry::BootloaderLocked, ""),
-                    Err(why) => (Entry::BootloaderLockFailed, why.as_str()),
+                let (event, details) = match &result {
+                    Ok(()) => (EventType::BootloaderLocked, json!({})),
+                    Err(why) => (EventType::BootloaderLockFailed, json!({"detail": said(why)})),
                 };
-                self.note(entry, detail);
+                self.note(event, details);
                 self.machine.handle_input(now, Input::BootloaderLocked(result.map_err(|_| ())));
             }
         }
     }
 
     /// Writes into the device's own log. That it cannot be written must not stop anything.
-    fn note(&self, entry: Entry, detail: &str) {
-        note(&self.diary, &self.clock, entry, detail);
+    fn note(&self, event: EventType, details: Value) {
+        self.log.write(self.clock.now(), event, about(details));
     }
 
     /// Loads the machine again from what is on the disk; it goes on after a pause.
@@ -494,12 +513,6 @@ impl Admission {
         let key = SigningKey::from_ed25519_seed(&seed).map_err(LifeError::Ticket)?;
         debug_assert_eq!(key.public().algorithm(), KeyAlgorithm::Ed25519);
         Ok(Self { id: ticket.id, key, anchor })
-    }
-}
-
-fn note(diary: &Diary, clock: &Clock, entry: Entry, detail: &str) {
-    if let Err(error) = diary.write(clock.now(), entry, detail) {
-        tracing::warn!(%error, ?entry, "the device's log cannot be written");
     }
 }
 

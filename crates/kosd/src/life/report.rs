@@ -15,6 +15,7 @@ use kos_api::{
     problem::Party,
     routes::LOCAL_DECOMMISSION,
 };
+use kos_audit::EventType;
 use kos_base::id::DeviceIdInputs;
 use kos_base::{Channel, Code, DeviceState, KidSubject, Timestamp, code};
 use kos_identity::{
@@ -29,6 +30,7 @@ use kos_identity::{
 };
 use kos_keyring::Protection;
 use kos_klp::body::Alert;
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::Device;
@@ -85,16 +87,21 @@ impl Device {
             Question::Identity(reply) => drop(reply.send(self.identity())),
             Question::ConfirmCode(digits, reply) => {
                 // The machine compares them with the code that it shows by now.
+                self.note(EventType::LocalChange, json!({"command": "confirm-code"}));
                 self.machine.handle_command(self.clock.now(), Command::CodeConfirmed(digits));
                 let _ = reply.send(());
             }
             Question::Kill(question) => self.answer_kill(question),
+            Question::Log(filter, reply) => drop(reply.send(self.log.page(&filter))),
+            Question::LogHead(reply) => drop(reply.send(self.log.head())),
+            Question::LogFile(path, reply) => drop(reply.send(self.log.file(&path))),
             Question::PlanDecommission(reply) => drop(reply.send(self.plan())),
             Question::Decommission(order, reply) => match self.member() {
                 Err(code) => drop(reply.send(Err(code))),
                 Ok((member, _)) => {
                     let device_id = member.device.clone();
                     tracing::warn!(reason = ?order.reason, "decommissioning was asked for on this machine");
+                    self.note(EventType::LocalChange, json!({"command": "decommission"}));
                     let done = Decommission {
                         device_id,
                         state: DeviceState::Decommissioned,
@@ -104,7 +111,7 @@ impl Device {
                         audit_index: None,
                     };
                     self.decommissioners.push(Decommissioner { done, reply });
-                    self.machine.handle_command(self.clock.now(), Command::Decommission);
+                    self.begin_end();
                 }
             },
         }
@@ -158,6 +165,8 @@ impl Device {
             }),
             image: Some(self.condition.image),
             keys: self.keys.protection().map(|of| protection(of, self.keys.homes(now))),
+            log_entries: self.log_state().0,
+            log_delivered: self.log_state().1,
             comparison_code: self.condition.code.clone(),
             witness: self.witness_status(),
             last_alert: self.service.alert().map(shown),

@@ -4,6 +4,7 @@
 
 use std::{future::pending, path::PathBuf, sync::Arc};
 
+use kos_audit::EventType;
 use kos_base::{
     Channel, Code, KidSubject, Timestamp,
     code::{self, certificate},
@@ -27,12 +28,12 @@ use kos_net::{
     tls::{ClientTls, Expectation, Trust},
 };
 use rustls_pki_types::CertificateDer;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Device, News, SETBACK_PAUSE, deed::Setback};
 use crate::{
     config::Discovery,
-    diary::Entry,
     health::Observer,
     link::{self, Down, Link, Matter, Reporter, Signed, Situation, Terms, WitnessCall},
     revocation::{RefusedList, Revocations},
@@ -46,7 +47,7 @@ pub(super) struct Service {
     connector: Arc<Connector>,
     secrets: PathBuf,
     state: PathBuf,
-    link: Option<Link>,
+    pub(super) link: Option<Link>,
     standing: Standing,
     revocations: Revocations,
     /// The witness that it is for the log of the authority.
@@ -281,6 +282,7 @@ impl Device {
             Some(link::News::Up { carrier, issuing_ca }) => {
                 tracing::info!(%carrier, "linked to the authority");
                 self.service.carrier = Some(carrier);
+                self.delivery_begins();
                 if let Some(ca) = issuing_ca {
                     self.service.meet(&ca);
                 }
@@ -304,6 +306,7 @@ impl Device {
                 // As above.
                 let _ = done.send(outcome);
             }
+            Some(link::News::LogAnswered(answer)) => self.log_answered(answer),
             Some(link::News::Down(down)) => self.fell(down),
             None => {
                 tracing::error!("the link's task has failed");
@@ -316,7 +319,7 @@ impl Device {
 
     /// The authority has heard us, and says how things are.
     fn acknowledged(&mut self, answer: HeartbeatAnswer, failed: Vec<String>) {
-        self.clock.learn(answer.time);
+        self.learn_time(answer.time);
         let now = self.clock.now();
         self.service.last_heartbeat_at = Some(now);
         self.service.failed_checks = failed;
@@ -376,23 +379,33 @@ impl Device {
         let (now, mut command) = (self.clock.now(), None);
         match matter {
             Matter::Command(order) => match order.instruction {
-                Instruction::SetChannel(channel) => standing.channel = Some(channel),
+                Instruction::SetChannel(channel) => {
+                    self.note(EventType::ChannelChanged, json!({"to": channel}));
+                    standing.channel = Some(channel);
+                }
                 Instruction::Regenerate => command = Some(Command::Regenerate),
                 // The order itself is taken over the enrolment protocol alone, by the identity key.
-                Instruction::Wipe(_) => command = Some(Command::CheckIn),
+                Instruction::Wipe(_) => {
+                    self.note_end("authority");
+                    command = Some(Command::CheckIn);
+                }
             },
             Matter::Alert(alert) => {
                 // Told again, it is one line all the same.
                 if standing.alert.as_ref().is_none_or(|last| last.id != alert.id) {
-                    let told = format!("{} severity {}: {}", alert.rule, alert.severity, alert.summary);
-                    self.diary.write(now, Entry::Alert, &told).map_err(|error| error.code())?;
+                    let told = json!({
+                        "rule": alert.rule.to_string(), "severity": alert.severity, "summary": alert.summary.to_string(),
+                    });
+                    self.note(EventType::AlertRaised, told);
                     tracing::warn!(rule = %alert.rule, severity = alert.severity, "the authority tells of an alert");
                 }
                 standing.alert = Some(alert);
             }
             Matter::Revocation(lists) => {
                 self.service.take_lists(&lists).map_err(|error| error.code())?;
-                command = self.is_taken_back().then_some(Command::CheckIn);
+                let own = self.is_taken_back();
+                self.note_revocations(own);
+                command = own.then_some(Command::CheckIn);
             }
         }
         self.stand(standing)?;
@@ -419,7 +432,7 @@ impl Device {
             let [one, other] = conflict.heads().map(|head| head.size);
             let said = format!("checkpoints of {one} and {other} entries contradict each other");
             tracing::error!(%authority, said, "the log of the authority is not the one that was cosigned");
-            self.note(Entry::LogContradicts, &said);
+            self.note(EventType::EquivocationFound, json!({"sizes": [one, other]}));
             self.errors.count();
             self.condition.warn(contradiction(self.service.witness.conflicts()));
         }
@@ -450,6 +463,7 @@ impl Device {
     /// There is no link, for the time being.
     fn fell(&mut self, down: Down) {
         self.service.carrier = None;
+        self.delivery_ends();
         match down {
             Down::Cut => {}
             Down::Unreachable => {
@@ -460,7 +474,7 @@ impl Device {
             Down::Untrusted(code) => {
                 tracing::error!(%code, reason = code.title(), "whoever answers as the authority is not used");
                 if self.condition.trouble.replace(code) != Some(code) {
-                    self.note(Entry::Untrusted, &format!("{code} {}", code.title()));
+                    self.note(EventType::AuthorityUntrusted, json!({"code": code.to_string()}));
                 }
                 self.errors.count();
                 self.news.tell(News::Untrusted(code));

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use kos_base::{AuthorityName, Channel, Code, KeyId, code};
 use kos_identity::{certificate::Certificate, crl::RevocationView};
 use kos_klp::{
-    body::{Alert, Command, HeartbeatAnswer, WitnessAnswer},
+    body::{Alert, Command, HeartbeatAnswer, LogHeld, WitnessAnswer},
     freshness::ReplayGuard,
     party::Party,
 };
@@ -103,6 +103,8 @@ pub(crate) enum News {
     Signed(Signed),
     /// It asks the device to cosign its log.
     Witness(WitnessCall),
+    /// It answers what was brought of the log; with the number of a code when it took nothing.
+    LogAnswered(Result<LogHeld, u16>),
     /// The link has ended, or none could be made; it is dialled again.
     Down(Down),
 }
@@ -159,6 +161,7 @@ pub(crate) struct Link {
     pub(crate) issue: u32,
     situation: Option<watch::Sender<Situation>>,
     news: mpsc::Receiver<News>,
+    logs: mpsc::Sender<Vec<u8>>,
     task: JoinHandle<()>,
 }
 
@@ -180,8 +183,14 @@ impl Link {
         let (sender, news) = mpsc::channel(NEWS_MAX);
         let (showing, situation) = watch::channel(situation);
         let issue = terms.issue;
-        let line = Line { connector, terms, reporter, clock, situation, news: sender };
-        Self { issue, situation: Some(showing), news, task: tokio::spawn(line.hold()) }
+        let (logs, brought) = mpsc::channel(1);
+        let line = Line { connector, terms, reporter, clock, situation, news: sender, logs: brought };
+        Self { issue, situation: Some(showing), news, logs, task: tokio::spawn(line.hold()) }
+    }
+
+    /// Brings a part of the log. False when the one before is not on its way yet.
+    pub(crate) fn bring(&self, part: Vec<u8>) -> bool {
+        self.logs.try_send(part).is_ok()
     }
 
     /// Shows what the device follows and knows now.
@@ -213,6 +222,7 @@ struct Line {
     clock: Clock,
     situation: watch::Receiver<Situation>,
     news: mpsc::Sender<News>,
+    logs: mpsc::Receiver<Vec<u8>>,
 }
 
 /// Nobody listens to the link any more.
@@ -277,6 +287,8 @@ impl Line {
     async fn serve(&mut self, link: carrier::Link) -> (Down, Option<Instant>) {
         let (carrier, remote) = (link.about.carrier, link.about.remote);
         let issuing_ca = link.about.peer.issuing_ca().cloned().map(Box::new);
+        // What was meant for the link before.
+        while self.logs.try_recv().is_ok() {}
         if self.tell(News::Up { carrier, issuing_ca }).await.is_err() {
             return (Down::Cut, None);
         }

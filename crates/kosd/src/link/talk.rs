@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use kos_base::{Code, Timestamp, code};
 use kos_klp::{
-    body::{self, Ack, Alert, Assembly, Command, HeartbeatAnswer, Misfit, Revocation, WitnessRequest},
+    body::{
+        self, Ack, Alert, Assembly, Command, HeartbeatAnswer, LogHeld, Misfit, Revocation, WitnessRequest,
+    },
     frame::{Content, Frame},
     message::{MessageId, MessageType, Unhandled},
     party::Party,
@@ -76,6 +78,8 @@ pub(super) struct Talk<'a> {
     channel_told: Option<kos_base::Channel>,
     /// A revocation list that comes in pieces.
     assembly: Assembly,
+    /// The part of the log that is under way.
+    log_under_way: Option<MessageId>,
 }
 
 /// A heartbeat that is not acknowledged yet.
@@ -96,7 +100,16 @@ impl<'a> Talk<'a> {
             Err(ended) => return (ended, None),
         };
         let assembly = Assembly::default();
-        let mut talk = Self { line, session, sender, due: None, waiting: None, channel_told: None, assembly };
+        let mut talk = Self {
+            line,
+            session,
+            sender,
+            due: None,
+            waiting: None,
+            channel_told: None,
+            assembly,
+            log_under_way: None,
+        };
         let ended = talk.go_on(&about, &mut receiver).await.err().unwrap_or(Ended::Closed);
         let due = talk.due;
         if matches!(ended, Ended::Deserted)
@@ -129,6 +142,11 @@ impl<'a> Talk<'a> {
                     if self.waiting.is_none() && self.has_news() {
                         self.beat().await?;
                     }
+                }
+                Some(part) = self.line.logs.recv() => {
+                    let id = MessageId::from_bytes(entropy::array()?);
+                    self.log_under_way = Some(id);
+                    self.send(&Outgoing::new(MessageType::LOG, id, &part)).await?;
                 }
                 () = sleep_until(next) => match self.waiting {
                     Some(_) => return Err(Ended::Silent),
@@ -226,6 +244,11 @@ impl<'a> Talk<'a> {
     }
 
     async fn acknowledged(&mut self, of: Option<MessageId>, ack: &Ack) -> Result<(), Ended> {
+        if self.log_under_way.take_if(|id| Some(*id) == of).is_some() {
+            let held = body::read::<LogHeld>(ack.result().unwrap_or_default());
+            let answer = if ack.status() == 0 { Ok(held?) } else { Err(ack.status()) };
+            return Ok(self.line.tell(News::LogAnswered(answer)).await?);
+        }
         // One that comes too late, or twice, says nothing new.
         let Some(waiting) = self.waiting.take_if(|waiting| Some(waiting.message) == of) else {
             return Ok(());

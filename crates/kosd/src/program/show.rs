@@ -31,6 +31,15 @@ pub(super) fn root(folder: &Path) -> Result<Root, Failure> {
     Ok(Root::new(folder, &loaded.config))
 }
 
+/// How far the log is, and how far it was delivered.
+fn log_of(status: &DeviceStatus) -> Option<String> {
+    let entries = status.log_entries?;
+    Some(match status.log_delivered {
+        Some(delivered) => format!("{entries} entries, {delivered} at the authority"),
+        None => format!("{entries} entries"),
+    })
+}
+
 fn lines(status: &DeviceStatus) -> String {
     let text = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let at = |time: Option<Timestamp>| text(time.map(|time| time.to_string()));
@@ -49,6 +58,7 @@ fn lines(status: &DeviceStatus) -> String {
         ("renewal", at(status.renew_at)),
         ("carrier", text(status.carrier.clone())),
         ("heartbeat", at(status.last_heartbeat_at)),
+        ("log", text(log_of(status))),
         ("code", text(status.comparison_code.clone())),
     ];
     lines.extend(status.keys.iter().flat_map(|keys| {

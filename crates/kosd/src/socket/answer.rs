@@ -14,8 +14,8 @@ use kos_api::{
 use kos_base::{Code, code};
 use tokio::sync::{mpsc, oneshot};
 
-use super::kill;
 use super::{BODY_BYTES_MAX, Question, peer::Standing};
+use super::{kill, log};
 
 pub(super) type Answer = Response<Full<Bytes>>;
 /// Boxed: a problem is long, and most requests have none.
@@ -61,6 +61,9 @@ where
                 document(done.map_err(problem_of)?)
             }
         };
+    }
+    if path.starts_with("/api/v1/audit/") && method == Method::GET {
+        return log::route(device, &path, request.uri().query()).await;
     }
     if path.starts_with(LOCAL_KILL_STATUS.path) {
         return kill::route(device, method, &path, request).await;
@@ -125,7 +128,7 @@ fn refusal(problem: &Problem) -> Answer {
     answer_of(status, PROBLEM_JSON, serde_json::to_vec(problem).unwrap_or_default())
 }
 
-fn answer_of(status: StatusCode, media: &'static str, body: Vec<u8>) -> Answer {
+pub(super) fn answer_of(status: StatusCode, media: &'static str, body: Vec<u8>) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));

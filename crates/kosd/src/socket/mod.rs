@@ -11,6 +11,7 @@
 mod answer;
 mod ask;
 mod kill;
+mod log;
 mod path;
 mod peer;
 
@@ -19,6 +20,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Du
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kos_api::{
+    audit::Checkpoint,
     chain::IdentityChain,
     kill::{ArmKill, FireKill, KillArmed, KillReport, KillStatus},
     lifecycle::{Decommission, DecommissionOrder},
@@ -26,6 +28,7 @@ use kos_api::{
     plan::Plan,
 };
 use kos_base::Code;
+use serde_json::Value;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{Semaphore, mpsc, oneshot},
@@ -34,6 +37,7 @@ use tokio::{
 
 pub use self::ask::{AskError, Asker};
 use self::peer::Household;
+pub use crate::log::Filter;
 use crate::{life::Refused, root::RootError};
 
 /// Longest life of one connection. Stops a program that holds on to the socket from keeping others out.
@@ -66,6 +70,12 @@ pub enum Question {
     Decommission(DecommissionOrder, oneshot::Sender<Result<Decommission, Code>>),
     /// About its kill switch.
     Kill(KillQuestion),
+    /// A page of its own log, and where the next one begins.
+    Log(Filter, oneshot::Sender<(Vec<Value>, Option<u64>)>),
+    /// The signed head of its log.
+    LogHead(oneshot::Sender<Option<Checkpoint>>),
+    /// A file of its log.
+    LogFile(String, oneshot::Sender<Option<Vec<u8>>>),
 }
 
 /// What a program asks of the kill switch.

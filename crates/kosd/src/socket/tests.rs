@@ -28,6 +28,8 @@ fn status() -> DeviceStatus {
         health: None,
         image: None,
         keys: None,
+        log_entries: None,
+        log_delivered: None,
         comparison_code: None,
         witness: None,
         last_alert: None,
@@ -42,7 +44,7 @@ fn respond(question: Question) {
         Question::Status(reply) => drop(reply.send(status())),
         Question::Identity(reply) => drop(reply.send(Err(not_enrolled))),
         // Nobody waits for it in these tests.
-        Question::Kill(_) => {}
+        Question::Kill(_) | Question::Log(..) | Question::LogHead(_) | Question::LogFile(..) => {}
         Question::ConfirmCode(_, reply) => drop(reply.send(())),
         Question::PlanDecommission(reply) => drop(reply.send(Err(not_enrolled))),
         Question::Decommission(order, reply) => {

@@ -169,7 +169,7 @@ fn ticket() -> Vec<Seed> {
 }
 
 fn vault() -> Vec<Seed> {
-    let mut seeds = copy("vault", "vault/golden", &["before.json", "vault.json"]);
+    let mut seeds = copy("vault", "vault/golden", &["before.json", "vault.json", "passkey.json"]);
     seeds.extend(copy("vault", "vault/source", &["pbkdf2.json", "argon2id.json"]));
     seeds
 }

@@ -206,7 +206,7 @@ async fn about(shared: &Shared, group: &str) -> Result<Party, StoreError> {
         let kind = if group == "*" { "many" } else { kind };
         return Ok(Party { kind: kind.to_owned(), id: Some(id.to_owned()).filter(|id| !id.is_empty()) });
     }
-    let person = shared.store.subject(id).await?.map(|subject| subject.person.clone());
+    let person = shared.store.subject(id).await?.map(|subject| subject.person);
     let named = person.as_deref().and_then(|person| person.split_once(' '));
     Ok(match named {
         Some((kind, id)) => Party { kind: kind.to_owned(), id: Some(id.to_owned()) },

@@ -11,7 +11,7 @@ use kos_api::{
     hex::Digest,
 };
 use kos_audit::{
-    Demand, EventType, FailureKind, Given, LeafReading, LogCheck, Policy, SignedCheckpoint,
+    Demand, EventType, FailureKind, Given, LeafReading, LogCheck, Policy, SignedCheckpoint, Verdict,
     tree::{Bundle, Tile},
 };
 use kos_base::{code, text::printable};
@@ -157,13 +157,17 @@ pub(super) async fn verify(
     for upper in Tile::all(size).filter(|tile| tile.level() > 0) {
         tile(&shared, &mut check, upper).await?;
     }
-    let verdict = check.finish();
+    Ok(document(shown_verdict(&check.finish())))
+}
+
+/// A verdict as the API has it.
+pub(super) fn shown_verdict(verdict: &Verdict) -> AuditVerdict {
     let failures = verdict.failures.iter().map(|failure| LogFailure {
         index: failure.index,
         kind: kind(failure.kind),
         detail: failure.detail.clone(),
     });
-    Ok(document(AuditVerdict {
+    AuditVerdict {
         ok: verdict.is_ok(),
         origin: Some(verdict.origin.to_string()),
         size: verdict.head.size,
@@ -177,11 +181,11 @@ pub(super) async fn verify(
             kos_audit::Assurance::Witnessed => kos_api::audit::Assurance::Witnessed,
         },
         witnessed_size: verdict.witnessed_size,
-        witnessed_by: verdict.witnessed_by,
+        witnessed_by: verdict.witnessed_by.clone(),
         failures: failures.collect(),
         failures_found: verdict.failures_found,
         not_checked: verdict.not_checked.iter().map(ToString::to_string).collect(),
-    }))
+    }
 }
 
 async fn tile(

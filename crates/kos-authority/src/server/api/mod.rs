@@ -14,6 +14,7 @@ mod call;
 mod chain;
 mod change;
 mod decommission;
+mod device_log;
 mod devices;
 mod doctor;
 mod entry;
@@ -158,6 +159,11 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::AUDIT_SHOW, audit::show)
         .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
         .on(&routes::AUDIT_VERIFY, audit::verify)
+        .on(&routes::DEVICE_LOG_LIST, device_log::list)
+        .on(&routes::DEVICE_LOG_SHOW, device_log::show)
+        .on(&routes::DEVICE_LOG_CHECKPOINT, device_log::checkpoint)
+        .on(&routes::DEVICE_LOG_VERIFY, device_log::verify)
+        .on(&routes::DEVICE_LOG_FILE, device_log::file)
         .on(&routes::ALERT_LIST, alerts::list)
         .on(&routes::ALERT_SHOW, alerts::show)
         .on(&routes::ALERT_STREAM, alert_stream::stream)

@@ -75,6 +75,9 @@ pub(crate) struct List {
     /// Only what happened to this device.
     #[arg(long)]
     device: Option<String>,
+    /// Lists the log that this device has delivered, in place of the authority's own.
+    #[arg(long, value_name = "DEVICE")]
+    log_of: Option<String>,
     /// Only at or after this moment (RFC 3339).
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
@@ -91,6 +94,9 @@ pub(crate) struct List {
 pub(crate) struct Show {
     /// The place of the entry in the log, from 0.
     index: u64,
+    /// Shows an entry of the log that this device has delivered, in place of the authority's own.
+    #[arg(long, value_name = "DEVICE")]
+    log_of: Option<String>,
 }
 
 /// `audit checkpoint`
@@ -102,6 +108,9 @@ pub(crate) struct Head {
     /// Writes the key of the log into this file, for `audit verify --key`.
     #[arg(long, value_name = "FILE")]
     key_out: Option<PathBuf>,
+    /// Shows the head of the log that this device has delivered, in place of the authority's own.
+    #[arg(long, value_name = "DEVICE")]
+    log_of: Option<String>,
 }
 
 impl Audit {
@@ -109,7 +118,9 @@ impl Audit {
         match self {
             Self::List(list) => list.run(session).await,
             Self::Show(show) => {
-                let entry = fetch_entry(&session.client()?, show.index).await?;
+                let client = session.client()?;
+                let device = owner(&client, show.log_of.as_deref()).await?;
+                let entry = fetch_entry(&client, device.as_deref(), show.index).await?;
                 session.printer.item(&entry)?;
                 if let (true, Some(proof)) = (session.printer.is_for_people(), &entry.merkle_proof) {
                     write_out(&format!("\n{proof}"))?;
@@ -142,14 +153,20 @@ impl List {
             limit: None,
             cursor: None,
         };
-        let route = &routes::AUDIT_LIST;
-        follow::print_list::<AuditEntry, _>(session, &client, route, &[], filter, self.limit).await
+        let device = owner(&client, self.log_of.as_deref()).await?;
+        let (route, values) = match &device {
+            Some(device) => (&routes::DEVICE_LOG_LIST, vec![device.as_str()]),
+            None => (&routes::AUDIT_LIST, Vec::new()),
+        };
+        follow::print_list::<AuditEntry, _>(session, &client, route, &values, filter, self.limit).await
     }
 }
 
 impl Head {
     async fn run(self, session: &Session) -> Result<Ending, Fault> {
-        let checkpoint: Checkpoint = session.client()?.show(&routes::AUDIT_CHECKPOINT, &[]).await?;
+        let client = session.client()?;
+        let device = owner(&client, self.log_of.as_deref()).await?;
+        let checkpoint = fetch_head(&client, device.as_deref()).await?;
         for (path, text) in
             [(self.out, checkpoint.text.clone()), (self.key_out, format!("{}\n", checkpoint.verifier_key))]
         {
@@ -159,23 +176,42 @@ impl Head {
     }
 }
 
-async fn fetch_entry(client: &Client, index: u64) -> Result<AuditEntry, Fault> {
-    client.show(&routes::AUDIT_SHOW, &[&index.to_string()]).await
+/// The id of the device whose log is meant, if it is not the authority's own.
+async fn owner(client: &Client, typed: Option<&str>) -> Result<Option<String>, Fault> {
+    match typed {
+        Some(device) => Ok(Some(find(client, device).await?.device.device_id.to_string())),
+        None => Ok(None),
+    }
+}
+
+async fn fetch_entry(client: &Client, device: Option<&str>, index: u64) -> Result<AuditEntry, Fault> {
+    let index = index.to_string();
+    match device {
+        Some(device) => client.show(&routes::DEVICE_LOG_SHOW, &[device, &index]).await,
+        None => client.show(&routes::AUDIT_SHOW, &[&index]).await,
+    }
+}
+
+async fn fetch_head(client: &Client, device: Option<&str>) -> Result<Checkpoint, Fault> {
+    match device {
+        Some(device) => client.show(&routes::DEVICE_LOG_CHECKPOINT, &[device]).await,
+        None => client.show(&routes::AUDIT_CHECKPOINT, &[]).await,
+    }
 }
 
 /// The log's key: from a file, or from the server itself, which then is judged by its own word.
 pub(super) async fn log_key(
     session: &Session,
     file: Option<&Path>,
-    client: Option<&Client>,
+    server: Option<(&Client, Option<&str>)>,
 ) -> Result<LogKey, Fault> {
-    let (text, place) = match (file, client) {
+    let (text, place) = match (file, server) {
         (Some(path), _) => {
             let text = files::read(path, NOTE_BYTES_MAX)?;
             (String::from_utf8_lossy(&text).into_owned(), path.to_owned())
         }
-        (None, Some(client)) => {
-            let head: Checkpoint = client.show(&routes::AUDIT_CHECKPOINT, &[]).await?;
+        (None, Some((client, device))) => {
+            let head = fetch_head(client, device).await?;
             session.terminal.note("the key came from the server itself; --key FILE judges it independently");
             (head.verifier_key, PathBuf::from(client.server().to_string()))
         }

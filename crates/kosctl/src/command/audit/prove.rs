@@ -11,7 +11,7 @@ use kos_audit::{
 use kos_base::{EntryId, Timestamp, code};
 use serde::{Deserialize, Serialize};
 
-use super::{fetch_entry, log_key};
+use super::{fetch_entry, log_key, owner};
 use crate::{
     Client, Fault,
     files::{self, Readers},
@@ -25,6 +25,9 @@ pub(crate) struct Prove {
     /// The place of the entry in the log, from 0.
     #[arg(required_unless_present = "proof")]
     index: Option<u64>,
+    /// Proves an entry of the log that this device has delivered, in place of the authority's own.
+    #[arg(long, value_name = "DEVICE", conflicts_with = "proof")]
+    log_of: Option<String>,
     /// A proof that was saved with --out; needs no server.
     #[arg(long, value_name = "FILE", conflicts_with = "index", requires = "key")]
     proof: Option<PathBuf>,
@@ -78,8 +81,10 @@ impl Prove {
             (Some(path), _) => (read(path)?, log_key(session, self.key.as_deref(), None).await?),
             (None, Some(index)) => {
                 let client = session.client()?;
-                let key = log_key(session, self.key.as_deref(), Some(&client)).await?;
-                (fetch(&client, index).await?, key)
+                let device = owner(&client, self.log_of.as_deref()).await?;
+                let device = device.as_deref();
+                let key = log_key(session, self.key.as_deref(), Some((&client, device))).await?;
+                (fetch(&client, device, index).await?, key)
             }
             (None, None) => return Err(Fault::usage("which entry?", "kosctl audit prove INDEX")),
         };
@@ -115,9 +120,9 @@ fn print(session: &Session, proof: Proof, key: &LogKey) -> Result<Ending, Fault>
 }
 
 /// The proof of the entry at `index`, with the entry in it.
-async fn fetch(client: &Client, index: u64) -> Result<Proof, Fault> {
+async fn fetch(client: &Client, device: Option<&str>, index: u64) -> Result<Proof, Fault> {
     let answer = |reason: String| Fault::Answer { server: client.server().to_string(), reason };
-    let entry = fetch_entry(client, index).await?;
+    let entry = fetch_entry(client, device, index).await?;
     let Some(text) = entry.merkle_proof else {
         return Err(Fault::Missing {
             kind: "checkpoint yet that covers entry",

@@ -23,6 +23,8 @@ pub(crate) enum Source<'a> {
     Folder(&'a Path),
     Server(&'a Client),
     Web(&'a Web),
+    /// The log that a device has delivered to the server.
+    DeviceLog(&'a Client, &'a str),
 }
 
 /// A source, with what it needs to be one.
@@ -65,6 +67,7 @@ impl fmt::Display for Source<'_> {
             Self::Folder(folder) => write!(f, "{}", folder.display()),
             Self::Server(client) => write!(f, "{}", client.server()),
             Self::Web(web) => write!(f, "{}", web.address()),
+            Self::DeviceLog(client, device) => write!(f, "the log of {device} at {}", client.server()),
         }
     }
 }
@@ -79,7 +82,7 @@ impl Source<'_> {
                 path: folder.join("checkpoint"),
                 source: io::ErrorKind::NotFound.into(),
             }),
-            (None, Self::Server(_) | Self::Web(_)) => Err(missing(self.to_string())),
+            (None, Self::Server(_) | Self::Web(_) | Self::DeviceLog(..)) => Err(missing(self.to_string())),
         }
     }
 
@@ -110,6 +113,13 @@ impl Source<'_> {
             }
             Self::Server(client) => {
                 client.read(&routes::AUDIT_LOG, &[path], FILE_BYTES_MAX).await.map(|bytes| bytes.to_vec())
+            }
+            Self::DeviceLog(client, device) => {
+                let values = [*device, path];
+                client
+                    .read(&routes::DEVICE_LOG_FILE, &values, FILE_BYTES_MAX)
+                    .await
+                    .map(|bytes| bytes.to_vec())
             }
             Self::Web(web) => return web.read(path, FILE_BYTES_MAX).await,
         };

@@ -17,7 +17,7 @@ use kos_audit::{
 };
 
 use super::{
-    NOTE_BYTES_MAX, log_key,
+    NOTE_BYTES_MAX, log_key, owner,
     prove::judge_saved,
     source::{Place, Source},
 };
@@ -49,6 +49,9 @@ pub(crate) struct Verify {
     /// Writes both checkpoints into this file when the log contradicts the one of --against, for `audit witness judge`.
     #[arg(long, value_name = "FILE", requires = "against")]
     evidence: Option<PathBuf>,
+    /// Verifies the log that this device has delivered, in place of the authority's own.
+    #[arg(long, value_name = "DEVICE", conflicts_with = "log")]
+    log_of: Option<String>,
     /// Has the server verify its own log, which is faster and takes its word for it.
     #[arg(long, conflicts_with_all = ["log", "key"])]
     on_server: bool,
@@ -95,12 +98,28 @@ impl Verify {
         let by = self.by(held.clone())?;
         let verdict = match (&self.log, self.on_server) {
             (None, true) => {
-                let (route, body) = (&routes::AUDIT_VERIFY, VerifyLog { against: held });
-                session.client()?.ask(route, &[], &serde_json::json!({}), &body).await?
+                let (client, body) = (session.client()?, VerifyLog { against: held });
+                let device = owner(&client, self.log_of.as_deref()).await?;
+                let (route, values) = match &device {
+                    Some(device) => (&routes::DEVICE_LOG_VERIFY, vec![device.as_str()]),
+                    None => (&routes::AUDIT_VERIFY, Vec::new()),
+                };
+                client.ask(route, &values, &serde_json::json!({}), &body).await?
+            }
+            (None, false) if self.log_of.is_some() => {
+                let client = session.client()?;
+                let device = owner(&client, self.log_of.as_deref()).await?.unwrap_or_default();
+                let key = log_key(session, self.key.as_deref(), Some((&client, Some(&device)))).await?;
+                let source = Source::DeviceLog(&client, &device);
+                match self.range()? {
+                    Some(range) => written(judge_range(&source, &key, held.as_deref(), range).await?),
+                    None => self.judged(session, &source, &key, &by).await?,
+                }
             }
             (log, _) => {
                 let place = Place::parse(log.as_deref().unwrap_or("server"), self.ca.as_deref(), session)?;
-                let key = log_key(session, self.key.as_deref(), place.client()).await?;
+                let server = place.client().map(|client| (client, None));
+                let key = log_key(session, self.key.as_deref(), server).await?;
                 match self.range()? {
                     Some(range) => written(judge_range(&place.source(), &key, held.as_deref(), range).await?),
                     None => self.judged(session, &place.source(), &key, &by).await?,

@@ -162,7 +162,8 @@ impl Add {
         let task = json!({
             "act": "add",
             "title": format!("Add a passkey to the vault {whose}"),
-            "about": "From then on whoever has this passkey, with its PIN, fingerprint or face, opens the vault.",
+            "about": "From then on whoever has this passkey, with its PIN, fingerprint or face, opens the vault. If you did not \
+                      begin this in a terminal, close the page.",
             "relyingParty": RELYING_PARTY,
             // A new one each time: an authenticator keeps one passkey for each of them.
             "user": {"id": BASE64URL_NOPAD.encode(&chance::bytes::<32>()?), "name": format!("Vault {whose}")},
@@ -232,7 +233,7 @@ impl PageFlag {
         let task = json!({
             "act": "use",
             "title": format!("{what} the vault {whose}"),
-            "about": "Your passkey gives what opens it to the command in the terminal, and to nobody else.",
+            "about": "Your passkey gives what opens it to the command in the terminal. If you did not begin that, close the page.",
             "relyingParty": RELYING_PARTY,
             "passkeys": passkeys,
         });

@@ -31,16 +31,18 @@ const post = async (path, answer) => {
 };
 
 // What a browser's refusal means to a person.
-const meaning = (error) => {
+const meaning = (error, act) => {
   switch (error.name) {
     case "NotAllowedError":
-      return "The authenticator said no, or the time was over. It must have the passkey that is asked for, and a PIN, a " +
-        "fingerprint or a face. Try again, or with another one.";
+      return "The authenticator said no, or the time was over.\n" +
+        (act === "add"
+          ? "It needs a PIN, a fingerprint or a face, since a stolen one must open nothing. Try again, or with another one."
+          : "It needs a passkey of this vault, and your PIN, fingerprint or face. Try again, or with another one.");
     case "InvalidStateError":
-      return "This authenticator has a passkey of this vault already. Try again with another one.";
+      return "This authenticator has a passkey of this vault already.\nTry again with another one.";
     case "ConstraintError":
     case "NotSupportedError":
-      return "This authenticator cannot make such a passkey: it needs a PIN, a fingerprint or a face. Try again with another one.";
+      return "This authenticator cannot make such a passkey.\nIt needs a PIN, a fingerprint or a face. Try again with another one.";
     default:
       return error.message;
   }
@@ -152,7 +154,7 @@ const work = (task) => {
     try {
       await ceremony.steps[step][1]();
     } catch (error) {
-      say(meaning(error), "bad");
+      say(meaning(error, task.act), "bad");
       show();
       return;
     }
@@ -165,7 +167,7 @@ const work = (task) => {
     at("work").hidden = true;
     try {
       await post("/end", ceremony.answer);
-      say("The terminal has it and goes on there. You can close this page.", "good");
+      say("The terminal has it and goes on there.\nYou can close this page.", "good");
     } catch (error) {
       forget(task, ceremony.answer.made);
       say(error.message, "bad");

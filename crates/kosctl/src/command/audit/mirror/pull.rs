@@ -130,7 +130,7 @@ impl Pull {
             (Some(own), _) => Ok(own),
             (None, Some(said)) => copy.keep_key(&said).map(|()| said),
             (None, None) => {
-                let asked = log_key(session, None, place.client()).await?;
+                let asked = log_key(session, None, place.client().map(|client| (client, None))).await?;
                 copy.keep_key(&asked).map(|()| asked)
             }
         }
