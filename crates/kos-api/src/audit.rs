@@ -10,6 +10,7 @@ use crate::{
     hex::{Digest, Signature},
     problem::Party,
     schema,
+    text::Reason,
     witness::WitnessStanding,
 };
 
@@ -52,26 +53,206 @@ impl Kind for AuditEntry {
     const KIND: &'static str = "AuditEntry";
 }
 
-/// Which entries a list holds, in the order of the log. Everything given must fit.
+/// Which entries a list holds. Everything given must fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AuditFilter {
     /// Only this event type.
     pub event_type: Option<String>,
-    /// Only those of this actor's id.
+    /// Only those of this actor: an id, or a person's name as long as the key of their subject is there.
     pub actor: Option<String>,
-    /// Only those about this target's id.
+    /// Only those about this target, likewise.
     pub target: Option<String>,
+    /// Only those that speak of this device, as actor, as target or in the details.
+    pub device: Option<String>,
+    /// Only those that speak of this person or network address, wherever they do.
+    pub person: Option<String>,
     /// Only those at or after this moment.
     #[schema(value_type = Option<schema::Timestamp>)]
     pub since: Option<Timestamp>,
     /// Only those before this moment.
     #[schema(value_type = Option<schema::Timestamp>)]
     pub until: Option<Timestamp>,
+    /// Which end of the log comes first; the oldest entries when not given.
+    #[schema(inline)]
+    pub order: Option<AuditOrder>,
     /// Most items of the page, 1 to 500; 100 when not given.
     pub limit: Option<u32>,
     /// `next` of the page before.
     pub cursor: Option<String>,
+}
+
+/// Which entries a stream holds. Everything given must fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuditFollow {
+    /// As in a list.
+    pub event_type: Option<String>,
+    /// As in a list.
+    pub actor: Option<String>,
+    /// As in a list.
+    pub target: Option<String>,
+    /// As in a list.
+    pub device: Option<String>,
+    /// As in a list.
+    pub person: Option<String>,
+    /// From which index on; from now when not given. `Last-Event-ID` goes before it.
+    pub from: Option<u64>,
+}
+
+/// Which end of the log comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditOrder {
+    /// The oldest entries.
+    #[default]
+    Oldest,
+    /// The newest.
+    Newest,
+}
+
+/// Moves the oldest entries into an archive. One of the two limits is named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArchiveLog {
+    /// Only entries before this index.
+    pub before_index: Option<u64>,
+    /// Only entries before the first one of this moment or later.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub before_time: Option<Timestamp>,
+    /// The folder on the authority's machine, as an absolute path.
+    pub folder: String,
+}
+
+/// Entries that went into an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Archived {
+    /// Index of the first.
+    pub first: u64,
+    /// How many entries of the log are archived now.
+    pub size: u64,
+    /// Where.
+    pub folder: String,
+    /// Root of the Merkle tree over these entries alone.
+    #[schema(value_type = schema::Digest)]
+    pub root_hash: Digest,
+    /// SHA-256 of their bundles, one after the other.
+    #[schema(value_type = schema::Digest)]
+    pub sha256: Digest,
+    /// When.
+    #[schema(value_type = schema::Timestamp)]
+    pub archived_at: Timestamp,
+    /// Index of the entry that records it.
+    pub audit_index: u64,
+}
+
+impl Kind for Archived {
+    const KIND: &'static str = "Archived";
+}
+
+/// Asks for entries as one file. Everything given must fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExportAudit {
+    /// The form of the file.
+    pub format: ExportFormat,
+    /// As in a list.
+    pub event_type: Option<String>,
+    /// As in a list.
+    pub actor: Option<String>,
+    /// As in a list.
+    pub target: Option<String>,
+    /// As in a list.
+    pub device: Option<String>,
+    /// As in a list.
+    pub person: Option<String>,
+    /// As in a list.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub since: Option<Timestamp>,
+    /// As in a list.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub until: Option<Timestamp>,
+}
+
+/// The form of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExportFormat {
+    /// RFC 4180, a row an entry, without formulas.
+    Csv,
+    /// One list in its envelope.
+    Json,
+    /// One document an entry, one a line.
+    Jsonl,
+}
+
+impl ExportFormat {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::Jsonl => "jsonl",
+        }
+    }
+}
+
+/// Erases a person, or a network address. One of the two is named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ErasePerson {
+    /// Their name: that of an operator, of a local user, or of who holds a share.
+    pub person: Option<String>,
+    /// The address; of IPv6, its network of 64 bits.
+    pub address: Option<String>,
+    /// Why. It stays in the log, and must not name them.
+    #[schema(value_type = String)]
+    pub reason: Reason,
+    /// That the caller means themselves.
+    pub myself: Option<bool>,
+}
+
+/// Who was erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Erasure {
+    /// The subjects under which the log speaks of them: hashes of keys that are gone.
+    pub erased: Vec<ErasedSubject>,
+    /// When.
+    #[schema(value_type = schema::Timestamp)]
+    pub erased_at: Timestamp,
+    /// Index of the first entry that records it.
+    pub audit_index: u64,
+    /// Backups that hold a key still, the newest first, at most 100.
+    pub backups: Vec<OlderBackup>,
+    /// How many there are.
+    pub backups_found: u64,
+}
+
+impl Kind for Erasure {
+    const KIND: &'static str = "Erasure";
+}
+
+/// A subject whose key is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ErasedSubject {
+    /// Its id.
+    pub subject: String,
+    /// What it was: `operator`, `local-user`, `share-holder` or `address`.
+    pub kind: String,
+}
+
+/// A backup from before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OlderBackup {
+    /// Index of the entry that records it.
+    pub index: u64,
+    /// When it was made.
+    #[schema(value_type = schema::Timestamp)]
+    pub created_at: Timestamp,
 }
 
 /// The signed head of the log.

@@ -16,6 +16,7 @@ pub mod audit;
 pub mod authority;
 pub mod backup;
 pub mod chain;
+pub mod csv;
 pub mod device;
 pub mod doctor;
 pub mod envelope;

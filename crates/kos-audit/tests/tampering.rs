@@ -5,7 +5,8 @@ mod written;
 
 use data_encoding::{BASE64, HEXLOWER};
 use kos_audit::{
-    Assurance, Failure, FailureKind, LeafReading, LogCheck, LogKey, Verdict, WitnessKey,
+    Assurance, EventType, Failure, FailureKind, LeafReading, LogCheck, LogKey, NotChecked, Verdict,
+    WitnessKey,
     tree::{Bundle, Tile},
 };
 use written::{Files, Writer, bundles, tiles};
@@ -362,4 +363,48 @@ fn a_changed_byte_of_any_file_is_found() {
             assert!(!verify(&writer.key, &[], &changed, None).is_ok(), "byte {at} of {path}");
         }
     }
+}
+
+/// A log of 700 entries whose last says that the first `told` are archived, without the bundles `gone`.
+fn archived(told: u64, gone: &[usize]) -> Verdict {
+    let writer = Writer::new(1);
+    let mut leaves = writer.leaves(0..699, "beta");
+    leaves.push(writer.leaf_of(699, EventType::LogArchived, &serde_json::json!({"first": 0, "size": told})));
+    let files = writer.files(&leaves);
+    let read = |path: &str| files.get(path).map(Vec::as_slice);
+    let text = String::from_utf8(files["checkpoint"].clone()).unwrap();
+    let mut check = LogCheck::new(&writer.key, &[], &text, None);
+    for (at, bundle) in Bundle::all(700).enumerate() {
+        let stored = check.tile(bundle.tile(), read(&bundle.tile().path()));
+        if gone.contains(&at) {
+            check.archived(&stored);
+            continue;
+        }
+        for (leaf, stored) in Bundle::leaves(read(&bundle.path()).unwrap()).zip(stored) {
+            check.leaf(LeafReading::of(leaf.unwrap(), &writer.key), Some(stored));
+        }
+    }
+    for tile in Tile::all(700).filter(|tile| tile.level() > 0) {
+        check.tile(tile, read(&tile.path()));
+    }
+    check.finish()
+}
+
+#[test]
+fn only_what_the_log_itself_says_is_archived_may_be_missing_and_only_from_the_first_entry_on() {
+    let whole = archived(512, &[]);
+    assert!(whole.is_ok() && whole.not_checked.is_empty());
+    let without = archived(512, &[0, 1]);
+    assert!(without.is_ok(), "{:?}", without.failures);
+    assert_eq!(without.not_checked, [NotChecked::Archived(0..512)]);
+    assert_eq!((without.entries_checked, without.signatures_checked, without.head.size), (188, 188, 700));
+    // One of two is back already.
+    assert!(archived(512, &[0]).is_ok());
+    // Nobody says so, or not of all of it.
+    assert_eq!(found(&archived(0, &[0, 1])), [at(0, Deleted)]);
+    assert_eq!(found(&archived(256, &[0, 1])), [at(256, Deleted)]);
+    // Entries are here before those that are not.
+    assert!(found(&archived(512, &[1])).contains(&at(256, Deleted)));
+    // An entry cannot say it of itself or of what comes after it.
+    assert_eq!(found(&archived(700, &[0])), [at(0, Deleted)]);
 }

@@ -9,7 +9,8 @@
 //!
 //! [`store`] keeps rows that cannot be changed unnoticed, [`writer`] is the only one who writes them, [`record`] says
 //! what the log gets for each change, [`log`] grows and publishes the tree, [`revocation`] knows what is revoked and
-//! publishes it, `alert` finds what is suspicious in the log and tells guardians, `vault` keeps secrets in sealed files, `server` is everything that listens.
+//! publishes it, `search` finds entries, `alert` finds what is suspicious in the log and tells guardians, `vault` keeps
+//! secrets in sealed files, `server` is everything that listens.
 //!
 //! Invariants: no change without an entry; no answer before both are on the disk; every certificate is issued by the
 //! machines of `kos_identity` and recorded in the same transaction.
@@ -31,6 +32,7 @@ mod reception;
 pub mod record;
 pub mod restore;
 pub mod revocation;
+mod search;
 mod server;
 pub mod settings;
 pub mod store;

@@ -363,7 +363,7 @@ fn a_log_that_was_put_back_is_refused_by_its_witness_and_found_by_whoever_verifi
 
 #[test]
 fn devices_cosign_and_tell_when_the_log_is_not_the_one_that_they_cosigned() {
-    let mut attic = Authority::start_with("name: attic\n").unwrap();
+    let mut attic = Authority::start_with("name: attic\nheartbeat_seconds: 5\n").unwrap();
     let mut devices: Vec<_> =
         (0..3).map(|n| fleet::device_in_service(&attic, &format!("witness-{n}")).unwrap()).collect();
     for (_, id) in &devices {
@@ -399,7 +399,8 @@ fn devices_cosign_and_tell_when_the_log_is_not_the_one_that_they_cosigned() {
     attic.serve().unwrap();
     let size = (0..4).map(|_| grow(&attic).unwrap()).last().unwrap();
     witnessed(&attic, size).unwrap();
-    attic.kill().unwrap();
+    // In order, so that the devices hear that their links end.
+    attic.stop().unwrap();
     fs::rename(&home, attic.data().join("after")).unwrap();
     copy(&before, &home).unwrap();
     attic.serve().unwrap();

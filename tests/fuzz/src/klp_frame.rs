@@ -3,7 +3,10 @@
 
 use kos_base::{AgreementKey, Secret, cbor};
 use kos_klp::{
-    body::{self, Ack, Alert, Body, Command, Config, Heartbeat, HeartbeatAnswer, Revocation},
+    body::{
+        self, Ack, Alert, Body, Command, Config, Heartbeat, HeartbeatAnswer, Log, LogHeld, Revocation,
+        WitnessAnswer, WitnessRequest,
+    },
     channel::{ChannelId, Initiator, Input, Own, Responder, channel_id_of},
     frame::{Content, Frame},
     freshness::{GuardLimits, ReplayGuard},
@@ -27,7 +30,11 @@ pub fn run(bytes: &[u8]) -> Verdict {
         check_body::<Config>(bytes),
         check_body::<Heartbeat>(bytes),
         check_body::<HeartbeatAnswer>(bytes),
+        check_body::<Log>(bytes),
+        check_body::<LogHeld>(bytes),
         check_body::<Revocation>(bytes),
+        check_body::<WitnessAnswer>(bytes),
+        check_body::<WitnessRequest>(bytes),
     ];
     let guard = ReplayGuard::from_bytes(GuardLimits::DEVICE, bytes);
     if let Ok(guard) = &guard {

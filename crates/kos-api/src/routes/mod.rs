@@ -101,9 +101,9 @@ impl Route {
 
     /// Whether the same request with the same `Idempotency-Key` gets the same answer instead of being done again. With an
     /// answer a hash of the request is kept, and those about vaults and guardians hold what must not be guessed (KVS-14,
-    /// ALR-31); after a firing there is nothing left that could keep one.
+    /// ALR-31); after a firing there is nothing left that could keep one; and who erases a name does not want it kept.
     pub fn is_repeatable(&self) -> bool {
-        let secret = ["/api/v1/vaults/", "/api/v1/kill", "/api/v1/guardians"]
+        let secret = ["/api/v1/vaults/", "/api/v1/kill", "/api/v1/guardians", "/api/v1/audit/erase"]
             .iter()
             .any(|prefix| self.path.starts_with(prefix));
         self.effect == Changes && !secret
@@ -226,9 +226,21 @@ routes! {
 
     AUDIT_LIST = "audit-list", Get "/api/v1/audit/entries", [OperatorRead], Reads,
         (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
-        "Lists log entries, in the order of the log.";
+        "Lists log entries.";
     AUDIT_SHOW = "audit-show", Get "/api/v1/audit/entries/{index}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<audit::AuditEntry>(), "Shows a log entry with its proof.";
+    AUDIT_ARCHIVE = "audit-archive", Post "/api/v1/audit/archive", [Local], Changes,
+        (CHANGE, Shape::plain::<audit::ArchiveLog>()) -> Shape::document::<audit::Archived>(),
+        "Moves the oldest entries into an archive; their hashes stay.";
+    AUDIT_EXPORT = "audit-export", Post "/api/v1/audit/export", [OperatorRead], Reads,
+        (NONE, Shape::plain::<audit::ExportAudit>()) -> Shape::raw(Media::Bytes),
+        "Returns the entries that fit as one file, which is recorded first; names of people for administrators only.";
+    AUDIT_ERASE = "audit-erase", Post "/api/v1/audit/erase", [Admin], Changes,
+        (CHANGE, Shape::plain::<audit::ErasePerson>()) -> Shape::document::<audit::Erasure>(),
+        "Destroys the key under which the log speaks of a person or an address.";
+    AUDIT_TAIL = "audit-tail", Get "/api/v1/audit/stream", [OperatorRead], Reads,
+        (Shape::plain::<audit::AuditFollow>(), NONE) -> Shape::raw(Media::Events),
+        "Follows the log: an event `entry` for each entry, whose id is its index; Last-Event-ID resumes.";
     AUDIT_CHECKPOINT = "audit-checkpoint", Get "/api/v1/audit/checkpoint", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<audit::Checkpoint>(), "Shows the signed head of the log.";
     AUDIT_VERIFY = "audit-verify", Post "/api/v1/audit/verify", [OperatorRead], Reads,

@@ -43,7 +43,7 @@ pub enum Media {
     Bytes,
     /// A DER revocation list.
     Crl,
-    /// Server-sent events.
+    /// Server-sent events, each with a JSON document as its data.
     Events,
 }
 

@@ -76,6 +76,14 @@ events! {
     KillFired = "kill_fired", Critical;
     /// A backup was written.
     BackupCreated = "backup_created", Ordinary;
+    /// The key was destroyed under which the log speaks of somebody.
+    SubjectErased = "subject_erased", Critical;
+    /// The oldest entries went into an archive; their hashes stay.
+    LogArchived = "log_archived", Critical;
+    /// Entries are about to be given away as one file.
+    AuditExported = "audit_exported", Ordinary;
+    /// The index of the log was missing or damaged and was made anew from the entries.
+    IndexRebuilt = "index_rebuilt", Ordinary;
     /// The addresses that the authority listens on, or the name it is known by, changed.
     ListenChanged = "listen_changed", Critical;
     /// A setting changed, of the authority or of the device that is the target.

@@ -1,11 +1,13 @@
 //! One leaf, judged by itself: the part of a verification that costs, and that any number of threads can do at once.
 
 use core::fmt;
+use std::borrow::Cow;
 
 use serde::Deserialize;
 
 use crate::{
     entry::{Sequence, signed_json},
+    event::EventType,
     key::LogKey,
     tree::{TreeHash, leaf_hash},
 };
@@ -15,6 +17,8 @@ use crate::{
 pub struct LeafReading {
     pub(super) hash: TreeHash,
     pub(super) number: Result<u64, LeafFault>,
+    /// How many entries it says are archived.
+    pub(super) archived: u64,
 }
 
 /// Why a leaf does not count as an entry of the log.
@@ -41,8 +45,21 @@ impl fmt::Display for LeafFault {
 /// What verifying the order needs of an entry. Whatever else it says is covered by the signature; an event type that
 /// this version does not know is no reason to call a log damaged.
 #[derive(Deserialize)]
-struct Numbered {
+struct Numbered<'a> {
     sequence: Sequence,
+    #[serde(borrow, default, rename = "eventType")]
+    event_type: Cow<'a, str>,
+}
+
+/// What `log_archived` says.
+#[derive(Deserialize)]
+struct Archived {
+    details: Size,
+}
+
+#[derive(Deserialize)]
+struct Size {
+    size: u64,
 }
 
 impl LeafReading {
@@ -50,13 +67,21 @@ impl LeafReading {
     ///
     /// Cost: one Ed25519 verification.
     pub fn of(leaf: &[u8], key: &LogKey) -> Self {
+        let mut archived = 0;
         let number = match signed_json(leaf, key) {
-            Ok(json) => serde_json::from_slice::<Numbered>(&json)
-                .map(|entry| entry.sequence.number())
-                .map_err(|_| LeafFault::NotAnEntry),
+            Ok(json) => match serde_json::from_slice::<Numbered<'_>>(&json) {
+                Ok(entry) => {
+                    if entry.event_type == EventType::LogArchived.as_str() {
+                        archived =
+                            serde_json::from_slice(&json).map_or(0, |said: Archived| said.details.size);
+                    }
+                    Ok(entry.sequence.number())
+                }
+                Err(_) => Err(LeafFault::NotAnEntry),
+            },
             Err(_) => Err(LeafFault::Signature),
         };
-        Self { hash: leaf_hash(leaf), number }
+        Self { hash: leaf_hash(leaf), number, archived }
     }
 
     /// Its number in the log, if the log's key signed it as an entry.
@@ -66,6 +91,6 @@ impl LeafReading {
 
     /// Stands for what is left of a leaf whose end is missing ([`crate::tree::Torn`]).
     pub const fn torn() -> Self {
-        Self { hash: TreeHash::EMPTY, number: Err(LeafFault::Torn) }
+        Self { hash: TreeHash::EMPTY, number: Err(LeafFault::Torn), archived: 0 }
     }
 }

@@ -65,6 +65,9 @@ pub struct LogCheck {
     demand: Demand,
     signatures_checked: u64,
     order: Order,
+    /// Entries from the first on that are elsewhere, and how many the log's own entries say are.
+    archived: u64,
+    told_archived: u64,
     /// The tree of the leaves.
     leaves: Replay,
     /// The tree of the hashes that are stored for them; nothing once one is not there.
@@ -163,6 +166,8 @@ impl LogCheck {
             demand: given.demand,
             signatures_checked: 0,
             order: Order::default(),
+            archived: 0,
+            told_archived: 0,
             leaves: Replay::new(&marks),
             stored: Some(Replay::new(&marks)),
             unlike: Vec::new(),
@@ -176,6 +181,23 @@ impl LogCheck {
         self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.head().size)
     }
 
+    /// Takes a row of entries that are not here because they are in an archive, by the hashes that the tree keeps for them.
+    /// Only the oldest can be, and only if an entry of the log says so (AUD-86): the verdict tells otherwise.
+    pub fn archived(&mut self, stored: &[TreeHash]) {
+        if self.archived != self.order.leaves() {
+            // Behind entries that are here nothing is archived: what is missing is missing.
+            return;
+        }
+        for hash in stored {
+            self.archived += 1;
+            self.order.push(Ok(self.archived));
+            self.leaves.push(*hash);
+            if let Some(replay) = &mut self.stored {
+                replay.push(*hash);
+            }
+        }
+    }
+
     /// Takes the next leaf, and the hash that the tree keeps at its position.
     ///
     /// Leaves beyond the size of the checkpoint are not part of the log; they are taken all the same, because an
@@ -187,6 +209,9 @@ impl LogCheck {
             return;
         }
         self.order.push(leaf.number);
+        if leaf.number == Ok(position + 1) && leaf.archived <= position {
+            self.told_archived = self.told_archived.max(leaf.archived);
+        }
         self.signatures_checked += u64::from(leaf.number != Err(LeafFault::Torn));
         if beyond {
             return;
@@ -238,6 +263,11 @@ impl LogCheck {
             let detail = "the entries are signed and in order, and their tree is not the one that the checkpoint signs";
             self.failures.add(None, FailureKind::Forked, detail);
         }
+        if self.archived > self.told_archived {
+            let numbers = Numbers { first: self.told_archived + 1, last: self.archived };
+            let detail = format!("{}, and no entry says that they are archived", missing(numbers));
+            self.failures.add(Some(self.told_archived), FailureKind::Deleted, detail);
+        }
         let (held, cosigned) = (self.held.take(), self.cosigned.take());
         let compared = held.is_some_and(|held| self.judge_earlier(&held, "held", leaves_hold, stored_holds));
         let earlier =
@@ -261,14 +291,14 @@ impl LogCheck {
             origin: self.origin,
             head: signed.unwrap_or(found),
             checkpoint_time: self.checkpoint.map(|checkpoint| checkpoint.checkpoint().time),
-            entries_checked: found.size,
+            entries_checked: found.size - self.archived,
             signatures_checked: self.signatures_checked,
             assurance,
             witnessed_size,
             witnessed_by,
             failures: self.failures.described,
             failures_found: self.failures.found,
-            not_checked: Vec::new(),
+            not_checked: NotChecked::archived(self.archived),
         }
     }
 

@@ -43,9 +43,16 @@ pub enum NotChecked {
     Entries(Range<u64>),
     /// Tiles that no entry of the range lies under.
     OtherTiles,
+    /// Entries that are in an archive; their hashes were checked.
+    Archived(Range<u64>),
 }
 
 impl NotChecked {
+    /// What is left out when the first `size` entries are archived.
+    pub(super) fn archived(size: u64) -> Vec<Self> {
+        if size == 0 { Vec::new() } else { vec![Self::Archived(0..size)] }
+    }
+
     /// What a look at `range` leaves out of a log of `size` entries.
     pub(super) fn around(range: &Range<u64>, size: u64) -> Vec<Self> {
         let before = 0..range.start.min(size);
@@ -65,6 +72,12 @@ impl fmt::Display for NotChecked {
             Self::Entries(range) => {
                 write!(f, "the entries of index {} to {} and their signatures", range.start, range.end - 1)
             }
+            Self::Archived(range) => write!(
+                f,
+                "the entries of index {} to {} are archived; their hashes are those of the tree",
+                range.start,
+                range.end - 1
+            ),
             Self::OtherTiles => f.write_str("tiles that none of these entries lies under"),
         }
     }

@@ -9,7 +9,7 @@ use kos_audit::{
     tree::{Bundle, Tile, TileGrowth, leaf_hash},
 };
 use kos_base::{EntryId, KeyAlgorithm, PublicKey, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What a disk holds, by path.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
@@ -35,15 +35,19 @@ impl Writer {
 
     /// The leaf at `index`, which says `text`.
     pub(crate) fn leaf(&self, index: u64, text: &str) -> Vec<u8> {
+        self.leaf_of(index, EventType::ChannelChanged, &json!({"from": "stable", "to": text}))
+    }
+
+    /// The leaf at `index` of an event with these details.
+    pub(crate) fn leaf_of(&self, index: u64, event_type: EventType, details: &Value) -> Vec<u8> {
         let now = Timestamp::from_unix_ms(1_795_170_000_000 + index * 1000);
-        let details = json!({"from": "stable", "to": text});
         let mut random = [0; 10];
         random[2..].copy_from_slice(&index.to_be_bytes());
         let entry = Entry {
             actor: Actor::Authority("attic".parse().unwrap()),
             boot_id: BootId::new(EntryId::from_parts(Timestamp::from_unix_ms(1_795_170_000_000), [7; 10])),
             details: Details::new(details.as_object().unwrap().clone()).unwrap(),
-            event_type: EventType::ChannelChanged,
+            event_type,
             id: EntryId::from_parts(now, random),
             key_id: self.key.id(),
             sequence: Sequence::at_index(index).unwrap(),

@@ -42,6 +42,11 @@ impl Home {
         self.folder.join("store.db")
     }
 
+    /// The index of the log, which can be made again.
+    pub(crate) fn search(&self) -> PathBuf {
+        self.folder.join("search.db")
+    }
+
     /// One sealed file for each vault.
     pub(crate) fn vaults(&self) -> PathBuf {
         self.folder.join("vaults")

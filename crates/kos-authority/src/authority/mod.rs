@@ -42,7 +42,8 @@ use crate::{
     record::{Change, Ending, SystemChange},
     restore::Restoration,
     revocation::{Board, Publisher},
-    server::{self, Doors, Moves, Served},
+    search::Search,
+    server::{self, Doors, Moves, Served, Streams},
     settings::{PORT_BASE, Settings},
     store::{self, Setting, Store, StoreLock},
     vault::Vaults,
@@ -85,8 +86,11 @@ pub(crate) struct Shared {
     pub(crate) log: LogSigner,
     pub(crate) log_files: LogFiles,
     pub(crate) store: Store,
+    pub(crate) search: Search,
     pub(crate) writer: Writer,
     pub(crate) board: Arc<Board>,
+    /// Answers that go on and on.
+    pub(crate) streams: Streams,
     /// One backup at a time.
     pub(crate) packing: Arc<Semaphore>,
     pub(crate) presence: Presence,
@@ -231,6 +235,9 @@ impl Authority {
         let (writer, writing) =
             Writer::start(half, &store, name.clone(), log.clone(), published.as_deref(), on_commit).await?;
 
+        // Of archiving that was cut off: what the log says is archived goes.
+        while writer.sweep().await? {}
+        log_files.drop_archived(store.archived().await?).await?;
         let age = begin(&store, &writer, &name, (&keys, &kept), started_at).await?;
         sealed::record(&store, &writer, &kept, started_at).await?;
         configured::record(&store, &writer, &configured::written(named), started_at).await?;
@@ -245,7 +252,9 @@ impl Authority {
         let base = options.port_base.or(settings.port_base).unwrap_or(PORT_BASE);
         let listeners = Listeners::bind(base, place.address, options.port_choice).await?;
         let (doors, moves) = server::doors();
+        let search = Search::start(home.search(), store.clone(), writer.clone(), age == Age::New);
         let shared = Arc::new(Shared {
+            streams: Streams::default(),
             packing: Arc::new(Semaphore::new(1)),
             name,
             created_at: created_at.unwrap_or(started_at),
@@ -256,6 +265,7 @@ impl Authority {
             log,
             log_files,
             store,
+            search,
             writer,
             board,
             presence,
@@ -324,6 +334,7 @@ impl Authority {
             // There is no store that could be closed, and no log that could take another entry.
             return Ok(());
         }
+        shared.search.close().await;
         if let Err(error) = device_log::anchor_due(&shared, clock::now(), true).await {
             tracing::error!(%error, "logs of devices are anchored with their next delivery");
         }

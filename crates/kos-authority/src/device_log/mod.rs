@@ -18,6 +18,7 @@ use std::{path::PathBuf, sync::Arc};
 use kos_audit::{
     LogKey, SignedCheckpoint, TreeHash,
     device::{DeliveryFault, Ledger, LedgerError, Taken, receive},
+    tree::leaf_hash,
 };
 use kos_base::{Code, DeviceId, KeyAlgorithm, PublicKey, Timestamp, code, digest::sha256};
 use kos_identity::registry::Device;
@@ -191,26 +192,37 @@ fn grow(copy: &Copy, key: LogKey, anchor: Option<&LogAnchor>, log: &Log) -> Resu
         Refusal::Own(fault.code())
     };
     let mut ledger = copy.load(key).map_err(|fault| damaged(&fault))?;
-    extends(&ledger, copy, anchor)?;
     let leaves: Vec<_> = log.leaves.iter().map(Vec::as_slice).collect();
+    extends(&ledger, copy, anchor, (log.first, &leaves))?;
     let open =
         |bundle: &kos_audit::tree::Bundle| copy.read(&bundle.path()).ok().flatten().unwrap_or_default();
     let taken = receive(&mut ledger, log.first, &leaves, &log.checkpoint, open).map_err(Refusal::Lie)?;
     let Taken::Grown { growth, critical } = taken else { return Ok((ledger, false)) };
     copy.write(ledger.key(), &growth, &log.checkpoint).map_err(|fault| damaged(&fault))?;
     ledger.settle(growth);
-    // A copy that was lost comes again, and must become what it was.
-    extends(&ledger, copy, anchor)?;
     Ok((ledger, critical))
 }
 
-/// That a log which is as long as its anchor has that beginning.
-fn extends(ledger: &Ledger, copy: &Copy, anchor: Option<&LogAnchor>) -> Result<(), Refusal> {
-    let Some(anchor) = anchor.filter(|anchor| anchor.size > 0 && anchor.size <= ledger.covered().size) else {
+/// That a log which is as long as its anchor has that beginning, or has it with the leaves that come: a copy that was lost comes
+/// again, and must become what it was.
+fn extends(
+    ledger: &Ledger,
+    copy: &Copy,
+    anchor: Option<&LogAnchor>,
+    (first, leaves): (u64, &[&[u8]]),
+) -> Result<(), Refusal> {
+    let held = ledger.covered().size;
+    let count = u64::try_from(leaves.len()).unwrap_or(u64::MAX);
+    let length = if first == held { held.saturating_add(count) } else { held };
+    let Some(anchor) = anchor.filter(|anchor| anchor.size > 0 && anchor.size <= length) else {
         return Ok(());
     };
     let own = || Refusal::Own(code::audit::DEVICE_LOG_COPY);
-    let edge = ledger.edge(anchor.size, |path| copy.read(path).ok().flatten()).map_err(|_| own())?;
+    let read = |path: &str| copy.read(path).ok().flatten();
+    let mut edge = ledger.edge(anchor.size.min(held), read).map_err(|_| own())?;
+    for leaf in leaves.iter().take(usize::try_from(anchor.size.saturating_sub(held)).unwrap_or(usize::MAX)) {
+        edge.append(leaf_hash(leaf)).map_err(|_| own())?;
+    }
     let signed = SignedCheckpoint::parse(&anchor.checkpoint).map_err(|_| own())?;
     let wanted = signed.verify(ledger.key(), &[]).map_err(|_| own())?;
     if edge.head() == *wanted.head() { Ok(()) } else { Err(Refusal::Lie(DeliveryFault::Forked)) }
@@ -303,3 +315,6 @@ impl From<LedgerError> for CopyFault {
         Self::Unsound(error)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! transaction as the entries themselves; so every entry has its place, and a checkpoint covers it, by the time anybody
 //! hears of it. `publish` copies what is committed into files that others can fetch.
 
+pub(crate) mod archive;
 mod piece;
 mod proof;
 mod publish;
@@ -15,7 +16,7 @@ use kos_audit::{BootId, Checkpoint, Entry, LogKey, SealedEntry, SignedCheckpoint
 use kos_base::{Timestamp, key::SignatureForm};
 use kos_net::keys::SigningKey;
 
-pub(crate) use self::{piece::piece, proof::consistency, tail::Tail};
+pub(crate) use self::{archive::ArchiveError, piece::piece, proof::consistency, tail::Tail};
 pub use self::{proof::prove, publish::LogFiles};
 use crate::store::StoreError;
 

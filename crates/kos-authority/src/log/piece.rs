@@ -8,6 +8,8 @@ use crate::store::{EntryQuery, Store, StoreError};
 pub(crate) async fn piece(store: &Store, piece: Piece) -> Result<Option<Vec<u8>>, StoreError> {
     let bytes = match piece {
         Piece::Tile(tile) => store.tile(tile.level(), tile.index()).await?.map(|tile| tile.hashes),
+        // Of archived entries some rows may be left, which are no bundle.
+        Piece::Bundle(bundle) if bundle.first_leaf() < store.archived().await? => None,
         Piece::Bundle(bundle) => {
             let query = EntryQuery { from: bundle.first_leaf(), ..EntryQuery::default() };
             let mut bytes = Vec::new();

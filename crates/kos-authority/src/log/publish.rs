@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kos_audit::tree::Piece;
+use kos_audit::tree::{Bundle, Piece};
 
 use super::{piece::piece, tail::differs};
 use crate::{
@@ -73,7 +73,10 @@ impl LogFiles {
     /// When the store or the disk fails. Doing it again from the same `from` mends everything.
     pub async fn publish(&self, store: &Store, from: u64) -> Result<u64, StoreError> {
         let Some(state) = store.log_state().await? else { return Ok(0) };
-        for grown in Piece::grown(from, state.size) {
+        let archived = store.archived().await?;
+        let is_archived =
+            |piece: &Piece| matches!(piece, Piece::Bundle(bundle) if bundle.first_leaf() < archived);
+        for grown in Piece::grown(from, state.size).filter(|piece| !is_archived(piece)) {
             let bytes = piece(store, grown).await?;
             let bytes = bytes.ok_or_else(|| differs(format!("`{}` is not whole", grown.path())))?;
             self.write(grown.path(), bytes).await?;
@@ -87,6 +90,27 @@ impl LogFiles {
             self.write(WITNESSED.to_owned(), witnessed.checkpoint.into_bytes()).await?;
         }
         Ok(state.size)
+    }
+
+    /// Takes the files away of bundles whose entries are archived, those of the first `size`.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub(crate) async fn drop_archived(&self, size: u64) -> Result<(), StoreError> {
+        let folder = self.folder.clone();
+        let dropping = tokio::task::spawn_blocking(move || {
+            for bundle in Bundle::all(size) {
+                let path = folder.join(Piece::Bundle(bundle).path());
+                match fs::remove_file(&path) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                        return Err(StoreError::from_io(&path, &e));
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        });
+        dropping.await.map_err(|e| StoreError::Failed(e.to_string()))?
     }
 
     async fn write(&self, path: String, bytes: Vec<u8>) -> Result<(), StoreError> {

@@ -1,5 +1,7 @@
 //! The one function from changes to entries.
 
+use std::net::IpAddr;
+
 use kos_audit::{
     EventType,
     alert::{Alert, AlertId},
@@ -9,6 +11,7 @@ use kos_identity::{
     enrolment::authority::RuleName,
     registry::{self, Actor},
 };
+use kos_net::accept::source_of;
 use kos_vault::{EntryName, Environment};
 use serde_json::{Map, Value, json};
 
@@ -63,6 +66,35 @@ impl Person {
         }
     }
 
+    /// The word for what they are.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Operator(_) => "operator",
+            Self::LocalUser(_) => "local-user",
+            Self::Address(_) => "address",
+            Self::Secret(_) => "vault-entry",
+            Self::Holder(_) => "share-holder",
+        }
+    }
+
+    /// Everybody of this name: a person of each kind.
+    pub(crate) fn named(name: &str) -> Vec<Self> {
+        let operator = name.parse().map(Self::Operator).ok();
+        let others = [Self::LocalUser(name.to_owned()), Self::Holder(name.to_owned())];
+        operator.into_iter().chain(others).collect()
+    }
+
+    /// Everybody whom the log may know under this name: a person of each kind, or a network address.
+    pub(crate) fn called(name: &str) -> Vec<Self> {
+        let address = match name.parse::<IpAddr>() {
+            Ok(address) => source_of(address).to_string(),
+            Err(_) => name.to_owned(),
+        };
+        let mut called = Self::named(name);
+        called.push(Self::Address(address));
+        called
+    }
+
     /// What the log says about them, once opened.
     pub(crate) fn text(&self) -> &str {
         match self {
@@ -74,14 +106,7 @@ impl Person {
 
     /// Under which their key is kept.
     pub(crate) fn subject(&self) -> String {
-        let kind = match self {
-            Self::Operator(_) => "operator",
-            Self::LocalUser(_) => "local-user",
-            Self::Address(_) => "address",
-            Self::Secret(_) => "vault-entry",
-            Self::Holder(_) => "share-holder",
-        };
-        format!("{kind} {}", self.text())
+        format!("{} {}", self.kind(), self.text())
     }
 }
 
@@ -286,6 +311,24 @@ fn system_event(change: &SystemChange) -> Draft {
             let without: Vec<&str> = without.iter().map(Environment::as_str).collect();
             let details = json!({"sealedTo": sealed_to, "withoutVaults": without});
             draft(EventType::BackupCreated, About::Authority, details)
+        }
+        C::SubjectErased { subject, kind, reason, own } => draft(
+            EventType::SubjectErased,
+            About::Authority,
+            json!({"subject": subject, "kind": kind, "reason": reason, "own": own}),
+        ),
+        C::LogArchived { first, size, folder, root, digest } => draft(
+            EventType::LogArchived,
+            About::Authority,
+            json!({"first": first, "size": size, "folder": folder, "rootHash": root, "sha256": digest}),
+        ),
+        C::AuditExported { format, entries, names, filter } => draft(
+            EventType::AuditExported,
+            About::Authority,
+            json!({"format": format, "entries": entries, "names": names, "filter": filter}),
+        ),
+        C::IndexRebuilt { reason, entries } => {
+            draft(EventType::IndexRebuilt, About::Authority, json!({"reason": reason, "entries": entries}))
         }
         C::Restored { backup_at, backup_size } => draft(
             EventType::AuthorityRestored,

@@ -84,6 +84,19 @@ pub enum SystemChange {
     KeysSealed { opener: &'static str, vault: VaultId, generation: u64 },
     /// A backup left.
     BackupCreated { sealed_to: &'static str, without: Vec<Environment> },
+    /// The key is gone under which the log speaks of somebody.
+    SubjectErased { subject: String, kind: String, reason: String, own: bool },
+    /// Entries went into an archive.
+    LogArchived { first: u64, size: u64, folder: String, root: String, digest: String },
+    /// Entries are about to leave as one file.
+    AuditExported {
+        format: &'static str,
+        entries: u64,
+        names: bool,
+        filter: serde_json::Map<String, serde_json::Value>,
+    },
+    /// The index of the log was made anew from the entries.
+    IndexRebuilt { reason: &'static str, entries: u64 },
     /// A backup was put in its place; the log went on from there.
     Restored { backup_at: Timestamp, backup_size: u64 },
     /// The record of a device took over what a newer log says.

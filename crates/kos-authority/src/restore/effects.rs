@@ -25,6 +25,8 @@ pub(super) struct Effects {
     pub(super) devices: BTreeMap<DeviceId, Story>,
     /// Certificates that were revoked and not released again, by serial number.
     pub(super) revoked: BTreeMap<Vec<u8>, Revoked>,
+    /// People who were erased, by subject: what they were.
+    pub(super) erased: BTreeMap<String, String>,
     /// Operators that were removed.
     pub(super) operators_removed: Vec<EntryId>,
 }
@@ -63,6 +65,10 @@ impl Effects {
         let details = Read(entry.details.members());
         if entry.event_type == EventType::OperatorRemoved {
             self.operators_removed.extend(details.get::<EntryId>("operatorId"));
+        }
+        if entry.event_type == EventType::SubjectErased {
+            let subject = details.get::<String>("subject");
+            self.erased.extend(subject.map(|subject| (subject, details.get("kind").unwrap_or_default())));
         }
         let Some(Target::Device(device)) = &entry.target else { return };
         let story = self.devices.entry(device.clone()).or_default();

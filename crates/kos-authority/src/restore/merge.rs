@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use kos_audit::{
-    LeafReading, LogCheck, LogKey, SealedEntry, VerifiedEntry,
+    LeafReading, LogCheck, LogKey, NotChecked, SealedEntry, VerifiedEntry,
     tree::{Bundle, HASH_BYTES, Tile},
 };
 
@@ -33,7 +33,7 @@ impl Copy {
     pub(super) fn check(
         folder: &Path,
         key: &LogKey,
-        own: &str,
+        (own, backup_size): (&str, u64),
         held: Option<&str>,
     ) -> Result<Self, RestoreError> {
         let refused = |why: String| RestoreError::Log { folder: folder.display().to_string(), why };
@@ -44,7 +44,7 @@ impl Copy {
         let read = |path: &str| files.read(path).map_err(|e| refused(format!("`{path}`: {e}")));
         let text = read("checkpoint")?.unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
-        let (mut size, mut until) = (0, None);
+        let (mut size, mut until, mut archived) = (0, None, 0);
         // Each check takes one older checkpoint that the log must extend.
         for older in [Some(own), held].into_iter().flatten() {
             let mut check = LogCheck::new(key, &[], &text, Some(older));
@@ -52,6 +52,10 @@ impl Copy {
             for bundle in Bundle::all(size) {
                 let stored = check.tile(bundle.tile(), tile(&files, bundle.tile()).as_deref());
                 let leaves = leaves_of(&files, bundle);
+                if leaves.is_empty() && bundle == bundle.full() {
+                    check.archived(&stored);
+                    continue;
+                }
                 for (at, leaf) in Bundle::leaves(&leaves).enumerate() {
                     let reading = leaf.map_or(LeafReading::torn(), |leaf| LeafReading::of(leaf, key));
                     check.leaf(reading, stored.get(at).copied());
@@ -62,10 +66,21 @@ impl Copy {
             }
             let verdict = check.finish();
             until = verdict.checkpoint_time;
+            archived = verdict.not_checked.iter().fold(0, |archived, left| match left {
+                NotChecked::Archived(range) => range.end.max(archived),
+                NotChecked::Entries(_) | NotChecked::OtherTiles => archived,
+            });
             if let Some(failure) = verdict.failures.first() {
                 let at = failure.index.map(|index| format!("entry {index}, ")).unwrap_or_default();
                 return Err(refused(format!("{at}{:?}: {}", failure.kind, failure.detail).to_lowercase()));
             }
+        }
+        // What the backup has need not be read again; what it has not cannot be taken over from hashes.
+        if archived > backup_size {
+            let last = archived - 1;
+            return Err(refused(format!(
+                "entries up to index {last} are archived: copy the folder `tile/entries` of the archive into it"
+            )));
         }
         Ok(Self { files, size, until })
     }

@@ -52,9 +52,10 @@ impl Opening<'_> {
     pub(super) async fn check(&self, folder: &Path, held: Option<String>) -> Result<Knowledge, RestoreError> {
         let (is_held, shown) = (held.is_some(), folder.display().to_string());
         let (folder, key) = (folder.to_owned(), self.log.key().clone());
-        let own = self.restoration.checkpoint.clone();
-        let checking =
-            tokio::task::spawn_blocking(move || merge::Copy::check(&folder, &key, &own, held.as_deref()));
+        let (own, size) = (self.restoration.checkpoint.clone(), self.restoration.backup_size);
+        let checking = tokio::task::spawn_blocking(move || {
+            merge::Copy::check(&folder, &key, (&own, size), held.as_deref())
+        });
         let copy = checking.await.map_err(|e| StoreError::Failed(e.to_string()))??;
         // The log that came with the backup is such a copy, and knows as little.
         if copy.size() == self.restoration.backup_size && !is_held {
@@ -188,6 +189,11 @@ impl Opening<'_> {
                 self.revoke(revocation, &revoked.device).await?;
             }
         }
+        for (subject, kind) in &effects.erased {
+            if self.store.subject(subject).await?.is_some() {
+                self.erase(subject, kind).await?;
+            }
+        }
         for id in &effects.operators_removed {
             if let Some(operator) = self.store.operator(*id).await?.filter(|operator| !operator.removed) {
                 outcome.revoked += 1;
@@ -274,6 +280,19 @@ impl Opening<'_> {
                 self.commit(changes, writes).await?;
             }
         }
+    }
+
+    /// The backup brought a key back that was destroyed after it.
+    async fn erase(&self, subject: &str, kind: &str) -> Result<(), RestoreError> {
+        let change = SystemChange::SubjectErased {
+            subject: subject.to_owned(),
+            kind: kind.to_owned(),
+            reason: "a backup brought the key back".to_owned(),
+            own: false,
+        };
+        let system = vec![SystemWrite::EraseSubject(subject.to_owned())];
+        self.writer.commit(Transaction::own(self.now, vec![change.into()], system)).await?;
+        Ok(self.writer.scrub().await?)
     }
 
     async fn remove(&self, operator: Operator) -> Result<(), RestoreError> {

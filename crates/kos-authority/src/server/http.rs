@@ -1,12 +1,13 @@
 //! One HTTP connection, with a limit on everything that a stranger can stretch.
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, http::Extensions, response::Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, join, split},
+    sync::Notify,
     time::timeout,
 };
 use tower::ServiceExt as _;
@@ -43,9 +44,12 @@ pub(super) async fn serve_connection<IO>(
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let line = Line { stopping: Some(stopping.clone()), cut: Arc::default() };
+    let cut = Arc::clone(&line.cut);
     let answer = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().extend(known.clone());
+        request.extensions_mut().insert(line.clone());
         answer(router.clone(), request)
     });
     // A peer that breaks off or breaks the protocol ends its own connection; that is all that follows.
@@ -58,9 +62,13 @@ pub(super) async fn serve_connection<IO>(
             let mut connection = std::pin::pin!(builder.serve_connection(io, answer).with_upgrades());
             tokio::select! {
                 _ = connection.as_mut() => return,
+                () = cut.notified() => return,
                 () = stopped(&mut stopping) => connection.as_mut().graceful_shutdown(),
             }
-            drop(connection.await);
+            tokio::select! {
+                _ = connection => {}
+                () = cut.notified() => {}
+            }
         }
         Version::Http2 => {
             // From the preface on hyper asks whether the peer is there; before it, nobody would.
@@ -79,10 +87,36 @@ pub(super) async fn serve_connection<IO>(
             let mut connection = std::pin::pin!(builder.serve_connection(io, answer));
             tokio::select! {
                 _ = connection.as_mut() => return,
+                () = cut.notified() => return,
                 () = stopped(&mut stopping) => connection.as_mut().graceful_shutdown(),
             }
-            drop(connection.await);
+            tokio::select! {
+                _ = connection => {}
+                () = cut.notified() => {}
+            }
         }
+    }
+}
+
+/// What an answer that goes on and on needs to know of its connection, and may do to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line {
+    stopping: Option<Stopping>,
+    cut: Arc<Notify>,
+}
+
+impl Line {
+    /// Ends when the program is to end.
+    pub(crate) async fn stopped(&mut self) {
+        match &mut self.stopping {
+            Some(stopping) => stopped(stopping).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the connection, whatever is under way on it.
+    pub(crate) fn cut(&self) {
+        self.cut.notify_one();
     }
 }
 

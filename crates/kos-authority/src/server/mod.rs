@@ -21,7 +21,10 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 use axum::routing::get;
 use kos_net::carrier::WEBSOCKET_PATH;
 
-pub(crate) use self::doors::{Doors, Moves, doors};
+pub(crate) use self::{
+    api::Streams,
+    doors::{Doors, Moves, doors},
+};
 use self::{
     doors::{Doorkeeper, Sockets},
     front::Front,
@@ -102,6 +105,7 @@ pub(crate) async fn serve(
         () = stop => {}
         () = shared.kill.fired() => {
             let_go([&mut tasks, &mut services]).await;
+            drop(timeout(GRACE, shared.search.close()).await);
             // A reader that does not let go is not waited for.
             drop(timeout(GRACE, shared.store.close()).await);
             shared.kill.destroy().await;

@@ -88,7 +88,7 @@ pub struct EntryQuery {
 }
 
 impl Store {
-    /// The entry at this place.
+    /// The entry at this place; nothing when the log is not that long yet, or when it is archived.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] also when it is missing although the log is longer.
@@ -96,9 +96,19 @@ impl Store {
         let found = self.entries(&EntryQuery { from: position, ..EntryQuery::default() }, 1).await?;
         match found.into_iter().next() {
             Some(entry) if entry.position == position => Ok(Some(entry)),
+            Some(_) if position < self.archived().await? => Ok(None),
             Some(_) => Err(StoreError::damaged(ENTRIES.name, position.to_string())),
             None => Ok(None),
         }
+    }
+
+    /// The place of the first entry from `from` on that is of this moment or later.
+    pub(crate) async fn first_at(&self, from: u64, at: Timestamp) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT min(position) FROM entries WHERE position >= $1 AND at >= $2";
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let query = sqlx::query(sql).bind(number(from)).bind(number(at.unix_ms()));
+        let found: Option<i64> = query.fetch_one(&self.reads).await?.try_get(0)?;
+        Ok(found.and_then(|position| u64::try_from(position).ok()))
     }
 
     /// At most `limit` entries that fit, in the order of the log.
@@ -125,6 +135,33 @@ impl Store {
         }
         sql.push(" ORDER BY position LIMIT ").push_bind(i64::from(limit));
         let rows = sql.build().fetch_all(&self.reads).await?;
+        rows.iter().map(|row| entry(&self.sealer, row)).collect()
+    }
+
+    /// At most `limit` entries before the place `before`, the newest first.
+    pub(crate) async fn last_entries(&self, before: u64, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
+        let sql = "SELECT position, id, at, event, actor, target, leaf, mac FROM entries WHERE position < $1 \
+                   ORDER BY position DESC LIMIT $2";
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        let rows = sqlx::query(sql).bind(before).bind(i64::from(limit)).fetch_all(&self.reads).await?;
+        rows.iter().map(|row| entry(&self.sealer, row)).collect()
+    }
+
+    /// The entries at these places, those that are there, from the oldest or from the newest.
+    pub(crate) async fn entries_at(
+        &self,
+        positions: &[u64],
+        newest_first: bool,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT position, id, at, event, actor, target, leaf, mac FROM entries WHERE position IN (",
+        );
+        let mut places = sql.separated(", ");
+        for position in positions {
+            places.push_bind(i64::try_from(*position).unwrap_or(i64::MAX));
+        }
+        sql.push(") ORDER BY position").push(if newest_first { " DESC" } else { "" });
+        let rows = sql.build().persistent(false).fetch_all(&self.reads).await?;
         rows.iter().map(|row| entry(&self.sealer, row)).collect()
     }
 
@@ -174,10 +211,11 @@ impl Store {
         Ok(Some(LogState { size: cells.integer(1)?, checkpoint: cells.text(2)?.to_owned() }))
     }
 
-    /// How many entries there are, and one more than the place of the last.
+    /// How many entries there are behind those that are archived, and one more than the place of the last.
     pub async fn count_entries(&self) -> Result<(u64, u64), StoreError> {
-        let sql = "SELECT count(*), coalesce(max(position) + 1, 0) FROM entries";
-        let row = sqlx::query(sql).fetch_one(&self.reads).await?;
+        let archived = i64::try_from(self.archived().await?).unwrap_or(i64::MAX);
+        let sql = "SELECT count(*), coalesce(max(position) + 1, 0) FROM entries WHERE position >= $1";
+        let row = sqlx::query(sql).bind(archived).fetch_one(&self.reads).await?;
         Ok((super::devices::count(&row, 0)?, super::devices::count(&row, 1)?))
     }
 }

@@ -14,6 +14,7 @@
 
 mod alerts;
 mod answers;
+mod archives;
 mod certificates;
 mod coverage;
 mod device_logs;
@@ -41,7 +42,7 @@ use std::{
 use kos_base::Secret;
 use kos_identity::registry::Write;
 use sqlx::{
-    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
+    ConnectOptions as _, Connection as _, Row as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -49,6 +50,7 @@ use self::coverage::Coverage;
 pub use self::{
     alerts::{AlertChoice, AlertNote, Course, Delivery, EngineState, Fate, StoredAlert},
     answers::{Answer, Digest},
+    archives::Archive,
     certificates::{StoredCertificate, StoredCrl},
     device_logs::LogAnchor,
     devices::{DeviceQuery, LobbyCount},
@@ -90,6 +92,9 @@ const STATEMENTS_MAX: usize = 256;
 /// Changed rows after which the write-ahead log is moved into the file; some megabytes.
 const UNMOVED_MAX: u64 = 2_000;
 
+/// How often the write-ahead log is tried to be emptied, each time for as long as [`BUSY_MAX`].
+const SCRUBS_MAX: u32 = 4;
+
 /// How long a reader waits for a checkpoint of the write-ahead log to end.
 const BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -118,12 +123,16 @@ pub async fn open(path: &Path, key: &Secret<32>) -> Result<(Store, WriteHalf), S
         .pragma("secure_delete", "ON")
         // SQLite would move it by itself, and keep to itself that the disk failed: see [`WriteHalf::move_when_due`].
         .pragma("wal_autocheckpoint", "0")
+        // What is copied while one is erased must not go through a file.
+        .pragma("temp_store", "MEMORY")
         .pragma("application_id", schema::APPLICATION_ID.to_string())
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
     let mut connection = writing.connect().await.map_err(|e| opening(path, e))?;
     schema::migrate(&mut connection).await?;
     schema::inspect(&mut connection).await?;
+    // A run that was killed may have left pages here from before something was erased.
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
     let reads = SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
         .idle_timeout(None)
@@ -250,6 +259,21 @@ impl WriteHalf {
             Write::Revoke(revocation) => self.put_revocation(revocation).await,
             Write::Release { issuer, serial } => self.release(*issuer, serial).await,
         }
+    }
+
+    /// Moves everything into the one file and leaves nothing in the write-ahead log: what was overwritten in the one may
+    /// stand in the other.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when readers keep it from being emptied.
+    pub(crate) async fn empty_side_file(&mut self) -> Result<(), StoreError> {
+        for _ in 0..SCRUBS_MAX {
+            let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut self.connection).await?;
+            if row.try_get::<i64, _>(0)? == 0 {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Busy)
     }
 
     /// Moves everything into the one file and closes it.

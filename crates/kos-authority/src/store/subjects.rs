@@ -1,7 +1,7 @@
 //! Keys under which the log seals what it says about people. Erasing a key makes its values unreadable for ever.
 
 use kos_base::Secret;
-use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{
     Store, StoreError, WriteHalf,
@@ -42,6 +42,36 @@ impl WriteHalf {
         let sql = "SELECT subject, person, secret, mac FROM subjects WHERE person = $1";
         let row = sqlx::query(sql).bind(person).fetch_optional(&mut self.connection).await?;
         row.map(|row| read(&self.sealer, &row)).transpose()
+    }
+
+    /// Destroys the key of a subject, and where it stood. SQLite wipes what it deletes, but pages that were split or joined
+    /// may hold copies of rows in the room between; so the whole table is written anew, and the pages that it had are
+    /// wiped as wholes.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when there is none.
+    ///
+    /// *Cost*: writes every other subject again.
+    pub(crate) async fn erase_subject(&mut self, id: &str) -> Result<(), StoreError> {
+        let held = sqlx::query("SELECT count(*) FROM subjects WHERE subject = $1").bind(id);
+        let held: i64 = held.fetch_one(&mut self.connection).await?.try_get(0)?;
+        if held == 0 {
+            return Err(StoreError::conflict(SUBJECTS.name, id));
+        }
+        self.execute("DROP TABLE IF EXISTS temp.others").await?;
+        self.execute("CREATE TEMP TABLE others AS SELECT subject, person, secret, mac FROM main.subjects")
+            .await?;
+        sqlx::query("DELETE FROM temp.others WHERE subject = $1")
+            .bind(id)
+            .execute(&mut self.connection)
+            .await?;
+        self.execute("DELETE FROM main.subjects").await?;
+        self.execute(
+            "INSERT INTO main.subjects (subject, person, secret, mac) \
+             SELECT subject, person, secret, mac FROM temp.others",
+        )
+        .await?;
+        self.execute("DROP TABLE temp.others").await
     }
 
     pub(crate) async fn add_subject(&mut self, subject: &Subject) -> Result<(), StoreError> {

@@ -19,15 +19,13 @@ impl Deed {
             Found::None => return Err(VaultFault::Unknown),
             Found::Open(anchor) => {
                 let open = ring.open.as_ref().map(|open| &open.vault);
-                let shown = |vault: &Opened| {
-                    slots(vault.slots(), vault.offline_slots(), vault.passkey_slots().collect())
-                };
+                let shown =
+                    |vault: &Opened| slots(vault.slots(), vault.offline_slots(), vault.passkey_slots());
                 let slots = open.map(shown).unwrap_or_default();
                 (anchor, VaultState::Unlocked, None, slots)
             }
             Found::Locked(anchor, sealed, _) => {
-                let passkeys = sealed.passkey_slots().collect();
-                let slots = slots(sealed.slots(), sealed.offline_slots(), passkeys);
+                let slots = slots(sealed.slots(), sealed.offline_slots(), sealed.passkey_slots());
                 (anchor, VaultState::Locked, None, slots)
             }
             Found::Refused(anchor, code) => (anchor, VaultState::Refused, Some(refusal(code)), Vec::new()),
@@ -85,9 +83,9 @@ fn passkey(slot: &PasskeySlot) -> VaultPasskey {
 fn slots<'a>(
     all: impl Iterator<Item = &'a SlotInfo>,
     offline: impl Iterator<Item = OfflineSlot>,
-    passkeys: Vec<PasskeySlot>,
+    passkeys: impl Iterator<Item = PasskeySlot>,
 ) -> Vec<VaultSlot> {
-    let offline: Vec<OfflineSlot> = offline.collect();
+    let (offline, passkeys): (Vec<OfflineSlot>, Vec<PasskeySlot>) = (offline.collect(), passkeys.collect());
     let shown = |info: &SlotInfo| {
         let (kind, source) = match info.kind {
             SlotKind::Passphrase(_) => ("passphrase", None),
@@ -104,7 +102,7 @@ fn slots<'a>(
             created_at: info.created,
             recipient: own.map(|slot| hex(slot.recipient)),
             ephemeral: own.map(|slot| hex(slot.ephemeral)),
-            passkey: passkeys.iter().find(|slot| slot.name == info.name).map(|slot| passkey(slot)),
+            passkey: passkeys.iter().find(|slot| slot.name == info.name).map(passkey),
         }
     };
     all.map(shown).collect()

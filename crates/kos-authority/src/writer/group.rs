@@ -87,6 +87,11 @@ async fn apply(
         match write {
             SystemWrite::Crl(list) => half.put_crl(list).await?,
             SystemWrite::Operator(operator) => half.put_operator(operator).await?,
+            SystemWrite::Archive(archive) => half.add_archive(archive).await?,
+            SystemWrite::EraseSubject(subject) => {
+                half.erase_subject(subject).await?;
+                scribe.forget_people();
+            }
             SystemWrite::Setting(setting, Some(value)) => half.put_setting(*setting, value).await?,
             SystemWrite::Setting(setting, None) => half.clear_setting(*setting).await?,
             SystemWrite::Revoke(revocation) => half.put_revocation(revocation).await?,

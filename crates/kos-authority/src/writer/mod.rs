@@ -35,8 +35,8 @@ use crate::{
     log::{LogSigner, Tail},
     record::Change,
     store::{
-        AlertNote, Anchor, Answer, CodeMark, EngineState, Heartbeat, LogAnchor, LogState, Operator, Setting,
-        Store, StoreError, StoredCrl, StoredWitness, WitnessedLog, WriteHalf,
+        AlertNote, Anchor, Answer, Archive, CodeMark, EngineState, Heartbeat, LogAnchor, LogState, Operator,
+        Setting, Store, StoreError, StoredCrl, StoredWitness, WitnessedLog, WriteHalf,
     },
 };
 
@@ -107,6 +107,10 @@ pub enum SystemWrite {
     Crl(StoredCrl),
     /// An operator.
     Operator(Box<Operator>),
+    /// Entries are in an archive; their rows go later.
+    Archive(Box<Archive>),
+    /// Destroys the key of the subject with this id.
+    EraseSubject(String),
     /// A setting; nothing takes it away.
     Setting(Setting, Option<String>),
     /// Revokes a certificate that is no device's.
@@ -185,6 +189,8 @@ enum Request {
     Cosigned(Box<Cosigned>, oneshot::Sender<Result<(), StoreError>>),
     Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
     Answered(Answer, oneshot::Sender<Result<(), StoreError>>),
+    Scrub(oneshot::Sender<Result<(), StoreError>>),
+    Sweep(oneshot::Sender<Result<bool, StoreError>>),
     Noted(AlertNote, oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -309,6 +315,22 @@ impl Writer {
         self.ask(|reply| Request::Answered(answer, reply)).await
     }
 
+    /// Takes some rows of archived entries away, which is no change and has no entry. Whether there are more.
+    ///
+    /// # Errors
+    /// When the store cannot write now.
+    pub(crate) async fn sweep(&self) -> Result<bool, StoreError> {
+        self.ask(Request::Sweep).await
+    }
+
+    /// Empties the write-ahead log, which still holds pages as they were before something was erased.
+    ///
+    /// # Errors
+    /// When readers do not let go of it, or the disk fails. The next start does it.
+    pub(crate) async fn scrub(&self) -> Result<(), StoreError> {
+        self.ask(Request::Scrub).await
+    }
+
     /// Notes how alerts and their deliveries go, which is no change and has no entry.
     ///
     /// # Errors
@@ -394,7 +416,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
     /// Does what was asked for together. What is still to be answered, when it was the last.
     async fn answer(&mut self, waiting: &mut Vec<Request>) -> Result<Option<LastAnswer>, StoreError> {
         let (mut commits, mut answers) = (Vec::with_capacity(waiting.len()), Vec::new());
-        let mut last = None;
+        let (mut last, mut scrubs) = (None, Vec::new());
         for request in waiting.drain(..) {
             match request {
                 // What came after the last one is not heard: whoever asks is told that the writer has stopped.
@@ -407,6 +429,13 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                 }
                 Request::Last(transaction, reply) => last = Some((*transaction, reply)),
                 Request::Answered(answer, reply) => answers.push((answer, reply)),
+                Request::Scrub(reply) => scrubs.push(reply),
+                Request::Sweep(reply) => {
+                    let swept = self.half.sweep().await;
+                    self.judge(swept.clone().map(drop))?;
+                    // Whoever no longer waits has lost nothing: the next start goes on.
+                    drop(reply.send(swept));
+                }
                 Request::Measured(heartbeats, reply) => {
                     // They are written again and again: they must not use up what is kept for others.
                     let kept = if self.space.is_low() && !self.space.recover() {
@@ -457,6 +486,14 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
             self.commit_group(vec![Waiting { transaction, reply: own, when_full: WhenFull::Refuse }]).await?;
             let receipt = receipt.await.map_err(|_| StoreError::Failed("the writer has stopped".to_owned()));
             return Ok(Some((reply, receipt.and_then(|receipt| receipt))));
+        }
+        if !scrubs.is_empty() {
+            let scrubbed = self.half.empty_side_file().await;
+            self.judge(scrubbed.clone())?;
+            for reply in scrubs {
+                // As above: it is done for whoever asked, also when they went away.
+                drop(reply.send(scrubbed.clone()));
+            }
         }
         for (answer, reply) in answers {
             // As above: the one that was kept before is still kept.

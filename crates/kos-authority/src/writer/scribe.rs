@@ -14,6 +14,7 @@ use super::Progress;
 use crate::{
     log::{LogSigner, Tail},
     record::{About, Change, Draft, Person, event_of},
+    search,
     store::{StoreError, StoredEntry, Subject, Tile, WriteHalf},
 };
 
@@ -75,6 +76,11 @@ impl Scribe {
         let kept = usize::try_from(index.saturating_sub(self.size())).unwrap_or(usize::MAX);
         self.pending.truncate(kept);
         // A key that the request brought went with it.
+        self.keys.clear();
+    }
+
+    /// Forgets the keys that are at hand: one of them is erased.
+    pub(super) fn forget_people(&mut self) {
         self.keys.clear();
     }
 
@@ -217,22 +223,10 @@ fn row(entry: &Entry, position: u64, sealed: &SealedEntry) -> StoredEntry {
         id: entry.id,
         at: entry.timestamp,
         event: entry.event_type.to_string(),
-        actor: actor_id(&entry.actor),
-        target: entry.target.as_ref().map(target_id),
+        actor: search::actor_id(&entry.actor),
+        target: entry.target.as_ref().map(search::target_id),
         leaf: sealed.as_bytes().to_vec(),
     }
-}
-
-/// What the `actor` column holds: an id in the clear, or that of a subject.
-fn actor_id(actor: &EntryActor) -> String {
-    let personal = actor.personal_id().map(|sealed| sealed.subject().to_string());
-    personal.or_else(|| actor.plain_id().map(str::to_owned)).unwrap_or_default()
-}
-
-/// What the `target` column holds.
-fn target_id(target: &Target) -> String {
-    let personal = target.personal_id().map(|sealed| sealed.subject().to_string());
-    personal.or_else(|| target.plain_id()).unwrap_or_default()
 }
 
 fn draw<const N: usize>() -> Result<[u8; N], StoreError> {

@@ -20,6 +20,14 @@ super::codes! {
     LOG_TREE = 517, "the hashes of the log cannot be used", Trust, "restart the authority, which writes them again from the entries";
     LOG_UNRECORDED = 570, "a change without a log entry was taken back", Other, "tell the developers what was done: it is a fault of the program";
     LOG_UNSYNCED = 571, "the disk did not keep what was written", Other, "look at the disk and the kernel's log, then start again: what was acknowledged is compared with the log";
+    SEARCH_MAKING = 560, "the search index of the log is being made", Unreachable, "try again in a minute; meanwhile lists without filters work: kosctl audit list";
+    PERSON_UNKNOWN = 561, "the log knows nobody of this name", NotFound, "an erased name cannot be found; kosctl audit list --person NAME shows whom it knows";
+    ERASES_ONESELF = 562, "this would erase yourself from the log", Refused, "have another administrator do it, or say that you mean it: --myself";
+    REASON_NAMES = 563, "the reason names the person", Usage, "give a reason without the name, since it stays in the log for ever";
+    ERASURE_TRACES = 564, "the key is destroyed, and a copy may be left in the write-ahead log", Partly, "restart the authority, which empties it";
+    ENTRY_ARCHIVED = 565, "the log entry is archived", NotFound, "read it where it is: kosctl audit verify --archive DIR";
+    ARCHIVE_UNWRITABLE = 566, "the archive cannot be written", Other, "name an empty folder with room, or the one that the entries before are in; nothing was taken from the log";
+    NOTHING_TO_ARCHIVE = 567, "there is nothing to archive", Conflict, "entries go in whole rows of 256, and the last 256 stay; name a later time or index";
     WITNESS_REQUEST = 520, "not a request to a witness", Usage, "send what C2SP tlog-witness calls add-checkpoint";
     WITNESS_MEMORY = 521, "what the witness remembers of the log cannot be used", Trust, "it does not cosign this log; bring the file back, or let it be another witness: docs/guide/witness.md";
     WITNESS_POLICY = 522, "no such number of witnesses", Usage, "kosctl audit witness list shows how many there are; none may be counted twice";

@@ -55,6 +55,8 @@ pub(crate) enum Form {
     State,
     /// Something that should be true.
     Good,
+    /// The id of somebody, whose kind stands beside it; a person without a name was erased.
+    Who,
     /// A text of several lines: its first in a row.
     Lines,
 }
@@ -85,6 +87,7 @@ impl<'a> Column<'a> {
     pub(super) fn cell(&self, item: &Value, room: Room, now: Timestamp) -> Cell {
         let value = lookup(item, self.path);
         let text = match (self.form, value) {
+            (Form::Who, Some(Value::Null)) if is_person_beside(item, self.path) => "erased".to_owned(),
             (_, None | Some(Value::Null)) => return Cell { text: "-".to_owned(), tone: Tone::Plain },
             (Form::Moment, Some(Value::String(text))) => moment(text, room, now),
             (Form::Bytes, Some(Value::Number(n))) => bytes(n.as_u64().unwrap_or_default()),
@@ -141,6 +144,12 @@ pub(super) fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
         Value::Null => Some(value),
         _ => value.get(key),
     })
+}
+
+/// Whether what stands at `a.id` is a person, by what stands at `a.type`.
+fn is_person_beside(item: &Value, path: &str) -> bool {
+    let kind = path.rsplit_once('.').and_then(|(party, _)| lookup(item, &format!("{party}.type")));
+    kind.and_then(Value::as_str).is_some_and(|kind| ["operator", "local-user"].contains(&kind))
 }
 
 /// A value in one line, without marks around text.

@@ -3,7 +3,7 @@
 mod alert;
 
 use kos_api::{
-    audit::{AuditEntry, AuditVerdict, Checkpoint},
+    audit::{Archived, AuditEntry, AuditVerdict, Checkpoint, Erasure},
     authority::{Authority, Crl, Status},
     backup::{BackupVerdict, Restored, SealedFile},
     chain::IdentityChain,
@@ -95,13 +95,43 @@ impl Shown for AuditEntry {
         column("when", "timestamp"),
         column("event", "eventType"),
         column("by", "actor.type"),
-        column("actor", "actor.id"),
+        column("actor", "actor.id").looks(Form::Who),
         column("about", "target.type"),
-        column("target", "target.id"),
+        column("target", "target.id").looks(Form::Who),
         column("details", "details").wide(),
         column("id", "id").wide(),
         column("leaf", "leafHash").looks(Form::Hash).wide(),
         column("key", "keyId").looks(Form::Hash).wide(),
+    ];
+}
+
+impl Shown for Archived {
+    const NAME: &'static str = "size";
+    const PLURAL: &'static str = "archives";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("from", "first"),
+        column("archived", "size"),
+        column("folder", "folder"),
+        column("root", "rootHash").looks(Form::Hash),
+        column("sha256", "sha256").looks(Form::Hash).wide(),
+        column("recorded in entry", "auditIndex"),
+    ];
+}
+
+impl Shown for Erasure {
+    const NAME: &'static str = "auditIndex";
+    const PLURAL: &'static str = "erasures";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("recorded in entry", "auditIndex"),
+        column("erased", "erasedAt").looks(Form::Moment),
+        column("backups that hold the key", "backupsFound"),
+    ];
+    const SECTIONS: &'static [Section] = &[
+        Section { path: "erased", columns: &[column("subject", "subject"), column("was", "kind")] },
+        Section {
+            path: "backups",
+            columns: &[column("backup of entry", "index"), column("made", "createdAt")],
+        },
     ];
 }
 

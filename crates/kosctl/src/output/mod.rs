@@ -155,6 +155,24 @@ impl Printer {
         }
     }
 
+    /// Items of something that goes on: lines of a table, or a JSON document each. `widths` are those of the columns so far.
+    pub(crate) fn lines<T: Shown>(&self, items: &[T], widths: &mut Vec<usize>) -> Result<(), Fault> {
+        let values = || items.iter().map(value_of).collect::<Result<Vec<_>, Fault>>();
+        match self.format {
+            Format::Table | Format::Wide => {
+                let values = values()?;
+                let columns = self.columns_of::<T>(&values)?;
+                write_out(&table::more_rows(&columns, &values, self, widths))
+            }
+            Format::Name | Format::Jsonl | Format::Yaml => items.iter().try_for_each(|item| self.row(item)),
+            Format::Json => items.iter().try_for_each(|item| {
+                let one = One { api_version: API_VERSION, kind: T::KIND, item };
+                let failed = |e: serde_json::Error| Fault::Internal(format!("cannot be written: {e}"));
+                write_out(&(safe::escaped(&serde_json::to_string(&one).map_err(failed)?) + "\n"))
+            }),
+        }
+    }
+
     fn document(&self, document: &impl Serialize) -> Result<(), Fault> {
         let failed = |e: &dyn core::fmt::Display| Fault::Internal(format!("cannot be written: {e}"));
         let text = match self.format {
@@ -166,14 +184,15 @@ impl Printer {
     }
 
     fn table<T: Shown>(&self, values: &[Value]) -> Result<(), Fault> {
+        write_out(&table::rows(&self.columns_of::<T>(values)?, values, self))
+    }
+
+    fn columns_of<T: Shown>(&self, values: &[Value]) -> Result<Vec<Column<'_>>, Fault> {
         let Some(paths) = &self.columns else {
             let all = self.format == Format::Wide;
-            let columns: Vec<_> = T::COLUMNS.iter().filter(|c| all || !c.is_wide).copied().collect();
-            return write_out(&table::rows(&columns, values, self));
+            return Ok(T::COLUMNS.iter().filter(|c| all || !c.is_wide).copied().collect());
         };
-        let columns: Vec<_> =
-            paths.iter().map(|path| chosen_column::<T>(path, values.first())).collect::<Result<_, _>>()?;
-        write_out(&table::rows(&columns, values, self))
+        paths.iter().map(|path| chosen_column::<T>(path, values.first())).collect()
     }
 }
 

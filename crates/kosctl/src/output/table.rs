@@ -16,9 +16,23 @@ pub(super) fn rows(columns: &[Column<'_>], items: &[Value], printer: &Printer) -
     if items.is_empty() {
         return String::new();
     }
+    more_rows(columns, items, printer, &mut Vec::new())
+}
+
+/// Rows of a table that goes on: its header comes with the first, and columns only grow wider.
+pub(super) fn more_rows(
+    columns: &[Column<'_>],
+    items: &[Value],
+    printer: &Printer,
+    widths: &mut Vec<usize>,
+) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
     let header = columns.iter().map(|c| Cell::label(c.title.to_uppercase())).collect();
+    let header = widths.is_empty().then_some(header);
     let row = |item| columns.iter().map(|c| c.cell(item, Room::Row, (printer.now)())).collect();
-    aligned(&core::iter::once(header).chain(items.iter().map(row)).collect::<Vec<_>>(), printer)
+    aligned(&header.into_iter().chain(items.iter().map(row)).collect::<Vec<_>>(), printer, widths)
 }
 
 /// Every field on a line, then the lists inside.
@@ -29,7 +43,7 @@ pub(super) fn item<T: Shown>(item: &Value, printer: &Printer) -> String {
         let cells = c.lines(item, (printer.now)()).into_iter().enumerate();
         cells.map(|(at, cell)| vec![label(at), cell]).collect::<Vec<_>>()
     };
-    let mut out = aligned(&T::COLUMNS.iter().flat_map(lines).collect::<Vec<_>>(), printer);
+    let mut out = aligned(&T::COLUMNS.iter().flat_map(lines).collect::<Vec<_>>(), printer, &mut Vec::new());
     for section in T::SECTIONS {
         if let Some(Value::Array(inner)) = lookup(item, section.path)
             && !inner.is_empty()
@@ -41,17 +55,17 @@ pub(super) fn item<T: Shown>(item: &Value, printer: &Printer) -> String {
     out
 }
 
-fn aligned(rows: &[Vec<Cell>], printer: &Printer) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let widths: Vec<_> = (0..columns)
-        .map(|at| {
-            rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.text.width()).max().unwrap_or_default()
-        })
-        .collect();
+fn aligned(rows: &[Vec<Cell>], printer: &Printer, widths: &mut Vec<usize>) -> String {
+    for row in rows {
+        widths.resize(row.len().max(widths.len()), 0);
+        for (cell, width) in row.iter().zip(widths.iter_mut()) {
+            *width = cell.text.width().max(*width);
+        }
+    }
     let mut out = String::new();
     for row in rows {
         let mut spaces = 0;
-        for (cell, width) in row.iter().zip(&widths) {
+        for (cell, width) in row.iter().zip(widths.iter()) {
             out.push_str(&" ".repeat(spaces));
             out.push_str(&printer.palette.paint(cell.tone, &cell.text));
             spaces = width - cell.text.width() + GAP;

@@ -2,6 +2,7 @@
 
 mod body;
 mod connection;
+mod events;
 mod place;
 mod request;
 mod search;
@@ -9,6 +10,7 @@ mod socket;
 mod tls;
 mod web;
 
+pub(crate) use events::Event;
 pub use place::{ParseServerError, Server};
 pub use request::{Change, Client, Outcome};
 pub(crate) use search::{Places, find};

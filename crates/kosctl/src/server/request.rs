@@ -26,6 +26,7 @@ use super::{
     Credentials, Server,
     body::{self, Body},
     connection::{Connection, failed},
+    events::{Event, EventReader},
 };
 use crate::{Fault, chance, clock};
 
@@ -38,11 +39,8 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the first byte of a download may take: the server may have to read everything that it has.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// Longest server-sent event, in bytes. Stops a server that would fill memory.
-const EVENT_BYTES_MAX: usize = 64 * 1024;
-
-/// How long a stream of events may be silent; a server that lives sends something every 15 s.
-const SILENCE_MAX: Duration = Duration::from_secs(45);
+/// How long a stream may say nothing; a server gives a sign of life every 15 s.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// A server and how to talk to it.
 pub struct Client {
@@ -243,48 +241,46 @@ impl Client {
         }
     }
 
-    /// Server-sent events after the one with the id `after`, each handed on as it comes with its id and its data, until `take`
-    /// says that it was the last or the server ends the stream.
-    ///
-    /// # Errors
-    /// What the server said, or that nothing came for longer than a server that lives is silent.
-    pub(crate) async fn events(
+    /// Events as they come, those after the one with the id `after`, until `take` says that it was the last or the server ends
+    /// the stream. Returns the id of the last one, with what ended it; a server that says nothing at all for [`SILENCE`] is
+    /// gone.
+    pub(crate) async fn events<Q: Serialize>(
         &self,
         route: &Route,
+        query: &Q,
         after: Option<&str>,
-        mut take: impl FnMut(&str, &str) -> Result<ControlFlow<()>, Fault>,
-    ) -> Result<(), Fault> {
-        let mut headers = HeaderMap::new();
-        if let Some(after) = after {
-            headers.insert(HeaderName::from_static("last-event-id"), body::header(after)?);
-        }
-        let path = route.fill(&[]);
-        let sending = self.send(route, &path, headers, body::empty());
-        let mut body = self.in_time(sending).await?.into_body();
-        let (mut unread, mut id, mut data) = (Vec::new(), String::new(), String::new());
-        loop {
-            let late = |_| Fault::TimedOut { server: self.server.to_string(), after: SILENCE_MAX };
-            let frame = tokio::time::timeout(SILENCE_MAX, body.frame()).await.map_err(late)?;
-            let Some(frame) = frame.transpose().map_err(|e| failed(&self.server, &e))? else { return Ok(()) };
-            unread.extend_from_slice(frame.data_ref().map_or(&[], |piece| piece));
-            while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = unread.drain(..=end).collect();
-                let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
-                match line.split_once(": ") {
-                    Some(("id", value)) => value.clone_into(&mut id),
-                    Some(("data", value)) => value.clone_into(&mut data),
-                    _ => {}
-                }
-                // An empty line ends an event.
-                let is_whole = line.is_empty() && !data.is_empty();
-                if is_whole && take(&id, &core::mem::take(&mut data))?.is_break() {
+        mut take: impl FnMut(&Event) -> Result<ControlFlow<()>, Fault>,
+    ) -> (Option<String>, Result<(), Fault>) {
+        let mut reader = EventReader::default();
+        let listening = async {
+            let path = route.fill(&[]) + &body::query(query)?;
+            let mut headers = HeaderMap::new();
+            if let Some(after) = after {
+                headers.insert(HeaderName::from_static("last-event-id"), body::header(after)?);
+            }
+            let response = self.in_time(self.send(route, &path, headers, body::empty())).await?;
+            let mut body = response.into_body();
+            let silent = |_| Fault::TimedOut { server: self.server.to_string(), after: SILENCE };
+            loop {
+                let frame = tokio::time::timeout(SILENCE, body.frame()).await.map_err(silent)?;
+                let Some(frame) = frame.transpose().map_err(|e| failed(&self.server, &e))? else {
                     return Ok(());
+                };
+                let Some(piece) = frame.data_ref() else { continue };
+                let events = reader.take(piece);
+                let events =
+                    events.map_err(|_| self.nonsense("an event longer than any that is read".to_owned()))?;
+                for event in &events {
+                    if take(event)?.is_break() {
+                        return Ok(());
+                    }
                 }
             }
-            if unread.len() > EVENT_BYTES_MAX {
-                return Err(self.nonsense(format!("an event of more than {EVENT_BYTES_MAX} bytes")));
-            }
-        }
+        };
+        let ended = listening.await;
+        // What is left of the answer must not be taken for that to the next request.
+        *self.connection.lock().await = None;
+        (reader.last_id, ended)
     }
 
     /// Reads; once more when the connection breaks, which a server may do to one that was idle.

@@ -119,7 +119,7 @@ async fn wrong_codes_are_counted_and_the_third_disarms() {
     assert_eq!(fire(&device, "0000-0000").await.unwrap_err().code, code::kill::KILL_DISARMED);
     assert_eq!(fire(&device, &right).await.unwrap_err().code, code::kill::KILL_NOT_ARMED);
     assert_eq!(status(&device).await.state, KillState::Safe);
-    let log = fs::read_to_string(root.path().join(STATE).join("log")).unwrap();
+    let log = words(&device, root.path()).await;
     for event in ["kill_armed", "kill_disarmed"] {
         assert!(log.contains(event), "{log}");
     }

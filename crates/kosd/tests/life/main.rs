@@ -35,7 +35,7 @@ use kosd::{
     keystore::Keystore,
     life::{Device, LifeError, News, NewsReceiver, Options, Outcome},
     root::Root,
-    socket::Question,
+    socket::{Filter, Question},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -127,6 +127,14 @@ fn root_with(sections: &str) -> tempfile::TempDir {
     fs::create_dir_all(root.path().join("etc/kos")).unwrap();
     fs::write(root.path().join("etc/kos/config.yaml"), config).unwrap();
     root
+}
+
+/// What the device has written down, signed or not yet.
+async fn words(device: &Running, root: &Path) -> String {
+    let pending = fs::read_to_string(root.join("var/lib/kos/device/log.pending")).unwrap_or_default();
+    let filter = Filter { limit: 500, ..Filter::default() };
+    let (entries, _) = device.ask(|reply| Question::Log(filter, reply)).await;
+    entries.iter().fold(pending, |words, entry| words + &entry.to_string())
 }
 
 fn names(folder: PathBuf) -> BTreeSet<String> {

@@ -114,8 +114,8 @@ async fn a_device_that_is_suspended_says_why_and_comes_back_by_itself() {
     assert!(reason.contains(&code::enrolment::STATE_FORBIDS.to_string()), "{reason}");
     // It asks again and again, and writes it down once.
     device.wait_for(|news| matches!(news, News::Refused(_)).then_some(())).await;
-    let log = fs::read_to_string(root.path().join("var/lib/kos/device/log")).unwrap();
-    assert_eq!(log.matches("\"refused\"").count(), 1, "{log}");
+    let log = words(&device, root.path()).await;
+    assert_eq!(log.matches("standing_lost").count(), 1, "{log}");
     authority.operate(Operation::Reinstate { reason: "found".to_owned() });
     device.heartbeat().await;
 }

@@ -223,10 +223,10 @@ fn an_altered_image_ends_the_boot_and_is_recorded() {
     let signature = key.sign(SignatureForm::Fixed, &unsigned.to_be_signed()).unwrap();
     root.put("etc/kos/image.manifest", &unsigned.finish(signature));
     root.call(&["run"]).expect(8, "KOS-E0225");
-    let log = fs::read_to_string(root.path("var/lib/kos/device/log")).unwrap();
+    let log = fs::read_to_string(root.path("var/lib/kos/device/log.pending")).unwrap();
     assert!(log.contains("\"event\":\"image_altered\"") && log.contains("/usr/bin/kosd"), "{log}");
     // Nothing but the record is left of a device that has ended, and nothing comes back.
-    fs::remove_file(root.path("var/lib/kos/device/log")).unwrap();
+    fs::remove_file(root.path("var/lib/kos/device/log.pending")).unwrap();
     root.put("var/lib/kos/device/decommissioned.cose", b"signed");
     root.call(&["run"]).expect(8, "KOS-E0225");
     assert_eq!(fs::read_dir(root.path("var/lib/kos/device")).unwrap().count(), 1);

@@ -11,7 +11,7 @@ use kos_api::{
     hex::Digest,
 };
 use kos_audit::{
-    Demand, EventType, FailureKind, Given, LeafReading, LogCheck, Policy, SignedCheckpoint, Verdict,
+    Demand, FailureKind, Given, LeafReading, LogCheck, Policy, SignedCheckpoint, Verdict,
     tree::{Bundle, Tile},
 };
 use kos_base::{code, text::printable};
@@ -21,13 +21,13 @@ use super::{
     answer::{Refusal, document, limit, page},
     authority::assurance,
     call::{Asked, Call, Context},
-    entry, witnesses,
+    entry, search, witnesses,
 };
 use crate::{
     authority::Shared,
     clock,
     log::prove,
-    store::{EntryQuery, StoreError},
+    store::{Archive, EntryQuery, StoreError},
     witness::{self, Standing},
 };
 
@@ -46,34 +46,20 @@ pub(super) async fn entries(
     filter: &AuditFilter,
 ) -> Result<Response, Refusal> {
     let wanted = limit(filter.limit)?;
-    let event = filter.event_type.as_deref().map(str::parse::<EventType>).transpose();
-    let from = filter.cursor.as_deref().map(str::parse).transpose();
-    let query = EntryQuery {
-        event: event.map_err(|error| context.bad(&error.to_string()))?,
-        actor: column_value(shared, filter.actor.as_deref()).await?,
-        target: column_value(shared, filter.target.as_deref()).await?,
-        since: filter.since,
-        until: filter.until,
-        from: from.map_err(|_| context.bad("the cursor is not one of this list"))?.unwrap_or(0),
-    };
-    let rows = shared.store.entries(&query, wanted + 1).await?;
-    let next = rows.get(usize::try_from(wanted).unwrap_or(usize::MAX)).map(|row| row.position.to_string());
+    let after = filter.cursor.as_deref().map(str::parse::<u64>).transpose();
+    let after = after.map_err(|_| context.bad("the cursor is not one of this list"))?;
+    let query = search::query(shared, context, filter).await?;
+    let order = search::order(filter);
+    let rows = shared.search.find(&shared.store, &query, order, after, wanted + 1).await;
+    let mut rows = rows.map_err(|error| Refusal::from(error).under(context.id))?;
+    let more = rows.len() > usize::try_from(wanted).unwrap_or(usize::MAX);
+    rows.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
+    let next = rows.last().filter(|_| more).map(|row| row.position.to_string());
     let mut items = Vec::with_capacity(rows.len());
-    for row in rows.iter().take(usize::try_from(wanted).unwrap_or(usize::MAX)) {
+    for row in &rows {
         items.push(entry::shown(shared, row).await?);
     }
     Ok(page(items, next))
-}
-
-/// What the columns hold for what somebody asked for: a person's subject, or the id itself.
-async fn column_value(shared: &Shared, asked: Option<&str>) -> Result<Option<String>, StoreError> {
-    let Some(asked) = asked else { return Ok(None) };
-    for kind in ["operator", "local-user", "address"] {
-        if let Some(subject) = shared.store.subject_of(&format!("{kind} {asked}")).await? {
-            return Ok(Some(subject.id));
-        }
-    }
-    Ok(Some(asked.to_owned()))
 }
 
 pub(super) async fn show(
@@ -85,10 +71,19 @@ pub(super) async fn show(
         Refusal::new(code::audit::LOG_NO_SUCH_ENTRY).about("entry", &printable(&index, 40)).under(context.id)
     };
     let position = index.parse().map_err(|_| unknown())?;
+    if let Some(archive) = shared.store.archive_of(position).await? {
+        return Err(archived(position, &archive).under(context.id));
+    }
     let row = shared.store.entry(position).await?.ok_or_else(unknown)?;
     let mut shown = entry::shown(&shared, &row).await?;
     shown.merkle_proof = prove(&shared.store, shared.log.key(), &row).await?;
     Ok(document(shown))
+}
+
+/// Where an entry is that is not here any more.
+pub(super) fn archived(position: u64, archive: &Archive) -> Refusal {
+    let why = format!("it is in the archive {}, with all up to index {}", archive.folder, archive.size - 1);
+    Refusal::new(code::audit::ENTRY_ARCHIVED).about("entry", &position).saying(&why)
 }
 
 pub(super) async fn checkpoint(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
@@ -140,8 +135,13 @@ pub(super) async fn verify(
     };
     let mut check = LogCheck::by(key, policy, given);
     let size = check.size();
+    let archived = shared.store.archived().await?;
     for bundle in Bundle::all(size) {
         let stored = tile(&shared, &mut check, bundle.tile()).await?;
+        if bundle.first_leaf() < archived {
+            check.archived(&stored);
+            continue;
+        }
         let query = EntryQuery { from: bundle.first_leaf(), ..EntryQuery::default() };
         let rows = shared.store.entries(&query, u32::from(bundle.tile().width())).await?;
         let key = key.clone();

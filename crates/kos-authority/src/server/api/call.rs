@@ -108,7 +108,7 @@ impl Who {
     }
 
     /// What tells one caller from another.
-    fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         match self {
             Self::Nobody => "nobody".to_owned(),
             Self::LocalAdmin(user) => format!("local {user}"),
@@ -272,7 +272,8 @@ fn repeatable(context: &Context, key: &str, asked: &str, body: &[u8]) -> Result<
     Ok(Repeatable {
         request: under("kos idempotency id v1"),
         seal: under("kos idempotency seal v1"),
-        digest: sha256_parts("kos idempotency request v1", [asked.as_bytes(), body]),
+        // With the key, or whoever has the store could guess what stands in the request: a name, say.
+        digest: sha256_parts("kos idempotency request v2", [key.as_bytes(), asked.as_bytes(), body]),
     })
 }
 

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use kos_api::{
-    audit::{Assurance, AuditEntry, AuditFilter, Checkpoint, VerifyLog},
+    audit::{Assurance, AuditEntry, AuditFilter, AuditOrder, Checkpoint, VerifyLog},
     hex::{Digest, Signature},
     witness::WitnessStanding,
 };
@@ -97,6 +97,11 @@ pub(super) async fn list(
     Path(device): Path<String>,
     Asked(filter): Asked<AuditFilter>,
 ) -> Result<Response, Refusal> {
+    if filter.person.is_some() || filter.order == Some(AuditOrder::Newest) {
+        return Err(
+            context.bad("the log of a device is listed from its oldest entry, and people in it stay sealed")
+        );
+    }
     let record = find(&shared, &context, &device).await?;
     let log = Log::of(&shared, &record).await.map_err(|refusal| refusal.under(context.id))?;
     let wanted = usize::try_from(limit(filter.limit)?).unwrap_or(usize::MAX);
@@ -130,8 +135,25 @@ fn fits(entry: &AuditEntry, filter: &AuditFilter) -> bool {
     is(&filter.event_type, Some(&entry.event_type))
         && is(&filter.actor, entry.actor.id.as_deref())
         && is(&filter.target, entry.target.as_ref().and_then(|target| target.id.as_deref()))
+        && filter.device.as_ref().is_none_or(|device| speaks_of(entry, device))
         && filter.since.is_none_or(|since| entry.timestamp >= since)
         && filter.until.is_none_or(|until| entry.timestamp < until)
+}
+
+/// Whether an entry speaks of this device, wherever it does (AUD-80).
+fn speaks_of(entry: &AuditEntry, device: &str) -> bool {
+    let parties = [Some(&entry.actor), entry.target.as_ref()];
+    let is_party = parties.into_iter().flatten().any(|party| party.id.as_deref() == Some(device));
+    is_party || entry.details.values().any(|value| holds(value, device))
+}
+
+fn holds(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(held) => held == text,
+        Value::Array(values) => values.iter().any(|value| holds(value, text)),
+        Value::Object(members) => members.values().any(|value| holds(value, text)),
+        _ => false,
+    }
 }
 
 /// An entry that the device's log key signed. What it seals about people stays sealed: the authority has no key to it.

@@ -5,7 +5,7 @@ use kos_api::{
     hex::{Digest, Signature},
     problem::Party,
 };
-use kos_audit::{Actor, Details, Entry, Personal, Place, SealedEntry, SubjectKey, Target};
+use kos_audit::{Actor, Details, Entry, EventType, Personal, Place, SealedEntry, SubjectKey, Target};
 use kos_base::EntryId;
 use serde_json::{Map, Value};
 
@@ -19,17 +19,40 @@ use crate::{
 /// # Errors
 /// When the store fails, or the row is not an entry that this log's key signed.
 pub(super) async fn shown(shared: &Shared, row: &StoredEntry) -> Result<AuditEntry, StoreError> {
+    let mut shown = sealed(shared, row)?;
+    let unsound = |_| StoreError::Damaged { table: "entries", row: row.position.to_string() };
+    let leaf = SealedEntry::from_bytes(row.leaf.clone());
+    let entry = leaf.unverified().map_err(unsound)?;
+    shown.actor = actor(&shared.store, &entry).await?;
+    shown.target = target(&shared.store, &entry).await?;
+    shown.details = details(&shared.store, entry.id, &entry.details).await?;
+    Ok(shown)
+}
+
+/// The same in which nothing about people is opened.
+///
+/// # Errors
+/// When the row is not an entry that this log's key signed.
+pub(super) fn sealed(shared: &Shared, row: &StoredEntry) -> Result<AuditEntry, StoreError> {
     let unsound = |_| StoreError::Damaged { table: "entries", row: row.position.to_string() };
     let verified = SealedEntry::from_bytes(row.leaf.clone()).verify(shared.log.key()).map_err(unsound)?;
     let entry = verified.entry();
+    let mut details = entry.details.members().clone();
+    for (key, _) in entry.details.personal() {
+        details.insert(key.to_owned(), Value::Null);
+    }
+    let target = entry.target.as_ref();
     Ok(AuditEntry {
         index: row.position,
         id: entry.id,
         timestamp: entry.timestamp,
         event_type: entry.event_type.to_string(),
-        actor: actor(&shared.store, entry).await?,
-        target: target(&shared.store, entry).await?,
-        details: details(&shared.store, entry.id, &entry.details).await?,
+        actor: Party {
+            kind: Actor::kind(&entry.actor).to_owned(),
+            id: entry.actor.plain_id().map(str::to_owned),
+        },
+        target: target.map(|target| Party { kind: Target::kind(target).to_owned(), id: target.plain_id() }),
+        details,
         key_id: entry.key_id,
         signature: Signature::from_bytes(verified.signature().to_vec()),
         leaf_hash: Digest::from_bytes(*verified.leaf().leaf_hash().as_bytes()),
@@ -37,9 +60,10 @@ pub(super) async fn shown(shared: &Shared, row: &StoredEntry) -> Result<AuditEnt
     })
 }
 
-/// Who caused the first entry about a target, in words.
-pub(super) async fn first_actor(shared: &Shared, target: &str) -> Result<String, StoreError> {
-    let query = EntryQuery { target: Some(target.to_owned()), ..EntryQuery::default() };
+/// Who made a ticket, in words; nobody, when the entry that says so is archived.
+pub(super) async fn ticket_maker(shared: &Shared, ticket: &str) -> Result<String, StoreError> {
+    let event = Some(EventType::TicketCreated);
+    let query = EntryQuery { event, target: Some(ticket.to_owned()), ..EntryQuery::default() };
     let first = shared.store.entries(&query, 1).await?;
     match first.first() {
         Some(row) => Ok(shown(shared, row).await?.actor.id.unwrap_or_default()),

@@ -42,6 +42,11 @@ pub(super) async fn file(
         }
         (None, None) => None,
     };
+    if let (None, Some(Piece::Bundle(bundle))) = (&found, parsed)
+        && let Some(archive) = shared.store.archive_of(bundle.first_leaf()).await.map_err(Refusal::from)?
+    {
+        return Err(super::audit::archived(bundle.first_leaf(), &archive).under(context.id));
+    }
     let bytes = found.ok_or_else(|| {
         Refusal::new(code::config::NOT_FOUND).about("log file", &printable(&path, 80)).under(context.id)
     })?;

@@ -7,6 +7,7 @@
 mod alert_stream;
 mod alerts;
 mod answer;
+mod archive;
 mod audit;
 mod authority;
 mod backup;
@@ -18,6 +19,8 @@ mod device_log;
 mod devices;
 mod doctor;
 mod entry;
+mod erase;
+mod export;
 mod gate;
 mod guardians;
 mod kill;
@@ -25,6 +28,9 @@ mod lifecycle;
 mod listen;
 mod log;
 mod operators;
+mod search;
+mod stream;
+mod tail;
 mod tickets;
 mod vaults;
 mod view;
@@ -44,6 +50,7 @@ use self::gate::{Gate, Load};
 pub(crate) use self::{
     answer::{Refusal, document},
     call::{Call, Mode, Origin, Remote, RequestId, Who},
+    stream::Streams,
 };
 use crate::authority::Shared;
 
@@ -57,6 +64,8 @@ const VAULT_BYTES_MAX: usize = 96 * 1024 * 1024;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a backup may take before its first byte: the store is copied and looked at.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(900);
+/// How long an archive may take: every entry is read and written.
+const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// How long a firing may take until it reports: every byte of the store is overwritten.
 const KILL_TIMEOUT: Duration = Duration::from_secs(900);
 /// How long the test of a guardian may take: longer than a receiver may.
@@ -157,6 +166,10 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::DEVICE_DECOMMISSION_SHOW, decommission::show)
         .on(&routes::AUDIT_LIST, audit::list)
         .on(&routes::AUDIT_SHOW, audit::show)
+        .on(&routes::AUDIT_TAIL, tail::follow)
+        .under(Load::new(1, ARCHIVE_TIMEOUT), &routes::AUDIT_ARCHIVE, archive::archive_log)
+        .on(&routes::AUDIT_EXPORT, export::export)
+        .on(&routes::AUDIT_ERASE, erase::erase)
         .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
         .on(&routes::AUDIT_VERIFY, audit::verify)
         .on(&routes::DEVICE_LOG_LIST, device_log::list)

@@ -99,8 +99,15 @@ impl Bench {
     }
 
     async fn entries(&self) -> Vec<Value> {
-        let reply = self.get("/api/v1/audit/entries?limit=500").await;
-        reply.body["items"].as_array().unwrap().clone()
+        let (mut entries, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let reply = self.get(&format!("/api/v1/audit/entries?limit=500{cursor}")).await;
+            entries.extend(reply.body["items"].as_array().unwrap().iter().cloned());
+            match reply.body["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return entries,
+            }
+        }
     }
 
     async fn events(&self) -> Vec<String> {

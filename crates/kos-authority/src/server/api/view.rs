@@ -124,7 +124,7 @@ pub(super) async fn ticket(
     now: Timestamp,
 ) -> Result<Ticket, StoreError> {
     let devices = shared.store.admitted_by(record.id, TICKET_DEVICES_MAX).await?;
-    let made_by = super::entry::first_actor(shared, &record.id.to_string()).await?;
+    let made_by = super::entry::ticket_maker(shared, &record.id.to_string()).await?;
     Ok(ticket_with(record, devices, made_by, now))
 }
 

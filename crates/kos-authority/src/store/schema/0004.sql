@@ -62,3 +62,14 @@ CREATE TABLE alert_state (
     mac BLOB NOT NULL
 );
 CREATE INDEX entries_of_alert_rules ON entries (position) WHERE event = 'alert_rules_changed';
+
+-- Which entries went into an archive.
+CREATE TABLE archives (
+    first BIGINT NOT NULL PRIMARY KEY,
+    size BIGINT NOT NULL,
+    folder TEXT NOT NULL,
+    root BLOB NOT NULL,
+    digest BLOB NOT NULL,
+    at BIGINT NOT NULL,
+    mac BLOB NOT NULL
+);

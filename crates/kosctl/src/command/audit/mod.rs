@@ -1,9 +1,14 @@
 //! The audit log: reading it, and judging it without trusting whoever keeps it.
 
 mod alerts;
+mod archive;
+mod erase;
+mod export;
+mod filter;
 mod mirror;
 mod prove;
 mod source;
+mod tail;
 mod verify;
 mod witness;
 
@@ -16,11 +21,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use kos_api::{
-    audit::{AuditEntry, AuditFilter, Checkpoint},
+    audit::{AuditEntry, AuditFilter, AuditOrder, Checkpoint},
     routes,
 };
 use kos_audit::LogKey;
-use kos_base::{Timestamp, text::printable};
+use kos_base::text::printable;
 
 use super::{device::find, follow};
 use crate::{
@@ -29,7 +34,11 @@ use crate::{
     output::write_out,
     session::{Ending, Session},
 };
+use erase::Erase;
+use export::Export;
+use filter::Filter;
 use prove::Prove;
+use tail::Tail;
 use verify::Verify;
 use witness::Witness;
 
@@ -39,14 +48,22 @@ pub(super) const NOTE_BYTES_MAX: u64 = 64 * 1024;
 /// What to do with the log.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// Lists entries, in the order of the log.
+    /// Lists entries, those that fit.
     List(List),
+    /// Shows the last entries, and follows what is added.
+    Tail(Tail),
     /// Shows an entry with its proof.
     Show(Show),
     /// Verifies a whole log: a copy of its files, or the server's; exits 10 if anything is wrong.
     Verify(Verify),
     /// Proves that the log holds an entry; exits 10 if the proof does not hold.
     Prove(Prove),
+    /// Writes entries as one file, for spreadsheets or programs; recorded in the log.
+    Export(Export),
+    /// Moves the oldest entries into an archive. Their hashes stay, and with them every proof.
+    Archive(archive::Archive),
+    /// Destroys the key under which the log speaks of a person or an address. The entries stay, and prove what they proved.
+    Erase(Erase),
     /// Shows the signed head of the log. Keep it elsewhere: against it a later log can be judged.
     Checkpoint(Head),
     /// Witnesses: who cosigns the log, and whose logs are cosigned here.
@@ -63,27 +80,17 @@ pub(crate) enum Audit {
 /// `audit list`
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Only events of this type, such as `device_enrolled`.
-    #[arg(long = "event", value_name = "TYPE")]
-    event_type: Option<String>,
-    /// Only what this actor did, by its id.
-    #[arg(long, value_name = "ID")]
-    actor: Option<String>,
-    /// Only what happened to this target, by its id.
-    #[arg(long, value_name = "ID", conflicts_with = "device")]
-    target: Option<String>,
-    /// Only what happened to this device.
+    #[command(flatten)]
+    filter: Filter,
+    /// The newest first.
+    #[arg(long, conflicts_with = "oldest")]
+    newest: bool,
+    /// The oldest first, which is what happens anyway.
     #[arg(long)]
-    device: Option<String>,
+    oldest: bool,
     /// Lists the log that this device has delivered, in place of the authority's own.
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["newest", "person"])]
     log_of: Option<String>,
-    /// Only at or after this moment (RFC 3339).
-    #[arg(long, value_name = "TIME")]
-    since: Option<Timestamp>,
-    /// Only before this moment (RFC 3339).
-    #[arg(long, value_name = "TIME")]
-    until: Option<Timestamp>,
     /// At most so many.
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
@@ -117,6 +124,7 @@ impl Audit {
     pub(crate) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         match self {
             Self::List(list) => list.run(session).await,
+            Self::Tail(tail) => tail.run(session).await,
             Self::Show(show) => {
                 let client = session.client()?;
                 let device = owner(&client, show.log_of.as_deref()).await?;
@@ -129,6 +137,9 @@ impl Audit {
             }
             Self::Verify(verify) => verify.run(session).await,
             Self::Prove(prove) => prove.run(session).await,
+            Self::Export(export) => export.run(session).await,
+            Self::Archive(archive) => archive.run(session).await,
+            Self::Erase(erase) => erase.run(session).await,
             Self::Checkpoint(head) => head.run(session).await,
             Self::Witness(witness) => witness.run(session).await,
             Self::Alerts(alerts) => alerts.run(session).await,
@@ -140,19 +151,8 @@ impl Audit {
 impl List {
     async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let client = session.client()?;
-        let target = match self.device {
-            Some(device) => Some(find(&client, &device).await?.device.device_id.to_string()),
-            None => self.target,
-        };
-        let filter = AuditFilter {
-            event_type: self.event_type,
-            actor: self.actor,
-            target,
-            since: self.since,
-            until: self.until,
-            limit: None,
-            cursor: None,
-        };
+        let order = self.newest.then_some(AuditOrder::Newest);
+        let filter = AuditFilter { order, ..self.filter.asked(&client).await? };
         let device = owner(&client, self.log_of.as_deref()).await?;
         let (route, values) = match &device {
             Some(device) => (&routes::DEVICE_LOG_LIST, vec![device.as_str()]),

@@ -55,6 +55,9 @@ pub(crate) struct Verify {
     /// Has the server verify its own log, which is faster and takes its word for it.
     #[arg(long, conflicts_with_all = ["log", "key"])]
     on_server: bool,
+    /// The archive that the oldest entries are in, so that the whole log is verified; may stand there several times.
+    #[arg(long, value_name = "DIR", conflicts_with = "on_server")]
+    archive: Vec<PathBuf>,
     /// Only entries from this index on: that they are in the tree that the checkpoint signs, signed and at their place.
     #[arg(long, value_name = "N", conflicts_with = "on_server")]
     from: Option<u64>,
@@ -77,12 +80,14 @@ pub(crate) struct By {
     demand: Demand,
     /// A checkpoint that somebody kept.
     held: Option<String>,
+    /// Where its oldest entries are.
+    archives: Vec<PathBuf>,
 }
 
 impl By {
     /// Nothing but its key.
     pub(crate) const fn nothing() -> Self {
-        Self { policy: Policy::none(), demand: Demand::None, held: None }
+        Self { policy: Policy::none(), demand: Demand::None, held: None, archives: Vec::new() }
     }
 }
 
@@ -112,7 +117,9 @@ impl Verify {
                 let key = log_key(session, self.key.as_deref(), Some((&client, Some(&device)))).await?;
                 let source = Source::DeviceLog(&client, &device);
                 match self.range()? {
-                    Some(range) => written(judge_range(&source, &key, held.as_deref(), range).await?),
+                    Some(range) => {
+                        written(judge_range((&source, &self.archive), &key, held.as_deref(), range).await?)
+                    }
                     None => self.judged(session, &source, &key, &by).await?,
                 }
             }
@@ -121,7 +128,9 @@ impl Verify {
                 let server = place.client().map(|client| (client, None));
                 let key = log_key(session, self.key.as_deref(), server).await?;
                 match self.range()? {
-                    Some(range) => written(judge_range(&place.source(), &key, held.as_deref(), range).await?),
+                    Some(range) => written(
+                        judge_range((&place.source(), &self.archive), &key, held.as_deref(), range).await?,
+                    ),
                     None => self.judged(session, &place.source(), &key, &by).await?,
                 }
             }
@@ -135,10 +144,10 @@ impl Verify {
         let policy = match (self.witnesses.len(), self.threshold) {
             (0, _) => Policy::none(),
             (_, threshold) => Policy::new(self.witnesses.clone(), threshold.unwrap_or(1)).map_err(|e| {
-                Fault::usage(&e.to_string(), "as many --witness as there are, and --threshold up to that")
+                Fault::usage(e.to_string(), "as many --witness as there are, and --threshold up to that")
             })?,
         };
-        Ok(By { policy, demand, held })
+        Ok(By { policy, demand, held, archives: self.archive.clone() })
     }
 
     async fn judged(
@@ -193,7 +202,7 @@ impl Verify {
 
 /// Judges some entries of a log; to its end when there is no other.
 async fn judge_range(
-    source: &Source<'_>,
+    (source, archives): (&Source<'_>, &[PathBuf]),
     key: &LogKey,
     held: Option<&str>,
     mut range: Range<u64>,
@@ -205,7 +214,7 @@ async fn judge_range(
     }
     let mut check = RangeCheck::new(key, &[], &text, held, range);
     while let Some(piece) = check.next() {
-        check.take(source.piece(piece).await?, |bytes| read_leaves(bytes, key));
+        check.take(found(source, archives, piece).await?, |bytes| read_leaves(bytes, key));
     }
     Ok(check.finish())
 }
@@ -224,7 +233,15 @@ pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, by: &By) -> Result<
     let mut check = LogCheck::by(key, by.policy.clone(), given);
     for bundle in Bundle::all(check.size()) {
         let stored = check.tile(bundle.tile(), source.piece(Piece::Tile(bundle.tile())).await?.as_deref());
-        let bytes = source.piece(Piece::Bundle(bundle)).await?.unwrap_or_default();
+        let bytes = match found(source, &by.archives, Piece::Bundle(bundle)).await? {
+            Some(bytes) => bytes,
+            // Whether they may be elsewhere is for the entries that come to say.
+            None if bundle == bundle.full() => {
+                check.archived(&stored);
+                continue;
+            }
+            None => Vec::new(),
+        };
         for (at, reading) in read_leaves(&bytes, key).into_iter().enumerate() {
             check.leaf(reading, stored.get(at).copied());
         }
@@ -234,6 +251,18 @@ pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, by: &By) -> Result<
         check.tile(tile, bytes.as_deref());
     }
     Ok(check.finish())
+}
+
+/// A piece of a log, or of an archive that its oldest entries are in.
+async fn found(source: &Source<'_>, archives: &[PathBuf], piece: Piece) -> Result<Option<Vec<u8>>, Fault> {
+    let mut found = source.piece(piece).await?;
+    for archive in archives {
+        if found.is_some() || !matches!(piece, Piece::Bundle(_)) {
+            break;
+        }
+        found = Source::Folder(archive).piece(piece).await?;
+    }
+    Ok(found)
 }
 
 /// Hashes and verifies the leaves of a bundle, on every processor.

@@ -9,6 +9,7 @@ use kos_base::{code::Exit, text::printable};
 use crate::{
     Client, Fault,
     output::write_out,
+    server::Event,
     session::{Ending, Session},
 };
 
@@ -32,13 +33,15 @@ impl Tail {
         let mut left = self.count.unwrap_or(u64::MAX);
         while left > 0 {
             let after = last.clone();
-            let ended = client.events(&routes::ALERT_STREAM, after.as_deref(), |id, data| {
-                show(session, client, data)?;
-                last = Some(id.to_owned());
+            let take = |event: &Event| {
+                show(session, client, &event.data)?;
+                last = Some(event.id.clone());
                 left -= 1;
                 Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            });
-            match ended.await {
+            };
+            let everything = serde_json::json!({});
+            let (_, ended) = client.events(&routes::ALERT_STREAM, &everything, after.as_deref(), take).await;
+            match ended {
                 // A stream that never began, and has no place to go on from, would miss what comes meanwhile.
                 Err(fault)
                     if fault.code().exit() != Exit::Unreachable || after.is_none() && last.is_none() =>

@@ -1,0 +1,165 @@
+//! Writing the oldest entries into an archive: a folder in the C2SP layout, with all tiles and the checkpoint of the moment.
+//!
+//! Shape: every bundle is read from the store and compared with the hashes of the tree, written, read back and compared
+//! again. Files appear whole and are durable, folders included, before this returns; what becomes of the entries in the
+//! store is decided after it.
+//!
+//! Invariants: a file that is there and says something else is never replaced, so that two logs never mix and a second
+//! archive beside the first adds to it.
+//!
+//! Source: `docs/spec/audit.md`, AUD-85 to AUD-87; C2SP tlog-tiles.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use kos_audit::{
+    Frontier, SignedCheckpoint, TreeHash,
+    tree::{Bundle, HASH_BYTES, Piece, TILE_WIDTH, Tile, leaf_hash},
+};
+use kos_base::text::reason;
+
+use super::piece::piece;
+use crate::{
+    files::{self, Mode},
+    store::{Store, StoreError},
+};
+
+/// Why there is no archive.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArchiveError {
+    /// The folder cannot be written.
+    #[error("`{path}`: {}", reason(.source))]
+    Io {
+        /// What.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is something else already, or what was written is not there.
+    #[error("`{0}` holds something else")]
+    Other(String),
+    /// The store failed, or its entries are not those of the tree.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Root of the tree over these entries alone.
+    pub(crate) root: TreeHash,
+    /// SHA-256 of their bundles, one after the other.
+    pub(crate) digest: [u8; 32],
+}
+
+/// Writes the entries from `first` on, up to `size`, both at the edge of a bundle.
+///
+/// *Cost*: reads each entry, writes it and reads it again; two syncs a bundle.
+pub(crate) async fn write(
+    store: &Store,
+    folder: &Path,
+    first: u64,
+    size: u64,
+) -> Result<Written, ArchiveError> {
+    let width = u64::from(TILE_WIDTH);
+    let differs = |why: String| ArchiveError::Store(StoreError::LogDiffers(why));
+    let state = store.log_state().await?.ok_or_else(|| differs("there is no signed state".to_owned()))?;
+    check_owner(folder, &state.checkpoint)?;
+    let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    let mut frontier = Frontier::empty();
+    for bundle in Bundle::grown(first, size).take_while(|bundle| bundle.first_leaf() + width <= size) {
+        let path = Piece::Bundle(bundle).path();
+        let not_there = || differs(format!("`{path}` is not whole"));
+        let bytes = piece(store, Piece::Bundle(bundle)).await?.ok_or_else(not_there)?;
+        let hashes = piece(store, Piece::Tile(bundle.tile())).await?.ok_or_else(not_there)?;
+        for hash in checked(&bytes, &hashes).ok_or_else(|| differs(format!("`{path}` is not in the tree")))? {
+            frontier.append(hash).map_err(|e| differs(e.to_string()))?;
+        }
+        digest.update(&bytes);
+        keep(folder.to_owned(), path, bytes).await?;
+    }
+    for tile in Tile::all(state.size) {
+        let path = Piece::Tile(tile).path();
+        let bytes = piece(store, Piece::Tile(tile)).await?;
+        let bytes = bytes.ok_or_else(|| differs(format!("`{path}` is not whole")))?;
+        keep(folder.to_owned(), path, bytes).await?;
+    }
+    let (whole, checkpoint) = (folder.to_owned(), state.checkpoint.into_bytes());
+    blocking(folder, move || {
+        files::replace(&whole.join(CHECKPOINT), &checkpoint, Mode::Readable)?;
+        sync_below(&whole)?;
+        whole.parent().map_or(Ok(()), files::sync_folder)
+    })
+    .await?;
+    let digest = digest.finish();
+    let digest = digest.as_ref().try_into().map_err(|_| differs("a digest of another length".to_owned()))?;
+    Ok(Written { root: frontier.root(), digest })
+}
+
+const CHECKPOINT: &str = "checkpoint";
+
+/// Longest checkpoint that is read, in bytes.
+const CHECKPOINT_BYTES_MAX: u64 = 16 * 1024;
+
+/// The hashes of the leaves in a bundle, if they are those of its tile.
+fn checked(bundle: &[u8], tile: &[u8]) -> Option<Vec<TreeHash>> {
+    let (stored, rest) = tile.as_chunks::<HASH_BYTES>();
+    let leaves: Option<Vec<TreeHash>> = Bundle::leaves(bundle).map(|leaf| leaf.ok().map(leaf_hash)).collect();
+    let leaves = leaves.filter(|leaves| leaves.len() == stored.len() && rest.is_empty())?;
+    let is_same = leaves.iter().zip(stored).all(|(leaf, stored)| leaf.as_bytes() == stored);
+    is_same.then_some(leaves)
+}
+
+/// Refuses a folder with the checkpoint of another log.
+fn check_owner(folder: &Path, checkpoint: &str) -> Result<(), ArchiveError> {
+    let path = folder.join(CHECKPOINT);
+    let held = files::read_text(&path, CHECKPOINT_BYTES_MAX);
+    let held = held.map_err(|source| ArchiveError::Io { path: path.display().to_string(), source })?;
+    let origin =
+        |text: &str| SignedCheckpoint::parse(text).ok().and_then(|_| text.lines().next().map(str::to_owned));
+    match held {
+        Some(held) if origin(&held) != origin(checkpoint) => {
+            Err(ArchiveError::Other(path.display().to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file that is not there yet, and reads it back.
+async fn keep(folder: PathBuf, name: String, bytes: Vec<u8>) -> Result<(), ArchiveError> {
+    let path = folder.join(&name);
+    let (at, other) = (path.clone(), ArchiveError::Other(path.display().to_string()));
+    let is_kept = blocking(&at, move || {
+        match fs::read(&path) {
+            Ok(held) => return Ok(held == bytes),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        files::replace(&path, &bytes, Mode::Readable)?;
+        Ok(fs::read(&path)? == bytes)
+    });
+    if is_kept.await? { Ok(()) } else { Err(other) }
+}
+
+async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, ArchiveError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(|e| StoreError::Failed(e.to_string()))?;
+    done.map_err(|source| ArchiveError::Io { path: path.display().to_string(), source })
+}
+
+/// Makes every folder below `folder` durable, and it itself.
+fn sync_below(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_below(&entry.path())?;
+        }
+    }
+    files::sync_folder(folder)
+}

@@ -1,0 +1,13 @@
+CREATE TABLE state (name TEXT NOT NULL PRIMARY KEY, first INTEGER NOT NULL, size INTEGER NOT NULL, leaf BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE found (position INTEGER NOT NULL PRIMARY KEY, at INTEGER NOT NULL, event TEXT NOT NULL, actor TEXT NOT NULL, target TEXT);
+CREATE INDEX found_by_time ON found (at);
+CREATE INDEX found_by_event ON found (event);
+CREATE INDEX found_by_actor ON found (actor);
+CREATE INDEX found_by_actor_event ON found (actor, event);
+CREATE INDEX found_by_target ON found (target);
+CREATE INDEX found_by_target_event ON found (target, event);
+CREATE TABLE mentions (id TEXT NOT NULL, position INTEGER NOT NULL, event TEXT NOT NULL, PRIMARY KEY (id, position)) WITHOUT ROWID;
+CREATE INDEX mentions_by_event ON mentions (id, event, position);
+CREATE TABLE blocks (block INTEGER NOT NULL PRIMARY KEY, first_at INTEGER NOT NULL, last_at INTEGER NOT NULL);
+CREATE INDEX blocks_by_time ON blocks (first_at, last_at);
+PRAGMA user_version = 1;

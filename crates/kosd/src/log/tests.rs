@@ -1,0 +1,208 @@
+use std::collections::BTreeSet;
+
+use kos_audit::{LeafReading, LogCheck, tree::Tile};
+use kos_keyring::{Anchor, Home, Opener, Place, Signers, TpmPlace};
+use tempfile::TempDir;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_unix_s(1_795_170_000);
+
+/// A device with a vault and a state folder.
+struct Bench {
+    folder: TempDir,
+    keys: Keystore,
+    log: DeviceLog,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = keys(folder.path());
+        let log = DeviceLog::new(folder.path(), NOW).unwrap();
+        Self { folder, keys, log }
+    }
+
+    /// The same after a restart of the program.
+    fn again(self) -> Self {
+        let Self { folder, keys: old, log } = self;
+        drop((old, log));
+        let keys = keys(folder.path());
+        let log = DeviceLog::new(folder.path(), NOW).unwrap();
+        let bench = Self { folder, keys, log };
+        bench.open();
+        bench
+    }
+
+    fn open(&self) {
+        let owner =
+            Owner { authority: "attic".parse().unwrap(), device: "kdev-7f4ac30123456789".parse().unwrap() };
+        self.log.open(&owner, &self.keys, NOW).unwrap();
+    }
+
+    fn note(&self, event: EventType) {
+        self.log.write(NOW, event, About::new());
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join("log").join(path)
+    }
+
+    fn words(&self) -> Vec<String> {
+        let (entries, _) = self.log.page(&Filter { limit: usize::MAX, ..Filter::default() });
+        entries.iter().map(|entry| entry["eventType"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn first(&self) -> Value {
+        self.log.page(&Filter { limit: 1, ..Filter::default() }).0.remove(0)
+    }
+
+    /// What a stranger finds who has the folder and the key.
+    fn verdict(&self) -> kos_audit::Verdict {
+        let head = self.log.head().unwrap();
+        let key: LogKey = head.verifier_key.parse().unwrap();
+        let read = |path: &str| fs::read(self.at(path)).ok();
+        let mut check = LogCheck::new(&key, &[], &head.text, None);
+        for bundle in Bundle::all(check.size()) {
+            let stored = check.tile(bundle.tile(), read(&bundle.tile().path()).as_deref());
+            let bytes = read(&bundle.path()).unwrap_or_default();
+            for (at, leaf) in Bundle::leaves(&bytes).enumerate() {
+                check.leaf(LeafReading::of(leaf.unwrap(), &key), stored.get(at).copied());
+            }
+        }
+        for tile in Tile::all(check.size()).filter(|tile| tile.level() > 0) {
+            check.tile(tile, read(&tile.path()).as_deref());
+        }
+        check.finish()
+    }
+}
+
+fn keys(folder: &Path) -> Keystore {
+    let secrets = folder.join("secrets");
+    fs::create_dir_all(&secrets).unwrap();
+    let place = Place {
+        vault: secrets.join("machine.json"),
+        anchor: Anchor::at(secrets.join("machine.anchor")),
+        key_file: secrets.join("machine.key"),
+        credentials: None,
+        tpm: TpmPlace::unused(secrets.join("machine.tpm")),
+        opener: Opener::KeyFile,
+    };
+    let signers = Signers::new(Home::Vault, kos_hardware::tpm::TpmAddress::default(), None);
+    Keystore::open(place, signers, NOW).unwrap()
+}
+
+#[test]
+fn what_happened_before_there_was_a_log_enters_it_first_and_the_old_file_stays_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("log"), "{\"at\":\"then\",\"event\":\"renewed\"}\n").unwrap();
+    let log = DeviceLog::new(folder.path(), NOW).unwrap();
+    let keys = keys(folder.path());
+    let bench = Bench { folder, keys, log };
+    bench.note(EventType::DeviceBooted);
+    bench.log.write(NOW, EventType::KeyMade, about(json!({"key": "identity"})));
+    assert!(bench.words().is_empty());
+    bench.open();
+    assert_eq!(bench.words(), ["log_begun", "device_booted", "key_made"]);
+    assert_eq!(bench.first()["details"]["diaryBytes"], 32);
+    assert!(fs::read_to_string(bench.folder.path().join("diary.jsonl")).unwrap().contains("renewed"));
+    assert!(!bench.folder.path().join("log.pending").exists());
+    let bench = bench.again();
+    assert_eq!(bench.words().len(), 3);
+    bench.log.cover(NOW);
+    assert!(bench.verdict().is_ok(), "{:?}", bench.verdict().failures);
+}
+
+#[test]
+fn ordinary_entries_wait_for_a_checkpoint_and_critical_ones_do_not() {
+    let bench = Bench::new();
+    bench.open();
+    assert_eq!(bench.log.sizes(), Some((1, 1)));
+    bench.note(EventType::DeviceBooted);
+    assert_eq!(bench.log.sizes(), Some((2, 1)));
+    bench.note(EventType::KillArmed);
+    assert_eq!(bench.log.sizes(), Some((3, 3)));
+    for _ in 0..UNCOVERED_MAX {
+        bench.note(EventType::DeviceBooted);
+    }
+    assert_eq!(bench.log.sizes(), Some((3 + UNCOVERED_MAX, 3 + UNCOVERED_MAX)));
+    let verdict = bench.verdict();
+    assert!(verdict.is_ok() && verdict.entries_checked == 3 + UNCOVERED_MAX, "{:?}", verdict.failures);
+}
+
+#[test]
+fn a_device_that_has_ended_writes_none() {
+    let bench = Bench::new();
+    fs::write(bench.folder.path().join(RECORD), "signed").unwrap();
+    bench.note(EventType::DeviceBooted);
+    bench.open();
+    bench.note(EventType::DeviceBooted);
+    assert!(!bench.log.is_open() && !bench.at("tail").exists());
+    assert!(!bench.folder.path().join("log.pending").exists());
+}
+
+#[test]
+fn a_torn_write_is_cut_and_told_and_any_other_change_begins_another_log() {
+    let bench = Bench::new();
+    bench.open();
+    bench.note(EventType::DeviceBooted);
+    let mut tail = fs::read(bench.at("tail")).unwrap();
+    tail.truncate(tail.len() - 20);
+    fs::write(bench.at("tail"), &tail).unwrap();
+    let mut bench = bench.again();
+    assert_eq!(bench.words(), ["log_begun", "log_repaired"]);
+    bench.log.cover(NOW);
+    let mut keys = BTreeSet::from([bench.log.head().unwrap().verifier_key]);
+    for (path, reason) in [("checkpoint", "checkpoint"), ("tile/0/000.p/2", "root"), ("", "gone")] {
+        let size = bench.log.sizes().unwrap().1;
+        match path {
+            "" => fs::remove_dir_all(bench.at("")).unwrap(),
+            path => {
+                let mut bytes = fs::read(bench.at(path)).unwrap();
+                bytes[30] ^= 1;
+                fs::write(bench.at(path), bytes).unwrap();
+            }
+        }
+        bench = bench.again();
+        let first = bench.first();
+        assert_eq!((&first["eventType"], &first["details"]["reason"]), (&"log_begun".into(), &reason.into()));
+        if path == "tile/0/000.p/2" {
+            assert_eq!(first["details"]["formerSize"], size);
+        }
+        bench.note(EventType::KillArmed);
+        assert!(bench.verdict().is_ok());
+        assert!(keys.insert(bench.log.head().unwrap().verifier_key), "a key that was used before");
+    }
+    assert!(bench.folder.path().join("log.former-2/checkpoint").is_file());
+}
+
+#[test]
+fn bundles_that_the_authority_has_are_removed_and_without_it_ordinary_entries_are_lost_and_counted() {
+    let bench = Bench::new();
+    bench.open();
+    let width = u64::from(TILE_WIDTH);
+    let full = |bundles: u64| {
+        while bench.log.sizes().unwrap().0 < bundles * width {
+            bench.note(EventType::DeviceBooted);
+        }
+    };
+    full(WAITING_BUNDLES);
+    bench.note(EventType::DeviceBooted);
+    bench.note(EventType::DeviceBooted);
+    assert_eq!(bench.log.sizes().unwrap().0, WAITING_BUNDLES * width);
+    bench.note(EventType::KillArmed);
+    let words = bench.words();
+    assert_eq!(words[words.len() - 2..], ["losses_recorded", "kill_armed"]);
+    bench.log.is_held(WAITING_BUNDLES * width);
+    assert!(!bench.at("tile/entries/000").exists() && bench.at("tile/entries/001").exists());
+    assert!(bench.at("tile/0/000").exists());
+    bench.note(EventType::DeviceBooted);
+    bench.log.cover(NOW);
+    // What is left can be proven, and a start finds it sound.
+    let bench = bench.again();
+    assert_eq!(
+        bench.words().len(),
+        usize::try_from(width).unwrap() * usize::try_from(KEPT_BUNDLES).unwrap() + 3
+    );
+    assert!(bench.log.root_at(100).is_some());
+}
