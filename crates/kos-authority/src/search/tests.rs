@@ -124,7 +124,7 @@ impl Open {
                     detail: "a twin".to_owned(),
                 }
                 .into(),
-                3 => SystemChange::Started { version: "1" }.into(),
+                3 => SystemChange::Started { version: "1", after: None }.into(),
                 4 => RegistryChange::Refused {
                     code: code::enrolment::TICKET_PROOF,
                     source: format!("192.0.2.{}", dice.below(4)),

@@ -249,7 +249,7 @@ impl Writer {
         let mut failed = self.failed.clone();
         if failed.wait_for(|failed| *failed).await.is_err() {
             // It ended in order.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

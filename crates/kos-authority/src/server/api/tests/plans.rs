@@ -83,7 +83,7 @@ async fn alert(bench: &Bench) -> String {
 /// Brings about what the change is about: a share that was handed in, a slot, an authoriser; or arms what is disarmed or fired.
 async fn prepare(bench: &Bench, route: &Route, made: &Made) {
     if route.name == "audit-archive" {
-        let started = || SystemChange::Started { version: "1" }.into();
+        let started = || SystemChange::Started { version: "1", after: None }.into();
         let changes = std::iter::repeat_with(started).take(600).collect();
         bench.shared().writer.commit(Transaction::own(NOW, changes, Vec::new())).await.unwrap();
         return;
