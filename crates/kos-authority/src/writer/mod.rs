@@ -254,7 +254,7 @@ impl Writer {
         let mut failed = self.failed.clone();
         if failed.wait_for(|failed| *failed).await.is_err() {
             // It ended in order.
-            std::future::pending().await;
+            std::future::pending::<()>().await;
         }
     }
 
@@ -437,7 +437,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                 Request::Scrub(reply) => scrubs.push(reply),
                 Request::Sweep(reply) => {
                     let swept = self.half.sweep().await;
-                    self.judge(swept.clone().map(|_| ()))?;
+                    self.judge(swept.clone().map(drop))?;
                     // Whoever no longer waits has lost nothing: the next start goes on.
                     drop(reply.send(swept));
                 }
