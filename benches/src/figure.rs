@@ -138,8 +138,49 @@ pub(crate) const VAULT_WRITE_MS: Figure = Figure {
     what: "from putting a secret at the local socket to the answer, file, anchor and log entry on the disk",
 };
 
+pub(crate) const LOG_ENTRIES_PER_S: Figure = Figure {
+    name: "log_entries_per_s",
+    unit: "1/s",
+    better: Better::Higher,
+    floor: Some(5_000.0),
+    goal: Some(20_000.0),
+    what: "changes asked for by 64 writers at the local socket, each with its signed log entry on the disk before the answer",
+};
+pub(crate) const LOG_APPEND_TO_PROOF_P99_MS: Figure = Figure {
+    name: "log_append_to_proof_p99_ms",
+    unit: "ms",
+    better: Better::Lower,
+    floor: Some(200.0),
+    goal: Some(50.0),
+    what: "from asking for a change to a proof of its entry that was verified, with 64 writers at it",
+};
+pub(crate) const LOG_TREE_VERIFY_PER_S: Figure = Figure {
+    name: "log_tree_verify_per_s",
+    unit: "1/s",
+    better: Better::Higher,
+    floor: None,
+    goal: Some(1_000_000.0),
+    what: "entries hashed and compared with tiles and signed root, read from files, on all processors",
+};
+pub(crate) const LOG_SIGNATURE_VERIFY_PER_S: Figure = Figure {
+    name: "log_signature_verify_per_s",
+    unit: "1/s",
+    better: Better::Higher,
+    floor: None,
+    goal: Some(40_000.0),
+    what: "entries of a log that `kosctl audit verify --log` takes apart, signatures, tree and order, on all processors",
+};
+pub(crate) const LOG_PROOF_10M_MS: Figure = Figure {
+    name: "log_proof_10m_ms",
+    unit: "ms",
+    better: Better::Lower,
+    floor: None,
+    goal: Some(10.0),
+    what: "one proof made from the tiles of a log of 10 000 000 entries, and verified; p99",
+};
+
 /// Every figure, in the order in which they are measured and shown.
-pub(crate) const ALL: [&Figure; 13] = [
+pub(crate) const ALL: [&Figure; 18] = [
     &ENROL_PER_S,
     &ENROL_P99_MS,
     &ISSUE_PER_S,
@@ -152,6 +193,11 @@ pub(crate) const ALL: [&Figure; 13] = [
     &VAULT_DECRYPT_US,
     &VAULT_READ_MS,
     &VAULT_WRITE_MS,
+    &LOG_ENTRIES_PER_S,
+    &LOG_APPEND_TO_PROOF_P99_MS,
+    &LOG_TREE_VERIFY_PER_S,
+    &LOG_SIGNATURE_VERIFY_PER_S,
+    &LOG_PROOF_10M_MS,
     &REVOCATION_CUT_MS,
 ];
 

@@ -28,10 +28,14 @@ use clap::{Parser, builder::PossibleValuesParser};
 use crate::{
     figure::{
         ALL, AUTHORITY_READY_MS, ENROL_P99_MS, ENROL_PER_S, Figure, HEARTBEAT_PER_S, IDLE_LINK_BYTES,
-        ISSUE_PER_S, KOSD_BINARY_BYTES, KOSD_READY_MS, KOSD_RSS_BYTES, Line, Measured, REVOCATION_CUT_MS,
-        VAULT_DECRYPT_US, VAULT_READ_MS, VAULT_WRITE_MS,
+        ISSUE_PER_S, KOSD_BINARY_BYTES, KOSD_READY_MS, KOSD_RSS_BYTES, LOG_APPEND_TO_PROOF_P99_MS,
+        LOG_ENTRIES_PER_S, LOG_PROOF_10M_MS, LOG_SIGNATURE_VERIFY_PER_S, LOG_TREE_VERIFY_PER_S, Line,
+        Measured, REVOCATION_CUT_MS, VAULT_DECRYPT_US, VAULT_READ_MS, VAULT_WRITE_MS,
     },
-    figures::{Ground, Scale, daemon, enrolment, heartbeat, idle, issuing, readiness, revocation, vault},
+    figures::{
+        Ground, Scale, copied_log, daemon, enrolment, heartbeat, idle, issuing, log, readiness, revocation,
+        vault,
+    },
 };
 
 /// Measure.
@@ -61,11 +65,13 @@ enum Group {
     Daemon,
     Readiness,
     Vault,
+    Log,
+    CopiedLog,
     Revocation,
 }
 
 /// In the order of the figures. The devices of the first are used by the next; the last takes some out of service.
-const GROUPS: [(Group, &[&Figure]); 8] = [
+const GROUPS: [(Group, &[&Figure]); 10] = [
     (Group::Enrolment, &[&ENROL_PER_S, &ENROL_P99_MS]),
     (Group::Issuing, &[&ISSUE_PER_S]),
     (Group::Heartbeat, &[&HEARTBEAT_PER_S]),
@@ -73,6 +79,8 @@ const GROUPS: [(Group, &[&Figure]); 8] = [
     (Group::Daemon, &[&KOSD_RSS_BYTES, &KOSD_BINARY_BYTES, &KOSD_READY_MS]),
     (Group::Readiness, &[&AUTHORITY_READY_MS]),
     (Group::Vault, &[&VAULT_DECRYPT_US, &VAULT_READ_MS, &VAULT_WRITE_MS]),
+    (Group::Log, &[&LOG_ENTRIES_PER_S, &LOG_APPEND_TO_PROOF_P99_MS]),
+    (Group::CopiedLog, &[&LOG_TREE_VERIFY_PER_S, &LOG_SIGNATURE_VERIFY_PER_S, &LOG_PROOF_10M_MS]),
     (Group::Revocation, &[&REVOCATION_CUT_MS]),
 ];
 
@@ -128,6 +136,8 @@ async fn measure(group: Group, ground: &mut Ground) -> Result<Vec<Measured>> {
         Group::Daemon => daemon::measure(ground).await,
         Group::Readiness => readiness::measure(ground).await,
         Group::Vault => vault::measure(ground).await,
+        Group::Log => log::measure(ground).await,
+        Group::CopiedLog => copied_log::measure(ground).await,
         Group::Revocation => revocation::measure(ground).await,
     }
 }

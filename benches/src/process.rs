@@ -79,12 +79,7 @@ impl Program {
 
     /// Memory of its own that is in RAM, in bytes.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line
-            .and_then(|line| line.trim().strip_suffix("kB"))
-            .and_then(|kib| kib.trim().parse::<u64>().ok());
-        Ok(kib.with_context(|| format!("no VmRSS of `{}`", self.name))? * 1_024)
+        memory(self.pid(), "VmRSS:").with_context(|| format!("no memory of `{}`", self.name))
     }
 
     /// The same, once it no longer changes.
@@ -128,6 +123,14 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A line of `/proc/PID/status` about memory, in bytes: `VmRSS:` now, `VmHWM:` at most so far.
+pub(crate) fn memory(pid: u32, line: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let found = status.lines().find_map(|own| own.strip_prefix(line));
+    let kib = found.and_then(|text| text.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    Ok(kib.with_context(|| format!("no {line} of {pid}"))? * 1_024)
 }
 
 /// What a program writes to stdout, or why it cannot be asked.

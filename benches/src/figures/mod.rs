@@ -1,10 +1,12 @@
 //! The measurements, one file for what is measured together.
 
+pub(crate) mod copied_log;
 pub(crate) mod daemon;
 pub(crate) mod enrolment;
 pub(crate) mod heartbeat;
 pub(crate) mod idle;
 pub(crate) mod issuing;
+pub(crate) mod log;
 pub(crate) mod readiness;
 pub(crate) mod revocation;
 pub(crate) mod vault;

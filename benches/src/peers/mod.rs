@@ -9,6 +9,8 @@ pub(crate) mod mosquitto;
 pub(crate) mod mqtt;
 pub(crate) mod nats;
 pub(crate) mod openssl;
+pub(crate) mod sqlite;
+pub(crate) mod sumdb;
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use rcgen::PKCS_ED25519;
 use tempfile::TempDir;
 
 use super::{Contest, enter, material};
-use crate::process;
+use crate::{figure::Rival, process};
 
 /// How long `openssl speed` works on each algorithm.
 const SPEED_SECONDS: &str = "2";
@@ -70,6 +70,20 @@ pub(crate) fn issuing_goal() -> Result<f64> {
     let arguments = ["speed", "-mr", "-seconds", SPEED_SECONDS, "ecdsap256", "ed25519"];
     let text = process::output("openssl", &arguments).map_err(anyhow::Error::msg)?;
     parse_speed(&text).context("`openssl speed` said something unexpected")
+}
+
+/// How many Ed25519 signatures `openssl speed` verifies in a second, with a process for each processor.
+pub(crate) fn verifications_per_s() -> Result<Rival, String> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).to_string();
+    let arguments = ["speed", "-mr", "-multi", &processors, "-seconds", SPEED_SECONDS, "ed25519"];
+    let text = process::output("openssl", &arguments)?;
+    let last = text.lines().rev().find_map(|line| line.strip_prefix("+F6:"));
+    let value = last.and_then(|line| line.rsplit(':').next()?.parse().ok());
+    let value = value.ok_or("`openssl speed` said something unexpected")?;
+    Ok(Rival {
+        name: format!("openssl speed {} (short messages, {processors} processes)", version()?),
+        value,
+    })
 }
 
 /// Lines `+F4:n:256:signatures:verifications` and `+F6:n:253:Ed25519:signatures:verifications`, each per second.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     alert::AlertStatus, audit::Assurance, chain::Certificate, envelope::Kind, hex::Digest,
-    keys::KeyProtection, schema, witness::WitnessStanding,
+    keys::KeyProtection, mirror::MirrorStatus, schema, witness::WitnessStanding,
 };
 
 /// How the authority is.
@@ -43,6 +43,8 @@ pub struct Status {
     pub keys: Option<KeyProtection>,
     /// Alerts and who is told; an earlier version does not say.
     pub alerts: Option<AlertStatus>,
+    /// Copies of the log elsewhere; an earlier version does not say.
+    pub mirrors: Option<MirrorStatus>,
 }
 
 impl Kind for Status {

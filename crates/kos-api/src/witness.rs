@@ -137,18 +137,3 @@ pub struct WitnessStanding {
     /// In a sentence, for people.
     pub summary: String,
 }
-
-impl WitnessStanding {
-    /// Nobody cosigns the log.
-    pub fn nobody() -> Self {
-        Self {
-            witnesses: 0,
-            threshold: 0,
-            witnessed_size: None,
-            witnessed_at: None,
-            lost: Vec::new(),
-            disagreeing: Vec::new(),
-            summary: "no witness: local integrity only".to_owned(),
-        }
-    }
-}

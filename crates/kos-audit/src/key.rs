@@ -330,6 +330,20 @@ mod tests {
     }
 
     #[test]
+    fn the_published_note_verifies_by_the_published_key() {
+        let line = "\u{2014} example.com/foo \
+            Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n";
+        let key = NoteKey::parse(PUBLISHED, NoteKeyType::Ed25519).unwrap();
+        let judged = |text: &str| {
+            let note = crate::note::Note::parse(&format!("{text}\n{line}")).unwrap();
+            note.verified_text(&key).map(str::to_owned)
+        };
+        let text = "This is an example message.\n";
+        assert_eq!(judged(text).as_deref(), Some(text));
+        assert_eq!(judged("This is an exemple message.\n"), None);
+    }
+
+    #[test]
     fn the_key_of_a_log_is_read_back() {
         let public = NoteKey::parse(PUBLISHED, NoteKeyType::Ed25519).unwrap().public;
         let key = LogKey::new(&"attic".parse().unwrap(), public.clone()).unwrap();

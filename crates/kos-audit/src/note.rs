@@ -179,6 +179,28 @@ mod tests {
         assert_eq!(Note::parse(PUBLISHED).unwrap().text, "This is an example message.\n");
     }
 
+    /// The other examples of C2SP signed-note, tlog-checkpoint and tlog-cosignature.
+    const MORE_PUBLISHED: [(&str, usize); 2] = [
+        (
+            "Ognuno sta solo sul cuor della terra\ntrafitto da un raggio di sole:\n\ned \u{e8} subito sera.\n\n\
+             \u{2014} quasimodo.example/salvatore NnugSzTjtVAewIS+Z/iJhUPeFDkO/5QQ2i5ddnGITLlC+EhfLW9oJKONrMouFSQU0x\
+             McXxj99ihAQwaqP3ZekRwNtIc=\n",
+            1,
+        ),
+        (
+            "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n\
+             \u{2014} example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGz\
+             Gku9nTo+zyWE+xeMcTOAYQ8=\n\u{2014} witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHe\
+             olMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==\n",
+            2,
+        ),
+    ];
+
+    #[test]
+    fn the_other_published_notes_are_read_back() {
+        MORE_PUBLISHED.iter().for_each(|(note, signatures)| check(note, Ok(*signatures)));
+    }
+
     #[test]
     fn empty_lines_may_stand_in_the_text_and_unknown_signatures_below_it() {
         check(&format!("a\n\nb\n\n{LINE}\n{LINE}\n"), Ok(2));

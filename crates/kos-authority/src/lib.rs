@@ -27,6 +27,7 @@ pub mod keys;
 mod kill;
 pub mod log;
 pub mod metrics;
+pub mod mirror;
 pub mod presence;
 mod reception;
 pub mod record;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use kos_base::{DeviceState, Timestamp};
 
-use crate::{authority::Shared, store::StoreError};
+use crate::{authority::Shared, server::mirrors, store::StoreError};
 
 /// The type of the page.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -32,10 +32,20 @@ const ONLINE: Family = Family {
 const ENTRIES: Family =
     Family { name: "kos_log_entries_total", kind: "counter", help: "Entries of the audit log." };
 
+const MIRRORS: Family = Family {
+    name: "kos_log_mirrors",
+    kind: "gauge",
+    help: "Targets of copies of the log, and those that are not written.",
+};
+const MIRROR_LAG: Family = Family {
+    name: "kos_log_mirror_lag_entries",
+    kind: "gauge",
+    help: "Entries that the copy furthest behind does not have; absent while nobody knows.",
+};
 const LINKS: Family = Family { name: "kos_links_open", kind: "gauge", help: "Open KLP links." };
 
 /// All of them, for the reference page.
-const ALL: [&Family; 6] = [&BUILD, &START, &DEVICES, &ONLINE, &LINKS, &ENTRIES];
+const ALL: [&Family; 8] = [&BUILD, &START, &DEVICES, &ONLINE, &LINKS, &ENTRIES, &MIRRORS, &MIRROR_LAG];
 
 impl Family {
     fn write(&self, page: &mut String, values: impl IntoIterator<Item = (String, u64)>) {
@@ -63,6 +73,10 @@ pub(crate) async fn page(shared: &Shared, now: Timestamp) -> Result<String, Stor
     ONLINE.write(&mut page, one(shared.presence.count_online(now)));
     LINKS.write(&mut page, one(u64::try_from(shared.links.len()).unwrap_or(u64::MAX)));
     ENTRIES.write(&mut page, one(shared.writer.progress().borrow().log_size));
+    let mirrors = mirrors::status(shared).await?;
+    let states = [("written", mirrors.targets - mirrors.behind), ("behind", mirrors.behind)];
+    MIRRORS.write(&mut page, states.map(|(state, count)| (format!("{{state=\"{state}\"}}"), count)));
+    MIRROR_LAG.write(&mut page, mirrors.lag_entries.map(|lag| (String::new(), lag)));
     Ok(page)
 }
 

@@ -44,6 +44,9 @@ pub struct Settings {
     /// How long a guardian may not be told of an alert before the log says so, 10 to 86 400 seconds.
     #[serde(deserialize_with = "alert_undelivered")]
     pub alert_undelivered_seconds: u32,
+    /// How long a copy of the log may not be written before the log says so, 10 to 86 400 seconds.
+    #[serde(deserialize_with = "mirror_behind")]
+    pub mirror_behind_seconds: u32,
     /// How the machine's keys open when nobody is there.
     #[serde(deserialize_with = "keys_opener")]
     pub keys_opener: Opener,
@@ -99,6 +102,7 @@ impl Default for Settings {
             heartbeat_seconds: 60,
             vault_lock_seconds: 900,
             alert_undelivered_seconds: 900,
+            mirror_behind_seconds: 900,
             keys_opener: Opener::KeyFile,
             keys_file: None,
             keys_tpm: TpmAddress::default(),
@@ -212,6 +216,11 @@ impl Settings {
     pub fn alert_undelivered(&self) -> Duration {
         Duration::from_secs(u64::from(self.alert_undelivered_seconds))
     }
+
+    /// How long a copy of the log may not be written before the log says so.
+    pub fn mirror_behind(&self) -> Duration {
+        Duration::from_secs(u64::from(self.mirror_behind_seconds))
+    }
 }
 
 /// Names the first line that is no text.
@@ -262,11 +271,20 @@ fn vault_lock<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
 }
 
 fn alert_undelivered<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    seconds("alert_undelivered_seconds", d)
+}
+
+fn mirror_behind<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    seconds("mirror_behind_seconds", d)
+}
+
+/// 10 seconds to a day.
+fn seconds<'de, D: serde::Deserializer<'de>>(name: &str, d: D) -> Result<u32, D::Error> {
     let seconds = u32::deserialize(d)?;
     if (10..=86_400).contains(&seconds) {
         return Ok(seconds);
     }
-    let why = format_args!("alert_undelivered_seconds is {seconds}, 10 to 86400 are allowed");
+    let why = format_args!("{name} is {seconds}, 10 to 86400 are allowed");
     Err(serde::de::Error::custom(why))
 }
 
@@ -365,6 +383,7 @@ mod tests {
             ("zzz: 1\n", "`a.yaml`, line 1: unknown key `zzz`"),
             ("heartbeat_seconds: 1\n", "`a.yaml`, line 1: heartbeat_seconds is 1, 5 to 3600 are allowed"),
             ("vault_lock_seconds: 59\n", "vault_lock_seconds is 59, 60 to 86400 are allowed"),
+            ("mirror_behind_seconds: 9\n", "mirror_behind_seconds is 9, 10 to 86400 are allowed"),
             ("alert_undelivered_seconds: 9\n", "alert_undelivered_seconds is 9, 10 to 86400 are allowed"),
             (
                 "keys_opener: tmp\n",

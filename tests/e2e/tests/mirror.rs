@@ -278,7 +278,7 @@ fn a_source_that_contradicts_the_copy_changes_nothing_of_it() {
     assert_eq!(take(&authority).code(), 0);
     let whole = log_in(&folder.to_string_lossy());
     let copied = log_in(&copy);
-    assert!(whole["checkpoint".as_ref() as &Path] == copied["checkpoint".as_ref() as &Path]);
+    assert!(whole[Path::new("checkpoint")] == copied[Path::new("checkpoint")]);
     assert_eq!(verified(&copy, &vkey, &[]).code(), 0);
 }
 
@@ -306,7 +306,7 @@ fn a_pull_that_is_killed_anywhere_goes_on_where_it_was() {
             assert_eq!(there["ok"], true, "{calls} {at}: {there}");
             assert_eq!(pull(&folder, &copy, &[]).code(), 0, "{calls} {at}");
             assert!(
-                log_in(&copy)["checkpoint".as_ref() as &Path]
+                log_in(&copy)[Path::new("checkpoint")]
                     == fs::read(Path::new(&folder).join("checkpoint")).unwrap()
             );
             assert_eq!(item(&verified(&copy, &vkey, &[]))["ok"], true, "{calls} {at}");
@@ -319,4 +319,157 @@ fn a_pull_that_is_killed_anywhere_goes_on_where_it_was() {
         }
     }
     assert!(kills > 30, "{kills}");
+}
+
+/// What `audit mirror list` says of a target.
+fn target(authority: &Authority, name: &str) -> Value {
+    let list = authority.json(&["audit", "mirror", "list"]).unwrap();
+    let mut items = list["items"].as_array().unwrap().iter();
+    items.find(|item| item["name"] == name).cloned().unwrap_or_default()
+}
+
+/// Waits until a target is in a state.
+fn becomes(authority: &Authority, name: &str, state: &str) -> Value {
+    wait::until(&format!("`{name}` to be {state}"), || {
+        let target = target(authority, name);
+        Ok((target["state"] == state && (state != "current" || target["lagEntries"] == 0)).then_some(target))
+    })
+    .unwrap()
+}
+
+/// A WebDAV server that somebody else wrote, with a certificate of its own; ends with this value.
+struct Dav {
+    #[expect(dead_code, reason = "it runs as long as this is kept")]
+    program: Program,
+    url: String,
+}
+
+impl Dav {
+    /// Its folder is `dav`, its user anna.
+    fn start(desk: &Desk, port: u16) -> Self {
+        fs::create_dir_all(desk.at("dav")).unwrap();
+        if !Path::new(&desk.at("dav.pem")).exists() {
+            let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+            let names = "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1";
+            for make in [
+                format!("openssl req -x509 {key} -days 2 -keyout ca.key -out ca.pem -subj /CN=ca"),
+                format!("openssl req {key} -keyout dav.key -out dav.csr {names}"),
+                "openssl x509 -req -in dav.csr -CA ca.pem -CAkey ca.key -days 2 -copy_extensions copy -out dav.pem".to_owned(),
+            ] {
+                desk.agrees(&make, "").unwrap();
+            }
+        }
+        let config = format!(
+            "host: 127.0.0.1\nport: {port}\nserver: cheroot\nssl_certificate: {}\nssl_private_key: {}\nprovider_mapping:\n  \"/\": {}\n\
+             http_authenticator:\n  domain_controller: null\n  accept_basic: true\n  accept_digest: false\n  \
+             default_to_digest: false\nsimple_dc:\n  user_mapping:\n    \"*\":\n      anna:\n        password: {PASSWORD}\n",
+            desk.at("dav.pem"),
+            desk.at("dav.key"),
+            desk.at("dav"),
+        );
+        desk.put("dav.yaml", config).unwrap();
+        let mut command = Command::new(judge::workspace("target/judges/bin/wsgidav"));
+        command.args(["--config", &desk.at("dav.yaml")]);
+        let mut program = Program::holding("wsgidav", command).unwrap();
+        wait::until("the WebDAV server", || {
+            anyhow::ensure!(program.is_running()?, "it ended: {}{}", program.stdout(), program.errors());
+            Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok())
+        })
+        .unwrap();
+        Self { program, url: format!("https://localhost:{port}") }
+    }
+}
+
+/// Nothing is protected by it.
+const PASSWORD: &str = "only-for-this-test";
+
+#[test]
+fn the_authority_pushes_to_folders_and_webdav_and_goes_on_after_any_end() {
+    let mut authority = Authority::start_with("mirror_behind_seconds: 10\n").unwrap();
+    let desk = Desk::new().unwrap();
+    grow(&authority, 5);
+    let (disk, password) = (desk.at("disk"), desk.at("password"));
+    let data = authority.data().join("authority").to_string_lossy().into_owned();
+    fs::create_dir(&disk).unwrap();
+    desk.put("password", PASSWORD).unwrap();
+
+    // Never in its own data, never where another log is, never twice.
+    let add = |authority: &Authority, arguments: &[&str]| {
+        authority.kosctl(&[&["audit", "mirror", "add"], arguments].concat()).unwrap()
+    };
+    for (path, exit) in [(data.as_str(), 2), (&format!("{data}/log"), 2), ("/", 2), (&desk.at("nowhere"), 2)]
+    {
+        let refused = add(&authority, &["bad", path]);
+        assert_eq!(refused.code(), exit, "{path}: {}", refused.stderr);
+        assert!(refused.stderr.contains("KOS-E0554"), "{path}: {}", refused.stderr);
+    }
+    assert_eq!(add(&authority, &["plain", "http://192.0.2.7/log"]).code(), 0, "it is only never dialled");
+    assert_eq!(add(&authority, &["disk", &disk]).code(), 0);
+    let twice = add(&authority, &["again", &disk]);
+    assert!(twice.code() == 6 && twice.stderr.contains("KOS-E0555"), "{}", twice.stderr);
+    let port = Ports::free().unwrap().tls;
+    let dav = Dav::start(&desk, port);
+    let web = ["dav", &dav.url, "--ca", &desk.at("ca.pem"), "--user", "anna", "--password-file", &password];
+    let added = add(&authority, &web);
+    assert_eq!(added.code(), 0, "{}", added.stderr);
+    for name in ["disk", "dav"] {
+        becomes(&authority, name, "current");
+    }
+    assert!(becomes(&authority, "plain", "behind")["trouble"].as_str().unwrap().contains("without TLS"));
+    authority.json(&["audit", "mirror", "remove", "plain", "--yes"]).unwrap();
+
+    // What is there is the log, for us and for strangers.
+    grow(&authority, 3);
+    let pushed = authority.kosctl(&["audit", "mirror", "push", "-o", "json"]).unwrap();
+    assert_eq!(pushed.code(), 0, "{}{}", pushed.stdout, pushed.stderr);
+    let folder = published(&authority, &desk).to_string_lossy().into_owned();
+    authority.kosctl(&["audit", "mirror", "push"]).unwrap();
+    let vkey = desk.at("vkey");
+    for copy in [&disk, &desk.at("dav")] {
+        assert_eq!(item(&verified(copy, &vkey, &[]))["ok"], true, "{copy}");
+        assert_eq!(
+            log_in(copy)[Path::new("checkpoint")],
+            fs::read(Path::new(&folder).join("checkpoint")).unwrap()
+        );
+        assert!(go(&vkey, copy, &[]).stdout.starts_with("ok "), "{copy}");
+    }
+
+    // One that is away keeps nobody waiting, is told of, and gets everything when it is back; so does one after a kill.
+    drop(dav);
+    grow(&authority, 2);
+    becomes(&authority, "disk", "current");
+    becomes(&authority, "dav", "behind");
+    wait::until("the log to say so", || {
+        Ok(authority.events()?.contains(&"mirror_behind".to_owned()).then_some(()))
+    })
+    .unwrap();
+    let doctor = authority.kosctl(&["doctor"]).unwrap();
+    assert!(doctor.code() == 10 && doctor.stdout.contains("mirrors"), "{}", doctor.stdout);
+    let metrics = format!("http://127.0.0.1:{}/metrics", authority.ports().web);
+    let page = judge::agrees("curl", &["-s", &metrics], "").unwrap();
+    assert!(page.contains("kos_log_mirrors{state=\"behind\"} 1"), "{page}");
+    authority.kill().unwrap();
+    let _dav = Dav::start(&desk, port);
+    authority.serve().unwrap();
+    becomes(&authority, "dav", "current");
+    assert_eq!(item(&verified(&desk.at("dav"), &vkey, &[]))["ok"], true);
+
+    // One that contradicts the log is left alone, and the log has its checkpoint.
+    authority.stop().unwrap();
+    let mut fork = authority.copied().unwrap();
+    authority.serve().unwrap();
+    grow(&authority, 3);
+    becomes(&authority, "disk", "current");
+    let held = fs::read(Path::new(&disk).join("checkpoint")).unwrap();
+    authority.stop().unwrap();
+    fork.serve().unwrap();
+    grow(&fork, 1);
+    becomes(&fork, "disk", "refused");
+    let refused = fork.json(&["audit", "list", "--event", "mirror_refused"]).unwrap();
+    let checkpoints: Vec<_> =
+        refused["items"].as_array().unwrap().iter().map(|entry| &entry["details"]["checkpoint"]).collect();
+    assert!(checkpoints.iter().any(|text| text.as_str().unwrap().contains("/klog")), "{refused}");
+    assert_eq!(fs::read(Path::new(&disk).join("checkpoint")).unwrap(), held, "it is written to no more");
+    let said = program::files(fork.data()).unwrap();
+    assert!(said.iter().all(|(_, bytes)| !bytes.windows(PASSWORD.len()).any(|w| w == PASSWORD.as_bytes())));
 }

@@ -319,7 +319,7 @@ fn a_log_that_was_put_back_is_refused_by_its_witness_and_found_by_whoever_verifi
     let (home, before) = (attic.data().join("authority"), attic.data().join("before"));
     copy(&home, &before).unwrap();
     attic.serve().unwrap();
-    let size = (0..5).map(|_| grow(&attic).unwrap()).last().unwrap();
+    let size = (0..5).fold(0, |_, _| grow(&attic).unwrap());
     witnessed(&attic, size).unwrap();
     let newest = held(&cellar, "attic").unwrap();
     assert!(size_in(&newest).unwrap() >= size);
@@ -397,7 +397,7 @@ fn devices_cosign_and_tell_when_the_log_is_not_the_one_that_they_cosigned() {
     let (home, before) = (attic.data().join("authority"), attic.data().join("before"));
     copy(&home, &before).unwrap();
     attic.serve().unwrap();
-    let size = (0..4).map(|_| grow(&attic).unwrap()).last().unwrap();
+    let size = (0..4).fold(0, |_, _| grow(&attic).unwrap());
     witnessed(&attic, size).unwrap();
     // In order, so that the devices hear that their links end.
     attic.stop().unwrap();
@@ -420,8 +420,8 @@ fn devices_cosign_and_tell_when_the_log_is_not_the_one_that_they_cosigned() {
             assert!(warnings.contains("contradicts"), "{warnings}");
         })
         .unwrap();
-        let diary = fs::read_to_string(device.root().join("var/lib/kos/device/log")).unwrap();
-        assert!(diary.contains("log_contradicts"), "{diary}");
+        let own = fleet::json(&device.root().join("run/kos/kosd.sock"), &["audit", "list"]).unwrap();
+        assert!(own.to_string().contains("equivocation_found"), "{own}");
     }
     let folder = devices[0].0.root().join("var/lib/kos/device");
     let mut kept = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());

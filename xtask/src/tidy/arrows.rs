@@ -78,7 +78,17 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ),
     (
         "kos-bench",
-        &["kos-base", "kos-identity", "kos-klp", "kos-audit", "kos-vault", "kos-api", "kos-net", "kosctl"],
+        &[
+            "kos-base",
+            "kos-identity",
+            "kos-klp",
+            "kos-audit",
+            "kos-vault",
+            "kos-api",
+            "kos-net",
+            "kos-authority",
+            "kosctl",
+        ],
     ),
     ("xtask", &[]),
 ];

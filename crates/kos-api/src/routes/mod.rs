@@ -23,7 +23,7 @@ pub use access::{Access, Caller, Object};
 pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
-    alert, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, operator,
+    alert, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, mirror, operator,
     plan::ChangeQuery, ticket, vault, witness,
 };
 use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
@@ -292,6 +292,16 @@ routes! {
         (CHANGE, NONE) -> GUARDIAN, "Has a guardian told no more.";
     GUARDIAN_TEST = "guardian-test", Post "/api/v1/guardians/{guardian}/test", [Admin], Reads,
         (NONE, NONE) -> Shape::document::<alert::GuardianTest>(), "Sends a guardian a notice that is marked as a test.";
+
+    MIRROR_LIST = "mirror-list", Get "/api/v1/audit/mirrors", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<mirror::Mirror>(), "Lists where the authority writes copies of its log.";
+    MIRROR_ADD = "mirror-add", Post "/api/v1/audit/mirrors", [Admin], Changes,
+        (CHANGE, Shape::plain::<mirror::AddMirror>()) -> Shape::document::<mirror::Mirror>(),
+        "Has the authority write a copy of its log elsewhere.";
+    MIRROR_REMOVE = "mirror-remove", Delete "/api/v1/audit/mirrors/{mirror}", [Admin], Changes,
+        (CHANGE, NONE) -> Shape::document::<mirror::Mirror>(), "Has the authority write there no more.";
+    MIRROR_PUSH = "mirror-push", Post "/api/v1/audit/mirrors/push", [OperatorWrite], Reads,
+        (NONE, NONE) -> Shape::list::<mirror::Mirror>(), "Has every copy brought up to date now.";
 
     AUTHORITY_SHOW = "authority-show", Get "/api/v1/authority", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<authority::Authority>(), "Shows who the authority is.";

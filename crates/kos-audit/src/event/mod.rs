@@ -296,6 +296,15 @@ events! {
     /// A guardian could not be told for long.
     AlertUndelivered = "alert_undelivered", Critical;
 
+    /// Copies of the log are written to a target.
+    MirrorAdded = "mirror_added", Critical;
+    /// Copies are written there no more.
+    MirrorRemoved = "mirror_removed", Critical;
+    /// A copy could not be written for long.
+    MirrorBehind = "mirror_behind", Ordinary;
+    /// A copy contradicts the log, and is written to no more.
+    MirrorRefused = "mirror_refused", Critical;
+
     /// The clock jumped.
     TimeStepped = "time_stepped", Ordinary;
     /// Entries could not be written; says how many and which.

@@ -220,6 +220,89 @@ fn a_bundle_that_ends_inside_a_leaf_gives_its_whole_leaves_first() {
 }
 
 #[test]
+fn a_path_has_one_spelling() {
+    for path in ["tile/0/000", "tile/6/x001/x234/067.p/1", "tile/entries/999.p/255", "tile/entries/x001/000"]
+    {
+        assert_eq!(Piece::parse(path).map(|piece| piece.path()).as_deref(), Some(path));
+    }
+    for bad in [
+        "",
+        "tile",
+        "tile/0",
+        "tile/0/",
+        "tile/0/0",
+        "tile/0/0000",
+        "tile/0/001/000",
+        "tile/0/x000/000",
+        "tile/0/x001",
+        "tile/0/000.p/0",
+        "tile/0/000.p/256",
+        "tile/0/000.p/01",
+        "tile/0/000.p/",
+        "tile/0/000/",
+        "tile/00/000",
+        "tile/+1/000",
+        "tile/7/000",
+        "tile/entry/000",
+        "tile/0/../000",
+        "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
+        "checkpoint",
+    ] {
+        assert_eq!(Piece::parse(bad), None, "{bad}");
+    }
+}
+
+/// What a disk holds of a log whose leaves are their own numbers.
+fn log(size: u64) -> (TreeHead, BTreeMap<String, Vec<u8>>) {
+    let leaves = leaves(size);
+    let mut disk = tiles(&leaves, &[size]);
+    for bundle in Bundle::all(size) {
+        let mut bytes = Vec::new();
+        for n in (bundle.first_leaf()..).take(usize::from(bundle.tile().width())) {
+            Bundle::push(&mut bytes, &n.to_be_bytes()).unwrap();
+        }
+        disk.insert(bundle.path(), bytes);
+    }
+    (grown(&leaves).head(), disk)
+}
+
+/// The pieces that a walk gives back, or why it ends.
+fn walked(
+    head: TreeHead,
+    held: Option<TreeHead>,
+    range: core::ops::Range<u64>,
+    disk: &BTreeMap<String, Vec<u8>>,
+) -> Result<Vec<Piece>, PieceError> {
+    let mut walk = Walk::new(head, held, range)?;
+    let mut known = Vec::new();
+    while let Some(piece) = walk.next() {
+        known.extend(walk.take(disk[&piece.path()].clone())?.into_iter().map(|(piece, _)| piece));
+    }
+    Ok(known)
+}
+
+#[test]
+fn a_walk_gives_every_file_that_a_growth_writes() {
+    let size = 66_000;
+    let (head, disk) = log(size);
+    for from in [0, 1, 255, 256, 65_535, 65_536, 65_999] {
+        let held = grown(&leaves(from)).head();
+        let known = walked(head, Some(held), from..size, &disk).unwrap();
+        for piece in Piece::grown(from, size) {
+            assert!(known.contains(&piece), "{} from {from}", piece.path());
+        }
+    }
+    let other = TreeHead { size: 65_536, root: leaf_hash(b"another") };
+    assert_eq!(walked(head, Some(other), 0..size, &disk), Err(PieceError::Held { size: 65_536 }));
+    let same = TreeHead { size, root: leaf_hash(b"another") };
+    assert_eq!(walked(head, Some(same), 0..size, &disk), Err(PieceError::Held { size }));
+    let more = TreeHead { size: size + 1, ..head };
+    assert_eq!(walked(head, Some(more), 0..size, &disk), Err(PieceError::Held { size: size + 1 }));
+    assert_eq!(walked(TreeHead { size: 0, root: head.root }, None, 0..0, &disk), Err(PieceError::Root));
+    assert_eq!(walked(TreeHead { size: 0, root: TreeHash::EMPTY }, None, 0..0, &disk), Ok(Vec::new()));
+}
+
+#[test]
 fn what_cannot_be_grown_or_proven_is_refused() {
     let beyond = |asked, size| Some(TreeError::Beyond { asked, size });
     assert_eq!(ProofPlan::inclusion(5, 5).err(), beyond(5, 5));
@@ -273,5 +356,33 @@ proptest! {
         bytes[bit / 8] ^= 1 << (bit % 8);
         *changed = TreeHash::from_bytes(bytes);
         prop_assert_eq!(verify_inclusion(&proof, index, leaf, &head), Err(ProofMismatch));
+    }
+
+    #[test]
+    fn a_walk_takes_no_changed_byte_of_what_it_reads(
+        size in 1u64..700,
+        ends in any::<(prop::sample::Index, prop::sample::Index)>(),
+        held in prop::option::of(any::<prop::sample::Index>()),
+        at in any::<(prop::sample::Index, prop::sample::Index)>(),
+    ) {
+        let (head, mut disk) = log(size);
+        let pick = |index: prop::sample::Index| u64::try_from(index.index(usize::try_from(size).unwrap())).unwrap();
+        let (a, b) = (pick(ends.0), pick(ends.1));
+        let range = a.min(b)..a.max(b) + 1;
+        let held = held.map(|held| grown(&leaves(pick(held) + 1)).head());
+        let known = walked(head, held, range.clone(), &disk).unwrap();
+        for bundle in Bundle::all(size) {
+            let reaches = bundle.tile().span();
+            let is_wanted = reaches.start < range.end && reaches.end > range.start;
+            prop_assert_eq!(known.contains(&Piece::Bundle(bundle)), is_wanted);
+        }
+        let bytes = disk.get_mut(&known[at.0.index(known.len())].path()).unwrap();
+        let byte = at.1.index(bytes.len());
+        bytes[byte] ^= 1;
+        prop_assert!(walked(head, held, range.clone(), &disk).is_err());
+        let bytes = disk.get_mut(&known[at.0.index(known.len())].path()).unwrap();
+        bytes[byte] ^= 1;
+        bytes.truncate(byte);
+        prop_assert!(walked(head, held, range, &disk).is_err());
     }
 }

@@ -22,6 +22,9 @@ pub(crate) struct Case {
     pub(crate) range: bool,
 }
 
+/// What is done to the bytes of a file.
+type Patch = fn(&mut Vec<u8>);
+
 /// A log in somebody's hands.
 #[derive(Clone)]
 struct Log {
@@ -31,7 +34,7 @@ struct Log {
     size: u64,
     held: Option<String>,
     /// Files as they stand, after everything else.
-    patched: Vec<(&'static str, fn(&mut Vec<u8>))>,
+    patched: Vec<(&'static str, Patch)>,
     gone: Vec<&'static str>,
 }
 

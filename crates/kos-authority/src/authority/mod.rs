@@ -37,6 +37,7 @@ use crate::{
     keys::{Keep, Kept, Keys, KeysError},
     kill::{self, live::Kill},
     log::{LogFiles, LogSigner},
+    mirror::Mirrors,
     presence::Presence,
     reception::MisuseBook,
     record::{Change, Ending, SystemChange},
@@ -101,6 +102,7 @@ pub(crate) struct Shared {
     /// What devices have delivered of their own logs.
     pub(crate) device_logs: DeviceLogs,
     pub(crate) alerts: Alerts,
+    pub(crate) mirrors: Mirrors,
     pub(crate) kill: Kill,
     /// The witness that this authority is for others.
     pub(crate) cosigner: Cosigner,
@@ -277,6 +279,7 @@ impl Authority {
                 .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,
             device_logs: DeviceLogs::new(home.device_logs()),
             alerts: Alerts::default(),
+            mirrors: Mirrors::default(),
             vaults: Vaults::new(home.vaults(), settings.vault_lock()),
             settings,
             ports: listeners.ports(),

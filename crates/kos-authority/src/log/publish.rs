@@ -118,6 +118,10 @@ impl LogFiles {
         let (at, writing) = (path.clone(), Arc::clone(&self.writing));
         let write = move || {
             let _alone = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            // At a start most files are there already, and writing is what costs.
+            if fs::read(&path).is_ok_and(|there| there == bytes) {
+                return Ok(());
+            }
             fs::create_dir_all(path.parent().unwrap_or(&path))?;
             files::replace(&path, &bytes, files::Mode::Readable)
         };

@@ -23,6 +23,9 @@ pub(crate) struct Tail {
 /// Entries whose leaves are compared with the tree at the start: those that may have been written when the power went.
 const LAST_ENTRIES: u32 = 256;
 
+/// Tiles that are in memory at a time while the tree is computed: 2 MiB, however long the log.
+const TILES_AT_ONCE: u32 = 256;
+
 impl Tail {
     /// Reads the log's edge from the store, and checks that it is what was signed. `published` is the checkpoint that
     /// others may have seen.
@@ -50,14 +53,13 @@ impl Tail {
         }
 
         let mut tail = Self::default();
-        for tile in store.tiles(0).await? {
-            let (hashes, rest) = tile.hashes.as_chunks::<HASH_BYTES>();
-            if !rest.is_empty() || hashes.len() > usize::from(TILE_WIDTH) {
-                return Err(differs(format!("tile {} is torn", tile.number)));
-            }
-            for hash in hashes {
-                tail.push(TreeHash::from_bytes(*hash))?;
-                check_published(&tail.frontier, published.as_ref())?;
+        let mut next = 0;
+        loop {
+            let tiles = store.tiles(0, next, TILES_AT_ONCE).await?;
+            let Some(last) = tiles.last() else { break };
+            next = last.number + 1;
+            for tile in &tiles {
+                tail.take(tile, published.as_ref())?;
             }
         }
         if tail.frontier.head() != signed {
@@ -103,6 +105,19 @@ impl Tail {
             tiles.push(Tile { level: tile.level(), number: tile.index(), hashes: bytes });
         }
         Ok(tiles)
+    }
+
+    /// Takes the leaves of the next tile.
+    fn take(&mut self, tile: &Tile, published: Option<&TreeHead>) -> Result<(), StoreError> {
+        let (hashes, rest) = tile.hashes.as_chunks::<HASH_BYTES>();
+        if !rest.is_empty() || hashes.len() > usize::from(TILE_WIDTH) {
+            return Err(differs(format!("tile {} is torn", tile.number)));
+        }
+        for hash in hashes {
+            self.push(TreeHash::from_bytes(*hash))?;
+            check_published(&self.frontier, published)?;
+        }
+        Ok(())
     }
 
     fn push(&mut self, leaf: TreeHash) -> Result<(), StoreError> {

@@ -238,6 +238,22 @@ fn system_event(change: &SystemChange) -> Draft {
                 "refused": refused.map(|code| code.to_string())
             }),
         ),
+        C::MirrorAdded { name, target } => {
+            draft(EventType::MirrorAdded, About::Authority, json!({"mirror": name, "address": target}))
+        }
+        C::MirrorRemoved { name, target } => {
+            draft(EventType::MirrorRemoved, About::Authority, json!({"mirror": name, "address": target}))
+        }
+        C::MirrorBehind { name, size, since } => draft(
+            EventType::MirrorBehind,
+            About::Authority,
+            json!({"mirror": name, "size": size, "since": since}),
+        ),
+        C::MirrorRefused { name, code, checkpoint } => draft(
+            EventType::MirrorRefused,
+            About::Authority,
+            json!({"mirror": name, "code": code.to_string(), "checkpoint": checkpoint}),
+        ),
         C::GuardianAdded(guardian) => {
             guardian_event(EventType::GuardianAdded, guardian, json!({"kind": guardian.way.kind().as_str()}))
         }

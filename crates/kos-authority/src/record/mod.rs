@@ -172,6 +172,14 @@ pub enum SystemChange {
     GuardianRemoved(Box<Guardian>),
     /// A guardian could not be told for long.
     AlertUndelivered { guardian: Box<Guardian>, waiting: u64, since: Timestamp },
+    /// Copies of the log are written there.
+    MirrorAdded { name: String, target: String },
+    /// Copies are written there no more.
+    MirrorRemoved { name: String, target: String },
+    /// A copy could not be written for long: how many entries it has, if that is known.
+    MirrorBehind { name: String, size: Option<u64>, since: Timestamp },
+    /// A copy contradicts the log, by this checkpoint.
+    MirrorRefused { name: String, code: Code, checkpoint: String },
     /// Something happened to the vault of this environment.
     Vault(Environment, VaultDeed),
 }

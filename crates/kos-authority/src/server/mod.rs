@@ -22,7 +22,7 @@ use axum::routing::get;
 use kos_net::carrier::WEBSOCKET_PATH;
 
 pub(crate) use self::{
-    api::Streams,
+    api::{Streams, mirrors},
     doors::{Doors, Moves, doors},
 };
 use self::{
@@ -34,6 +34,7 @@ use crate::{
     authority::{Listeners, Shared, StartError},
     clock,
     fleet::upkeep,
+    mirror,
     reception::MisuseBook,
     revocation::Publisher,
     vault, witness,
@@ -96,6 +97,7 @@ pub(crate) async fn serve(
     services.spawn(vault::watch(Arc::clone(shared)));
     services.spawn(alert::watch(Arc::clone(shared)));
     services.spawn(alert::deliver(Arc::clone(shared)));
+    services.spawn(mirror::run(Arc::clone(shared)));
     services.spawn(front.keep_fresh());
     let progress = shared.writer.progress();
     services.spawn(publish_log(Arc::clone(shared), progress));

@@ -26,6 +26,9 @@ const ENTRIES: Table = Table {
 const TILES: Table = Table { name: "tiles", columns: &[Kind::Integer, Kind::Integer, Kind::Bytes] };
 const LOG_STATE: Table = Table { name: "log_state", columns: &[Kind::Text, Kind::Integer, Kind::Text] };
 
+/// Entries of one statement. A connection keeps a prepared statement for each number of them.
+const ENTRIES_AT_ONCE: usize = 32;
+
 /// The rows of `log_state`.
 const HEAD: &str = "head";
 const COSIGNED: &str = "cosigned";
@@ -180,11 +183,13 @@ impl Store {
         query.fetch_optional(&self.reads).await?.map(|row| tile(&self.sealer, &row)).transpose()
     }
 
-    /// Every tile of a level, in order.
-    pub async fn tiles(&self, level: u8) -> Result<Vec<Tile>, StoreError> {
-        let sql = "SELECT level, number, hashes, mac FROM tiles WHERE level = $1 ORDER BY number";
-        let rows = sqlx::query(sql).bind(i64::from(level)).fetch_all(&self.reads).await?;
-        rows.iter().map(|row| tile(&self.sealer, row)).collect()
+    /// At most `limit` tiles of a level from number `from` on, in order.
+    pub async fn tiles(&self, level: u8, from: u64, limit: u32) -> Result<Vec<Tile>, StoreError> {
+        let sql = "SELECT level, number, hashes, mac FROM tiles WHERE level = $1 AND number >= $2 \
+                   ORDER BY number LIMIT $3";
+        let from = i64::try_from(from).unwrap_or(i64::MAX);
+        let query = sqlx::query(sql).bind(i64::from(level)).bind(from).bind(i64::from(limit));
+        query.fetch_all(&self.reads).await?.iter().map(|row| tile(&self.sealer, row)).collect()
     }
 
     /// The signed head; nothing before the first entry.
@@ -221,19 +226,23 @@ impl Store {
 }
 
 impl WriteHalf {
-    pub(crate) async fn add_entry(&mut self, entry: &StoredEntry) -> Result<(), StoreError> {
-        let sql = "INSERT INTO entries (position, id, at, event, actor, target, leaf, mac) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-        let cells = vec![
-            integer(entry.position),
-            text(&entry.id),
-            integer(entry.at.unix_ms()),
-            text(&entry.event),
-            text(&entry.actor),
-            optional(entry.target.as_ref()),
-            Cell::Bytes(entry.leaf.clone()),
-        ];
-        self.sealer.write(&mut self.connection, sql, &ENTRIES, cells).await?;
+    /// Adds entries, many in one statement: each statement is a way to the thread of SQLite and back.
+    pub(crate) async fn add_entries(&mut self, entries: &[StoredEntry]) -> Result<(), StoreError> {
+        let sql = "INSERT INTO entries (position, id, at, event, actor, target, leaf, mac) ";
+        for some in entries.chunks(ENTRIES_AT_ONCE) {
+            let rows = some.iter().map(|entry| {
+                vec![
+                    integer(entry.position),
+                    text(&entry.id),
+                    integer(entry.at.unix_ms()),
+                    text(&entry.event),
+                    text(&entry.actor),
+                    optional(entry.target.as_ref()),
+                    Cell::Bytes(entry.leaf.clone()),
+                ]
+            });
+            self.sealer.write_many(&mut self.connection, sql, &ENTRIES, rows).await?;
+        }
         Ok(())
     }
 

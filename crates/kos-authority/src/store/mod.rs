@@ -24,6 +24,7 @@ mod guardians;
 mod heartbeats;
 mod journal;
 mod lock;
+mod mirrors;
 mod operators;
 mod row;
 mod schema;
@@ -231,16 +232,16 @@ impl WriteHalf {
         self.execute("SAVEPOINT request").await
     }
 
-    /// Keeps what the request wrote, as part of the transaction.
+    /// Keeps what the request wrote, as part of the transaction, and marks the place again for the next one.
     pub(crate) async fn keep_request(&mut self) -> Result<(), StoreError> {
-        self.execute("RELEASE request").await
+        self.coverage.mark();
+        self.execute("RELEASE request; SAVEPOINT request").await
     }
 
-    /// Forgets what the request wrote, and nothing of the others.
+    /// Forgets what the request wrote, and nothing of the others; the mark stays for the next one.
     pub(crate) async fn undo_request(&mut self) -> Result<(), StoreError> {
         self.coverage.undo();
-        self.execute("ROLLBACK TO request").await?;
-        self.execute("RELEASE request").await
+        self.execute("ROLLBACK TO request").await
     }
 
     /// Writes one record of the registry, if it succeeds the one that is there.

@@ -12,7 +12,7 @@ use std::fmt;
 
 use aws_lc_rs::hmac;
 use kos_base::Secret;
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::StoreError;
 
@@ -113,6 +113,31 @@ impl Sealer {
             };
         }
         Ok(query.bind(mac.as_ref().to_vec()).execute(connection).await?.rows_affected())
+    }
+
+    /// Adds many rows with one statement, of which `sql` is the part before `VALUES`.
+    pub(super) async fn write_many(
+        &self,
+        connection: &mut SqliteConnection,
+        sql: &'static str,
+        table: &Table,
+        rows: impl IntoIterator<Item = Vec<Cell>>,
+    ) -> Result<u64, StoreError> {
+        let mut query = QueryBuilder::<Sqlite>::new(sql);
+        query.push_values(rows, |mut row, cells| {
+            debug_assert_eq!(cells.len(), table.columns.len(), "{}", table.name);
+            let mac = hmac::sign(&self.key, &Self::input(table, &cells));
+            for cell in cells {
+                match cell {
+                    Cell::Text(text) => row.push_bind(text),
+                    Cell::Absent => row.push_bind(None::<String>),
+                    Cell::Integer(number) => row.push_bind(number),
+                    Cell::Bytes(bytes) => row.push_bind(bytes),
+                };
+            }
+            row.push_bind(mac.as_ref().to_vec());
+        });
+        Ok(query.build().execute(connection).await?.rows_affected())
     }
 
     /// Checks a row that has the table's columns in order and then the MAC.

@@ -53,7 +53,7 @@ async fn fill(writer: &mut WriteHalf) {
         writer.write(&Write::Revoke(revocation(n, RevocationReason::Hold))).await.unwrap();
         let heartbeat = Heartbeat { device: device_id(n), at: NOW, body: vec![n; 40] };
         writer.put_heartbeat(&heartbeat).await.unwrap();
-        writer.add_entry(&entry(u64::from(n) - 1)).await.unwrap();
+        writer.add_entries(&[entry(u64::from(n) - 1)]).await.unwrap();
     }
     let crl = StoredCrl { issuer: key(200).id(), number: 5, next_update: NOW, der: vec![9; 200] };
     writer.put_crl(&crl).await.unwrap();
@@ -116,7 +116,7 @@ async fn answers(store: &Store) -> Result<Vec<String>, StoreError> {
         format!("{:?}", store.entries(&EntryQuery::default(), 100).await?),
         format!("{:?}", store.last_entry_about(device_id(1).as_ref()).await?),
         format!("{:?}", store.count_entries().await?),
-        format!("{:?}", store.tiles(0).await?),
+        format!("{:?}", store.tiles(0, 0, 256).await?),
         format!("{:?}", store.log_state().await?),
         format!("{:?}", store.subject_of("operator anna").await?.map(|s| (s.id, *s.secret.expose()))),
         format!("{:?}", store.lobby_count("10.0.0.7").await?),

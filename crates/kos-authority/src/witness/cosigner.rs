@@ -283,7 +283,14 @@ async fn add_checkpoint(
     (status, [(header::CONTENT_TYPE, answer.content_type())], answer.body()).into_response()
 }
 
-async fn newest(State(shared): State<Arc<Shared>>, Path(hash): Path<String>) -> Response {
+async fn newest(
+    State(shared): State<Arc<Shared>>,
+    Extension(Source(source)): Extension<Source>,
+    Path(hash): Path<String>,
+) -> Response {
+    if !shared.cosigner.pace.admits(source, Instant::now()) {
+        return StatusCode::TOO_MANY_REQUESTS.into_response();
+    }
     let Ok(logs) = shared.store.witnessed_logs().await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };

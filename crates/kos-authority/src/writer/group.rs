@@ -18,8 +18,8 @@ pub(super) async fn commit(
     let mut results = Vec::with_capacity(group.len());
     let mut newest = None;
     half.begin().await?;
+    half.begin_request().await?;
     for transaction in group {
-        half.begin_request().await?;
         let first = scribe.next_index();
         match apply(half, scribe, transaction).await {
             Ok(receipt) => {
@@ -47,9 +47,7 @@ pub(super) async fn commit(
 /// Writes what was recorded into the log, and its new head.
 async fn grow(half: &mut WriteHalf, scribe: &mut Scribe, at: Timestamp) -> Result<(), StoreError> {
     let grown = scribe.finish_group(at)?;
-    for entry in &grown.entries {
-        half.add_entry(entry).await?;
-    }
+    half.add_entries(&grown.entries).await?;
     for tile in &grown.tiles {
         half.put_tile(tile).await?;
     }
@@ -115,6 +113,8 @@ async fn apply(
             SystemWrite::AlertSeen(alert, at) => half.acknowledge_alert(alert, *at, first).await?,
             SystemWrite::Guardian(guardian) => half.add_guardian(guardian).await?,
             SystemWrite::NoGuardian(name) => half.remove_guardian(name).await?,
+            SystemWrite::Mirror(mirror) => half.add_mirror(mirror).await?,
+            SystemWrite::NoMirror(name) => half.remove_mirror(name).await?,
             SystemWrite::OwnCertificate { issuer, serial, der } => {
                 half.add_certificate(*issuer, serial, None, 0, der).await?;
             }

@@ -33,6 +33,7 @@ use crate::{
     alert::{Guardian, GuardianName},
     clock,
     log::{LogSigner, Tail},
+    mirror::Mirror,
     record::Change,
     store::{
         AlertNote, Anchor, Answer, Archive, CodeMark, EngineState, Heartbeat, LogAnchor, LogState, Operator,
@@ -145,6 +146,10 @@ pub enum SystemWrite {
     Guardian(Box<Guardian>),
     /// A guardian is told no more.
     NoGuardian(GuardianName),
+    /// Copies of the log are written there.
+    Mirror(Box<Mirror>),
+    /// Copies are written there no more.
+    NoMirror(String),
 }
 
 /// A transaction that is on the disk.
@@ -249,7 +254,7 @@ impl Writer {
         let mut failed = self.failed.clone();
         if failed.wait_for(|failed| *failed).await.is_err() {
             // It ended in order.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -432,7 +437,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                 Request::Scrub(reply) => scrubs.push(reply),
                 Request::Sweep(reply) => {
                     let swept = self.half.sweep().await;
-                    self.judge(swept.clone().map(|_| ()))?;
+                    self.judge(swept.clone().map(drop))?;
                     // Whoever no longer waits has lost nothing: the next start goes on.
                     drop(reply.send(swept));
                 }

@@ -130,7 +130,7 @@ impl Space {
     pub(super) fn losses(&self) -> Option<SystemChange> {
         let Losses { since, until, events, unreadable } = self.losses.clone();
         let any = !events.is_empty() || unreadable;
-        any.then(|| SystemChange::LossesRecorded { since, until, events, unreadable })
+        any.then_some(SystemChange::LossesRecorded { since, until, events, unreadable })
     }
 
     /// They are in the log.

@@ -293,7 +293,7 @@ async fn a_log_that_differs_from_what_was_signed_or_published_is_not_extended() 
     let (store, mut half) = store::open(&bench.path(), &Secret::new([7; 32])).await.unwrap();
     let mut entry = store.entry(1).await.unwrap().unwrap();
     entry.position = 3;
-    half.add_entry(&entry).await.unwrap();
+    half.add_entries(&[entry]).await.unwrap();
     drop(half);
     store.close().await;
     std::fs::remove_dir_all(bench.folder.path().join("log")).unwrap();

@@ -1,6 +1,7 @@
 //! How people see the kinds of the API.
 
 mod alert;
+mod mirror;
 
 use kos_api::{
     audit::{Archived, AuditEntry, AuditVerdict, Checkpoint, Erasure},
@@ -19,7 +20,6 @@ use kos_api::{
         Vault, VaultCode, VaultEntry, VaultMac, VaultRecovery, VaultSecret, VaultShares, VaultSignature,
         VaultSlot, VaultVersion,
     },
-    witness::{Witness, WitnessPolicy, WitnessedLog},
 };
 
 use super::{Column, Form, Section, Shown};
@@ -200,41 +200,6 @@ impl Shown for Checkpoint {
     ];
 }
 
-impl Shown for Witness {
-    const NAME: &'static str = "name";
-    const PLURAL: &'static str = "witnesses";
-    const COLUMNS: &'static [Column<'static>] = &[
-        column("witness", "name"),
-        column("state", "state").looks(Form::State),
-        column("entries", "size"),
-        column("cosigned", "cosignedAt").looks(Form::Moment),
-        column("at", "url"),
-        column("device", "deviceId"),
-        column("added", "addedAt").looks(Form::Moment).wide(),
-        column("key", "verifierKey").wide(),
-    ];
-}
-
-impl Shown for WitnessPolicy {
-    const NAME: &'static str = "threshold";
-    const PLURAL: &'static str = "policies";
-    const COLUMNS: &'static [Column<'static>] =
-        &[column("asked for", "threshold"), column("of witnesses", "witnesses")];
-}
-
-impl Shown for WitnessedLog {
-    const NAME: &'static str = "origin";
-    const PLURAL: &'static str = "logs";
-    const COLUMNS: &'static [Column<'static>] = &[
-        column("log", "origin"),
-        column("entries", "size"),
-        column("cosigned", "cosignedAt").looks(Form::Moment),
-        column("our key", "witnessKey"),
-        column("its key", "verifierKey").wide(),
-        column("added", "addedAt").looks(Form::Moment).wide(),
-    ];
-}
-
 impl Shown for Status {
     const NAME: &'static str = "authority";
     const PLURAL: &'static str = "authorities";
@@ -259,6 +224,8 @@ impl Shown for Status {
         column("guardians", "alerts.guardians"),
         column("alerts unseen", "alerts.open"),
         column("alerts undelivered", "alerts.undelivered"),
+        column("copies of the log", "mirrors.targets"),
+        column("copies behind", "mirrors.behind"),
         column("port", "ports.tls"),
     ];
 }

@@ -164,7 +164,7 @@ fn announce(session: &Session, origin: &str, port: u16, code: &PageCode) {
     say(&format!("open {origin}/#{}", code.0));
     say(&format!("or open {origin}/ and type the code {}", code.0));
     session.terminal.note(&format!(
-        "your browser is on another machine: run there  ssh -N -L {port}:localhost:{port} THIS-MACHINE  and open the same address"
+        "for a browser on another machine, run  ssh -N -L {port}:localhost:{port} THIS-MACHINE  there; the address is the same"
     ));
     session.terminal.note(&format!("the page waits for {minutes} minutes; Ctrl-C ends it"));
     if session.terminal.is_graphical && session.terminal.answers == Answers::Person {

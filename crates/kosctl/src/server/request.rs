@@ -171,6 +171,16 @@ impl Client {
         self.read_document(answer)
     }
 
+    /// The list with which a question is answered that changes nothing and is not asked by `GET`.
+    ///
+    /// # Errors
+    /// What the server said, or why it did not say anything.
+    pub(crate) async fn ask_list<T: Kind>(&self, route: &Route) -> Result<List<T>, Fault> {
+        let (headers, body) = body::json(&serde_json::json!({}))?;
+        let answer = self.exchange(route, &route.fill(&[]), headers, body).await?;
+        self.read_json(&answer)
+    }
+
     /// A change, done or planned. Where asking again does not make it twice, it is asked again after a broken connection.
     ///
     /// # Errors

@@ -2,9 +2,8 @@
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use kos_api::{
-    audit::{Assurance, AuditEntry, Checkpoint as Head},
+    audit::{AuditEntry, Checkpoint as Head},
     problem::Party,
-    witness::WitnessStanding,
 };
 use kos_audit::{
     Actor, BootId, Checkpoint, Details, Entry, EventType, LogKey, Proof, SealedEntry, Sequence, TreeHead,
@@ -114,8 +113,8 @@ impl Log {
                 timestamp: Timestamp::default(),
                 text: self.checkpoint.clone(),
                 verifier_key: self.key.to_string(),
-                assurance: Assurance::LocalIntegrity,
-                witnessed: WitnessStanding::nobody(),
+                assurance: None,
+                witnessed: None,
                 witnessed_text: None,
             })
         })

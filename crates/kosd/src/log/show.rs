@@ -63,8 +63,8 @@ impl DeviceLog {
             timestamp: stated.time,
             text,
             verifier_key: open.ledger.key().to_string(),
-            assurance: kos_api::audit::Assurance::LocalIntegrity,
-            witnessed: kos_api::witness::WitnessStanding::nobody(),
+            assurance: None,
+            witnessed: None,
             witnessed_text: None,
         })
     }

@@ -66,6 +66,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
             rollback: shared.kept.protection.rollback.to_owned(),
         }),
         alerts: Some(super::guardians::status(&shared).await?),
+        mirrors: Some(super::mirrors::status(&shared).await?),
     }))
 }
 

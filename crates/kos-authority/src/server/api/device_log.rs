@@ -8,9 +8,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use kos_api::{
-    audit::{Assurance, AuditEntry, AuditFilter, AuditOrder, Checkpoint, VerifyLog},
+    audit::{AuditEntry, AuditFilter, AuditOrder, Checkpoint, VerifyLog},
     hex::{Digest, Signature},
-    witness::WitnessStanding,
 };
 use kos_audit::{
     LeafReading, LogCheck, LogKey, Proof, SealedEntry, SignedCheckpoint,
@@ -234,8 +233,8 @@ pub(super) async fn checkpoint(
         timestamp: stated.time,
         text,
         verifier_key: key.to_string(),
-        assurance: Assurance::LocalIntegrity,
-        witnessed: WitnessStanding::nobody(),
+        assurance: None,
+        witnessed: None,
         witnessed_text: None,
     }))
 }

@@ -44,6 +44,7 @@ pub(super) async fn examine(State(shared): State<Arc<Shared>>) -> Result<Respons
         recovery(&shared, now).await,
         alerts(&shared).await,
         guardians(&shared, now).await,
+        mirrors(&shared).await,
     ];
     Ok(document(Doctor::of(checks)))
 }
@@ -291,5 +292,23 @@ async fn guardians(shared: &Shared, now: Timestamp) -> Check {
         (0, _, false) => Check::bad("guardians", "none: nobody is told of alerts", "kosctl guardian add"),
         (count, true, _) => Check::good("guardians", format!("{count}, none out of reach for long")),
         (_, false, _) => Check::bad("guardians", lost.join(", "), fix),
+    }
+}
+
+/// Copies of the log have what they should.
+async fn mirrors(shared: &Shared) -> Check {
+    let fix = "kosctl audit mirror list says why; look at the disk or server, then: kosctl audit mirror push";
+    let all = match super::mirrors::all(shared).await {
+        Ok(all) => all,
+        Err(error) => return Check::bad("mirrors", error.to_string(), fix),
+    };
+    let trouble: Vec<_> = all
+        .iter()
+        .filter_map(|mirror| Some(format!("`{}`: {}", mirror.name, mirror.trouble.as_deref()?)))
+        .collect();
+    match (all.len(), trouble.is_empty()) {
+        (0, _) => Check::good("mirrors", "none: copies of the log are pulled, or not there"),
+        (count, true) => Check::good("mirrors", format!("{count}, and each is written")),
+        (_, false) => Check::bad("mirrors", trouble.join(", "), fix),
     }
 }

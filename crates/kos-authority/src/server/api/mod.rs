@@ -27,6 +27,7 @@ mod kill;
 mod lifecycle;
 mod listen;
 mod log;
+pub(crate) mod mirrors;
 mod operators;
 mod search;
 mod stream;
@@ -189,6 +190,10 @@ fn mount(shared: Arc<Shared>) -> Api {
         // As long as a receiver may take, and a little more.
         .under(Load::new(GUARDIAN_TESTS_MAX, GUARDIAN_TIMEOUT), &routes::GUARDIAN_TEST, guardians::test)
         .on(&routes::AUDIT_LOG, log::file)
+        .on(&routes::MIRROR_LIST, mirrors::list)
+        .on(&routes::MIRROR_ADD, mirrors::add)
+        .on(&routes::MIRROR_REMOVE, mirrors::remove)
+        .on(&routes::MIRROR_PUSH, mirrors::push)
         .on(&routes::WITNESS_LIST, witnesses::list)
         .on(&routes::WITNESS_ADD, witnesses::add)
         .on(&routes::WITNESS_REMOVE, witnesses::remove)

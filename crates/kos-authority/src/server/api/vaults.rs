@@ -139,6 +139,7 @@ pub(super) async fn rotate(
         if vault.sharing.is_some() {
             effects.push("the shares open nothing any more: share it again");
         }
+        effects.extend(dropped_passkeys(&vault));
         return Ok(planned(&call, &environment, Vec::new(), &effects));
     }
     let deed = deed(&shared, &environment, &call);
@@ -176,6 +177,12 @@ pub(super) async fn import(
 
 /// What a plan says where a passphrase would be asked: trying it costs a guess, which a plan does not take.
 const UNTRIED: &str = "the passphrase is not tried before it is done";
+
+/// What a plan says of passkeys where the vault gets new keys.
+fn dropped_passkeys(vault: &Vault) -> Option<&'static str> {
+    let has_some = vault.slots.iter().any(|slot| slot.passkey.is_some());
+    has_some.then_some("the passkeys open nothing any more: add them again")
+}
 
 /// What is read or used at once, without a plan.
 async fn at_once<T: Send + 'static, F>(

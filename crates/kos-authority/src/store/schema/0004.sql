@@ -65,8 +65,15 @@ CREATE TABLE alert_state (
     body BLOB NOT NULL,
     mac BLOB NOT NULL
 );
+
 CREATE INDEX entries_of_alert_rules ON entries (position) WHERE event = 'alert_rules_changed';
 
+-- Where copies of the log are written.
+CREATE TABLE mirrors (
+    name TEXT NOT NULL PRIMARY KEY,
+    body TEXT NOT NULL,
+    mac BLOB NOT NULL
+);
 -- Which entries went into an archive.
 CREATE TABLE archives (
     first BIGINT NOT NULL PRIMARY KEY,

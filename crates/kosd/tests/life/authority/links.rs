@@ -128,6 +128,8 @@ impl Talk<'_> {
                 self.inner.tell();
                 Some(())
             }
+            // As an authority that does not know logs of devices.
+            MessageType::LOG => Some(()),
             _ => None,
         }
     }

@@ -59,6 +59,9 @@ async fn bench() -> (Bench, Made) {
         let added = bench.post(&format!("/api/v1/audit/{path}"), body).await;
         assert_eq!(added.status, StatusCode::OK, "{}", added.body);
     }
+    let near = json!({"name": "near", "target": {"web": {"url": "https://a.example/log"}}});
+    let named = bench.post("/api/v1/audit/mirrors", near).await;
+    assert_eq!(named.status, StatusCode::OK, "{}", named.body);
     let alert = alert(&bench).await;
     let archive = bench._folder.path().join("archive").display().to_string();
     (bench, Made { ticket, words, alert, archive })
@@ -155,6 +158,8 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "alert-ack" => (&made.alert, json!({})),
         "alert-rules-apply" => ("", json!({"file": {"tune": [{"rule": "failed-unlocks", "times": 3}]}})),
         "guardian-add" => ("", json!({"name": "pager", "way": {"webhook": {"url": "https://a.example/x"}}})),
+        "mirror-add" => ("", json!({"name": "far", "target": {"web": {"url": "https://b.example/log"}}})),
+        "mirror-remove" => ("near", json!({})),
         "guardian-remove" => ("anna", json!({})),
         "vault-create" => ("fresh", json!({"passphrase": vaults::PASSPHRASE})),
         "vault-import" => (

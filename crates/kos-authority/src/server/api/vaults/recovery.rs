@@ -14,8 +14,8 @@ use kos_vault::Agreed;
 use tokio::sync::oneshot;
 
 use super::{
-    Shares, UNTRIED, apart, at_once, base64, deed, known, new_passphrase, passphrase, planned, prf_output,
-    told, usable,
+    Shares, UNTRIED, apart, at_once, base64, deed, dropped_passkeys, known, new_passphrase, passphrase,
+    planned, prf_output, told, usable,
 };
 use crate::{
     server::api::{
@@ -63,6 +63,7 @@ pub(in crate::server::api) async fn share(
         if vault.sharing.is_some() {
             effects.push("the shares before open nothing any more");
         }
+        effects.extend(dropped_passkeys(&vault));
         return Ok(planned(&call, &environment, Vec::new(), &effects));
     }
     let deed = deed(&shared, &environment, &call);

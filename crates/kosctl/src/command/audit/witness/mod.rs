@@ -2,6 +2,7 @@
 
 mod judge;
 mod serve;
+mod shown;
 
 use clap::{Args, Subcommand};
 use kos_api::{

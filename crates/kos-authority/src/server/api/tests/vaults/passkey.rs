@@ -130,6 +130,8 @@ async fn a_passkey_gives_a_vault_a_new_passphrase_and_new_keys_drop_it() {
     let again = json!({"passphrase": OTHER, "passkey": passkey(1), "output": output(1)});
     let added = bench.put("/api/v1/vaults/people/passkeys/blue", again).await;
     assert_eq!(added.status, StatusCode::OK, "{}", added.body);
+    let plan = bench.post("/api/v1/vaults/people/rotate?dryRun=true", json!({"passphrase": OTHER})).await;
+    assert!(plan.body["item"]["effects"].to_string().contains("passkeys open nothing"), "{}", plan.body);
     let rotated = bench.post("/api/v1/vaults/people/rotate", json!({"passphrase": OTHER})).await;
     assert_eq!(rotated.body["item"]["slots"].as_array().unwrap().len(), 1, "{}", rotated.body);
 }
