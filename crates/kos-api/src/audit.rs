@@ -274,9 +274,9 @@ pub struct Checkpoint {
     /// The key that verifies it, as a C2SP verifier key.
     pub verifier_key: String,
     /// What it is worth.
-    pub assurance: Assurance,
+    pub assurance: Option<Assurance>,
     /// Who cosigns the log.
-    pub witnessed: WitnessStanding,
+    pub witnessed: Option<WitnessStanding>,
     /// The newest checkpoint that as many witnesses cosigned as are asked for, as a signed note.
     pub witnessed_text: Option<String>,
 }

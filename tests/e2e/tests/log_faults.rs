@@ -171,7 +171,7 @@ fn a_torn_end_is_cut_off_and_a_lost_one_is_found() {
     // Of the next transaction, what a power cut leaves.
     let mut bytes = fs::read(&wal).unwrap();
     let whole = bytes.len();
-    bytes.extend_from_slice(&bytes[32..3_000].to_vec());
+    bytes.extend_from_within(32..3_000);
     fs::write(&wal, &bytes).unwrap();
     assert_eq!(held.judge(authority.data()).unwrap()["item"]["ok"], true);
     authority.serve().unwrap();

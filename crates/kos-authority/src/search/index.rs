@@ -30,6 +30,8 @@ const BLOCK: u64 = 256;
 const ROWS_MAX: usize = 200;
 /// Connections that read.
 const READERS_MAX: u32 = 2;
+/// Room for pages of the writer, as SQLite has it: 32 MiB. Entries of many devices are spread over the whole index.
+const CACHE: &str = "-32768";
 /// How long a reader waits for a writer.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
@@ -150,8 +152,10 @@ impl Index {
 
     async fn connect(path: &Path) -> Result<SqliteConnection, IndexError> {
         // Nothing here must survive a power cut whole; it must not be half there either.
-        let options =
-            options(path).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
+        let options = options(path)
+            .pragma("cache_size", CACHE)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal);
         Ok(options.connect().await?)
     }
 

@@ -105,9 +105,9 @@ pub(super) async fn checkpoint(State(shared): State<Arc<Shared>>) -> Result<Resp
         timestamp: stated.time,
         text: shown,
         verifier_key: shared.log.key().to_string(),
-        assurance: assurance(&standing),
+        assurance: Some(assurance(&standing)),
         witnessed_text: witnessed.filter(|_| standing.witnessed.is_some()),
-        witnessed: witnesses::standing(&standing, stated.head.size, clock::now()),
+        witnessed: Some(witnesses::standing(&standing, stated.head.size, clock::now())),
     }))
 }
 
