@@ -194,7 +194,7 @@ fn archived_entries_leave_their_hashes_and_the_log_lives_on_without_them() {
     wait::until("the authority to serve", || Ok(restored.kosctl(&["list"])?.status.success().then_some(())))
         .unwrap();
     let whole = verify(&restored, &["--key", &key, "--against", &head, "--archive", &archive]);
-    assert_eq!((&whole["ok"], &whole["entriesChecked"]), (&true.into(), &whole["size"]));
+    assert_eq!((&whole["ok"], &whole["entriesChecked"]), (&true.into(), &whole["size"]), "{whole}");
 }
 
 #[test]
