@@ -127,6 +127,9 @@ def judge(db):
         expect(size in told, f"device_logs: {device} is at {size}, and no entry says so")
     for name, _ in each("mirrors", "name, body"):
         expect(log.texts[name], f"mirrors: no entry about {name}")
+    mirrored = sum(count for event, count in log.events.items() if event.startswith("mirror"))
+    for name, _ in each("mirrors", "name, body"):
+        expect(log.texts[name] or mirrored, f"mirrors: no entry about {name}")
     for subject, _ in each("subjects", "subject, person"):
         expect(subject in log.subjects, f"subjects: no entry has a value of {subject}")
     heads = list(each("log_state", "name, size"))

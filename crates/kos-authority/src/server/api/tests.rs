@@ -209,6 +209,7 @@ async fn an_examination_of_a_sound_authority_finds_nothing() {
     let expected = [
         "audit-log",
         "log-files",
+        "witnesses",
         "keys",
         "ca-certificates",
         "revocation-lists",
@@ -219,6 +220,7 @@ async fn an_examination_of_a_sound_authority_finds_nothing() {
         "recovery",
         "alerts",
         "guardians",
+        "mirrors",
     ];
     assert_eq!(names, expected);
 }
