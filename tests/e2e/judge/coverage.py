@@ -123,11 +123,11 @@ def judge(db):
         told = any(entry["eventType"] == "vault_authoriser_added" for entry in log.about[environment])
         expect(told, f"vault_codes: no entry about {environment}")
     guarded = log.events["guardian_added"]
+    for name, _ in each("guardians", "name, body"):
+        expect(log.texts[name] or guarded, f"guardians: no entry about {name}")
     for device, size in each("device_logs", "device, size"):
         told = [entry["details"].get("size") for entry in log.about[device]]
         expect(size in told, f"device_logs: {device} is at {size}, and no entry says so")
-    for name, _ in each("guardians", "name, body"):
-        expect(log.texts[name] or guarded, f"guardians: no entry about {name}")
     mirrored = sum(count for event, count in log.events.items() if event.startswith("mirror"))
     for name, _ in each("mirrors", "name, body"):
         expect(log.texts[name] or mirrored, f"mirrors: no entry about {name}")

@@ -153,7 +153,7 @@ async fn every_lie_is_refused_recorded_and_kept() {
     // Edited, and a gap: an entry that was not signed for its place.
     for index in [2, 4] {
         let leaf = writer.leaf(index, EventType::DeviceBooted, "false");
-        let leaves = [&writer.leaves[..], &[leaf.clone()]].concat();
+        let leaves = [&writer.leaves[..], core::slice::from_ref(&leaf)].concat();
         let log =
             Log { first: 3, leaves: vec![leaf], checkpoint: writer.checkpoint(&leaves), ..writer.part(0) };
         refused(log, code::audit::DEVICE_LOG_EDITED).await;

@@ -64,7 +64,6 @@ pub(super) const RULES: [(&str, Rule); 28] = [
         Rule::Free("the checkpoint over the entries that there are, and what witnesses said of it"),
     ),
     ("mirrors", Rule::Recorded),
-    ("mirrors", Rule::Recorded),
     ("operators", Rule::Recorded),
     ("revocations", Rule::Recorded),
     (
