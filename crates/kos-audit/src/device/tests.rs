@@ -241,7 +241,7 @@ fn a_tail_that_a_checkpoint_has_overtaken_goes_on_behind_it() {
     (0..5).for_each(|_| device.append());
     let overtaken = device.tail.clone();
     device.cover();
-    device.tail = overtaken.clone();
+    device.tail = overtaken;
     let (mut loaded, read) = device.load().unwrap();
     assert_eq!((loaded.size(), loaded.covered().size), (5, 5));
     assert_eq!(read.anew(&device.tail, 5), Some(tail_head(5).to_vec()));

@@ -142,7 +142,7 @@ fn every_other_request_gets_the_answer_that_the_protocol_has_for_it() {
     ] {
         let mut witness = watching();
         let held = hashes(5, u64::MAX);
-        assert_eq!(ask(&mut witness, &super::tests::request(0, &held)).1.status(), 200);
+        assert_eq!(ask(&mut witness, &request(0, &held)).1.status(), 200);
         let (outputs, answer) = ask(&mut witness, &request);
         assert_eq!(answer.status(), status, "{request}");
         let signed = outputs.iter().any(|output| matches!(output, Output::Sign(_)));
