@@ -221,6 +221,7 @@ async fn an_examination_of_a_sound_authority_finds_nothing() {
         "alerts",
         "guardians",
         "mirrors",
+        "device-logs",
     ];
     assert_eq!(names, expected);
 }
