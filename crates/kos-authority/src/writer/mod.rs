@@ -199,6 +199,10 @@ enum Request {
     Noted(AlertNote, oneshot::Sender<Result<(), StoreError>>),
 }
 
+/// How often the write-ahead log is tried to be emptied, and the pause between: a backup reads for seconds.
+const SCRUBS_MAX: u32 = 80;
+const SCRUB_PAUSE: Duration = Duration::from_millis(250);
+
 /// The way to the writer. Cheap to clone; the writer ends when the last one is gone.
 #[derive(Clone, Debug)]
 pub struct Writer {
@@ -333,6 +337,13 @@ impl Writer {
     /// # Errors
     /// When readers do not let go of it, or the disk fails. The next start does it.
     pub(crate) async fn scrub(&self) -> Result<(), StoreError> {
+        // Between two tries commits go on.
+        for _ in 1..SCRUBS_MAX {
+            match self.ask(Request::Scrub).await {
+                Err(StoreError::Busy) => tokio::time::sleep(SCRUB_PAUSE).await,
+                done => return done,
+            }
+        }
         self.ask(Request::Scrub).await
     }
 
