@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod plans;
+mod streams;
 mod vaults;
 
 /// An authority whose API is asked without sockets.
