@@ -13,6 +13,7 @@
 
 mod group;
 mod scribe;
+mod scrub;
 mod space;
 
 use std::{fmt, time::Duration};
@@ -197,10 +198,6 @@ enum Request {
     Noted(AlertNote, oneshot::Sender<Result<(), StoreError>>),
 }
 
-/// How often the write-ahead log is tried to be emptied, and the pause between: a backup reads for seconds.
-const SCRUBS_MAX: u32 = 80;
-const SCRUB_PAUSE: Duration = Duration::from_millis(250);
-
 /// The way to the writer. Cheap to clone; the writer ends when the last one is gone.
 #[derive(Clone, Debug)]
 pub struct Writer {
@@ -328,21 +325,6 @@ impl Writer {
     /// When the store cannot write now.
     pub(crate) async fn sweep(&self) -> Result<bool, StoreError> {
         self.ask(Request::Sweep).await
-    }
-
-    /// Empties the write-ahead log, which still holds pages as they were before something was erased.
-    ///
-    /// # Errors
-    /// When readers do not let go of it, or the disk fails. The next start does it.
-    pub(crate) async fn scrub(&self) -> Result<(), StoreError> {
-        // Between two tries commits go on.
-        for _ in 1..SCRUBS_MAX {
-            match self.ask(Request::Scrub).await {
-                Err(StoreError::Busy) => tokio::time::sleep(SCRUB_PAUSE).await,
-                done => return done,
-            }
-        }
-        self.ask(Request::Scrub).await
     }
 
     /// Notes how alerts and their deliveries go, which is no change and has no entry.
