@@ -28,6 +28,7 @@ mod kill;
 pub mod log;
 pub mod metrics;
 pub mod mirror;
+mod outside;
 pub mod presence;
 mod reception;
 pub mod record;
