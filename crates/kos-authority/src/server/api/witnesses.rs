@@ -14,7 +14,10 @@ use kos_api::{
         WitnessState as Shown, WitnessedLog,
     },
 };
-use kos_audit::{AnyLogKey, WitnessKey, witness::WITNESSES_MAX};
+use kos_audit::{
+    AnyLogKey, WitnessKey,
+    witness::{WITNESS_NAME_BYTES_MAX, WITNESSES_MAX},
+};
 use kos_base::{Timestamp, code};
 
 use super::{
@@ -50,6 +53,10 @@ pub(super) async fn add(
         return Ok(response);
     }
     let (key, way) = wanted(&shared, call.body.get()?).await.map_err(|refusal| refusal.under(call.id))?;
+    if !key.may_cosign() {
+        let why = format!("the name of a witness is ASCII and has at most {WITNESS_NAME_BYTES_MAX} bytes");
+        return Err(Refusal::new(code::audit::LOG_VERIFIER_KEY).saying(&why).under(call.id));
+    }
     let name = key.name().to_owned();
     let conflict = |why: &str| {
         Refusal::new(code::store::STORE_CONFLICT).saying(why).about("witness", &name).under(call.id)
