@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{
     ask::{ASK_TIME_MAX, AskError, Reply, WitnessUrl},
+    cosigner::record_left,
     evidence::{self, Kept},
     standing::policy,
 };
@@ -91,6 +92,8 @@ struct Asked {
     failures: u32,
     failing_since: Option<Timestamp>,
     again_at: Option<Instant>,
+    /// What shows that it holds another tree is in a file.
+    is_proven: bool,
 }
 
 /// What came of asking.
@@ -127,6 +130,7 @@ struct Collector {
 
 /// Does it for ever.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    record_left(&shared).await;
     let mut progress = shared.writer.progress();
     let round = Round { number: 0, size: 0, text: Arc::from(""), lines: BTreeMap::new() };
     let mut collector = Collector {
@@ -218,6 +222,7 @@ impl Collector {
         let asked = self.asked.entry(name.clone()).or_default();
         asked.is_under_way = false;
         let before = witness.state;
+        let mut named = None;
         let change = match outcome {
             Outcome::Cosigned { line, at } => {
                 *asked = Asked { done: round, ..Asked::default() };
@@ -231,10 +236,22 @@ impl Collector {
             Outcome::Disagrees { size: theirs, checkpoint } => {
                 asked.again_at = Some(Instant::now() + DISAGREEING_PAUSE);
                 witness.state = WitnessState::Disagrees;
-                if before == WitnessState::Disagrees {
+                if before == WitnessState::Disagrees && asked.is_proven {
                     return Ok(());
                 }
-                let (proven, evidence) = self.prove(&name, checkpoint).await;
+                let (proven, kept) = self.prove(&name, checkpoint).await;
+                if let Some(asked) = self.asked.get_mut(&name) {
+                    asked.is_proven = kept.is_some();
+                }
+                // That it disagrees is recorded once, and once more when it first gives evidence.
+                if before == WitnessState::Disagrees && !matches!(kept, Some(Kept::New(_))) {
+                    return Ok(());
+                }
+                let evidence = match kept {
+                    Some(Kept::New(file) | Kept::Known(file)) => Some(file),
+                    Some(Kept::Enough) | None => None,
+                };
+                named.clone_from(&evidence);
                 tracing::error!(
                     witness = name,
                     ?theirs,
@@ -269,7 +286,11 @@ impl Collector {
                 Some(SystemChange::WitnessLost { witness: name, since })
             }
         };
-        self.keep(witness, change, now).await
+        self.keep(witness, change, now).await?;
+        if let Some(file) = named {
+            evidence::recorded(&self.shared.home.witness(), &file);
+        }
+        Ok(())
     }
 
     /// Makes durable what a witness has said: with an entry where there is something to record.
@@ -313,14 +334,13 @@ impl Collector {
 
     /// Whether the checkpoint of a witness shows that this log signed something that it is not any more; and the file in
     /// which both are kept.
-    async fn prove(&self, name: &str, checkpoint: Option<String>) -> (bool, Option<String>) {
+    async fn prove(&self, name: &str, checkpoint: Option<String>) -> (bool, Option<Kept>) {
         let Some(theirs) = checkpoint else { return (false, None) };
         let key = AnyLogKey::from(self.shared.log.key());
         let Ok(conflict) = Conflict::new(&key, &theirs, &self.round.text) else { return (false, None) };
         let proven = self.contradicts(&conflict).await;
         match evidence::keep(&self.shared.home.witness(), &conflict) {
-            Ok(Kept::New(file)) => (proven, Some(file)),
-            Ok(Kept::Known) => (proven, None),
+            Ok(kept) => (proven, Some(kept)),
             Err(error) => {
                 tracing::error!(witness = name, %error, "evidence cannot be kept");
                 (proven, None)
