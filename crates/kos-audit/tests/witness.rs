@@ -1,6 +1,7 @@
 //! The vectors in `tests/vectors/audit/witness` are what we write and read: a request, its answer, what a witness
 //! remembers, and two checkpoints that contradict each other. Seeds of the fuzz target `witness` are the same files.
 #![cfg(test)]
+#![expect(clippy::disallowed_methods, reason = "the vectors are files, which are written anew on demand")]
 
 mod written;
 

@@ -140,7 +140,7 @@ fn every_other_request_gets_the_answer_that_the_protocol_has_for_it() {
         format!("{}\n", TreeHash::EMPTY.to_base64()).repeat(64),
         checkpoint(1, &grown)
     );
-    for (request, status) in [
+    for (asked, status) in [
         (good.clone(), 200),
         (String::new(), 400),
         (with("old 5", "old 05"), 400),
@@ -166,10 +166,10 @@ fn every_other_request_gets_the_answer_that_the_protocol_has_for_it() {
         let mut witness = watching();
         let held = hashes(5, u64::MAX);
         assert_eq!(ask(&mut witness, &request(0, &held)).1.status(), 200);
-        let (outputs, answer) = ask(&mut witness, &request);
-        assert_eq!(answer.status(), status, "{request}");
+        let (outputs, answer) = ask(&mut witness, &asked);
+        assert_eq!(answer.status(), status, "{asked}");
         let signed = outputs.iter().any(|output| matches!(output, Output::Sign(_)));
-        assert_eq!(signed, status == 200, "{request}");
+        assert_eq!(signed, status == 200, "{asked}");
         let kept = if status == 200 { 7 } else { 5 };
         assert_eq!(witness.held("attic/klog").unwrap().head().size, kept);
         if status == 409 {

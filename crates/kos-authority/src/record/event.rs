@@ -15,7 +15,7 @@ use kos_net::accept::source_of;
 use kos_vault::{EntryName, Environment};
 use serde_json::{Map, Value, json};
 
-use super::{Change, Ending, SystemChange, VaultDeed};
+use super::{Change, Ending, SystemChange, vault};
 use crate::alert::{Guardian, GuardianName, Way};
 
 /// An entry before it has an id, a place and a signature. What speaks of a person is not sealed yet.
@@ -225,7 +225,7 @@ fn state_event(from: DeviceState, to: DeviceState) -> EventType {
 fn system_event(change: &SystemChange) -> Draft {
     use SystemChange as C;
     match change {
-        C::Vault(environment, deed) => vault_event(environment, deed),
+        C::Vault(environment, deed) => vault::event_of(environment, deed),
         C::AlertRaised(alert) => alert_event(alert),
         C::AlertSeen { alert, rule } => {
             draft(EventType::AlertAcknowledged, About::Alert(alert.clone()), json!({"rule": rule}))
@@ -471,93 +471,11 @@ fn guardian_event(event: EventType, guardian: &Guardian, details: Value) -> Draf
     draft(event, about, details)
 }
 
-fn vault_event(environment: &Environment, deed: &VaultDeed) -> Draft {
-    use VaultDeed as D;
-    let (event, details) = match deed {
-        D::Created { vault } => (EventType::VaultCreated, json!({"vaultId": vault.to_string()})),
-        D::Unlocked => (EventType::VaultUnlocked, json!({})),
-        D::UnlockFailed { by } => (EventType::VaultUnlockFailed, json!({"by": by})),
-        D::CodeAccepted => (EventType::VaultCodeAccepted, json!({})),
-        D::Locked { reason } => (EventType::VaultLocked, json!({"reason": reason.as_str()})),
-        D::Read { version, kind, .. } => {
-            (EventType::VaultAccess, json!({"version": version, "type": kind.as_str()}))
-        }
-        D::Used { version, kind, operation, .. } => {
-            (EventType::VaultUsed, json!({"version": version, "type": kind.as_str(), "operation": operation}))
-        }
-        D::Put { version, kind, generation, .. } => (
-            EventType::VaultEntryPut,
-            json!({"version": version, "type": kind.as_str(), "generation": generation}),
-        ),
-        D::Removed { version, kind, generation, .. } => (
-            EventType::VaultEntryRemoved,
-            json!({"version": version, "type": kind.as_str(), "generation": generation}),
-        ),
-        D::Rotated { generation } => (EventType::VaultRotated, json!({"generation": generation})),
-        D::Shared { threshold, total, generation } => (
-            EventType::VaultShared,
-            json!({"threshold": threshold, "total": total, "generation": generation}),
-        ),
-        D::ShareSubmitted { number, refused, .. } => (
-            EventType::VaultShareSubmitted,
-            json!({
-                "number": number, "accepted": refused.is_none(), "code": refused.map(|code| code.to_string())
-            }),
-        ),
-        D::RecoveryAbandoned => (EventType::VaultRecoveryAbandoned, json!({})),
-        D::Recovered { generation, by } => {
-            (EventType::VaultRecovered, json!({"generation": generation, "by": by}))
-        }
-        D::OfflineKeyAdded { slot, recipient, generation } => (
-            EventType::VaultOfflineKeyAdded,
-            json!({"slot": slot.as_str(), "recipient": hex(&recipient.0), "generation": generation}),
-        ),
-        D::OfflineKeyRemoved { slot, generation } => {
-            (EventType::VaultOfflineKeyRemoved, json!({"slot": slot.as_str(), "generation": generation}))
-        }
-        D::PasskeyAdded { slot, credential, relying_party, generation } => (
-            EventType::VaultPasskeyAdded,
-            json!({
-                "slot": slot.as_str(), "credentialId": hex(credential), "relyingParty": relying_party.as_str(),
-                "generation": generation
-            }),
-        ),
-        D::PasskeyRemoved { slot, generation } => {
-            (EventType::VaultPasskeyRemoved, json!({"slot": slot.as_str(), "generation": generation}))
-        }
-        D::AuthoriserAdded { generation } => {
-            (EventType::VaultAuthoriserAdded, json!({"kind": "totp", "generation": generation}))
-        }
-        D::AuthoriserRemoved { generation } => {
-            (EventType::VaultAuthoriserRemoved, json!({"kind": "totp", "generation": generation}))
-        }
-        D::Rehearsed => (EventType::VaultRehearsed, json!({})),
-        D::Exported { generation } => (EventType::VaultExported, json!({"generation": generation})),
-        D::Imported { vault, generation, source } => (
-            EventType::VaultImported,
-            json!({"vaultId": vault.to_string(), "generation": generation, "source": source}),
-        ),
-        D::Repaired { generation } => (EventType::VaultRepaired, json!({"generation": generation})),
-        D::Refused { code } => (EventType::VaultRefused, json!({"code": code.to_string()})),
-    };
-    let mut draft = draft(event, About::Vault(environment.clone()), details);
-    match deed {
-        D::Read { name, .. } | D::Used { name, .. } | D::Put { name, .. } | D::Removed { name, .. } => {
-            draft.people.push(("entry", Person::Secret(name.clone())));
-        }
-        D::ShareSubmitted { holder: Some(holder), .. } => {
-            draft.people.push(("holder", Person::Holder(holder.clone())));
-        }
-        _ => {}
-    }
-    draft
-}
-
 fn about(event: EventType, device: &DeviceId, details: Value) -> Draft {
     draft(event, About::Device(device.clone()), details)
 }
 
-fn draft(event: EventType, about: About, details: Value) -> Draft {
+pub(super) fn draft(event: EventType, about: About, details: Value) -> Draft {
     let details = match details {
         Value::Object(members) => members,
         other => Map::from_iter([("value".to_owned(), other)]),
@@ -565,7 +483,7 @@ fn draft(event: EventType, about: About, details: Value) -> Draft {
     Draft { event, about, details, people: Vec::new() }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
 

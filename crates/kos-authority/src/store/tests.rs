@@ -259,7 +259,6 @@ async fn a_store_of_the_first_version_is_brought_up_with_what_it_holds() {
         "DROP TABLE mirrors",
         "DROP TABLE witnesses",
         "DROP TABLE witnessed_logs",
-        "DROP TABLE device_logs",
         "DROP INDEX entries_of_alert_rules",
         "UPDATE schema_version SET version = 1",
     ] {

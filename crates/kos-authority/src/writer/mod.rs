@@ -29,6 +29,7 @@ use tokio::{
     task::JoinHandle,
 };
 
+use self::{scribe::Scribe, space::Space};
 use crate::{
     alert::{Guardian, GuardianName},
     clock,
@@ -41,13 +42,10 @@ use crate::{
     },
 };
 
-use self::{scribe::Scribe, space::Space};
-
 /// Requests that may wait for the writer; more would only wait longer, so callers wait instead.
 const QUEUE_MAX: usize = 1_024;
 /// Requests in one transaction; bounds how long the first of them waits for the last.
 const GROUP_MAX: usize = 256;
-
 /// How often a full disk is looked at when nobody asks for anything.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 

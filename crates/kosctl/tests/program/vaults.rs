@@ -161,7 +161,11 @@ pub(crate) fn sit(user: &User, server: &StandIn, words: &[&str]) -> Seat {
 #[test]
 fn each_command_asks_for_what_it_says() {
     for (words, line, body) in [
-        (&["unlock"][..], "POST /api/v1/vaults/default/unlock", r#"{"code":null,"passphrase":"x"}"#),
+        (
+            &["unlock"][..],
+            "POST /api/v1/vaults/default/unlock",
+            r#"{"code":null,"passkey":null,"passphrase":"x"}"#,
+        ),
         (&["unlock", "--create", "--env", "prod"], "PUT /api/v1/vaults/prod", r#"{"passphrase":"x"}"#),
         (&["lock"], "POST /api/v1/vaults/default/lock", "{}"),
         (
