@@ -67,6 +67,18 @@ async fn bench() -> (Bench, Made) {
     (bench, Made { ticket, words, alert, archive })
 }
 
+#[tokio::test]
+async fn a_witness_whose_name_is_long_or_not_ascii_is_refused() {
+    let bench = Bench::new().await;
+    for (name, status) in [("w".repeat(128), 200), ("w".repeat(129), 400), ("w\u{fc}".to_owned(), 400)] {
+        let key = SigningKey::generate(KeyAlgorithm::Ed25519).unwrap().public().clone();
+        let key = kos_audit::WitnessKey::new(&name, key).unwrap().to_string();
+        let body = json!({"url": "http://127.0.0.1:9/w", "verifierKey": key});
+        let reply = bench.post("/api/v1/audit/witnesses", body).await;
+        assert_eq!(reply.status.as_u16(), status, "{name}: {}", reply.body);
+    }
+}
+
 /// Something that was found; its id.
 pub(super) async fn alert(bench: &Bench, first: u64) -> String {
     let rule = "clone".parse().unwrap();
