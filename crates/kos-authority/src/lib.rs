@@ -21,6 +21,7 @@ mod authority;
 mod backup;
 pub mod clock;
 mod device_log;
+mod erasure;
 mod files;
 mod fleet;
 pub mod keys;

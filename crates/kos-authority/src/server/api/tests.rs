@@ -26,6 +26,7 @@ use crate::{
     writer::Transaction,
 };
 
+mod people;
 mod plans;
 mod streams;
 mod vaults;
