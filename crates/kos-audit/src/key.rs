@@ -12,6 +12,8 @@ use kos_base::{
     text::{base64, printable},
 };
 
+use crate::witness::WITNESS_NAME_BYTES_MAX;
+
 /// Signature types of C2SP notes that kOS uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoteKeyType {
@@ -225,6 +227,11 @@ impl WitnessKey {
     /// The key that verifies its cosignatures.
     pub const fn public(&self) -> &PublicKey {
         &self.0.public
+    }
+
+    /// Whether a log may have it as a witness: the name is short and ASCII.
+    pub fn may_cosign(&self) -> bool {
+        self.name().is_ascii() && self.name().len() <= WITNESS_NAME_BYTES_MAX
     }
 
     pub(crate) const fn note(&self) -> &NoteKey {

@@ -1,6 +1,7 @@
 //! The witness that a device is for the log of its authority: it cosigns what goes on from what it cosigned before.
 //!
-//! Shape, in the state folder: `witness.key` says whose memory this is (a verifier key), `witness.log` is the record of the
+//! Shape, in the state folder: `witness.key` says whose memory this is (a verifier key, and a line `signed` once it has
+//! signed something, without whose record it is no memory any more), `witness.log` is the record of the
 //! log, and `witness.conflict-<16 hex>` are two checkpoints that contradict each other. The key itself is in the vault.
 //!
 //! Invariants: the record is durable before the key signs. Who has lost its memory makes a new key, so its word is not
@@ -31,6 +32,7 @@ use crate::{
 };
 
 const KEY: &str = "witness.key";
+const SIGNED: &str = "signed";
 const RECORD: &str = "witness.log";
 const CONFLICT: &str = "witness.conflict-";
 /// Most files of evidence. Whoever has the log's key could have us keep any number; the first ones say enough.
@@ -84,6 +86,8 @@ struct Open {
     witness: Witness,
     key: SigningKey,
     log: AnyLogKey,
+    /// The key file says that something was signed.
+    has_signed: bool,
 }
 
 impl DeviceWitness {
@@ -119,7 +123,16 @@ impl DeviceWitness {
             match output {
                 Output::Persist(record) => {
                     let path = self.folder.join(RECORD);
-                    if let Err(error) = file::replace(&path, record.to_string().as_bytes(), file::PRIVATE) {
+                    let kept = file::replace(&path, record.to_string().as_bytes(), file::PRIVATE);
+                    let kept = kept.and_then(|()| {
+                        if open.has_signed {
+                            return Ok(());
+                        }
+                        let text = format!("{key}\n{SIGNED}\n");
+                        file::replace(&self.folder.join(KEY), text.as_bytes(), file::PRIVATE)
+                    });
+                    open.has_signed |= kept.is_ok();
+                    if let Err(error) = kept {
                         tracing::error!(%error, "what was cosigned cannot be remembered");
                         open.witness.handle_failure();
                     }
@@ -147,7 +160,7 @@ impl DeviceWitness {
     /// Its verifier key, and size and time of the newest checkpoint that it cosigned; nothing before it was asked.
     pub(crate) fn standing(&self) -> Option<(String, Option<(u64, Timestamp)>)> {
         let key = file::read(&self.folder.join(KEY)).ok().flatten()?;
-        let key = String::from_utf8_lossy(&key).trim_end().to_owned();
+        let key = String::from_utf8_lossy(&key).lines().next().unwrap_or_default().to_owned();
         let record = read_record(&self.folder).ok().flatten();
         Some((key, record.map(|record| (record.head().size, record.at()))))
     }
@@ -169,15 +182,21 @@ impl DeviceWitness {
             WitnessKey::new(&name, key.public().clone()).map_err(|e| WitnessFault::Key(e.to_string()))
         };
         let path = self.folder.join(KEY);
-        let owner = file::read(&path)?.map(|bytes| String::from_utf8_lossy(&bytes).trim_end().to_owned());
+        let owner = file::read(&path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let record = read_record(&self.folder);
         if let (Some(owner), Some(key)) = (owner, keys.witness(now)?)
-            && key_of(&key)?.to_string() == owner
+            && owner.lines().next() == Some(key_of(&key)?.to_string().as_str())
+            && (owner.lines().nth(1) != Some(SIGNED) || !matches!(record, Ok(None)))
         {
-            let record = read_record(&self.folder)?;
+            let record = record?;
+            let has_signed = record.is_some();
+            if has_signed && owner.lines().nth(1) != Some(SIGNED) {
+                file::replace(&path, format!("{}\n{SIGNED}\n", key_of(&key)?).as_bytes(), file::PRIVATE)?;
+            }
             let mut witness = Witness::new(key_of(&key)?);
             let watched = witness.watch(log.clone(), record);
             watched.map_err(|_| WitnessFault::Memory(self.folder.join(RECORD)))?;
-            return Ok(Open { witness, key, log });
+            return Ok(Open { witness, key, log, has_signed });
         }
         // Who has lost its memory, or is in another fleet, is another witness.
         let key = keys.make_witness(now)?;
@@ -186,7 +205,7 @@ impl DeviceWitness {
         file::replace(&path, format!("{own}\n").as_bytes(), file::PRIVATE)?;
         let mut witness = Witness::new(own);
         witness.watch(log.clone(), None).map_err(|_| WitnessFault::Memory(self.folder.join(RECORD)))?;
-        Ok(Open { witness, key, log })
+        Ok(Open { witness, key, log, has_signed: false })
     }
 }
 

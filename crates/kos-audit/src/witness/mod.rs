@@ -18,5 +18,5 @@ mod tests;
 
 pub use conflict::{Conflict, ConflictError, Judgement};
 pub use machine::{Answer, Output, Record, RecordError, Statement, Witness};
-pub use policy::{Policy, PolicyError, WITNESSES_MAX};
+pub use policy::{Policy, PolicyError, WITNESS_NAME_BYTES_MAX, WITNESSES_MAX};
 pub use request::{AddCheckpoint, REQUEST_BYTES_MAX, RequestError};

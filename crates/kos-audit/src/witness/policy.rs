@@ -6,8 +6,13 @@ use kos_base::{Code, code};
 
 use crate::{checkpoint::VerifiedCheckpoint, key::WitnessKey};
 
-/// Most witnesses of a policy: twice what tlog-policy asks for. Stops a verifier from being made to verify for long.
-pub const WITNESSES_MAX: usize = 64;
+/// Most witnesses of a policy. Their lines and the log's own are half of what a note may have, so that no number of
+/// witnesses makes a checkpoint that nobody reads any more.
+pub const WITNESSES_MAX: usize = 32;
+
+/// Longest name of a witness that a log has, in bytes, all of them ASCII: the longest name of an authority and its
+/// device fit. Stops names from making a checkpoint too long to be read.
+pub const WITNESS_NAME_BYTES_MAX: usize = 128;
 
 /// At least `threshold` of `witnesses`.
 #[derive(Clone, Debug, PartialEq, Eq)]

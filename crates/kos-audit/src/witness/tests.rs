@@ -60,7 +60,11 @@ fn request(old: u64, hashes: &[TreeHash]) -> String {
 
 /// Carries everything out, and gives back what was persisted, kept and answered.
 fn ask(witness: &mut Witness, request: &str) -> (Vec<Output>, Answer) {
-    witness.handle_request(NOW, request.as_bytes());
+    ask_at(NOW, witness, request)
+}
+
+fn ask_at(now: Timestamp, witness: &mut Witness, request: &str) -> (Vec<Output>, Answer) {
+    witness.handle_request(now, request.as_bytes());
     let mut before = Vec::new();
     loop {
         match witness.poll_output().expect("an answer") {
@@ -85,7 +89,7 @@ fn watching() -> Witness {
 fn a_log_that_grows_is_cosigned_and_the_record_comes_before_the_signature() {
     let mut witness = watching();
     let mut old = 0;
-    for size in [0, 1, 2, 7, 7, 8, 300] {
+    for size in [0, 1, 2, 7, 8, 300] {
         let grown = hashes(size, u64::MAX);
         let (outputs, answer) = ask(&mut witness, &request(old, &grown));
         let [Output::Persist(record), Output::Sign(_)] = outputs.as_slice() else { panic!("{outputs:?}") };
@@ -102,6 +106,25 @@ fn a_log_that_grows_is_cosigned_and_the_record_comes_before_the_signature() {
     let again = statement.finish(sign(9, &statement.to_be_signed()));
     let verified = SignedCheckpoint::parse(&again).unwrap().verify(&log_key(1), &[witness_key()]).unwrap();
     assert_eq!((verified.head().size, verified.witnessed_by().len()), (300, 1));
+}
+
+#[test]
+fn a_checkpoint_that_comes_again_gets_the_same_cosignature_and_costs_no_write() {
+    let mut witness = watching();
+    let grown = hashes(7, u64::MAX);
+    let first = ask(&mut witness, &request(0, &grown)).1;
+    let later = |seconds: u64| Timestamp::from_unix_s(NOW.unix_s() + seconds);
+    for seconds in [0, 1, 59] {
+        let (outputs, answer) = ask_at(later(seconds), &mut witness, &request(7, &grown));
+        assert!(matches!(outputs.as_slice(), [Output::Sign(_)]), "{outputs:?}");
+        assert_eq!(answer, first);
+    }
+    let (outputs, answer) = ask_at(later(60), &mut witness, &request(7, &grown));
+    assert!(matches!(outputs.as_slice(), [Output::Persist(_), Output::Sign(_)]), "{outputs:?}");
+    assert_ne!(answer, first, "the log is still the same, a minute later");
+    witness.handle_request(later(61), request(7, &grown).as_bytes());
+    witness.handle_failure();
+    assert_eq!(witness.held("attic/klog").unwrap().at(), later(60));
 }
 
 #[test]

@@ -223,7 +223,7 @@ impl Authority {
             moment::check(&store, started_at).await?;
         }
         let log_files = LogFiles::new(home.log()).map_err(|e| StartError::file(&home.log(), &e))?;
-        let published = log_files.checkpoint().map_err(|e| StartError::file(&home.log(), &e))?;
+        let published = log_files.published().map_err(|e| StartError::file(&home.log(), &e))?;
         let log = log_signer(&name, &keys, started_at)?;
         let [one, two] = &keys.issuing_certificates;
         let issuers = [keys.root_certificate.clone(), one.clone(), two.clone()];

@@ -117,7 +117,7 @@ async fn append(home: &Home, keys: &Keys, fate: ProgramFate) -> Result<Receipt, 
     let name = name.ok_or_else(|| StartError::Internal("the root names no authority".to_owned()))?;
     let (store, half) = store::open(&home.store(), &keys.store).await?;
     let files = LogFiles::new(home.log()).map_err(|e| StartError::file(&home.log(), &e))?;
-    let published = files.checkpoint().map_err(|e| StartError::file(&home.log(), &e))?;
+    let published = files.published().map_err(|e| StartError::file(&home.log(), &e))?;
     let log = log_signer(&name, keys, clock::now())?;
     let (writer, writing) = Writer::start(half, &store, name, log, published.as_deref(), |_| {}).await?;
     let receipt = writer.commit_last(last(Actor::Authority, fate)).await;

@@ -16,7 +16,9 @@ use kos_audit::{BootId, Checkpoint, Entry, LogKey, SealedEntry, SignedCheckpoint
 use kos_base::{Timestamp, key::SignatureForm};
 use kos_net::keys::SigningKey;
 
-pub(crate) use self::{archive::ArchiveError, piece::piece, proof::consistency, tail::Tail};
+pub(crate) use self::{
+    archive::ArchiveError, piece::piece, proof::consistency, publish::CHECKPOINT_BYTES_MAX, tail::Tail,
+};
 pub use self::{proof::prove, publish::LogFiles};
 use crate::store::StoreError;
 

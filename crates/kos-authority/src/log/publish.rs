@@ -6,7 +6,7 @@
 
 use std::{
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -31,8 +31,8 @@ const CHECKPOINT: &str = "checkpoint";
 /// The newest one that enough witnesses cosigned, beside the newest.
 const WITNESSED: &str = "checkpoint.witnessed";
 
-/// Longest checkpoint that is read back, in bytes.
-const CHECKPOINT_BYTES_MAX: u64 = 16 * 1024;
+/// Longest checkpoint that is written or read back, in bytes: the lines of all witnesses take half of it.
+pub(crate) const CHECKPOINT_BYTES_MAX: usize = 16 * 1024;
 
 impl LogFiles {
     /// The log in `folder`, which is made when it is missing.
@@ -44,12 +44,32 @@ impl LogFiles {
         Ok(Self { folder, writing: Arc::default() })
     }
 
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The checkpoint that was published last.
     ///
     /// # Errors
     /// When there is one that cannot be read.
     pub fn checkpoint(&self) -> io::Result<Option<String>> {
-        files::read_text(&self.folder.join(CHECKPOINT), CHECKPOINT_BYTES_MAX)
+        let bytes_max = u64::try_from(CHECKPOINT_BYTES_MAX).unwrap_or(u64::MAX);
+        files::read_text(&self.folder.join(CHECKPOINT), bytes_max)
+    }
+
+    /// The same for a start. One that is too long or no text is an empty one, which [`Tail::load`](super::Tail::load)
+    /// passes over for that of the store.
+    ///
+    /// # Errors
+    /// When the disk does not give it.
+    pub(crate) fn published(&self) -> io::Result<Option<String>> {
+        match self.checkpoint() {
+            Err(e) if matches!(e.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidData) => {
+                Ok(Some(String::new()))
+            }
+            read => read,
+        }
     }
 
     /// A file of the log by its C2SP path; nothing when there is none. Only paths that the format has are looked at.

@@ -39,11 +39,20 @@ impl Tail {
         key: &LogKey,
         published: Option<&str>,
     ) -> Result<Self, StoreError> {
+        let was_published = published.is_some();
+        // What cannot be parsed, as after a fault of the disk, says nothing: the store has its own. It is written anew.
+        let published = published.filter(|text| {
+            let parsed = SignedCheckpoint::parse(text);
+            if let Err(error) = &parsed {
+                tracing::error!(%error, "the published checkpoint cannot be read, that of the store is taken");
+            }
+            parsed.is_ok()
+        });
         let published = published.map(|text| head_of(text, key)).transpose()?;
         let archived = store.archived().await?;
         let (count, end) = store.count_entries().await?;
         let Some(LogState { size, checkpoint }) = store.log_state().await? else {
-            let is_empty = count == 0 && published.is_none();
+            let is_empty = count == 0 && !was_published;
             return if is_empty { Ok(Self::default()) } else { Err(differs("there is no signed state")) };
         };
         let signed = head_of(&checkpoint, key)?;

@@ -81,7 +81,7 @@ pub async fn wait(
     authority::check_issuers(&keys.issuing_certificates, clock::now())?;
     let (store, half) = store::open(&home.store(), &keys.store).await?;
     let files = LogFiles::new(home.log()).map_err(|e| StartError::file(&home.log(), &e))?;
-    let published = files.checkpoint().map_err(|e| StartError::file(&home.log(), &e))?;
+    let published = files.published().map_err(|e| StartError::file(&home.log(), &e))?;
     let name = restoration.authority.clone();
     let log = authority::log_signer(&name, &keys, clock::now())?;
     let (writer, writing) =

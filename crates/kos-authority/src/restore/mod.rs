@@ -207,7 +207,7 @@ async fn judge(
     let log = log.map_err(|e| StartError::Internal(e.to_string()))?;
     let path = partial.join("log");
     let files = LogFiles::new(path.clone()).map_err(|e| StartError::file(&path, &e))?;
-    let published = files.checkpoint().map_err(|e| StartError::file(&path, &e))?;
+    let published = files.published().map_err(|e| StartError::file(&path, &e))?;
     let (store, half) =
         store::open(&partial.join("store.db"), &keys.store).await.map_err(StartError::from)?;
     let looked = async {

@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{
     ask::{ASK_TIME_MAX, AskError, Reply, WitnessUrl},
+    cosigner::record_left,
     evidence::{self, Kept},
     standing::policy,
 };
@@ -32,7 +33,7 @@ use crate::{
     authority::Shared,
     clock,
     fleet::Undelivered,
-    log::consistency,
+    log::{CHECKPOINT_BYTES_MAX, consistency},
     record::SystemChange,
     store::{LogState, StoreError, StoredWitness, WitnessState, WitnessWay},
     writer::{Cosigned, SystemWrite, Transaction},
@@ -68,6 +69,20 @@ struct Round {
     lines: BTreeMap<String, String>,
 }
 
+impl Round {
+    /// The checkpoint with what has come back; nothing without a cosignature, and nothing that could not be read again:
+    /// it is published, and a start reads what was published.
+    fn cosigned(&self) -> Option<(SignedCheckpoint, LogState)> {
+        let lines: String = self.lines.values().map(String::as_str).collect();
+        let checkpoint = format!("{}{lines}", self.text);
+        if lines.is_empty() || checkpoint.len() > CHECKPOINT_BYTES_MAX {
+            return None;
+        }
+        let signed = SignedCheckpoint::parse(&checkpoint).ok()?;
+        Some((signed, LogState { size: self.size, checkpoint }))
+    }
+}
+
 /// What is known of a witness in this run.
 #[derive(Clone, Debug, Default)]
 struct Asked {
@@ -77,6 +92,8 @@ struct Asked {
     failures: u32,
     failing_since: Option<Timestamp>,
     again_at: Option<Instant>,
+    /// What shows that it holds another tree is in a file.
+    is_proven: bool,
 }
 
 /// What came of asking.
@@ -113,6 +130,7 @@ struct Collector {
 
 /// Does it for ever.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    record_left(&shared).await;
     let mut progress = shared.writer.progress();
     let round = Round { number: 0, size: 0, text: Arc::from(""), lines: BTreeMap::new() };
     let mut collector = Collector {
@@ -204,6 +222,7 @@ impl Collector {
         let asked = self.asked.entry(name.clone()).or_default();
         asked.is_under_way = false;
         let before = witness.state;
+        let mut named = None;
         let change = match outcome {
             Outcome::Cosigned { line, at } => {
                 *asked = Asked { done: round, ..Asked::default() };
@@ -217,10 +236,22 @@ impl Collector {
             Outcome::Disagrees { size: theirs, checkpoint } => {
                 asked.again_at = Some(Instant::now() + DISAGREEING_PAUSE);
                 witness.state = WitnessState::Disagrees;
-                if before == WitnessState::Disagrees {
+                if before == WitnessState::Disagrees && asked.is_proven {
                     return Ok(());
                 }
-                let (proven, evidence) = self.prove(&name, checkpoint).await;
+                let (proven, kept) = self.prove(&name, checkpoint).await;
+                if let Some(asked) = self.asked.get_mut(&name) {
+                    asked.is_proven = kept.is_some();
+                }
+                // That it disagrees is recorded once, and once more when it first gives evidence.
+                if before == WitnessState::Disagrees && !matches!(kept, Some(Kept::New(_))) {
+                    return Ok(());
+                }
+                let evidence = match kept {
+                    Some(Kept::New(file) | Kept::Known(file)) => Some(file),
+                    Some(Kept::Enough) | None => None,
+                };
+                named.clone_from(&evidence);
                 tracing::error!(
                     witness = name,
                     ?theirs,
@@ -255,7 +286,11 @@ impl Collector {
                 Some(SystemChange::WitnessLost { witness: name, since })
             }
         };
-        self.keep(witness, change, now).await
+        self.keep(witness, change, now).await?;
+        if let Some(file) = named {
+            evidence::recorded(&self.shared.home.witness(), &file);
+        }
+        Ok(())
     }
 
     /// Makes durable what a witness has said: with an entry where there is something to record.
@@ -277,19 +312,21 @@ impl Collector {
         if !cosigned {
             return Ok(());
         }
-        let lines: String = self.round.lines.values().map(String::as_str).collect();
-        let state = LogState { size: self.round.size, checkpoint: format!("{}{lines}", self.round.text) };
         let policy = policy(&self.shared.store).await?;
-        let met =
-            SignedCheckpoint::parse(&state.checkpoint).ok().zip(policy).is_some_and(|(signed, policy)| {
-                let verified = signed.verify(self.shared.log.key(), policy.witnesses());
-                verified.is_ok_and(|verified| policy.is_met_by(&verified))
-            });
-        let kept = Cosigned {
-            witnesses: vec![witness],
-            witnessed: met.then(|| state.clone()),
-            cosigned: (!self.round.lines.is_empty()).then_some(state),
-        };
+        let cosigned = self.round.cosigned();
+        if cosigned.is_none() && !self.round.lines.is_empty() {
+            tracing::error!(
+                lines = self.round.lines.len(),
+                "no checkpoint can be read with these cosignatures"
+            );
+        }
+        let met = cosigned.as_ref().zip(policy).is_some_and(|((signed, _), policy)| {
+            let verified = signed.clone().verify(self.shared.log.key(), policy.witnesses());
+            verified.is_ok_and(|verified| policy.is_met_by(&verified))
+        });
+        let cosigned = cosigned.map(|(_, state)| state);
+        let kept =
+            Cosigned { witnesses: vec![witness], witnessed: cosigned.clone().filter(|_| met), cosigned };
         self.shared.writer.keep_cosigned(kept).await?;
         self.shared.witnessing.cosigned.notify_one();
         Ok(())
@@ -297,14 +334,13 @@ impl Collector {
 
     /// Whether the checkpoint of a witness shows that this log signed something that it is not any more; and the file in
     /// which both are kept.
-    async fn prove(&self, name: &str, checkpoint: Option<String>) -> (bool, Option<String>) {
+    async fn prove(&self, name: &str, checkpoint: Option<String>) -> (bool, Option<Kept>) {
         let Some(theirs) = checkpoint else { return (false, None) };
         let key = AnyLogKey::from(self.shared.log.key());
         let Ok(conflict) = Conflict::new(&key, &theirs, &self.round.text) else { return (false, None) };
         let proven = self.contradicts(&conflict).await;
         match evidence::keep(&self.shared.home.witness(), &conflict) {
-            Ok(Kept::New(file)) => (proven, Some(file)),
-            Ok(Kept::Known) => (proven, None),
+            Ok(kept) => (proven, Some(kept)),
             Err(error) => {
                 tracing::error!(witness = name, %error, "evidence cannot be kept");
                 (proven, None)
@@ -412,5 +448,41 @@ async fn send(shared: &Shared, witness: &StoredWitness, request: String) -> Resu
             }
             Ok(Reply { status, body, held })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::BASE64;
+    use kos_audit::witness::{WITNESS_NAME_BYTES_MAX, WITNESSES_MAX};
+
+    use super::*;
+
+    /// A round that so many witnesses with names of so many bytes have answered.
+    fn answered(witnesses: usize, name_bytes: usize) -> Round {
+        let line = |name: &str, bytes: &[u8]| format!("\u{2014} {name} {}\n", BASE64.encode(bytes));
+        let root = BASE64.encode(&[7; 32]);
+        let text = format!("attic/klog\n7\n{root}\ntime 1795170000000\n\n{}", line("attic/klog", &[1; 68]));
+        let lines = (0..witnesses).map(|n| {
+            let name = format!("{n:0name_bytes$}");
+            (name.clone(), line(&name, &[2; 76]))
+        });
+        Round { number: 1, size: 7, text: text.into(), lines: lines.collect() }
+    }
+
+    #[test]
+    fn the_lines_of_all_witnesses_are_kept_and_no_more_than_a_start_reads_back() {
+        let most = answered(WITNESSES_MAX, WITNESS_NAME_BYTES_MAX).cosigned().unwrap().1;
+        assert!(most.checkpoint.len() < CHECKPOINT_BYTES_MAX && most.size == 7);
+        assert_eq!(
+            most.checkpoint.lines().filter(|line| line.starts_with('\u{2014}')).count(),
+            WITNESSES_MAX + 1
+        );
+        assert!(answered(1, 9).cosigned().is_some() && answered(0, 9).cosigned().is_none());
+        assert!(answered(64, 9).cosigned().is_none(), "more lines than a note has");
+        assert!(answered(60, 255).cosigned().is_none(), "longer than what is read back");
+        let mut odd = answered(1, 9);
+        odd.lines.insert("x".to_owned(), "no line".to_owned());
+        assert!(odd.cosigned().is_none());
     }
 }

@@ -2,13 +2,15 @@
 //! checkpoint of each log, over plain http for everybody, since a checkpoint says by its signature whose it is.
 //!
 //! Invariants: it cosigns nothing until an operator has named a log with its key. One request at a time; the record is on
-//! the disk before the key signs, as the outputs of the machine have it.
+//! the disk before the key signs, as the outputs of the machine have it. The machine is locked while the disk is written,
+//! by threads that may block alone; what others look at is [`View`], which shows what is durable.
 //!
 //! Errors: [`CosignerError`]: it does not cosign then, and says so to `doctor`.
 //!
 //! Source: C2SP tlog-witness; AUD-90 to AUD-97, AUD-103.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,12 +26,12 @@ use axum::{
 };
 use kos_audit::{
     AnyLogKey, Conflict, Witness, WitnessKey,
-    witness::{Answer, Judgement, Output, REQUEST_BYTES_MAX},
+    witness::{Answer, Judgement, Output, REQUEST_BYTES_MAX, Statement},
 };
 use kos_base::{AuthorityName, Code, Timestamp, code, key::SignatureForm, text::reason};
 use kos_net::keys::SigningKey;
 use kos_vault::Head;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     evidence::{self, Kept},
@@ -52,15 +54,40 @@ pub(crate) struct Cosigner {
     name: AuthorityName,
     pace: Pace,
     open: Mutex<Option<Open>>,
+    view: Mutex<View>,
+    /// Requests that wait for the disk.
+    waiting: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
 struct Open {
     witness: Witness,
     key: Arc<SigningKey>,
+}
+
+/// What can be seen of the witness without waiting for the disk.
+#[derive(Debug, Default)]
+struct View {
+    /// Its key, once it has one.
+    key: Option<(WitnessKey, Arc<SigningKey>)>,
+    /// By origin.
+    logs: BTreeMap<String, Shown>,
     /// Logs whose record cannot be read, and why.
     unsound: Vec<(String, String)>,
 }
+
+/// The newest durable statement about a log.
+#[derive(Clone, Debug)]
+struct Shown {
+    statement: Statement,
+    size: u64,
+    at: Timestamp,
+    /// Once it was signed.
+    signature: Option<[u8; 64]>,
+}
+
+/// Most requests that wait for the disk. Stops strangers from taking all threads that may block.
+const WAITING_MAX: usize = 16;
 
 /// Why there is no witness here, or not for a log.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +108,11 @@ impl CosignerError {
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Keys(error) => error.code(),
-            Self::Memory(error) if error.kind() == io::ErrorKind::InvalidData => code::audit::WITNESS_MEMORY,
+            Self::Memory(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound) =>
+            {
+                code::audit::WITNESS_MEMORY
+            }
             Self::Memory(_) => code::config::FILE_UNREADABLE,
             Self::Key(_) => code::config::INTERNAL,
         }
@@ -91,7 +122,14 @@ impl CosignerError {
 impl Cosigner {
     /// The witness whose memory is in `folder`, with no log yet.
     pub(crate) fn new(folder: std::path::PathBuf, name: AuthorityName) -> Self {
-        Self { memory: Memory::in_folder(folder), name, pace: Pace::default(), open: Mutex::new(None) }
+        Self {
+            memory: Memory::in_folder(folder),
+            name,
+            pace: Pace::default(),
+            open: Mutex::new(None),
+            view: Mutex::default(),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+        }
     }
 
     /// Takes its key out of the vault, or makes one where it has no memory. Blocks. The head of the vault, when a key was
@@ -116,18 +154,59 @@ impl Cosigner {
         if let (Some(owner), Some(key)) = (owner, held)
             && key_of(&key)? == owner
         {
-            *open = Some(Open { witness: Witness::new(owner), key, unsound: Vec::new() });
+            self.view().key = Some((owner.clone(), Arc::clone(&key)));
+            *open = Some(Open { witness: Witness::new(owner), key });
             return Ok(None);
         }
         // Who has lost its memory is another witness.
         let (key, head) = keep.make_witness_key(now)?;
         let own = key_of(&key)?;
         self.memory.begin(&own)?;
-        *open = Some(Open { witness: Witness::new(own), key, unsound: Vec::new() });
+        self.view().key = Some((own.clone(), Arc::clone(&key)));
+        *open = Some(Open { witness: Witness::new(own), key });
         Ok(Some(head))
     }
 
-    /// Cosigns this log from now on. The witness is open.
+    /// Opens the witness for a log that is added: with a new key when something was signed of it that is not remembered
+    /// any more. The others of `logs` are cosigned with the new key then. Blocks.
+    ///
+    /// # Errors
+    /// When the vault does not open or the disk fails.
+    pub(crate) fn open_for(
+        &self,
+        origin: &str,
+        logs: &[WitnessedLog],
+        keep: &Keep,
+        now: Timestamp,
+    ) -> Result<Option<Head>, CosignerError> {
+        if !self.memory.has_lost(origin)? {
+            return self.open(keep, now);
+        }
+        let (key, head) = keep.make_witness_key(now)?;
+        let name = format!("{}/witness", self.name);
+        let own = WitnessKey::new(&name, key.public().clone());
+        let own = own.map_err(|e| CosignerError::Key(e.to_string()))?;
+        // Those that are lost besides stay refused, until they are added again themselves.
+        let lost: Vec<_> =
+            logs.iter().filter(|log| self.memory.has_lost(log.key.origin()).unwrap_or(true)).collect();
+        let mut open = self.lock();
+        self.memory.begin(&own)?;
+        {
+            let mut view = self.view();
+            view.key = Some((own.clone(), Arc::clone(&key)));
+            view.logs.clear();
+        }
+        *open = Some(Open { witness: Witness::new(own), key });
+        drop(open);
+        for log in logs.iter().filter(|log| !lost.iter().any(|lost| lost.key == log.key)) {
+            if let Err(error) = self.watch(&log.key) {
+                tracing::error!(origin = log.key.origin(), code = %error.code(), %error, "a log is not cosigned");
+            }
+        }
+        Ok(Some(head))
+    }
+
+    /// Cosigns this log from now on. The witness is open. Blocks.
     ///
     /// # Errors
     /// When what it remembers of the log cannot be read, or is of another key.
@@ -137,9 +216,11 @@ impl Cosigner {
         let watched = self.memory.recall(key.origin()).and_then(|held| {
             open.witness.watch(key.clone(), held).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
         });
-        open.unsound.retain(|(origin, _)| origin != key.origin());
+        self.show(&open.witness, key.origin());
+        let mut view = self.view();
+        view.unsound.retain(|(origin, _)| origin != key.origin());
         if let Err(error) = &watched {
-            open.unsound.push((key.origin().to_owned(), reason(error).to_string()));
+            view.unsound.push((key.origin().to_owned(), reason(error).to_string()));
         }
         Ok(watched?)
     }
@@ -160,35 +241,52 @@ impl Cosigner {
         }
     }
 
-    /// Cosigns this log no more.
+    /// Cosigns this log no more. Blocks.
     pub(crate) fn unwatch(&self, origin: &str) {
         if let Some(open) = self.lock().as_mut() {
             open.witness.unwatch(origin);
-            open.unsound.retain(|(unsound, _)| unsound != origin);
+            self.show(&open.witness, origin);
+            self.view().unsound.retain(|(unsound, _)| unsound != origin);
+        }
+    }
+
+    /// Shows what is durable of a log now.
+    fn show(&self, witness: &Witness, origin: &str) {
+        let shown = witness.held(origin).zip(witness.statement(origin)).map(|(held, statement)| Shown {
+            statement,
+            size: held.head().size,
+            at: held.at(),
+            signature: None,
+        });
+        let mut view = self.view();
+        match shown {
+            Some(shown) if view.logs.get(origin).is_some_and(|old| old.statement == shown.statement) => {}
+            Some(shown) => drop(view.logs.insert(origin.to_owned(), shown)),
+            None => drop(view.logs.remove(origin)),
         }
     }
 
     /// The key by which its cosignatures are known; nothing until it has a log.
     pub(crate) fn key(&self) -> Option<WitnessKey> {
-        self.lock().as_ref().map(|open| open.witness.key().clone())
+        self.view().key.as_ref().map(|(key, _)| key.clone())
     }
 
     /// Size and time of the newest checkpoint of a log that it cosigned.
     pub(crate) fn held(&self, origin: &str) -> Option<(u64, Timestamp)> {
-        self.lock().as_ref()?.witness.held(origin).map(|held| (held.head().size, held.at()))
+        self.view().logs.get(origin).map(|shown| (shown.size, shown.at))
     }
 
     /// What is wrong with it, and how many proofs of equivocation it keeps.
     pub(crate) fn trouble(&self, logs: usize) -> (Vec<String>, usize) {
-        let open = self.lock();
-        let trouble = match open.as_ref() {
-            Some(open) => open
-                .unsound
-                .iter()
-                .map(|(origin, why)| format!("`{origin}` is not cosigned: {why}"))
-                .collect(),
-            None if logs > 0 => vec!["no log is cosigned: the witness has no key".to_owned()],
-            None => Vec::new(),
+        let trouble = {
+            let view = self.view();
+            let unsound = view.unsound.iter();
+            let mut trouble: Vec<_> =
+                unsound.map(|(origin, why)| format!("`{origin}` is not cosigned: {why}")).collect();
+            if view.key.is_none() && logs > 0 {
+                trouble.push("no log is cosigned: the witness has no key".to_owned());
+            }
+            trouble
         };
         (trouble, evidence::count(self.memory.folder()))
     }
@@ -198,10 +296,12 @@ impl Cosigner {
         let mut open = self.lock();
         let Some(open) = open.as_mut() else { return (Answer::UnknownLog, Vec::new()) };
         let (mut answer, mut kept) = (Answer::Unavailable, Vec::new());
+        let (mut origin, mut signed) = (None, None);
         open.witness.handle_request(now, body);
         while let Some(output) = open.witness.poll_output() {
             match output {
                 Output::Persist(record) => {
+                    origin = Some(record.origin().to_owned());
                     if let Err(error) = self.memory.keep(&record) {
                         tracing::error!(origin = record.origin(), %error, "a record of the witness cannot be kept");
                         open.witness.handle_failure();
@@ -212,8 +312,8 @@ impl Cosigner {
                     Err(error) => tracing::error!(%error, %conflict, "evidence cannot be kept"),
                 },
                 Output::Sign(message) => {
-                    let signed = open.key.sign(SignatureForm::Fixed, message.as_bytes());
-                    match signed.ok().and_then(|signature| signature.try_into().ok()) {
+                    signed = self.signed_before(&message).or_else(|| sign(&open.key, &message));
+                    match signed {
                         Some(signature) => open.witness.handle_signature(signature),
                         None => open.witness.handle_failure(),
                     }
@@ -221,22 +321,50 @@ impl Cosigner {
                 Output::Send(given) => answer = given,
             }
         }
+        if let Some(origin) = origin {
+            self.show(&open.witness, &origin);
+            if let Some(shown) = self.view().logs.get_mut(&origin) {
+                shown.signature = signed.filter(|_| matches!(answer, Answer::Cosigned(_)));
+            }
+        }
         (answer, kept)
     }
 
-    /// The newest checkpoint of the log with this origin hash, cosigned.
-    fn newest(&self, hash: &str, logs: &[WitnessedLog]) -> Option<String> {
-        let origin = logs.iter().map(|log| log.key.origin()).find(|origin| name_of(origin) == hash)?;
-        let open = self.lock();
-        let open = open.as_ref()?;
-        let statement = open.witness.statement(origin)?;
-        let signature = open.key.sign(SignatureForm::Fixed, statement.to_be_signed().as_bytes()).ok()?;
-        Some(statement.finish(signature.try_into().ok()?))
+    /// The signature that the newest statement about a log has already.
+    fn signed_before(&self, message: &str) -> Option<[u8; 64]> {
+        let view = self.view();
+        view.logs.values().find(|shown| shown.statement.to_be_signed() == message)?.signature
     }
 
+    /// The newest checkpoint of the log with this origin hash, cosigned. Signed once for all who ask.
+    fn newest(&self, hash: &str, logs: &[WitnessedLog]) -> Option<String> {
+        let origin = logs.iter().map(|log| log.key.origin()).find(|origin| name_of(origin) == hash)?;
+        let (shown, key) = {
+            let view = self.view();
+            (view.logs.get(origin)?.clone(), Arc::clone(&view.key.as_ref()?.1))
+        };
+        let signature = match shown.signature {
+            Some(signature) => signature,
+            None => sign(&key, &shown.statement.to_be_signed())?,
+        };
+        if let Some(now) = self.view().logs.get_mut(origin).filter(|now| now.statement == shown.statement) {
+            now.signature = Some(signature);
+        }
+        Some(shown.statement.finish(signature))
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The machine. Whoever has it may wait for the disk.
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn sign(key: &SigningKey, message: &str) -> Option<[u8; 64]> {
+    key.sign(SignatureForm::Fixed, message.as_bytes()).ok()?.try_into().ok()
 }
 
 /// Whose connection it is.
@@ -260,8 +388,17 @@ async fn add_checkpoint(
     if !shared.cosigner.pace.admits(source, Instant::now()) {
         return StatusCode::TOO_MANY_REQUESTS.into_response();
     }
+    let Ok(permit) = Arc::clone(&shared.cosigner.waiting).try_acquire_owned() else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
     let (shares, now) = (Arc::clone(&shared), clock::now());
-    let answering = tokio::task::spawn_blocking(move || shares.cosigner.answer(now, &body)).await;
+    let answering = tokio::task::spawn_blocking(move || {
+        let answered = shares.cosigner.answer(now, &body);
+        // Held by the work and not by who waits for it, who may go away.
+        drop(permit);
+        answered
+    });
+    let answering = answering.await;
     let (answer, kept) = answering.unwrap_or((Answer::Unavailable, Vec::new()));
     for (conflict, kept) in kept {
         let Kept::New(evidence) = kept else { continue };
@@ -271,16 +408,30 @@ async fn add_checkpoint(
             continue;
         }
         tracing::error!(origin, ?size, evidence, "a log signed two trees that contradict each other");
-        let size = size.first().copied().unwrap_or_default();
-        let change = SystemChange::EquivocationFound { origin, size, evidence };
-        let recorded = shared.writer.commit(Transaction::own(now, vec![change.into()], Vec::new())).await;
-        if let Err(error) = recorded {
-            // The evidence is kept all the same.
-            tracing::error!(%error, "an equivocation is not in the log");
-        }
+        record(&shared, &conflict, evidence).await;
     }
     let status = StatusCode::from_u16(answer.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     (status, [(header::CONTENT_TYPE, answer.content_type())], answer.body()).into_response()
+}
+
+/// Records a proof. Until it is, the file says that it is not, and the next start does it.
+async fn record(shared: &Shared, conflict: &Conflict, evidence: String) {
+    let size = conflict.heads().map(|head| head.size).into_iter().next().unwrap_or_default();
+    let origin = conflict.key().origin().to_owned();
+    let change = SystemChange::EquivocationFound { origin, size, evidence: evidence.clone() };
+    let change = Transaction::own(clock::now(), vec![change.into()], Vec::new());
+    match shared.writer.commit(change).await {
+        Ok(_) => evidence::recorded(shared.cosigner.memory.folder(), &evidence),
+        // The evidence is kept all the same.
+        Err(error) => tracing::error!(%error, "an equivocation is not in the log"),
+    }
+}
+
+/// Records the proofs that were kept when the power went before their entry.
+pub(super) async fn record_left(shared: &Shared) {
+    for (evidence, conflict) in evidence::unrecorded(shared.cosigner.memory.folder()) {
+        record(shared, &conflict, evidence).await;
+    }
 }
 
 async fn newest(

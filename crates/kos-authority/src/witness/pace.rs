@@ -14,32 +14,45 @@ use tokio::time::Instant;
 const REQUESTS_MAX: u32 = 60;
 /// The window.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Sources that are counted at a time; more share what is left, so that many of them do not fill the memory.
+/// Sources that are counted at a time, so that many of them do not fill the memory.
 const SOURCES_MAX: usize = 1_024;
+/// Requests in a window of all sources beyond that together. So many sources do not shut the others out, and together
+/// they are no more than some.
+const SHARED_MAX: u32 = 600;
 
 /// Counts requests by source.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    windows: Mutex<HashMap<IpAddr, (Instant, u32)>>,
+    windows: Mutex<Windows>,
+}
+
+#[derive(Debug, Default)]
+struct Windows {
+    sources: HashMap<IpAddr, (Instant, u32)>,
+    /// Of the sources that have none of their own.
+    shared: Option<(Instant, u32)>,
 }
 
 impl Pace {
     /// Whether this source may be heard now.
     pub(super) fn admits(&self, source: IpAddr, now: Instant) -> bool {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        if windows.len() >= SOURCES_MAX {
-            windows.retain(|_, (began, _)| now.duration_since(*began) < WINDOW);
+        let Windows { sources, shared } = &mut *windows;
+        if sources.len() >= SOURCES_MAX {
+            sources.retain(|_, (began, _)| now.duration_since(*began) < WINDOW);
         }
         let source = source_of(source);
-        if windows.len() >= SOURCES_MAX && !windows.contains_key(&source) {
-            return false;
-        }
-        let (began, count) = windows.entry(source).or_insert((now, 0));
+        let (window, most) = if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
+            (shared.get_or_insert((now, 0)), SHARED_MAX)
+        } else {
+            (sources.entry(source).or_insert((now, 0)), REQUESTS_MAX)
+        };
+        let (began, count) = window;
         if now.duration_since(*began) >= WINDOW {
             (*began, *count) = (now, 0);
         }
-        *count += 1;
-        *count <= REQUESTS_MAX
+        *count = count.saturating_add(1);
+        *count <= most
     }
 }
 
@@ -59,11 +72,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn many_sources_do_not_fill_the_memory() {
+    async fn many_sources_neither_fill_the_memory_nor_shut_out_who_comes_after_them() {
         let pace = Pace::default();
-        for source in 0..2_000_u32 {
-            pace.admits(std::net::Ipv4Addr::from_bits(source).into(), Instant::now());
-        }
-        assert_eq!(pace.windows.lock().unwrap().len(), SOURCES_MAX);
+        let admits = |source: u32| pace.admits(std::net::Ipv4Addr::from_bits(source).into(), Instant::now());
+        let most = u32::try_from(SOURCES_MAX).unwrap();
+        assert!((0..most).all(admits));
+        assert!(admits(0xc000_0201), "an honest log that comes after them");
+        assert!((1..SHARED_MAX).all(|n| admits(most + n)), "they share a window");
+        assert!(!admits(0xc000_0201) && admits(0), "which is full, and nobody else's");
+        assert_eq!(pace.windows.lock().unwrap().sources.len(), SOURCES_MAX);
+        tokio::time::advance(WINDOW).await;
+        assert!(admits(0xc000_0201));
     }
 }

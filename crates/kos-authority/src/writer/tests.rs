@@ -50,7 +50,7 @@ impl Bench {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sees = Arc::clone(&seen);
         let on_commit = move |done: &Committed<'_>| sees.lock().unwrap().push(done.transactions.len());
-        let published = self.files().checkpoint().unwrap();
+        let published = self.files().published().unwrap();
         let name = "attic".parse().unwrap();
         let started = Writer::start(half, &store, name, self.signer.clone(), published.as_deref(), on_commit);
         let (writer, writing) = started.await?;
@@ -299,6 +299,35 @@ async fn a_log_that_differs_from_what_was_signed_or_published_is_not_extended() 
     std::fs::remove_dir_all(bench.folder.path().join("log")).unwrap();
     let extended = bench.open().await.err().unwrap();
     assert!(matches!(extended, StoreError::LogDiffers(_)), "{extended}");
+}
+
+#[tokio::test]
+async fn a_published_checkpoint_that_cannot_be_read_says_nothing_and_is_written_anew() {
+    let bench = Bench::new();
+    let open = bench.open().await.unwrap();
+    open.writer.commit(started()).await.unwrap();
+    bench.files().publish(&open.store, 0).await.unwrap();
+    open.close().await;
+    let path = bench.folder.path().join("log/checkpoint");
+    let sound = std::fs::read_to_string(&path).unwrap();
+    let line = sound.lines().last().unwrap();
+    for broken in [
+        &sound[..40],
+        "",
+        "\u{0}",
+        &sound.replace(line, &format!("{line}\n").repeat(70)),
+        &"a".repeat(40_000),
+    ] {
+        std::fs::write(&path, broken).unwrap();
+        let open = bench.open().await.unwrap();
+        bench.files().publish(&open.store, 0).await.unwrap();
+        open.close().await;
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), sound);
+    }
+    std::fs::write(&path, "").unwrap();
+    std::fs::remove_file(bench.path()).unwrap();
+    let emptied = bench.open().await.err().unwrap();
+    assert!(matches!(emptied, StoreError::LogDiffers(_)), "something was published: {emptied}");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The audit log: a real one, made here, judged by the program from a folder and from a server.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use kos_api::{
     audit::{AuditEntry, Checkpoint as Head},
@@ -192,6 +194,37 @@ fn the_servers_log_is_judged_here_by_a_key_that_was_kept() {
     assert_eq!(verify(&[]), (0, Some(true)));
     assert_eq!(verify(&["--key", &key]), (0, Some(true)));
     assert_eq!(verify(&["--key", &other]), (10, Some(false)));
+}
+
+#[test]
+fn what_convicted_a_source_is_kept_though_it_says_something_else_when_asked_again() {
+    let (user, log) = (User::new(), log(5));
+    let key = user.write("key", log.key.to_string());
+    let held = user.write("held", &self::log(7).checkpoint);
+    let innocent = self::log(7).checkpoint;
+    for range in [&[][..], &["--from", "1", "--to", "3"]] {
+        let (log, innocent) = (self::log(5), innocent.clone());
+        let times = AtomicUsize::new(0);
+        let server = StandIn::start(move |asked: &Asked| {
+            let path = asked.path.strip_prefix("/api/v1/audit/log/").unwrap_or_default();
+            if path == "checkpoint" && times.fetch_add(1, Ordering::Relaxed) > 0 {
+                return Told::bytes(innocent.clone());
+            }
+            log.file(path).map_or_else(Told::nothing_there, Told::bytes)
+        });
+        let address = server.server();
+        let words = ["audit", "verify", "--server", &address, "--key", &key, "--against", &held];
+        let run = user.run(&[&words[..], &["--evidence", "evidence", "-o", "json"], range].concat());
+        assert_eq!(run.code, 10, "{}", run.stderr);
+        let evidence = std::fs::read_to_string(user.path("evidence")).unwrap();
+        assert!(evidence.contains(&self::log(5).checkpoint), "{evidence}");
+        std::fs::remove_file(user.path("evidence")).unwrap();
+    }
+    let garbage = user.write("held", "garbage");
+    let folder = log.write(&user);
+    let words = ["audit", "verify", "--log", &folder, "--key", &key, "--against", &garbage];
+    let run = user.run(&[&words[..], &["--evidence", "evidence", "-o", "json"]].concat());
+    assert_ne!(run.code, 0, "{}", run.stderr);
 }
 
 /// The key of another log of the same name.

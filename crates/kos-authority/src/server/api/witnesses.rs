@@ -14,7 +14,10 @@ use kos_api::{
         WitnessState as Shown, WitnessedLog,
     },
 };
-use kos_audit::{AnyLogKey, WitnessKey, witness::WITNESSES_MAX};
+use kos_audit::{
+    AnyLogKey, WitnessKey,
+    witness::{WITNESS_NAME_BYTES_MAX, WITNESSES_MAX},
+};
 use kos_base::{Timestamp, code};
 
 use super::{
@@ -50,6 +53,10 @@ pub(super) async fn add(
         return Ok(response);
     }
     let (key, way) = wanted(&shared, call.body.get()?).await.map_err(|refusal| refusal.under(call.id))?;
+    if !key.may_cosign() {
+        let why = format!("the name of a witness is ASCII and has at most {WITNESS_NAME_BYTES_MAX} bytes");
+        return Err(Refusal::new(code::audit::LOG_VERIFIER_KEY).saying(&why).under(call.id));
+    }
     let name = key.name().to_owned();
     let conflict = |why: &str| {
         Refusal::new(code::store::STORE_CONFLICT).saying(why).about("witness", &name).under(call.id)
@@ -221,8 +228,9 @@ pub(super) async fn add_log(
         return Ok(document(plan(&call, Some(Party::new("log", &key.origin())), &effects)));
     }
     let now = clock::now();
-    let shares = Arc::clone(&shared);
-    let opened = tokio::task::spawn_blocking(move || shares.cosigner.open(&shares.keep, now)).await;
+    let (shares, origin) = (Arc::clone(&shared), key.origin().to_owned());
+    let opening = move || shares.cosigner.open_for(&origin, &held, &shares.keep, now);
+    let opened = tokio::task::spawn_blocking(opening).await;
     let refuse = |e: crate::witness::CosignerError| {
         tracing::error!(error = %e, "the witness cannot be opened");
         Refusal::new(e.code()).under(call.id)
@@ -242,7 +250,8 @@ pub(super) async fn add_log(
     let shares = Arc::clone(&shared);
     match commit(&shared, &call, transaction, move |_| log(&shares, &record)).await? {
         Attempt::Done(_, response) => {
-            shared.cosigner.watch(&key).map_err(refuse)?;
+            let watching = tokio::task::spawn_blocking(move || shared.cosigner.watch(&key)).await;
+            watching.map_err(|_| Refusal::new(code::config::INTERNAL).under(call.id))?.map_err(refuse)?;
             Ok(response)
         }
         Attempt::Conflict => Err(conflict("a log of this origin is cosigned here already")),
@@ -273,7 +282,8 @@ pub(super) async fn remove_log(
     let transaction = own(&call, clock::now(), change, vec![SystemWrite::NoWitnessedLog(origin.clone())]);
     match commit(&shared, &call, transaction, move |_| item.clone()).await? {
         Attempt::Done(_, response) => {
-            shared.cosigner.unwatch(&origin);
+            let leaving = tokio::task::spawn_blocking(move || shared.cosigner.unwatch(&origin)).await;
+            leaving.map_err(|_| Refusal::new(code::config::INTERNAL).under(call.id))?;
             Ok(response)
         }
         Attempt::Conflict => Err(unknown()),

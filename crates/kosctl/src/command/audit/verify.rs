@@ -47,7 +47,7 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "K", requires = "witnesses")]
     threshold: Option<usize>,
     /// Writes both checkpoints into this file when the log contradicts the one of --against, for `audit witness judge`.
-    #[arg(long, value_name = "FILE", requires = "against")]
+    #[arg(long, value_name = "FILE", requires = "against", conflicts_with = "on_server")]
     evidence: Option<PathBuf>,
     /// Verifies the log that this device has delivered, in place of the authority's own.
     #[arg(long, value_name = "DEVICE", conflicts_with = "log")]
@@ -101,7 +101,7 @@ impl Verify {
             None => None,
         };
         let by = self.by(held.clone())?;
-        let verdict = match (&self.log, self.on_server) {
+        let (verdict, kept) = match (&self.log, self.on_server) {
             (None, true) => {
                 let (client, body) = (session.client()?, VerifyLog { against: held });
                 let device = owner(&client, self.log_of.as_deref()).await?;
@@ -109,33 +109,24 @@ impl Verify {
                     Some(device) => (&routes::DEVICE_LOG_VERIFY, vec![device.as_str()]),
                     None => (&routes::AUDIT_VERIFY, Vec::new()),
                 };
-                client.ask(route, &values, &serde_json::json!({}), &body).await?
+                (client.ask(route, &values, &serde_json::json!({}), &body).await?, Ok(()))
             }
             (None, false) if self.log_of.is_some() => {
                 let client = session.client()?;
                 let device = owner(&client, self.log_of.as_deref()).await?.unwrap_or_default();
                 let key = log_key(session, self.key.as_deref(), Some((&client, Some(&device)))).await?;
                 let source = Source::DeviceLog(&client, &device);
-                match self.range()? {
-                    Some(range) => {
-                        written(judge_range((&source, &self.archive), &key, held.as_deref(), range).await?)
-                    }
-                    None => self.judged(session, &source, &key, &by).await?,
-                }
+                self.judged(session, &source, &key, &by).await?
             }
             (log, _) => {
                 let place = Place::parse(log.as_deref().unwrap_or("server"), self.ca.as_deref(), session)?;
                 let server = place.client().map(|client| (client, None));
                 let key = log_key(session, self.key.as_deref(), server).await?;
-                match self.range()? {
-                    Some(range) => written(
-                        judge_range((&place.source(), &self.archive), &key, held.as_deref(), range).await?,
-                    ),
-                    None => self.judged(session, &place.source(), &key, &by).await?,
-                }
+                self.judged(session, &place.source(), &key, &by).await?
             }
         };
         session.printer.item(&verdict)?;
+        kept?;
         Ok(Ending::judged(verdict.ok))
     }
 
@@ -150,25 +141,35 @@ impl Verify {
         Ok(By { policy, demand, held, archives: self.archive.clone() })
     }
 
+    /// The verdict; and whether the evidence is kept that was asked for.
     async fn judged(
         &self,
         session: &Session,
         source: &Source<'_>,
         key: &LogKey,
         by: &By,
-    ) -> Result<AuditVerdict, Fault> {
-        let verdict = judge(source, key, by).await?;
+    ) -> Result<(AuditVerdict, Result<(), Fault>), Fault> {
+        let (verdict, judged) = match self.range()? {
+            Some(range) => judge_range((source, &by.archives), key, by.held.as_deref(), range).await?,
+            None => judge(source, key, by).await?,
+        };
         let contradicts =
             |failure: &log::Failure| matches!(failure.kind, FailureKind::Forked | FailureKind::Rewound);
-        if let Some(held) = by.held.as_ref().filter(|_| verdict.failures.iter().any(contradicts)) {
-            self.keep_evidence(session, key, held, &source.checkpoint().await?)?;
-        }
-        Ok(written(verdict))
+        let held = by.held.as_ref().filter(|_| verdict.failures.iter().any(contradicts));
+        let kept = held.map_or(Ok(()), |held| self.keep_evidence(session, key, held, &judged));
+        Ok((written(verdict), kept))
     }
 
-    /// Both checkpoints, if the log's key signed both of them.
-    fn keep_evidence(&self, session: &Session, key: &LogKey, held: &str, newest: &str) -> Result<(), Fault> {
-        let Ok(conflict) = Conflict::new(&AnyLogKey::from(key), held, newest) else { return Ok(()) };
+    /// The held checkpoint and the one that was judged. A source that is asked again may answer something else.
+    fn keep_evidence(&self, session: &Session, key: &LogKey, held: &str, judged: &str) -> Result<(), Fault> {
+        let conflict = match (Conflict::new(&AnyLogKey::from(key), held, judged), &self.evidence) {
+            (Ok(conflict), _) => conflict,
+            (Err(_), None) => return Ok(()),
+            (Err(error), Some(path)) => {
+                let reason = format!("no evidence to write: {error}");
+                return Err(Fault::Malformed { path: path.clone(), reason, code: error.code() });
+            }
+        };
         let said = match conflict.judge() {
             Judgement::Equivocation => {
                 "the two checkpoints prove by themselves that the log signed two trees"
@@ -200,13 +201,13 @@ impl Verify {
     }
 }
 
-/// Judges some entries of a log; to its end when there is no other.
+/// Judges some entries of a log; to its end when there is no other. With the checkpoint by which it was judged.
 async fn judge_range(
     (source, archives): (&Source<'_>, &[PathBuf]),
     key: &LogKey,
     held: Option<&str>,
     mut range: Range<u64>,
-) -> Result<Verdict, Fault> {
+) -> Result<(Verdict, String), Fault> {
     let text = source.checkpoint().await?;
     if range.end == u64::MAX {
         let signed = SignedCheckpoint::parse(&text).ok().and_then(|signed| signed.verify(key, &[]).ok());
@@ -216,11 +217,11 @@ async fn judge_range(
     while let Some(piece) = check.next() {
         check.take(found(source, archives, piece).await?, |bytes| read_leaves(bytes, key));
     }
-    Ok(check.finish())
+    Ok((check.finish(), text))
 }
 
-/// Takes a log apart, leaf by leaf.
-pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, by: &By) -> Result<Verdict, Fault> {
+/// Takes a log apart, leaf by leaf. With the checkpoint by which it was judged.
+pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, by: &By) -> Result<(Verdict, String), Fault> {
     // Read first, so that it is not of a larger log than the newest.
     let cosigned = source.witnessed().await?;
     let checkpoint = source.checkpoint().await?;
@@ -250,11 +251,15 @@ pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, by: &By) -> Result<
         let bytes = source.piece(Piece::Tile(tile)).await?;
         check.tile(tile, bytes.as_deref());
     }
-    Ok(check.finish())
+    Ok((check.finish(), checkpoint))
 }
 
 /// A piece of a log, or of an archive that its oldest entries are in.
-async fn found(source: &Source<'_>, archives: &[PathBuf], piece: Piece) -> Result<Option<Vec<u8>>, Fault> {
+pub(super) async fn found(
+    source: &Source<'_>,
+    archives: &[PathBuf],
+    piece: Piece,
+) -> Result<Option<Vec<u8>>, Fault> {
     let mut found = source.piece(piece).await?;
     for archive in archives {
         if found.is_some() || !matches!(piece, Piece::Bundle(_)) {

@@ -89,7 +89,7 @@ async fn judge_log(verdict: &mut BackupVerdict, manifest: Manifest, folder: &Pat
         }
     }
     if verdict.failures.is_empty() {
-        let log = judge(&Source::Folder(&folder.join("log")), &key, &By::nothing()).await?;
+        let (log, _) = judge(&Source::Folder(&folder.join("log")), &key, &By::nothing()).await?;
         verdict.entries_checked = log.entries_checked;
         if log.head.size != manifest.log_size {
             verdict.failures.push("the log has another size than the manifest says".to_owned());
