@@ -299,3 +299,46 @@ fn every_built_in_rule_raises_on_what_it_is_for() {
         assert!(spec.contains(&format!("| `{name}` | {} | {essential} |", built_in.rule.severity)), "{name}");
     }
 }
+
+#[test]
+fn each_change_of_the_alerting_is_told_also_right_after_another() {
+    let mut engine = Engine::new(0);
+    let changes = [EventType::GuardianRemoved, EventType::AlertRulesChanged, EventType::AlertRulesChanged];
+    let raised = run(&mut engine, &changes.map(|event| at(1, event)));
+    let shown: Vec<_> = raised.iter().map(|alert| (alert.rule.as_str(), alert.last, alert.unseen)).collect();
+    assert_eq!(shown, [0, 1, 2].map(|last| ("alerting-changed", last, 0)));
+    assert!(engine.replace(only(Vec::new()), RuleSet::of(&only(Vec::new())).unwrap()).is_empty());
+}
+
+#[test]
+fn what_came_in_the_quiet_of_a_rule_that_goes_is_one_last_alert() {
+    let file = only(vec![rule("test", Per::Target, Condition::Each)]);
+    let mut engine = engine(&file);
+    let failed = |target| Seen { target, ..at(1, EventType::VaultUnlockFailed) };
+    assert_eq!(run(&mut engine, &[failed(1), failed(1), failed(2), failed(2), failed(2)]).len(), 2);
+    // The same after a restart.
+    let mut engine = Engine::resume(&engine.state()).unwrap();
+    let last = engine.replace(only(Vec::new()), RuleSet::of(&only(Vec::new())).unwrap());
+    let shown: Vec<_> = last.iter().map(|alert| (alert.count, alert.entries.clone(), &alert.group)).collect();
+    assert_eq!(shown, [(3, vec![1, 4], &Some("*".to_owned()))]);
+    assert_eq!(last[0].id, AlertId::of(&last[0].rule, 1, 4));
+    assert!(engine.replace(file.clone(), RuleSet::of(&file).unwrap()).is_empty());
+}
+
+#[test]
+fn a_rule_with_other_numbers_still_knows_what_it_counted_and_what_was_quiet() {
+    let with = |times| {
+        let file = only(vec![rule("test", Per::None, Condition::Count { times, window_seconds: 60 })]);
+        (file.clone(), RuleSet::of(&file).unwrap())
+    };
+    let failed = || at(1, EventType::VaultUnlockFailed);
+    let mut engine = engine(&with(3).0);
+    assert!(run(&mut engine, &[failed(), failed()]).is_empty());
+    let (file, set) = with(4);
+    assert!(engine.replace(file, set).is_empty());
+    assert_eq!(run(&mut engine, &[failed(), failed(), failed()])[0].count, 4);
+    let (file, set) = with(2);
+    assert!(engine.replace(file, set).is_empty());
+    let later = [at(61, EventType::VaultUnlockFailed), at(61, EventType::VaultUnlockFailed)];
+    assert_eq!(run(&mut engine, &later)[0].unseen, 1);
+}

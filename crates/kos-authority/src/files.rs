@@ -7,6 +7,8 @@ use std::{
     path::Path,
 };
 
+use rustix::fs::OFlags;
+
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -32,8 +34,18 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
     let mut beside = name.to_owned();
     beside.push(".new");
     let beside = folder.join(beside);
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(mode.bits()).open(&beside)?;
+    // What a kill has left there goes, and nothing that somebody planted there is written through.
+    match fs::remove_file(&beside) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode.bits())
+        .custom_flags(flags)
+        .open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
@@ -58,4 +70,21 @@ pub(crate) fn read_text(path: &Path, bytes_max: u64) -> io::Result<Option<String
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is too large"));
     }
     Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_through_a_link_that_somebody_planted_beside_the_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (precious, place) = (folder.path().join("store"), folder.path().join("a"));
+        fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, folder.path().join("a.new")).unwrap();
+        replace(&place, b"new", Mode::Private).unwrap();
+        assert_eq!(fs::read(&precious).unwrap(), b"precious");
+        assert_eq!(read_text(&place, 3).unwrap().as_deref(), Some("new"));
+        assert!(fs::symlink_metadata(&place).unwrap().is_file());
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use kos_base::text::printable;
+use rustix::fs::OFlags;
 
 use crate::Fault;
 
@@ -87,7 +88,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), F
 /// Refuses a place where something is already: an older backup may be the only one that is good.
 pub(crate) fn keep(path: &Path) -> Result<(), Fault> {
     match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(source) => Err(Fault::Unreadable { path: path.to_owned(), source }),
         Ok(_) => {
             let message = format!("{} is there already", printable(&path.display().to_string(), 200));
@@ -108,9 +109,29 @@ pub(crate) fn create_folder(path: &Path, readers: Readers) -> Result<(), Fault> 
 
 /// Reads a whole file of at most `bytes_max` bytes.
 pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Fault> {
+    let file = File::open(path).map_err(|source| Fault::Unreadable { path: path.to_owned(), source })?;
+    whole(file, path, bytes_max)
+}
+
+/// The same in a folder that others may write as well: a link is not followed, and a pipe or a device not waited for.
+pub(crate) fn read_plain(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Fault> {
+    let unreadable = |source| Fault::Unreadable { path: path.to_owned(), source };
+    let file = plain(OpenOptions::new().read(true)).open(path).map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(ErrorKind::InvalidInput.into()));
+    }
+    whole(file, path, bytes_max)
+}
+
+/// Opens what is at a path itself: no link leads elsewhere, and no pipe keeps us waiting.
+pub(crate) fn plain(options: &mut OpenOptions) -> &mut OpenOptions {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
+}
+
+fn whole(file: File, path: &Path, bytes_max: u64) -> Result<Vec<u8>, Fault> {
     use std::io::Read as _;
     let unreadable = |source| Fault::Unreadable { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
     // Room for all of it at once: it may be a secret, and what grows leaves copies behind.
     let there = file.metadata().map_err(unreadable)?.len().min(bytes_max);
     let mut bytes = Vec::with_capacity(usize::try_from(there).unwrap_or_default().saturating_add(1));

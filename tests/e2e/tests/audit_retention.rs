@@ -87,6 +87,15 @@ fn archived_entries_leave_their_hashes_and_the_log_lives_on_without_them() {
     let inside = authority.data().join("authority/x").to_string_lossy().into_owned();
     let into_itself = ["audit", "archive", "--to", &inside, "--before", "600", "--yes"];
     assert_eq!(authority.kosctl(&into_itself).unwrap().code(), 2);
+    let (link, mirror) = (desk.at("link"), desk.at("mirror"));
+    std::os::unix::fs::symlink(&log, &link).unwrap();
+    fs::create_dir(&mirror).unwrap();
+    assert_eq!(authority.kosctl(&["audit", "mirror", "add", "disk", &mirror]).unwrap().code(), 0);
+    for elsewhere in [link.clone(), format!("{link}/deeper"), mirror.clone(), format!("{mirror}/deeper")] {
+        let refused = ["audit", "archive", "--to", &elsewhere, "--before", "600", "--yes"];
+        assert_eq!(authority.kosctl(&refused).unwrap().code(), 2, "{elsewhere}");
+    }
+    assert_eq!(bundles(&log)["tile/entries/000"], before["tile/entries/000"], "nothing was taken out");
     let planned = authority.kosctl(&[&to[..], &["600", "--dry-run"]].concat()).unwrap();
     assert_eq!(planned.code(), 10, "{}", planned.stderr);
     assert!(!Path::new(&archive).exists(), "a plan changes nothing");
@@ -121,10 +130,23 @@ fn archived_entries_leave_their_hashes_and_the_log_lives_on_without_them() {
         let gone = authority.kosctl(&["audit", "show", "100"]).unwrap();
         assert_eq!(gone.code(), 3, "{}", gone.stderr);
         assert!(gone.stderr.contains("KOS-E0565") && gone.stderr.contains(&archive), "{}", gone.stderr);
+        let gone = authority.kosctl(&["audit", "prove", "100"]).unwrap();
+        assert!(gone.code() == 3 && gone.stderr.contains("KOS-E0565"), "{}", gone.stderr);
+        assert!(gone.stderr.contains(&archive) && gone.stderr.contains("pull --archive"), "{}", gone.stderr);
         let listed = authority.json(&["audit", "list", "--limit", "1"]).unwrap();
         assert_eq!(listed["items"][0]["index"], 512);
     };
     check(&authority);
+    // Somebody who begins a copy now is told where the rest is, and then has it.
+    let copy = desk.at("copy");
+    let pull = ["audit", "mirror", "pull", "--key", &key, "--to", &copy];
+    let alone = authority.kosctl(&pull).unwrap();
+    assert_eq!(alone.code(), 8, "{}", alone.stderr);
+    assert!(alone.stderr.contains("--archive DIR"), "{}", alone.stderr);
+    let whole = authority.kosctl(&[&pull[..], &["--archive", &archive]].concat()).unwrap();
+    assert_eq!(whole.code(), 0, "{}", whole.stderr);
+    let verdict = verify(&authority, &["--log", &copy, "--key", &key]);
+    assert_eq!((&verdict["ok"], &verdict["notChecked"]), (&true.into(), &Value::Array(Vec::new())));
     // It stops, starts, is killed, grows.
     authority.stop().unwrap();
     authority.serve().unwrap();
@@ -213,7 +235,8 @@ fn an_authority_that_is_killed_while_it_archives_loses_no_leaf() {
         let archive = desk.at("archive");
         // Ends the authority at one of its system calls that make something durable.
         authority.stop().unwrap();
-        let inject = format!("inject=fsync,fdatasync,rename,unlink:signal=KILL:when={calls}");
+        let inject =
+            format!("inject=fsync,fdatasync,rename,renameat,unlink,unlinkat:signal=KILL:when={calls}");
         authority
             .spawn(|command| {
                 program::under_strace(

@@ -21,7 +21,7 @@ use kos_base::{Timestamp, digest::sha256_parts};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    group::{Group, Groups, Hit, LastAlert, group_of, key_of, weight_of},
+    group::{Group, Groups, Hit, LastAlert, SHARED, group_of, key_of, weight_of},
     pattern::{Pattern, is_of_alerts},
     rule::{Condition, Rule, RuleName, Severity},
     set::{RuleFile, RuleSet},
@@ -124,16 +124,25 @@ impl Engine {
         &self.rules
     }
 
-    /// Puts other rules in force. What is remembered for rules that stay as they are is kept.
-    pub fn replace(&mut self, file: RuleFile, rules: RuleSet) {
-        let stays = |name: &RuleName| {
-            let of = |set: &RuleSet| set.rules().iter().find(|rule| rule.name == *name).cloned();
-            of(&self.rules).is_some_and(|rule| Some(rule) == of(&rules))
-        };
-        let kept = core::mem::take(&mut self.state.groups).into_iter().filter(|(name, _)| stays(name));
-        self.state.groups = kept.collect();
+    /// Puts other rules in force. What is remembered for a rule that goes on is kept, also under other numbers. What came
+    /// in the quiet of one that goes, and nobody was told of, is one last alert.
+    pub fn replace(&mut self, file: RuleFile, rules: RuleSet) -> Vec<Alert> {
+        let before = core::mem::replace(&mut self.rules, rules);
         self.state.file = file;
-        self.rules = rules;
+        let mut last = Vec::new();
+        for (name, mut groups) in core::mem::take(&mut self.state.groups) {
+            let Some(old) = before.rules().iter().find(|rule| rule.name == name) else { continue };
+            match self.rules.rules().iter().find(|rule| rule.name == name) {
+                Some(new) if new.per == old.per => {
+                    if !new.counts_as(old) {
+                        groups.values_mut().for_each(|group| group.hits.clear());
+                    }
+                    self.state.groups.insert(name, groups);
+                }
+                _ => last.extend(untold(old, &groups, self.state.last.unwrap_or_default())),
+            }
+        }
+        last
     }
 
     /// Takes the next entry.
@@ -216,6 +225,7 @@ fn step(rule: &Rule, group: &mut Group, hit: Hit, fit: Fit) -> (Option<Raised>, 
         let counts = !matches!(rule.when, Condition::Sequence { .. }) || fit.ends;
         let repeated = group.last.as_mut().filter(|_| counts).map(|last| {
             last.since = last.since.saturating_add(u64::from(hit.weight));
+            last.unseen = Some((last.unseen.map_or(hit.index, |(first, _)| first), hit.index));
             (AlertId(last.id.clone()), last.since)
         });
         return (None, repeated);
@@ -241,8 +251,33 @@ fn step(rule: &Rule, group: &mut Group, hit: Hit, fit: Fit) -> (Option<Raised>, 
     let first = hits.first().map_or(hit.index, |first| first.index);
     let id = AlertId::of(&rule.name, first, hit.index);
     let unseen = group.last.take().map_or(0, |last| last.since);
-    group.last = Some(LastAlert { at: hit.at, id: id.0.clone(), since: 0 });
+    group.last = Some(LastAlert { at: hit.at, id: id.0.clone(), since: 0, unseen: None });
     (Some(Raised { id, hits, unseen }), None)
+}
+
+/// What came in the quiet of a rule that goes: one alert, however many groups it had.
+fn untold(rule: &Rule, groups: &Groups, at: Timestamp) -> Option<Alert> {
+    let quiet = groups.iter().filter_map(|(key, group)| {
+        let last = group.last.as_ref()?;
+        Some((key, last.since, last.unseen?))
+    });
+    let quiet: Vec<_> = quiet.collect();
+    let first = quiet.iter().map(|(.., (first, _))| *first).min()?;
+    let last = quiet.iter().map(|(.., (_, last))| *last).max()?;
+    let group = if let [(key, ..)] = quiet[..] { key.clone() } else { SHARED.to_owned() };
+    Some(Alert {
+        id: AlertId::of(&rule.name, first, last),
+        rule: rule.name.clone(),
+        severity: rule.severity,
+        summary: rule.summary.clone(),
+        group: Some(group).filter(|group| !group.is_empty()),
+        count: quiet.iter().fold(0, |sum, (_, since, _)| sum.saturating_add(*since)),
+        unseen: 0,
+        first,
+        last,
+        entries: if first == last { vec![last] } else { vec![first, last] },
+        at,
+    })
 }
 
 fn total<'a>(hits: impl Iterator<Item = &'a Hit>) -> u64 {

@@ -13,7 +13,7 @@ use crate::Entry;
 pub(super) const GROUPS_MAX: usize = 128;
 
 /// Where entries are counted for which there is no group of their own.
-const SHARED: &str = "*";
+pub(super) const SHARED: &str = "*";
 
 /// An entry that fitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,9 @@ pub(super) struct LastAlert {
     pub(super) at: u64,
     pub(super) id: String,
     pub(super) since: u64,
+    /// The first and the last entry since.
+    #[serde(default)]
+    pub(super) unseen: Option<(u64, u64)>,
 }
 
 /// The groups of one rule.

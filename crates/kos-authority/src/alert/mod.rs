@@ -23,17 +23,14 @@ mod watch;
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use kos_base::{Code, DeviceId};
-use tokio::sync::{Semaphore, watch as channel};
+use tokio::sync::watch as channel;
 
 pub use self::guardian::{Guardian, GuardianName, ParseGuardianNameError, SyslogForm, Way};
 pub(crate) use self::{deliver::run as deliver, notice::Notice, watch::run as watch};
-
-/// Streams of alerts at a time; each holds a connection.
-const STREAMS_MAX: usize = 16;
 
 /// What the parts that deal with alerts share.
 #[derive(Debug)]
@@ -41,13 +38,9 @@ pub(crate) struct Alerts {
     changed: channel::Sender<u64>,
     /// One change of the rules at a time, since each has the next number.
     pub(crate) applying: tokio::sync::Mutex<()>,
-    /// For whoever has alerts streamed.
-    pub(crate) streams: Arc<Semaphore>,
     refused: Mutex<Option<Code>>,
     /// Devices that are guardians.
     devices: Mutex<BTreeSet<DeviceId>>,
-    /// Ends the streams.
-    ended: channel::Sender<bool>,
 }
 
 impl Default for Alerts {
@@ -55,10 +48,8 @@ impl Default for Alerts {
         Self {
             changed: channel::Sender::new(0),
             applying: tokio::sync::Mutex::default(),
-            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             refused: Mutex::default(),
             devices: Mutex::default(),
-            ended: channel::Sender::new(false),
         }
     }
 }
@@ -88,16 +79,6 @@ impl Alerts {
 
     fn set_devices(&self, devices: BTreeSet<DeviceId>) {
         *self.devices.lock().unwrap_or_else(PoisonError::into_inner) = devices;
-    }
-
-    /// Ends every stream: the program stops.
-    pub(crate) fn end(&self) {
-        self.ended.send_replace(true);
-    }
-
-    /// Hears when streams end.
-    pub(crate) fn ending(&self) -> channel::Receiver<bool> {
-        self.ended.subscribe()
     }
 
     fn set_refused(&self, code: Option<Code>) {

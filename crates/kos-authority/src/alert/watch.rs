@@ -97,13 +97,13 @@ impl<'a> Watch<'a> {
             Ok(InForce { file, set, .. }) => {
                 alerts.set_refused(None);
                 if *self.engine.rules() != set {
-                    self.engine.replace(file, set);
+                    self.replace(file, set);
                 }
             }
             Err(RulesFault::Store(error)) => return Err(error),
             Err(RulesFault::Refused { code, why }) => {
                 tracing::error!(%code, why, "the rules of alerts are refused, the built-in ones are in force");
-                self.engine.replace(RuleFile::default(), RuleSet::built_in());
+                self.replace(RuleFile::default(), RuleSet::built_in());
                 if alerts.refused() != Some(code) {
                     rules::record_refusal(self.shared, clock::now(), code).await?;
                     alerts.set_refused(Some(code));
@@ -111,6 +111,14 @@ impl<'a> Watch<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Puts rules in force. What the ones before did not tell yet is raised next.
+    fn replace(&mut self, file: RuleFile, set: RuleSet) {
+        let last = self.engine.replace(file, set);
+        if !last.is_empty() {
+            self.pending = Some((last, self.state()));
+        }
     }
 
     /// Takes every entry that there is.
@@ -154,6 +162,7 @@ impl<'a> Watch<'a> {
         if self.rules_due {
             self.take_rules().await?;
             self.rules_due = false;
+            self.raise().await?;
         }
         Ok(())
     }

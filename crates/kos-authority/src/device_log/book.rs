@@ -13,12 +13,17 @@ use tokio::time::Instant;
 
 use super::copy::bytes_below;
 
-/// Most bytes of logs and evidence that are kept of one device. Stops it from filling the disk of the authority.
+/// Most bytes of logs and evidence that are kept of one device. Stops it from filling the disk of the authority. They are counted
+/// anew when it is reached: whoever moves old logs away makes room.
 const BYTES_MAX: u64 = 256 << 20;
 /// Bytes that a device may bring at once, such as after days without a link.
 const BURST_BYTES: u64 = 8 << 20;
 /// Bytes a second that come on top. Stops a device that sends for ever from keeping the disk busy.
 const BYTES_PER_SECOND: u64 = 16 << 10;
+/// Bytes that a message counts as, at the least. Stops a device from having the disk written for each of many small ones.
+const MESSAGE_BYTES: u64 = 4 << 10;
+/// Least time between two anchors of one device, even of critical entries: each is an entry of the authority's log for ever.
+const CRITICAL_ANCHOR_EVERY: Duration = Duration::from_secs(2);
 /// Least time between two anchors of ordinary entries of one device: each is an entry of the authority's log.
 const ANCHOR_EVERY: Duration = Duration::from_secs(300);
 /// Least time between two records of the same refusal.
@@ -43,12 +48,16 @@ struct Page {
     at: Instant,
     anchored_at: Option<Timestamp>,
     owes: bool,
+    /// Critical entries are among what it owes: they are not acknowledged before an anchor.
+    is_critical: bool,
+    /// What an operator has to know, as long as it is so.
+    trouble: Option<String>,
     /// When a refusal was recorded last, and how many came since.
     refused: HashMap<&'static str, (Timestamp, u64)>,
 }
 
 impl Book {
-    /// Takes `bytes` off what the device may bring.
+    /// Takes a message with `bytes` of entries off what the device may bring now.
     pub(super) fn charge(&self, device: &DeviceId, folder: &Path, bytes: u64) -> Charge {
         let now = Instant::now();
         let mut pages = self.pages();
@@ -58,48 +67,68 @@ impl Book {
             at: now,
             anchored_at: None,
             owes: false,
+            is_critical: false,
+            trouble: None,
             refused: HashMap::new(),
         });
         let seconds = now.duration_since(page.at).as_secs();
         page.at += Duration::from_secs(seconds);
         page.allowance =
             page.allowance.saturating_add(seconds.saturating_mul(BYTES_PER_SECOND)).min(BURST_BYTES);
+        let Some(rest) = page.allowance.checked_sub(bytes.max(MESSAGE_BYTES)) else { return Charge::TooFast };
+        page.allowance = rest;
         if page.bytes.saturating_add(bytes) > BYTES_MAX {
-            return Charge::Full;
+            page.bytes = bytes_below(folder);
         }
-        match page.allowance.checked_sub(bytes) {
-            None => Charge::TooFast,
-            Some(rest) => {
-                page.allowance = rest;
-                page.bytes += bytes;
-                Charge::Fits
-            }
-        }
+        if page.bytes.saturating_add(bytes) > BYTES_MAX { Charge::Full } else { Charge::Fits }
     }
 
-    /// Whether enough time has passed since the last anchor.
-    pub(super) fn is_due(&self, device: &DeviceId, now: Timestamp) -> bool {
-        self.pages().get(device).is_none_or(|page| is_due(page, now))
-    }
-
-    /// There are entries without an anchor.
-    pub(super) fn owe(&self, device: &DeviceId) {
+    /// These were written.
+    pub(super) fn taken(&self, device: &DeviceId, bytes: u64) {
         if let Some(page) = self.pages().get_mut(device) {
-            page.owes = true;
+            page.bytes = page.bytes.saturating_add(bytes);
         }
+    }
+
+    /// What an operator has to know of the log of this device; nothing when all is well with it.
+    pub(super) fn is_in_trouble(&self, device: &DeviceId, trouble: Option<String>) {
+        if let Some(page) = self.pages().get_mut(device) {
+            page.trouble = trouble;
+        }
+    }
+
+    /// All of that, with the devices.
+    pub(super) fn trouble(&self) -> Vec<String> {
+        let pages = self.pages();
+        let told =
+            pages.iter().filter_map(|(device, page)| Some(format!("{device}: {}", page.trouble.as_ref()?)));
+        let mut told: Vec<_> = told.collect();
+        told.sort();
+        told
+    }
+
+    /// How long an anchor has to wait; nothing when it may wait for others. Never again is what is owed acknowledged before it
+    /// when it is critical.
+    pub(super) fn anchor_in(&self, device: &DeviceId, critical: bool, now: Timestamp) -> Option<Duration> {
+        let mut pages = self.pages();
+        let Some(page) = pages.get_mut(device) else { return Some(Duration::ZERO) };
+        page.owes = true;
+        page.is_critical |= critical;
+        let left = left(page, now);
+        (page.is_critical || left.is_zero()).then_some(left)
     }
 
     /// There are none.
     pub(super) fn anchored(&self, device: &DeviceId, now: Timestamp) {
         if let Some(page) = self.pages().get_mut(device) {
-            (page.owes, page.anchored_at) = (false, Some(now));
+            (page.owes, page.is_critical, page.anchored_at) = (false, false, Some(now));
         }
     }
 
     /// Devices whose logs are to be anchored now.
     pub(super) fn due(&self, now: Timestamp, all: bool) -> Vec<DeviceId> {
         let pages = self.pages();
-        let due = pages.iter().filter(|(_, page)| page.owes && (all || is_due(page, now)));
+        let due = pages.iter().filter(|(_, page)| page.owes && (all || left(page, now).is_zero()));
         due.map(|(device, _)| device.clone()).collect()
     }
 
@@ -121,8 +150,11 @@ impl Book {
     }
 }
 
-fn is_due(page: &Page, now: Timestamp) -> bool {
-    page.anchored_at.is_none_or(|at| now < at || now.since(at) >= ANCHOR_EVERY)
+/// Time until the next anchor may be made.
+fn left(page: &Page, now: Timestamp) -> Duration {
+    let every = if page.is_critical { CRITICAL_ANCHOR_EVERY } else { ANCHOR_EVERY };
+    let since = page.anchored_at.filter(|at| now >= *at).map(|at| now.since(at));
+    since.map_or(Duration::ZERO, |since| every.saturating_sub(since))
 }
 
 #[cfg(test)]
@@ -140,12 +172,26 @@ mod tests {
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(book.charge(&device, folder, 2 * BYTES_PER_SECOND), Charge::Fits);
         assert_eq!(book.charge(&device, folder, 1), Charge::TooFast);
-        for _ in 0..31 {
+        // Messages with next to nothing in them, or nothing, are as much work.
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let few = (0..100).take_while(|_| book.charge(&device, folder, 0) == Charge::Fits).count();
+        assert_eq!(few, usize::try_from(BYTES_PER_SECOND / MESSAGE_BYTES).unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_was_written_fills_the_room_of_a_device_and_who_makes_room_is_seen() {
+        let (book, device, folder) = (Book::default(), fixtures::device_id(1), Path::new("/nowhere"));
+        for _ in 0..40 {
+            assert_eq!(book.charge(&device, folder, BURST_BYTES), Charge::Fits);
             tokio::time::advance(Duration::from_secs(3_600)).await;
-            let _ = book.charge(&device, folder, BURST_BYTES);
         }
-        tokio::time::advance(Duration::from_secs(3_600)).await;
-        assert_eq!(book.charge(&device, folder, BURST_BYTES), Charge::Full);
+        let folder = tempfile::tempdir().unwrap();
+        let kept = std::fs::File::create(folder.path().join("1")).unwrap();
+        kept.set_len(BYTES_MAX).unwrap();
+        book.taken(&device, BYTES_MAX);
+        assert_eq!(book.charge(&device, folder.path(), 1), Charge::Full);
+        kept.set_len(0).unwrap();
+        assert_eq!(book.charge(&device, folder.path(), 1), Charge::Fits);
     }
 
     #[test]
@@ -159,6 +205,8 @@ mod tests {
                 at: Instant::now(),
                 anchored_at: None,
                 owes: false,
+                is_critical: false,
+                trouble: None,
                 refused: HashMap::new(),
             },
         );
@@ -171,14 +219,17 @@ mod tests {
     #[test]
     fn ordinary_entries_are_anchored_once_in_a_while() {
         let (book, device) = (Book::default(), fixtures::device_id(1));
-        assert!(book.is_due(&device, NOW));
+        assert_eq!(book.anchor_in(&device, false, NOW), Some(Duration::ZERO));
         assert_eq!(book.charge(&device, Path::new("/nowhere"), 1), Charge::Fits);
         book.anchored(&device, NOW);
-        assert!(!book.is_due(&device, NOW));
         assert!(book.due(NOW, true).is_empty());
-        book.owe(&device);
+        assert_eq!(book.anchor_in(&device, false, NOW), None);
         assert!(book.due(NOW, false).is_empty());
         assert_eq!(book.due(NOW, true), std::slice::from_ref(&device));
-        assert_eq!(book.due(NOW.plus(ANCHOR_EVERY), false), [device]);
+        assert_eq!(book.due(NOW.plus(ANCHOR_EVERY), false), std::slice::from_ref(&device));
+        // Critical ones wait for less, and whatever comes behind them waits with them.
+        assert_eq!(book.anchor_in(&device, true, NOW), Some(CRITICAL_ANCHOR_EVERY));
+        assert_eq!(book.anchor_in(&device, false, NOW), Some(CRITICAL_ANCHOR_EVERY));
+        assert_eq!(book.due(NOW.plus(CRITICAL_ANCHOR_EVERY), false), [device]);
     }
 }

@@ -26,6 +26,16 @@ pub(crate) enum CopyFault {
     /// The files are not what the device signed.
     #[error("it is damaged: {0}")]
     Unsound(LedgerError),
+    /// It was lost, and has not come again as far as it was anchored.
+    #[error(
+        "it has {held} entries of {anchored} that the log of this authority speaks of; the others are lost, or on their way"
+    )]
+    Short {
+        /// Entries that are here.
+        held: u64,
+        /// Entries that were.
+        anchored: u64,
+    },
     /// The system refuses.
     #[error("{}", reason(.0))]
     Disk(#[from] io::Error),
@@ -34,7 +44,7 @@ pub(crate) enum CopyFault {
 impl CopyFault {
     pub(crate) fn code(&self) -> Code {
         match self {
-            Self::Unsound(_) => code::audit::DEVICE_LOG_COPY,
+            Self::Unsound(_) | Self::Short { .. } => code::audit::DEVICE_LOG_COPY,
             Self::Disk(error) if error.kind() == io::ErrorKind::StorageFull => code::store::STORE_FULL,
             Self::Disk(_) => code::config::FILE_UNWRITABLE,
         }

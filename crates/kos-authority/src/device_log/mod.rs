@@ -13,10 +13,10 @@
 mod book;
 mod copy;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use kos_audit::{
-    LogKey, SignedCheckpoint, TreeHash,
+    CheckpointError, LogKey, SignedCheckpoint, TreeHash,
     device::{DeliveryFault, Ledger, LedgerError, Taken, receive},
     tree::leaf_hash,
 };
@@ -34,8 +34,10 @@ use crate::{
     writer::{SystemWrite, Transaction},
 };
 
-/// Logs that one device may begin. Stops one that begins anew for ever from filling the disk.
+/// Logs that one device may begin in [`LOGS_TIME`]. Stops one that begins anew for ever from filling the store.
 const LOGS_MAX: u64 = 16;
+/// The time in which they are counted: whoever has begun as many, on purpose or not, does not silence the device for ever.
+const LOGS_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Devices whose logs are written at a time, each in the order in which its messages come.
 const TURNS: usize = 64;
 
@@ -70,6 +72,11 @@ impl DeviceLogs {
         Copy::at(self.folder(device).join(number.to_string()))
     }
 
+    /// What an operator has to know of the logs of devices that were heard since the start.
+    pub(crate) fn trouble(&self) -> Vec<String> {
+        self.book.trouble()
+    }
+
     fn folder(&self, device: &DeviceId) -> PathBuf {
         self.folder.join(device.as_ref())
     }
@@ -101,13 +108,19 @@ pub(crate) async fn take(
     now: Timestamp,
 ) -> Result<LogHeld, Code> {
     let logs = &shared.device_logs;
-    let _turn = match logs.turn(&device.id) {
-        Some(turn) => turn.lock().await,
-        None => return Err(code::config::INTERNAL),
-    };
+    let turn = logs.turn(&device.id).ok_or(code::config::INTERNAL)?;
+    let in_turn = turn.lock().await;
     let held = shared.store.log_anchor(&device.id).await.map_err(|error| error.code())?;
     match take_part(shared, device, &log, held.as_ref(), now).await {
-        Ok(held) => Ok(held),
+        Ok((held, None)) => Ok(held),
+        Ok((held, Some(pause))) => {
+            // What is critical is not acknowledged before its anchor, and other devices do not wait for that.
+            drop(in_turn);
+            tokio::time::sleep(pause).await;
+            let _turn = turn.lock().await;
+            anchor_copy(shared, &device.id, now.plus(pause)).await.map_err(|error| error.code())?;
+            Ok(held)
+        }
         Err(Refusal::Own(code)) => {
             tracing::error!(device = %device.id, %code, "the log of a device cannot be taken");
             Err(code)
@@ -119,45 +132,54 @@ pub(crate) async fn take(
         }
         Err(Refusal::Limit(code, word)) => {
             tracing::warn!(device = %device.id, %code, "a device brings more of its log than it may");
+            if code == code::audit::DEVICE_LOG_FULL {
+                logs.book.is_in_trouble(&device.id, Some(format!("nothing is taken: {word}")));
+            }
             record_refusal(shared, &device.id, &log, held.as_ref(), word, now).await;
             Err(code)
         }
     }
 }
 
+/// What is held then, and how long its anchor has to wait if it must not be told before.
 async fn take_part(
     shared: &Arc<Shared>,
     device: &Device,
     log: &Log,
     held: Option<&LogAnchor>,
     now: Timestamp,
-) -> Result<LogHeld, Refusal> {
+) -> Result<(LogHeld, Option<Duration>), Refusal> {
     let logs = &shared.device_logs;
     let key = log_key(shared, &device.id, &log.key).ok_or(Refusal::Own(code::audit::DEVICE_LOG_KEY))?;
     let known = held.filter(|anchor| anchor.key == log.key);
     let begun = held.map_or(0, |anchor| anchor.number);
     let number = known.map_or(begun + 1, |anchor| anchor.number);
-    if number > LOGS_MAX {
-        return Err(Refusal::Limit(code::audit::DEVICE_LOG_FULL, "too-many-logs"));
-    }
     let bytes: u64 = log.leaves.iter().map(|leaf| u64::try_from(leaf.len()).unwrap_or(u64::MAX)).sum();
     match logs.book.charge(&device.id, &logs.folder(&device.id), bytes) {
         Charge::Fits => {}
         Charge::TooFast => return Err(Refusal::Limit(code::audit::DEVICE_LOG_RATE, "flood")),
         Charge::Full => return Err(Refusal::Limit(code::audit::DEVICE_LOG_FULL, "full")),
     }
+    if known.is_none() && has_begun_too_many(shared, &device.id, number, now).await? {
+        return Err(Refusal::Limit(code::audit::DEVICE_LOG_FULL, "too-many-logs"));
+    }
     let copy = logs.copy(&device.id, number);
     let (at, anchored, part) = (copy.clone(), known.cloned(), log.clone());
     let grown = tokio::task::spawn_blocking(move || grow(&at, key, anchored.as_ref(), &part)).await;
     let grown = grown.map_err(|_| Refusal::Own(code::config::INTERNAL))??;
-    let (ledger, critical) = grown;
+    let (ledger, critical, is_grown) = grown;
+    logs.book.taken(&device.id, if is_grown { bytes } else { 0 });
     let head = ledger.covered();
     let answer = LogHeld { size: head.size, root: *head.root.as_bytes() };
-    if head.size <= known.map_or(0, |anchor| anchor.size) {
-        return Ok(answer);
+    let anchored = known.map_or(0, |anchor| anchor.size);
+    let short = || format!("the copy has {} of {anchored} entries that were anchored", head.size);
+    logs.book.is_in_trouble(&device.id, (head.size < anchored).then(short));
+    if head.size <= anchored {
+        return Ok((answer, None));
     }
     let is_new = known.is_none();
-    if is_new || critical || logs.book.is_due(&device.id, now) {
+    let pause = logs.book.anchor_in(&device.id, critical, now);
+    if is_new || pause.is_some_and(|pause| pause.is_zero()) {
         let anchor = LogAnchor {
             device: device.id.clone(),
             number,
@@ -174,10 +196,21 @@ async fn take_part(
             record_refusal(shared, &device.id, log, held, "other-key", now).await;
         }
         commit_anchor(shared, anchor, head.root, now).await.map_err(|error| Refusal::Own(error.code()))?;
-    } else {
-        logs.book.owe(&device.id);
+        return Ok((answer, None));
     }
-    Ok(answer)
+    Ok((answer, pause))
+}
+
+/// Whether the log before the last [`LOGS_MAX`] is not old yet.
+async fn has_begun_too_many(
+    shared: &Shared,
+    device: &DeviceId,
+    number: u64,
+    now: Timestamp,
+) -> Result<bool, Refusal> {
+    let Some(before) = number.checked_sub(LOGS_MAX).filter(|before| *before > 0) else { return Ok(false) };
+    let anchor = shared.store.log_anchor_of(device, before).await.map_err(|e| Refusal::Own(e.code()))?;
+    Ok(anchor.is_some_and(|anchor| now.since(anchor.bound_at) < LOGS_TIME))
 }
 
 /// A device that was enrolled anew has other keys, and its log with it.
@@ -185,22 +218,47 @@ fn is_enrolled_since(device: &Device, anchor: &LogAnchor) -> bool {
     device.enrolled_at.is_some_and(|at| at > anchor.bound_at)
 }
 
-/// Verifies a part and writes it. What is returned is on the disk.
-fn grow(copy: &Copy, key: LogKey, anchor: Option<&LogAnchor>, log: &Log) -> Result<(Ledger, bool), Refusal> {
+/// Verifies a part and writes it. What is returned is on the disk, with whether an entry of the part is critical, and whether there
+/// was any.
+fn grow(
+    copy: &Copy,
+    key: LogKey,
+    anchor: Option<&LogAnchor>,
+    log: &Log,
+) -> Result<(Ledger, bool, bool), Refusal> {
     let damaged = |fault: &CopyFault| {
         tracing::error!(%fault, "the copy of a device's log");
         Refusal::Own(fault.code())
     };
     let mut ledger = copy.load(key).map_err(|fault| damaged(&fault))?;
     let leaves: Vec<_> = log.leaves.iter().map(Vec::as_slice).collect();
+    if leaves.is_empty() {
+        reaches(ledger.key(), anchor, &log.checkpoint)?;
+    }
     extends(&ledger, copy, anchor, (log.first, &leaves))?;
     let open =
         |bundle: &kos_audit::tree::Bundle| copy.read(&bundle.path()).ok().flatten().unwrap_or_default();
     let taken = receive(&mut ledger, log.first, &leaves, &log.checkpoint, open).map_err(Refusal::Lie)?;
-    let Taken::Grown { growth, critical } = taken else { return Ok((ledger, false)) };
+    let Taken::Grown { growth, critical } = taken else { return Ok((ledger, false, false)) };
     copy.write(ledger.key(), &growth, &log.checkpoint).map_err(|fault| damaged(&fault))?;
     ledger.settle(growth);
-    Ok((ledger, critical))
+    Ok((ledger, critical, true))
+}
+
+/// That the newest checkpoint of the device is of what was anchored or more: the copy may be gone, but the anchor is not.
+fn reaches(key: &LogKey, anchor: Option<&LogAnchor>, newest: &str) -> Result<(), Refusal> {
+    let Some(anchor) = anchor.filter(|anchor| anchor.size > 0) else { return Ok(()) };
+    let lie = |error: CheckpointError| Refusal::Lie(DeliveryFault::Checkpoint(error));
+    let newest = SignedCheckpoint::parse(newest).map_err(|error| lie(error.into()))?;
+    let said = *newest.verify(key, &[]).map_err(lie)?.head();
+    if said.size < anchor.size {
+        return Err(Refusal::Lie(DeliveryFault::Rewound));
+    }
+    let own = || Refusal::Own(code::audit::DEVICE_LOG_COPY);
+    let anchored = SignedCheckpoint::parse(&anchor.checkpoint).map_err(|_| own())?;
+    let wanted = anchored.verify(key, &[]).map_err(|_| own())?;
+    let is_other = said.size == anchor.size && said != *wanted.head();
+    if is_other { Err(Refusal::Lie(DeliveryFault::Forked)) } else { Ok(()) }
 }
 
 /// That a log which is as long as its anchor has that beginning, or has it with the leaves that come: a copy that was lost comes
@@ -287,25 +345,31 @@ async fn record_refusal(
 /// When the store cannot write now.
 pub(crate) async fn anchor_due(shared: &Shared, now: Timestamp, all: bool) -> Result<(), StoreError> {
     for device in shared.device_logs.book.due(now, all) {
-        let Some(anchor) = shared.store.log_anchor(&device).await? else { continue };
-        let copy = shared.device_logs.copy(&device, anchor.number);
-        let Some(key) = key_of(shared, &anchor) else { continue };
-        let read = tokio::task::spawn_blocking(move || {
-            let ledger = copy.load(key)?;
-            Ok::<_, CopyFault>((ledger.covered(), copy.checkpoint()?.unwrap_or_default()))
-        });
-        match read.await {
-            Ok(Ok((head, checkpoint))) if head.size > anchor.size => {
-                let anchor = LogAnchor { size: head.size, checkpoint, ..anchor };
-                commit_anchor(shared, anchor, head.root, now).await?;
-            }
-            Ok(Ok(_)) => shared.device_logs.book.anchored(&device, now),
-            Ok(Err(fault)) => {
-                tracing::error!(%device, %fault, "the copy of a device's log");
-                shared.device_logs.book.anchored(&device, now);
-            }
-            Err(error) => tracing::error!(%error, "a copy was not read"),
+        anchor_copy(shared, &device, now).await?;
+    }
+    Ok(())
+}
+
+/// Anchors what the copy of the newest log has, unless it is.
+async fn anchor_copy(shared: &Shared, device: &DeviceId, now: Timestamp) -> Result<(), StoreError> {
+    let Some(anchor) = shared.store.log_anchor(device).await? else { return Ok(()) };
+    let copy = shared.device_logs.copy(device, anchor.number);
+    let Some(key) = key_of(shared, &anchor) else { return Ok(()) };
+    let read = tokio::task::spawn_blocking(move || {
+        let ledger = copy.load(key)?;
+        Ok::<_, CopyFault>((ledger.covered(), copy.checkpoint()?.unwrap_or_default()))
+    });
+    match read.await {
+        Ok(Ok((head, checkpoint))) if head.size > anchor.size => {
+            let anchor = LogAnchor { size: head.size, checkpoint, ..anchor };
+            commit_anchor(shared, anchor, head.root, now).await?;
         }
+        Ok(Ok(_)) => shared.device_logs.book.anchored(device, now),
+        Ok(Err(fault)) => {
+            tracing::error!(%device, %fault, "the copy of a device's log");
+            shared.device_logs.book.anchored(device, now);
+        }
+        Err(error) => tracing::error!(%error, "a copy was not read"),
     }
     Ok(())
 }

@@ -118,7 +118,10 @@ async fn what_is_acknowledged_is_verified_copied_and_anchored() {
     anchor_due(&shared, NOW, true).await.unwrap();
     assert_eq!(recorded(&shared, EventType::DeviceLogAnchored).await.len(), 2);
     writer.append(EventType::KillArmed, "");
+    // Another anchor is not made for it at once: the answer waits.
+    let begun = std::time::Instant::now();
     let held = take(&shared, &device, writer.part(3), NOW).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(1_900), "an anchor for each critical message");
     let anchors = recorded(&shared, EventType::DeviceLogAnchored).await;
     assert_eq!((anchors.len(), &anchors[2]["size"]), (3, &Value::from(4)));
     assert_eq!(anchors[2]["rootHash"], TreeHash::from_bytes(held.root).to_string());
@@ -193,12 +196,44 @@ async fn another_key_begins_another_log_and_too_many_are_refused() {
     let mut last = Writer::new(&shared, &device);
     last.append(EventType::LogBegun, "again");
     assert_eq!(take(&shared, &device, last.part(0), NOW).await, Err(code::audit::DEVICE_LOG_FULL));
+    assert!(shared.device_logs.trouble()[0].ends_with("too-many-logs"));
     let told = recorded(&shared, EventType::DeviceLogRefused).await;
     let reasons: Vec<_> = told.iter().map(|details| details["reason"].as_str().unwrap()).collect();
     assert_eq!(reasons, ["other-key", "too-many-logs"]);
+    // It is not silent for ever.
+    assert_eq!(take(&shared, &device, last.part(0), NOW.plus(LOGS_TIME)).await.unwrap().size, 1);
+    assert!(shared.device_logs.trouble().is_empty());
     assert!(
         folder.path().join("authority/device-logs").join(device.id.as_ref()).join("1/checkpoint").is_file()
     );
+}
+
+#[tokio::test]
+async fn history_below_the_anchor_is_not_replaced_while_the_copy_is_gone() {
+    let (folder, shared, device) = attic().await;
+    let mut writer = Writer::new(&shared, &device);
+    for _ in 0..5 {
+        writer.append(EventType::KillArmed, "");
+    }
+    take(&shared, &device, writer.part(0), NOW).await.unwrap();
+    std::fs::remove_dir_all(folder.path().join("authority/device-logs").join(device.id.as_ref())).unwrap();
+    let offer = |leaves: &[Vec<u8>]| Log {
+        first: u64::try_from(leaves.len()).unwrap(),
+        leaves: Vec::new(),
+        checkpoint: writer.checkpoint(leaves),
+        ..writer.part(0)
+    };
+    let other = [&writer.leaves[..4], &[writer.leaf(4, EventType::DeviceBooted, "false")]].concat();
+    let rewound = take(&shared, &device, offer(&writer.leaves[..3]), NOW).await;
+    assert_eq!(rewound, Err(code::audit::DEVICE_LOG_REWOUND));
+    let forked = take(&shared, &device, offer(&other), NOW).await;
+    assert_eq!(forked, Err(code::audit::DEVICE_LOG_FORKED));
+    // The true one is asked for again, and until it is here this is said.
+    assert_eq!(take(&shared, &device, offer(&writer.leaves), NOW).await.unwrap().size, 0);
+    let told = shared.device_logs.trouble();
+    assert!(told[0].contains(device.id.as_ref()) && told[0].contains("0 of 5"), "{told:?}");
+    assert_eq!(take(&shared, &device, writer.part(0), NOW).await.unwrap().size, 5);
+    assert!(shared.device_logs.trouble().is_empty());
 }
 
 #[tokio::test]

@@ -5,13 +5,15 @@
 //! store is decided after it.
 //!
 //! Invariants: a file that is there and says something else is never replaced, so that two logs never mix and a second
-//! archive beside the first adds to it.
+//! archive beside the first adds to it. No file of the published log counts as one of the archive, by whatever name: it goes
+//! once the entries are archived.
 //!
 //! Source: `docs/spec/audit.md`, AUD-85 to AUD-87; C2SP tlog-tiles.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use kos_audit::{
@@ -22,7 +24,8 @@ use kos_base::text::reason;
 
 use super::piece::piece;
 use crate::{
-    files::{self, Mode},
+    files,
+    outside::{Outside, identity},
     store::{Store, StoreError},
 };
 
@@ -40,6 +43,9 @@ pub(crate) enum ArchiveError {
     /// There is something else already, or what was written is not there.
     #[error("`{0}` holds something else")]
     Other(String),
+    /// It is the published log's own.
+    #[error("`{0}` is a file of the log itself, which goes once it is archived")]
+    Own(String),
     /// The store failed, or its entries are not those of the tree.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -54,19 +60,29 @@ pub(crate) struct Written {
     pub(crate) digest: [u8; 32],
 }
 
-/// Writes the entries from `first` on, up to `size`, both at the edge of a bundle.
+/// Writes the entries from `first` on, up to `size`, both at the edge of a bundle. `published` is where the log's files are.
 ///
 /// *Cost*: reads each entry, writes it and reads it again; two syncs a bundle.
 pub(crate) async fn write(
     store: &Store,
-    folder: &Path,
+    (folder, published): (&Path, &Path),
     first: u64,
     size: u64,
 ) -> Result<Written, ArchiveError> {
     let width = u64::from(TILE_WIDTH);
     let differs = |why: String| ArchiveError::Store(StoreError::LogDiffers(why));
     let state = store.log_state().await?.ok_or_else(|| differs("there is no signed state".to_owned()))?;
-    check_owner(folder, &state.checkpoint)?;
+    let whole = folder.to_owned();
+    let opened = blocking(folder, move || {
+        fs::create_dir_all(&whole)?;
+        Outside::open(&whole)
+    });
+    let keeper = Keeper {
+        folder: folder.to_owned(),
+        published: published.to_owned(),
+        outside: Arc::new(opened.await?),
+    };
+    keeper.check_owner(state.checkpoint.clone()).await?;
     let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     let mut frontier = Frontier::empty();
     for bundle in Bundle::grown(first, size).take_while(|bundle| bundle.first_leaf() + width <= size) {
@@ -78,18 +94,18 @@ pub(crate) async fn write(
             frontier.append(hash).map_err(|e| differs(e.to_string()))?;
         }
         digest.update(&bytes);
-        keep(folder.to_owned(), path, bytes).await?;
+        keeper.keep(path, bytes).await?;
     }
     for tile in Tile::all(state.size) {
         let path = Piece::Tile(tile).path();
         let bytes = piece(store, Piece::Tile(tile)).await?;
         let bytes = bytes.ok_or_else(|| differs(format!("`{path}` is not whole")))?;
-        keep(folder.to_owned(), path, bytes).await?;
+        keeper.keep(path, bytes).await?;
     }
     let (whole, checkpoint) = (folder.to_owned(), state.checkpoint.into_bytes());
     blocking(folder, move || {
-        files::replace(&whole.join(CHECKPOINT), &checkpoint, Mode::Readable)?;
-        sync_below(&whole)?;
+        keeper.outside.put_durably(CHECKPOINT, &checkpoint)?;
+        keeper.outside.sync_folders()?;
         whole.parent().map_or(Ok(()), files::sync_folder)
     })
     .await?;
@@ -112,36 +128,56 @@ fn checked(bundle: &[u8], tile: &[u8]) -> Option<Vec<TreeHash>> {
     is_same.then_some(leaves)
 }
 
-/// Refuses a folder with the checkpoint of another log.
-fn check_owner(folder: &Path, checkpoint: &str) -> Result<(), ArchiveError> {
-    let path = folder.join(CHECKPOINT);
-    let held = files::read_text(&path, CHECKPOINT_BYTES_MAX);
-    let held = held.map_err(|source| ArchiveError::Io { path: path.display().to_string(), source })?;
-    let origin =
-        |text: &str| SignedCheckpoint::parse(text).ok().and_then(|_| text.lines().next().map(str::to_owned));
-    match held {
-        Some(held) if origin(&held) != origin(checkpoint) => {
-            Err(ArchiveError::Other(path.display().to_string()))
-        }
-        _ => Ok(()),
-    }
+/// Whoever puts files into the archive.
+struct Keeper {
+    folder: PathBuf,
+    published: PathBuf,
+    outside: Arc<Outside>,
 }
 
-/// Writes a file that is not there yet, and reads it back.
-async fn keep(folder: PathBuf, name: String, bytes: Vec<u8>) -> Result<(), ArchiveError> {
-    let path = folder.join(&name);
-    let (at, other) = (path.clone(), ArchiveError::Other(path.display().to_string()));
-    let is_kept = blocking(&at, move || {
-        match fs::read(&path) {
-            Ok(held) => return Ok(held == bytes),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
+impl Keeper {
+    /// Refuses a folder with the checkpoint of another log.
+    async fn check_owner(&self, checkpoint: String) -> Result<(), ArchiveError> {
+        let (path, outside) = (self.folder.join(CHECKPOINT), Arc::clone(&self.outside));
+        let held = blocking(&path, move || outside.read_text(CHECKPOINT, CHECKPOINT_BYTES_MAX)).await?;
+        let origin = |text: &str| {
+            SignedCheckpoint::parse(text).ok().and_then(|_| text.lines().next().map(str::to_owned))
+        };
+        match held {
+            Some(held) if origin(&held) != origin(&checkpoint) => {
+                Err(ArchiveError::Other(path.display().to_string()))
+            }
+            _ => Ok(()),
         }
-        fs::create_dir_all(path.parent().unwrap_or(&path))?;
-        files::replace(&path, &bytes, Mode::Readable)?;
-        Ok(fs::read(&path)? == bytes)
-    });
-    if is_kept.await? { Ok(()) } else { Err(other) }
+    }
+
+    /// Writes a file that is not there yet, and reads it back.
+    async fn keep(&self, name: String, bytes: Vec<u8>) -> Result<(), ArchiveError> {
+        let path = self.folder.join(&name);
+        let (shown, place, published) =
+            (path.display().to_string(), path.clone(), self.published.join(&name));
+        let outside = Arc::clone(&self.outside);
+        let kept = blocking(&path, move || {
+            let longest = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            let is_whole = |there: Option<Vec<u8>>| there.map(|there| there == bytes);
+            let held = match outside.read(&name, longest) {
+                Err(e) if e.kind() == io::ErrorKind::FileTooLarge => Some(false),
+                held => is_whole(held?),
+            };
+            if held.is_none() {
+                outside.put_durably(&name, &bytes)?;
+            }
+            let is_whole =
+                held.map_or_else(|| outside.read(&name, longest).map(is_whole), |held| Ok(Some(held)));
+            let is_own = identity(&place).is_some_and(|there| Some(there) == identity(&published));
+            Ok((is_whole? == Some(true), is_own))
+        });
+        match kept.await? {
+            (true, false) => Ok(()),
+            (_, true) => Err(ArchiveError::Own(shown)),
+            (false, _) => Err(ArchiveError::Other(shown)),
+        }
+    }
 }
 
 async fn blocking<T: Send + 'static>(
@@ -151,15 +187,4 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await;
     let done = done.map_err(|e| StoreError::Failed(e.to_string()))?;
     done.map_err(|source| ArchiveError::Io { path: path.display().to_string(), source })
-}
-
-/// Makes every folder below `folder` durable, and it itself.
-fn sync_below(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_below(&entry.path())?;
-        }
-    }
-    files::sync_folder(folder)
 }

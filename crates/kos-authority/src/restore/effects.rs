@@ -6,7 +6,7 @@
 //! Shape: [`Effects::see`] takes the entries in order, each of which this log's key signed; what is left is applied record
 //! by record. An entry whose details are not ours to read changes nothing but what its type alone says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kos_audit::{Entry, EventType, Target};
 use kos_base::{Capability, DeviceId, DeviceState, EntryId, KeyId, SecurityProfile, Timestamp};
@@ -25,10 +25,10 @@ pub(super) struct Effects {
     pub(super) devices: BTreeMap<DeviceId, Story>,
     /// Certificates that were revoked and not released again, by serial number.
     pub(super) revoked: BTreeMap<Vec<u8>, Revoked>,
-    /// People who were erased, by subject: what they were.
-    pub(super) erased: BTreeMap<String, String>,
-    /// Operators that were removed.
-    pub(super) operators_removed: Vec<EntryId>,
+    /// People who were erased, by subject.
+    pub(super) erased: BTreeSet<String>,
+    /// Operators that were removed, and the subject under which the log said so.
+    pub(super) operators_removed: Vec<(EntryId, Option<String>)>,
 }
 
 /// What happened to one device.
@@ -64,11 +64,12 @@ impl Effects {
     ) {
         let details = Read(entry.details.members());
         if entry.event_type == EventType::OperatorRemoved {
-            self.operators_removed.extend(details.get::<EntryId>("operatorId"));
+            let sealed = entry.target.as_ref().and_then(Target::personal_id);
+            let subject = sealed.map(|sealed| sealed.subject().to_string());
+            self.operators_removed.extend(details.get::<EntryId>("operatorId").map(|id| (id, subject)));
         }
         if entry.event_type == EventType::SubjectErased {
-            let subject = details.get::<String>("subject");
-            self.erased.extend(subject.map(|subject| (subject, details.get("kind").unwrap_or_default())));
+            self.erased.extend(details.get::<String>("subject"));
         }
         let Some(Target::Device(device)) = &entry.target else { return };
         let story = self.devices.entry(device.clone()).or_default();

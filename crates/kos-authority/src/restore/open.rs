@@ -3,7 +3,7 @@
 //! Every step may be cut off and done again: what is applied already changes nothing the second time, and the authority
 //! is closed until the last one.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use kos_api::backup::Restored;
 use kos_audit::VerifiedEntry;
@@ -16,9 +16,10 @@ use kos_net::entropy;
 
 use super::{Restoration, RestoreError, effects::Effects, merge};
 use crate::{
+    erasure::{NAMELESS, guardians_of, nameless},
     keys::Keys,
     log::LogSigner,
-    record::SystemChange,
+    record::{Change as Recorded, Person, SystemChange},
     store::{DeviceQuery, Operator, Store, StoreError},
     writer::{SystemWrite, Transaction, Writer},
 };
@@ -189,18 +190,31 @@ impl Opening<'_> {
                 self.revoke(revocation, &revoked.device).await?;
             }
         }
-        for (subject, kind) in &effects.erased {
-            if self.store.subject(subject).await?.is_some() {
-                self.erase(subject, kind).await?;
-            }
+        self.forget(effects, outcome).await
+    }
+
+    /// Removes operators, which names them once more, and then erases whom the log says is erased.
+    async fn forget(&self, effects: &Effects, outcome: &mut Restored) -> Result<(), RestoreError> {
+        let mut people = BTreeSet::new();
+        for subject in &effects.erased {
+            people.extend(self.store.subject(subject).await?.map(|subject| subject.person));
         }
-        for id in &effects.operators_removed {
-            if let Some(operator) = self.store.operator(*id).await?.filter(|operator| !operator.removed) {
+        for (id, subject) in &effects.operators_removed {
+            let Some(operator) = self.store.operator(*id).await? else { continue };
+            // The key of the backup may be another than the one that was erased.
+            let is_erased = subject.as_ref().is_some_and(|subject| effects.erased.contains(subject));
+            if is_erased && operator.name.as_ref() != NAMELESS {
+                people.insert(Person::Operator(operator.name.clone()).subject());
+            }
+            if !operator.removed {
                 outcome.revoked += 1;
                 self.remove(operator).await?;
             }
         }
-        Ok(())
+        for person in &people {
+            self.erase(person).await?;
+        }
+        if people.is_empty() { Ok(()) } else { Ok(self.writer.scrub().await?) }
     }
 
     /// The list entry of a certificate that the log says was revoked, if somebody knows the certificate and has not
@@ -282,17 +296,34 @@ impl Opening<'_> {
         }
     }
 
-    /// The backup brought a key back that was destroyed after it.
-    async fn erase(&self, subject: &str, kind: &str) -> Result<(), RestoreError> {
+    /// The backup brought a key back that was destroyed after it, and the name with it.
+    async fn erase(&self, person: &str) -> Result<(), RestoreError> {
+        let (kind, name) = person.split_once(' ').unwrap_or((person, ""));
+        // Whoever erases a name erases everybody of that name; an address or an entry of a vault is nobody.
+        let named = ["operator", "local-user", "share-holder"].contains(&kind).then(|| name.parse().ok());
+        let mut system = Vec::new();
+        if let Some(name) = named.flatten() {
+            let guardians = guardians_of(self.store, &name).await?;
+            let gone: Vec<Recorded> = guardians
+                .iter()
+                .map(|guardian| SystemChange::GuardianRemoved(Box::new(guardian.clone())).into())
+                .collect();
+            if !gone.is_empty() {
+                let removed = guardians.into_iter().map(|guardian| SystemWrite::NoGuardian(guardian.name));
+                self.writer.commit(Transaction::own(self.now, gone, removed.collect())).await?;
+            }
+            system.extend(nameless(self.store, &name).await?);
+        }
+        let Some(subject) = self.store.subject_of(person).await? else { return Ok(()) };
         let change = SystemChange::SubjectErased {
-            subject: subject.to_owned(),
+            subject: subject.id.clone(),
             kind: kind.to_owned(),
             reason: "a backup brought the key back".to_owned(),
             own: false,
         };
-        let system = vec![SystemWrite::EraseSubject(subject.to_owned())];
+        system.push(SystemWrite::EraseSubject(subject.id));
         self.writer.commit(Transaction::own(self.now, vec![change.into()], system)).await?;
-        Ok(self.writer.scrub().await?)
+        Ok(())
     }
 
     async fn remove(&self, operator: Operator) -> Result<(), RestoreError> {
@@ -306,10 +337,16 @@ impl Opening<'_> {
             subject: format!("operator {}", operator.name),
         };
         let (id, name, key) = (operator.id, operator.name.clone(), operator.key);
-        let change = SystemChange::OperatorRemoved { operator: id, name, key };
+        let guardians = guardians_of(self.store, &name).await?;
+        let mut changes: Vec<Recorded> =
+            vec![SystemChange::OperatorRemoved { operator: id, name, key }.into()];
         let record = Operator { removed: true, version: operator.version + 1, ..operator };
-        let system = vec![SystemWrite::Operator(Box::new(record)), SystemWrite::Revoke(revocation)];
-        self.writer.commit(Transaction::own(self.now, vec![change.into()], system)).await?;
+        let mut system = vec![SystemWrite::Operator(Box::new(record)), SystemWrite::Revoke(revocation)];
+        for guardian in guardians {
+            system.push(SystemWrite::NoGuardian(guardian.name.clone()));
+            changes.push(SystemChange::GuardianRemoved(Box::new(guardian)).into());
+        }
+        self.writer.commit(Transaction::own(self.now, changes, system)).await?;
         Ok(())
     }
 
@@ -364,3 +401,6 @@ fn count(commit: &Commit, outcome: &mut Restored) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,14 +112,12 @@ pub(crate) async fn serve(
             drop(timeout(GRACE, shared.store.close()).await);
             shared.kill.destroy().await;
             tell.send_replace(true);
-            shared.alerts.end();
             // Whoever fired reads the report.
             drop(timeout(GRACE, async { while admin.join_next().await.is_some() {} }).await);
             return Ok(Served::Killed);
         }
     }
     tell.send_replace(true);
-    shared.alerts.end();
     let finish = async {
         while tasks.join_next().await.is_some() {}
         while admin.join_next().await.is_some() {}

@@ -1,7 +1,7 @@
 //! Alerts, how far each guardian has been told, and how far the log was looked through.
 //!
 //! Shape: bodies are JSON of the types here. A delivery is a row for each alert and guardian; `done` is 1 once the guardian
-//! has taken it.
+//! has taken it, and 2 while it is set aside.
 //!
 //! Invariants: an alert is written once, with its entry and with what the rules remember after it (ALR-20). What becomes of
 //! deliveries is no change of the fleet and has no entry.
@@ -98,6 +98,12 @@ pub struct Course {
     pub trouble: Option<String>,
     /// Whether the log says that this guardian cannot be told for long.
     pub reported: bool,
+    /// How often the guardian refused it for good.
+    #[serde(default)]
+    pub refusals: u32,
+    /// Whether newer ones go before it.
+    #[serde(default)]
+    pub aside: bool,
 }
 
 /// Something about alerts that is no change of the fleet.
@@ -171,6 +177,14 @@ impl Store {
         query.fetch_all(&self.reads).await?.iter().map(|row| read_delivery(&self.sealer, row)).collect()
     }
 
+    /// At most `limit` deliveries to this guardian that were set aside, oldest first.
+    pub async fn set_aside(&self, guardian: &GuardianName, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        let sql = "SELECT alert, guardian, raised, done, body, mac FROM deliveries \
+                   WHERE guardian = $1 AND done = 2 ORDER BY raised LIMIT $2";
+        let query = sqlx::query(sql).bind(guardian.as_ref()).bind(i64::from(limit));
+        query.fetch_all(&self.reads).await?.iter().map(|row| read_delivery(&self.sealer, row)).collect()
+    }
+
     /// The deliveries of this alert.
     pub async fn deliveries(&self, alert: &AlertId) -> Result<Vec<Delivery>, StoreError> {
         let sql = "SELECT alert, guardian, raised, done, body, mac FROM deliveries WHERE alert = $1 ORDER BY guardian";
@@ -178,9 +192,9 @@ impl Store {
         rows.iter().map(|row| read_delivery(&self.sealer, row)).collect()
     }
 
-    /// How many alerts wait for this guardian.
+    /// How many alerts this guardian has not taken, those that were set aside among them.
     pub async fn count_waiting(&self, guardian: &GuardianName) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) FROM deliveries WHERE guardian = $1 AND done = 0";
+        let sql = "SELECT count(*) FROM deliveries WHERE guardian = $1 AND done <> 1";
         let row = sqlx::query(sql).bind(guardian.as_ref()).fetch_one(&self.reads).await?;
         super::devices::count(&row, 0)
     }
@@ -312,7 +326,11 @@ impl WriteHalf {
             text(&delivery.alert),
             text(&delivery.guardian),
             integer(delivery.raised),
-            integer(u64::from(delivery.course.delivered_at.is_some())),
+            integer(match delivery.course {
+                Course { delivered_at: Some(_), .. } => 1,
+                Course { aside: true, .. } => 2,
+                Course { .. } => 0,
+            }),
             text(&json(&delivery.course)?),
         ];
         self.sealer.write(&mut self.connection, sql, &DELIVERIES, cells).await?;

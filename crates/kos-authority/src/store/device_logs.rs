@@ -38,6 +38,19 @@ impl Store {
         let row = sqlx::query(sql).bind(device.to_string()).fetch_optional(&self.reads).await?;
         row.map(|row| read(&self.sealer, &row)).transpose()
     }
+
+    /// The anchor of one log of a device, by its number.
+    pub async fn log_anchor_of(
+        &self,
+        device: &DeviceId,
+        number: u64,
+    ) -> Result<Option<LogAnchor>, StoreError> {
+        let sql = "SELECT device, number, key, size, checkpoint, bound_at, mac FROM device_logs \
+                   WHERE device = $1 AND number = $2";
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        let row = sqlx::query(sql).bind(device.to_string()).bind(number).fetch_optional(&self.reads).await?;
+        row.map(|row| read(&self.sealer, &row)).transpose()
+    }
 }
 
 impl WriteHalf {

@@ -90,8 +90,6 @@ const READERS_MAX: u32 = 4;
 /// Statements that a connection keeps prepared: more than there are in this module.
 const STATEMENTS_MAX: usize = 256;
 
-/// How often the write-ahead log is tried to be emptied, each time for as long as [`BUSY_MAX`].
-const SCRUBS_MAX: u32 = 4;
 /// Changed rows after which the write-ahead log is moved into the file; some megabytes.
 const UNMOVED_MAX: u64 = 2_000;
 
@@ -262,18 +260,16 @@ impl WriteHalf {
     }
 
     /// Moves everything into the one file and leaves nothing in the write-ahead log: what was overwritten in the one may
-    /// stand in the other.
+    /// stand in the other. Waits for nobody, since every commit would wait as well.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] when readers keep it from being emptied.
+    /// [`StoreError::Busy`] when readers keep it from being emptied now.
     pub(crate) async fn empty_side_file(&mut self) -> Result<(), StoreError> {
-        for _ in 0..SCRUBS_MAX {
-            let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut self.connection).await?;
-            if row.try_get::<i64, _>(0)? == 0 {
-                return Ok(());
-            }
-        }
-        Err(StoreError::Busy)
+        self.execute("PRAGMA busy_timeout = 0").await?;
+        let tried = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut self.connection).await;
+        // As long as BUSY_MAX.
+        self.execute("PRAGMA busy_timeout = 5000").await?;
+        if tried?.try_get::<i64, _>(0)? == 0 { Ok(()) } else { Err(StoreError::Busy) }
     }
 
     /// Moves everything into the one file and closes it.

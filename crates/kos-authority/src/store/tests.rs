@@ -442,3 +442,31 @@ async fn the_lobby_has_room_for_so_many_of_a_source_whatever_was_looked_up_befor
     assert_eq!(writer.write(&waits(18, 2, "10.0.0.7")).await, Err(StoreError::LobbyFull));
     close(store, writer).await;
 }
+
+#[tokio::test]
+async fn commits_go_on_while_a_reader_keeps_the_side_file_from_being_emptied() {
+    use std::time::Duration;
+
+    use crate::{fixtures, record::SystemChange, writer::Transaction};
+
+    let (_folder, authority) = fixtures::attic().await;
+    let shared = authority.shared();
+    let commit = || {
+        let change = SystemChange::ListenChanged { address: "127.0.0.1".to_owned(), advertise: None };
+        shared.writer.commit(Transaction::own(NOW, vec![change.into()], Vec::new()))
+    };
+    commit().await.unwrap();
+    let mut reader = shared.store.reads.begin().await.unwrap();
+    sqlx::query("SELECT count(*) FROM entries").fetch_one(&mut *reader).await.unwrap();
+    commit().await.unwrap();
+    let writer = shared.writer.clone();
+    let mut scrub = tokio::spawn(async move { writer.scrub().await });
+    for _ in 0..4 {
+        // A try that waits for the reader takes 5 s, and there were four.
+        tokio::time::timeout(Duration::from_secs(4), commit()).await.unwrap().unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert!(!scrub.is_finished(), "nothing was emptied below the reader");
+    reader.rollback().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), &mut scrub).await.unwrap().unwrap().unwrap();
+}

@@ -13,6 +13,7 @@
 
 mod group;
 mod scribe;
+mod scrub;
 mod space;
 
 use std::{fmt, time::Duration};
@@ -324,14 +325,6 @@ impl Writer {
     /// When the store cannot write now.
     pub(crate) async fn sweep(&self) -> Result<bool, StoreError> {
         self.ask(Request::Sweep).await
-    }
-
-    /// Empties the write-ahead log, which still holds pages as they were before something was erased.
-    ///
-    /// # Errors
-    /// When readers do not let go of it, or the disk fails. The next start does it.
-    pub(crate) async fn scrub(&self) -> Result<(), StoreError> {
-        self.ask(Request::Scrub).await
     }
 
     /// Notes how alerts and their deliveries go, which is no change and has no entry.

@@ -56,12 +56,15 @@ pub(super) async fn print_list<T: Shown, Q: Paged>(
     let mut all = List { items: Vec::new(), next: None };
     let mut any = false;
     loop {
-        query.page(left.min(PAGE_ITEMS), all.next.take());
+        let from = all.next.take();
+        query.page(left.min(PAGE_ITEMS), from.clone());
         let page: List<T> = client.list(route, values, &query).await?;
         left = left.saturating_sub(u32::try_from(page.items.len()).unwrap_or(u32::MAX));
         any |= !page.items.is_empty();
         all.next.clone_from(&page.next);
-        let is_last = page.next.is_none() || page.items.is_empty() || left == 0;
+        // A page without items may have others behind it: a server looks at so many for one page. One that leads to itself is
+        // the end.
+        let is_last = page.next.is_none() || page.next == from || left == 0;
         if streams {
             session.printer.list(&page)?;
         } else {

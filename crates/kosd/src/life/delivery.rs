@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 use kos_api::device::ImageVerdict;
 use kos_audit::{
     EventType, TreeHash, TreeHead,
-    device::{Contradiction, Courier},
+    device::{Contradiction, Courier, Errand},
 };
 use kos_base::{Code, Timestamp, code};
 use kos_identity::enrolment::{device::Command, message::Image};
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::Device;
 use crate::{
     config::ConfigError,
-    log::{DeviceLog, Owner, about, said},
+    log::{DeviceLog, LogError, Owner, about, said},
     root::{Root, file},
 };
 
@@ -44,6 +44,8 @@ pub(super) struct Bringing {
     /// Not before this moment is anything tried again.
     again_at: Option<Instant>,
     given_up: u32,
+    /// Index of the first entry that is here, when the authority lacks some in front of it.
+    removed: Option<u64>,
     /// The device is to end, not before its log was brought or this moment.
     ends_at: Option<Instant>,
     /// The end is in the log.
@@ -162,13 +164,38 @@ impl Device {
         let Some(errand) = self.bringing.courier.next(covered) else { return };
         let Some(link) = &self.service.link else { return };
         match self.log.message(errand, self.clock.now()) {
-            Some(part) => {
+            Ok(part) => {
+                if matches!(errand, Errand::Bring { .. }) {
+                    self.bringing.removed = None;
+                }
                 if link.bring(part) {
                     self.bringing.courier.sent();
                 }
             }
-            None => self.give_log_up(Contradiction::Forked),
+            Err(error) => self.not_brought(&error),
         }
+    }
+
+    /// The log was damaged on this device, or cannot be read, or signed, just now.
+    fn not_brought(&mut self, error: &LogError) {
+        tracing::error!(%error, "the log of this device is not brought");
+        self.errors.count();
+        if let LogError::Removed { kept } = error {
+            self.bringing.removed = Some(*kept);
+        }
+        match error.damage() {
+            Some(why) => self.give_log_up(why),
+            None => self.rest_delivery(),
+        }
+    }
+
+    /// What whoever looks at this device has to know of its delivery.
+    pub(super) fn delivery_warning(&self) -> Option<String> {
+        let kept = self.bringing.removed?;
+        Some(format!(
+            "the authority has lost its copy of this device's log, and the entries before number {kept} are not here any \
+             more: nothing is brought until the authority has its copy again"
+        ))
     }
 
     /// There is a link.
@@ -198,24 +225,28 @@ impl Device {
                 tracing::error!(number, "the authority did not take this device's log");
                 self.errors.count();
                 return match contradiction {
-                    Some(why) => self.give_log_up(why),
+                    Some(why) => self.give_log_up(why.word()),
                     None => self.rest_delivery(),
                 };
             }
         };
         let head = TreeHead { size: held.size, root: TreeHash::from_bytes(held.root) };
-        match self.bringing.courier.answered(head, self.log.root_at(held.size)) {
+        let own = match self.log.root_at(held.size) {
+            Ok(own) => own,
+            Err(error) => return self.not_brought(&error),
+        };
+        match self.bringing.courier.answered(head, own) {
             Ok(()) => self.log.is_held(held.size),
             Err(why) => {
                 tracing::error!(%why, "the log of this device is not the one that the authority holds");
                 self.errors.count();
-                self.give_log_up(why);
+                self.give_log_up(why.word());
             }
         }
     }
 
     /// A new log begins, and is brought instead.
-    fn give_log_up(&mut self, why: Contradiction) {
+    fn give_log_up(&mut self, why: &str) {
         self.bringing.given_up += 1;
         if self.bringing.given_up > GIVEN_UP_MAX {
             return self.rest_delivery();

@@ -170,7 +170,7 @@ impl Device {
             comparison_code: self.condition.code.clone(),
             witness: self.witness_status(),
             last_alert: self.service.alert().map(shown),
-            warnings: self.condition.warnings.clone(),
+            warnings: self.condition.warnings.iter().cloned().chain(self.delivery_warning()).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

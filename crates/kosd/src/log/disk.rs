@@ -8,10 +8,12 @@ use std::{
 };
 
 use kos_audit::{
-    device::{Growth, TAIL_HEAD_BYTES, TailRead, tail_head},
+    device::{Growth, LedgerError, TAIL_HEAD_BYTES, TailRead, tail_head},
     tree::{Bundle, TILE_WIDTH},
 };
+use rustix::io::Errno;
 
+use super::LogError;
 use crate::root::{RootError, file};
 
 pub(super) const CHECKPOINT: &str = "checkpoint";
@@ -45,10 +47,17 @@ impl Disk {
     }
 
     /// The folder that is there, and the bytes of its tail; nothing when it is gone.
-    pub(super) fn open(folder: &Path) -> Result<Option<(Self, Vec<u8>)>, RootError> {
+    ///
+    /// # Errors
+    /// [`LedgerError::Tail`] when what is in its place is no file that a log has.
+    pub(super) fn open(folder: &Path) -> Result<Option<(Self, Vec<u8>)>, LogError> {
         let path = folder.join(TAIL);
-        let bytes = match file::read(&path)? {
-            Some(bytes) => bytes.to_vec(),
+        let read = whole(&path).map_err(|error| match error {
+            RootError::Damaged { .. } => LogError::Unsound(LedgerError::Tail),
+            other => LogError::Disk(other),
+        });
+        let bytes = match read? {
+            Some(bytes) => bytes,
             None if folder.join(CHECKPOINT).exists() => Vec::new(),
             None => return Ok(None),
         };
@@ -111,9 +120,12 @@ impl Disk {
         Ok(())
     }
 
-    /// A file of the log.
+    /// A file of the log. What is in its place and cannot be one holds nothing that was signed: it is read as empty.
     pub(super) fn read(&self, path: &str) -> Result<Option<Vec<u8>>, RootError> {
-        Ok(file::read(&self.folder.join(path))?.map(|bytes| bytes.to_vec()))
+        match whole(&self.folder.join(path)) {
+            Err(RootError::Damaged { .. }) => Ok(Some(Vec::new())),
+            read => read,
+        }
     }
 
     /// The bundle with the leaf at `index`, of a log of `size` entries.
@@ -135,13 +147,19 @@ impl Disk {
     }
 
     /// The first full bundle of those that are there without a gap up to `full`.
-    pub(super) fn first_bundle(&self, full: u64) -> u64 {
-        let is_there = |number: &u64| {
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub(super) fn first_bundle(&self, full: u64) -> Result<u64, RootError> {
+        for number in (0..full).rev() {
             let first = number * u64::from(TILE_WIDTH);
-            let bundle = Bundle::grown(first, first + u64::from(TILE_WIDTH)).next();
-            bundle.is_some_and(|bundle| self.folder.join(bundle.path()).exists())
-        };
-        (0..full).rev().take_while(is_there).last().unwrap_or(full)
+            let Some(bundle) = Bundle::grown(first, first + u64::from(TILE_WIDTH)).next() else { break };
+            let path = self.folder.join(bundle.path());
+            if !path.try_exists().map_err(|error| RootError::unreadable(&path, error))? {
+                return Ok(number + 1);
+            }
+        }
+        Ok(0)
     }
 
     /// Gives the reserve back to the disk. False when there is none left.
@@ -164,6 +182,18 @@ impl Disk {
 
     fn unwritable(&self, error: io::Error) -> RootError {
         RootError::unwritable(&self.folder.join(TAIL), error)
+    }
+}
+
+/// The bytes of a file; [`RootError::Damaged`] when something else is in its place, or more than any that kosd writes.
+fn whole(path: &Path) -> Result<Option<Vec<u8>>, RootError> {
+    let is_a_loop = |error: &io::Error| error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+    match fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => Err(RootError::Damaged { path: path.into() }),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory || is_a_loop(&error) => {
+            Err(RootError::Damaged { path: path.into() })
+        }
+        _ => Ok(file::read(path)?.map(|bytes| bytes.to_vec())),
     }
 }
 

@@ -23,8 +23,9 @@ use std::{
 };
 
 use kos_audit::{
-    Actor, BootId, Details, Entry, EventType, LogKey, Sequence, SignedCheckpoint, UnsignedEntry, Weight,
-    device::{Contradiction, Errand, Ledger, LedgerError, PIECE_BYTES_MAX},
+    Actor, BootId, Details, Entry, EventType, Frontier, LogKey, Sequence, SignedCheckpoint, UnsignedEntry,
+    Weight,
+    device::{Errand, Ledger, LedgerError, PIECE_BYTES_MAX},
     tree::{Bundle, TILE_WIDTH},
 };
 use kos_base::{
@@ -113,11 +114,28 @@ pub(crate) enum LogError {
     /// An entry cannot be made, or signed.
     #[error("an entry cannot be made: {0}")]
     Entry(String),
+    /// The authority lacks entries that are not here any more, since it once had them.
+    #[error("the entries before number {kept} are not here any more, and the authority does not have them")]
+    Removed {
+        /// Index of the first that is here.
+        kept: u64,
+    },
+    /// There is no log.
+    #[error("no log is open")]
+    Closed,
 }
 
 impl LogError {
     fn entry(error: impl core::fmt::Display) -> Self {
         Self::Entry(error.to_string())
+    }
+
+    /// Why the log cannot go on, in one word; nothing when it can, and only this was not possible now.
+    pub(crate) const fn damage(&self) -> Option<&'static str> {
+        match self {
+            Self::Unsound(why) => Some(why.word()),
+            Self::Disk(_) | Self::Key(_) | Self::Entry(_) | Self::Removed { .. } | Self::Closed => None,
+        }
     }
 }
 
@@ -174,10 +192,7 @@ impl DeviceLog {
                 Err(other) => return Err(other),
             },
         };
-        let opened = open.insert(loaded);
-        for (at, event, details) in self.pending.read()? {
-            opened.write(self.boot, at, event, details)?;
-        }
+        self.take_pending(open.insert(loaded), now);
         Ok(self.pending.remove()?)
     }
 
@@ -214,21 +229,25 @@ impl DeviceLog {
         self.lock().as_ref().map(|open| (open.ledger.size(), open.ledger.covered().size))
     }
 
-    /// The message that does an errand; nothing when the entries are not there any more.
-    pub(crate) fn message(&self, errand: Errand, now: Timestamp) -> Option<Vec<u8>> {
-        let open = self.lock();
-        let open = open.as_ref()?;
-        open.message(errand, now)
-            .inspect_err(|error| tracing::error!(%error, "entries of the log cannot be sent"))
-            .ok()
+    /// The message that does an errand.
+    ///
+    /// # Errors
+    /// [`LogError::damage`] tells whether the log can go on.
+    pub(crate) fn message(&self, errand: Errand, now: Timestamp) -> Result<Vec<u8>, LogError> {
+        self.lock().as_ref().ok_or(LogError::Closed)?.message(errand, now)
     }
 
-    /// The root of the first `size` entries, if a checkpoint covers as many.
-    pub(crate) fn root_at(&self, size: u64) -> Option<kos_audit::TreeHash> {
+    /// The root of the first `size` entries; nothing when the checkpoint is over fewer.
+    ///
+    /// # Errors
+    /// As [`DeviceLog::message`].
+    pub(crate) fn root_at(&self, size: u64) -> Result<Option<kos_audit::TreeHash>, LogError> {
         let open = self.lock();
-        let open = open.as_ref()?;
-        let edge = open.ledger.edge(size, |path| open.disk.read(path).ok().flatten());
-        edge.ok().map(|edge| edge.root())
+        let open = open.as_ref().ok_or(LogError::Closed)?;
+        if size > open.ledger.covered().size {
+            return Ok(None);
+        }
+        Ok(Some(open.edge(size)?.root()))
     }
 
     /// The authority holds the first `held` entries: old ones may go.
@@ -238,20 +257,15 @@ impl DeviceLog {
         }
     }
 
-    /// The authority holds another log: this one does not go on, and the next one says so.
+    /// This log does not go on, and the next one says why, in one word.
     ///
     /// # Errors
     /// When the disk or the key refuses.
-    pub(crate) fn give_up(
-        &self,
-        keys: &Keystore,
-        why: Contradiction,
-        now: Timestamp,
-    ) -> Result<(), LogError> {
+    pub(crate) fn give_up(&self, keys: &Keystore, why: &str, now: Timestamp) -> Result<(), LogError> {
         let mut open = self.lock();
         let Some(former) = open.take() else { return Ok(()) };
         let owner = Owner { authority: former.authority.clone(), device: former.device.clone() };
-        *open = Some(self.restart(&owner, keys, &former.signer, why.word(), now)?);
+        *open = Some(self.restart(&owner, keys, &former.signer, why, now)?);
         Ok(())
     }
 
@@ -272,10 +286,15 @@ impl DeviceLog {
         let folder = self.state.join(FOLDER);
         let size = former_size(&folder);
         let name = |number: u32| self.state.join(format!("{FOLDER}.former-{number}"));
-        let kept = (1..=FORMER_MAX).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(FORMER_MAX));
-        file::empty(&kept)?;
-        if folder.is_dir() {
-            let moved = fs::remove_dir_all(&kept).or_else(absent).and_then(|()| fs::rename(&folder, &kept));
+        // A link is in the place of what it leads to: neither is that moved, nor emptied.
+        let is_free = |path: &PathBuf| fs::symlink_metadata(path).is_err();
+        let kept = (1..=FORMER_MAX).map(name).find(is_free).unwrap_or_else(|| name(FORMER_MAX));
+        if fs::symlink_metadata(&folder).is_ok() {
+            if fs::symlink_metadata(&kept).is_ok_and(|meta| meta.is_dir()) {
+                file::empty(&kept)?;
+                fs::remove_dir(&kept).map_err(|error| RootError::unwritable(&kept, error))?;
+            }
+            let moved = fs::remove_file(&kept).or_else(absent).and_then(|()| fs::rename(&folder, &kept));
             moved.map_err(|error| RootError::unwritable(&kept, error))?;
         }
         let mut begun = Open::begin(&folder, owner, keys.make_log_key(now)?)?;
@@ -284,6 +303,22 @@ impl DeviceLog {
         }));
         begun.write(self.boot, now, EventType::LogBegun, details)?;
         Ok(begun)
+    }
+
+    /// Writes down what was kept aside. None of it was signed when it happened, so each entry says where it comes from.
+    fn take_pending(&self, open: &mut Open, now: Timestamp) {
+        let kept = self.pending.read();
+        let mut told = Vec::new();
+        if kept.dropped > 0 {
+            let details = about(json!({"count": kept.dropped, "pending": true}));
+            told.push((now, EventType::LossesRecorded, details));
+        }
+        for (at, event, mut details) in kept.events.into_iter().chain(told) {
+            details.insert("pending".into(), true.into());
+            if let Err(error) = open.record(self.boot, at, event, details) {
+                tracing::warn!(%error, %event, "what was kept aside cannot be written");
+            }
+        }
     }
 
     /// What an earlier version wrote stays readable, and this log says what it was.
@@ -323,13 +358,24 @@ impl Open {
     fn begin(folder: &Path, owner: &Owner, signer: Arc<SigningKey>) -> Result<Self, LogError> {
         let key = Self::key_of(owner, &signer)?;
         let disk = Disk::begin(folder, &key.to_string())?;
-        Ok(Self::of(owner, signer, Ledger::empty(key), disk))
+        Ok(Self::of(owner, signer, Ledger::empty(key), disk, 0))
     }
 
-    fn of(owner: &Owner, signer: Arc<SigningKey>, ledger: Ledger, disk: Disk) -> Self {
+    fn of(owner: &Owner, signer: Arc<SigningKey>, ledger: Ledger, disk: Disk, kept_from: u64) -> Self {
         let Owner { authority, device } = owner.clone();
-        let kept_from = disk.first_bundle(ledger.covered().size / u64::from(TILE_WIDTH));
         Self { signer, authority, device, ledger, disk, lost: 0, kept_from }
+    }
+
+    /// The edge of the first `size` entries. A file that the system does not give now is no damage.
+    fn edge(&self, size: u64) -> Result<Frontier, LogError> {
+        let mut refused = None;
+        let edge = self.ledger.edge(size, |path| {
+            self.disk.read(path).unwrap_or_else(|error| {
+                refused = Some(error);
+                None
+            })
+        });
+        edge.map_err(|why| refused.map_or_else(|| LogError::Unsound(why.into()), LogError::Disk))
     }
 
     /// The log that is there.
@@ -359,8 +405,14 @@ impl Open {
             // The key is older than the log: whatever it has signed is not here.
             return Err(LedgerError::Gone.into());
         }
-        let mut open = Self::of(owner, signer, ledger, disk);
-        let covered = open.ledger.covered().size;
+        let covered = ledger.covered().size;
+        let full = covered / u64::from(TILE_WIDTH);
+        let kept_from = disk.first_bundle(full)?;
+        if kept_from > full.saturating_sub(KEPT_BUNDLES) {
+            // Retention has removed none of these.
+            return Err(LedgerError::Bundle.into());
+        }
+        let mut open = Self::of(owner, signer, ledger, disk, kept_from);
         open.disk.go_on(read, &tail, covered)?;
         if read.cut > 0 {
             open.write(boot, now, EventType::LogRepaired, about(json!({"cutBytes": read.cut})))?;
@@ -489,9 +541,12 @@ impl Open {
             }
             Errand::Bring { from, until } => (from, until),
         };
-        let read = |path: &str| self.disk.read(path).ok().flatten();
-        let mut edge = self.ledger.edge(from, read).map_err(LedgerError::from)?;
-        let bytes = self.disk.bundle_at(from, covered.size)?.ok_or(LedgerError::Bundle)?;
+        let mut edge = self.edge(from)?;
+        let bytes = self.disk.bundle_at(from, covered.size)?;
+        let bytes = bytes.ok_or_else(|| match from / u64::from(TILE_WIDTH) < self.kept_from {
+            true => LogError::Removed { kept: self.kept_from * u64::from(TILE_WIDTH) },
+            false => LogError::Unsound(LedgerError::Bundle),
+        })?;
         let skipped = usize::try_from(from % u64::from(TILE_WIDTH)).unwrap_or(usize::MAX);
         let wanted = usize::try_from(until - from).unwrap_or(0);
         let (mut leaves, mut left) = (Vec::new(), PIECE_BYTES_MAX);

@@ -1,13 +1,14 @@
 //! What happened while there was no log to write to: before the enrolment, or when the key could not be had.
 //!
-//! Shape: `log.pending`, one JSON object a line, each durable before the next thing happens. It is not signed; it enters the
-//! log with its first entries.
+//! Shape: `log.pending`, one JSON object a line, each durable before the next thing happens. It is not signed, so
+//! whoever writes the disk can write it: it enters the log with its first entries, each marked as pending.
 
 use std::{
-    fs::OpenOptions,
-    io::Write as _,
+    fs::{self, File, OpenOptions},
+    io::{Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use kos_audit::EventType;
@@ -22,35 +23,87 @@ const BYTES_MAX: u64 = 65_536;
 
 /// The file.
 #[derive(Debug)]
-pub(super) struct Pending(PathBuf);
+pub(super) struct Pending {
+    path: PathBuf,
+    /// Events of this run that found no room.
+    dropped: AtomicU64,
+}
+
+/// What was kept.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) events: Vec<(Timestamp, EventType, About)>,
+    /// Events that are not among them: without room, not finished, or none.
+    pub(super) dropped: u64,
+}
 
 impl Pending {
     pub(super) fn new(state: &Path) -> Self {
-        Self(state.join("log.pending"))
+        Self { path: state.join("log.pending"), dropped: AtomicU64::new(0) }
     }
 
-    /// Appends one, durably; nothing when there is no room.
+    /// Appends one, durably; counts it only when there is no room.
     pub(super) fn add(&self, at: Timestamp, event: EventType, details: &About) -> Result<(), RootError> {
-        let unwritable = |error| RootError::unwritable(&self.0, error);
-        let opened = OpenOptions::new().append(true).create(true).mode(file::PRIVATE).open(&self.0);
-        let mut opened = opened.map_err(unwritable)?;
-        if opened.metadata().map_err(unwritable)?.len() >= BYTES_MAX {
-            return Ok(());
+        let added = self.try_add(at, event, details);
+        if !matches!(added, Ok(true)) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+        added.map(drop)
+    }
+
+    fn try_add(&self, at: Timestamp, event: EventType, details: &About) -> Result<bool, RootError> {
+        let unwritable = |error| RootError::unwritable(&self.path, error);
         let mut line = json!({"at": at, "event": event.as_str(), "details": details}).to_string();
         line.push('\n');
-        opened.write_all(line.as_bytes()).and_then(|()| opened.sync_data()).map_err(unwritable)
+        let opened = OpenOptions::new().append(true).create(true).mode(file::PRIVATE).open(&self.path);
+        let mut opened = opened.map_err(unwritable)?;
+        let length = opened.metadata().map_err(unwritable)?.len();
+        if length.saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX)) > BYTES_MAX {
+            return Ok(false);
+        }
+        opened.write_all(line.as_bytes()).and_then(|()| opened.sync_data()).map_err(unwritable)?;
+        Ok(true)
     }
 
-    /// All of them. A line that is none is a write that was not finished.
-    pub(super) fn read(&self) -> Result<Vec<(Timestamp, EventType, About)>, RootError> {
-        let bytes = file::read(&self.0)?;
-        let bytes = bytes.as_ref().map(|bytes| bytes.as_slice()).unwrap_or_default();
-        Ok(bytes.split(|byte| *byte == b'\n').filter_map(parse).collect())
+    /// All of them, from no more of the file than this program writes.
+    pub(super) fn read(&self) -> Kept {
+        let mut kept = Kept { events: Vec::new(), dropped: self.dropped.load(Ordering::Relaxed) };
+        match fs::symlink_metadata(&self.path) {
+            Ok(meta) if meta.is_file() => {}
+            Ok(_) => {
+                kept.dropped += 1;
+                return kept;
+            }
+            Err(_) => return kept,
+        }
+        let mut bytes = Vec::new();
+        // One byte more tells that there is more.
+        let read = File::open(&self.path).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes));
+        let is_whole = read.is_ok_and(|length| u64::try_from(length).unwrap_or(u64::MAX) <= BYTES_MAX);
+        bytes.truncate(usize::try_from(BYTES_MAX).unwrap_or(usize::MAX));
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match parse(line) {
+                Some(event) => kept.events.push(event),
+                None => kept.dropped += 1,
+            }
+        }
+        kept.dropped += u64::from(!is_whole);
+        kept
     }
 
+    /// Removes it, whatever it is.
     pub(super) fn remove(&self) -> Result<(), RootError> {
-        file::remove(&self.0)
+        self.dropped.store(0, Ordering::Relaxed);
+        match fs::symlink_metadata(&self.path) {
+            Ok(meta) if meta.is_dir() => {
+                file::empty(&self.path)?;
+                fs::remove_dir(&self.path).map_err(|error| RootError::unwritable(&self.path, error))
+            }
+            Ok(meta) if !meta.is_file() => {
+                fs::remove_file(&self.path).map_err(|error| RootError::unwritable(&self.path, error))
+            }
+            _ => file::remove(&self.path),
+        }
     }
 }
 

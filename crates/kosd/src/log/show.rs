@@ -10,6 +10,10 @@ use serde_json::{Value, json};
 
 use super::{DeviceLog, Open, disk};
 
+/// Entries that are looked at for one page. Stops a filter that fits nothing from keeping the device from everything else: each
+/// entry is a signature to verify.
+const LOOKED_AT_MAX: u64 = 512;
+
 /// Which entries a list holds.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -26,24 +30,25 @@ pub struct Filter {
 }
 
 impl DeviceLog {
-    /// A page of entries, and where the next one begins.
+    /// A page of entries, and where the next one begins. It may hold none, and not be the last.
     pub(crate) fn page(&self, filter: &Filter) -> (Vec<Value>, Option<u64>) {
         let open = self.lock();
         let Some(open) = open.as_ref() else { return (Vec::new(), None) };
         let mut shown = Vec::new();
-        let mut index = filter.from;
+        let (mut index, mut looked_at) = (filter.from, 0);
         while index < open.ledger.size() {
             let begin = index;
             for leaf in open.leaves_from(index) {
-                if shown.len() >= filter.limit {
+                if shown.len() >= filter.limit || looked_at == LOOKED_AT_MAX {
                     return (shown, Some(index));
                 }
+                looked_at += 1;
                 shown.extend(entry(index, &leaf, open.ledger.key()).filter(|entry| fits(entry, filter)));
                 index += 1;
             }
             if index == begin {
-                // A bundle that retention has removed is passed over.
-                index = (index / u64::from(TILE_WIDTH) + 1) * u64::from(TILE_WIDTH);
+                // What retention has removed is passed over.
+                index = (index / u64::from(TILE_WIDTH) + 1).max(open.kept_from) * u64::from(TILE_WIDTH);
             }
         }
         (shown, None)

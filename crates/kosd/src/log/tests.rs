@@ -49,8 +49,13 @@ impl Bench {
     }
 
     fn words(&self) -> Vec<String> {
-        let (entries, _) = self.log.page(&Filter { limit: usize::MAX, ..Filter::default() });
-        entries.iter().map(|entry| entry["eventType"].as_str().unwrap().to_owned()).collect()
+        let (mut words, mut filter) = (Vec::new(), Filter { limit: usize::MAX, ..Filter::default() });
+        loop {
+            let (entries, next) = self.log.page(&filter);
+            words.extend(entries.iter().map(|entry| entry["eventType"].as_str().unwrap().to_owned()));
+            let Some(next) = next else { return words };
+            filter.from = next;
+        }
     }
 
     fn first(&self) -> Value {
@@ -193,6 +198,10 @@ fn bundles_that_the_authority_has_are_removed_and_without_it_ordinary_entries_ar
     bench.note(EventType::KillArmed);
     let words = bench.words();
     assert_eq!(words[words.len() - 2..], ["losses_recorded", "kill_armed"]);
+    // A filter that fits nothing looks at a part of it, and says where the next one begins.
+    let filter = Filter { event: Some("kill_fired".to_owned()), limit: 1, ..Filter::default() };
+    assert_eq!(bench.log.page(&filter), (Vec::new(), Some(512)));
+    assert_eq!(bench.log.page(&Filter { from: 512, ..filter }), (Vec::new(), None));
     bench.log.is_held(WAITING_BUNDLES * width);
     assert!(!bench.at("tile/entries/000").exists() && bench.at("tile/entries/001").exists());
     assert!(bench.at("tile/0/000").exists());
@@ -204,5 +213,104 @@ fn bundles_that_the_authority_has_are_removed_and_without_it_ordinary_entries_ar
         bench.words().len(),
         usize::try_from(width).unwrap() * usize::try_from(KEPT_BUNDLES).unwrap() + 3
     );
-    assert!(bench.log.root_at(100).is_some());
+    assert!(bench.log.root_at(100).unwrap().is_some());
+    // An authority that has lost its copy asks for what is gone: that is no other log, and this one goes on.
+    let error = bench.log.message(Errand::Bring { from: 0, until: width }, NOW).unwrap_err();
+    assert!(matches!(error, LogError::Removed { kept } if kept == width), "{error}");
+    assert_eq!(error.damage(), None);
+    // A bundle that retention does not remove is another matter, while it runs and at a start.
+    fs::remove_file(bench.at("tile/entries/001")).unwrap();
+    let error = bench.log.message(Errand::Bring { from: width, until: 2 * width }, NOW).unwrap_err();
+    assert_eq!(error.damage(), Some("bundle"));
+    let bench = bench.again();
+    assert_eq!(bench.first()["details"]["reason"], "bundle");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_just_now_is_no_reason_to_give_the_log_up() {
+    let bench = Bench::new();
+    bench.open();
+    bench.note(EventType::KillArmed);
+    let errand = Errand::Bring { from: 1, until: 2 };
+    for path in ["tile/0/000.p/2", "tile/entries/000.p/2", "checkpoint"] {
+        let genuine = fs::read(bench.at(path)).unwrap();
+        fs::remove_file(bench.at(path)).unwrap();
+        // A read of it is an input/output error.
+        std::os::unix::fs::symlink("/proc/self/mem", bench.at(path)).unwrap();
+        let error = bench.log.message(errand, NOW).unwrap_err();
+        assert!(matches!(error, LogError::Disk(_)) && error.damage().is_none(), "{path}: {error}");
+        if path.starts_with("tile/0") {
+            assert!(matches!(bench.log.root_at(2), Err(LogError::Disk(_))));
+            assert!(bench.log.root_at(3).unwrap().is_none());
+        }
+        fs::remove_file(bench.at(path)).unwrap();
+        fs::write(bench.at(path), genuine).unwrap();
+        assert!(bench.log.message(errand, NOW).is_ok());
+    }
+    // Bytes that were read and are others are a reason.
+    let mut bent = fs::read(bench.at("tile/0/000.p/2")).unwrap();
+    bent.truncate(40);
+    fs::write(bench.at("tile/0/000.p/2"), bent).unwrap();
+    assert_eq!(bench.log.root_at(2).unwrap_err().damage(), Some("tile"));
+    assert!(matches!(DeviceLog::new(bench.folder.path(), NOW).unwrap().root_at(0), Err(LogError::Closed)));
+}
+
+#[test]
+fn what_is_no_file_in_the_place_of_one_begins_another_log() {
+    let mut bench = Bench::new();
+    bench.open();
+    let victim = bench.folder.path().join("precious");
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("file"), "kept").unwrap();
+    std::os::unix::fs::symlink(&victim, bench.folder.path().join("log.former-3")).unwrap();
+    let cases = [
+        ("tail", "folder", "tail"),
+        ("checkpoint", "folder", "checkpoint"),
+        ("tile", "loop", "tile"),
+        ("tail", "long", "tail"),
+        ("", "loop", "tail"),
+    ];
+    for (path, what, reason) in cases {
+        bench.note(EventType::KillArmed);
+        let at = bench.at("").join(path);
+        let at = if path.is_empty() { bench.folder.path().join("log") } else { at };
+        if at.is_dir() {
+            fs::remove_dir_all(&at).unwrap()
+        } else {
+            fs::remove_file(&at).unwrap()
+        }
+        match what {
+            "folder" => fs::create_dir(&at).unwrap(),
+            "loop" => std::os::unix::fs::symlink(&at, &at).unwrap(),
+            _ => fs::File::create(&at).unwrap().set_len(1 << 30).unwrap(),
+        }
+        bench = bench.again();
+        assert_eq!(bench.first()["details"]["reason"], reason, "{path} {what}");
+    }
+    assert!(victim.join("file").exists(), "a link was followed");
+}
+
+#[test]
+fn what_was_kept_aside_is_marked_bounded_and_what_found_no_room_is_counted() {
+    let bench = Bench::new();
+    let long = "x".repeat(1_000);
+    for _ in 0..70 {
+        bench.log.write(NOW, EventType::ConfigRefused, about(json!({"detail": long, "pending": false})));
+    }
+    let path = bench.folder.path().join("log.pending");
+    assert!(fs::metadata(&path).unwrap().len() <= 65_536);
+    let mut lines = fs::read(&path).unwrap();
+    let kept = lines.iter().filter(|byte| **byte == b'\n').count();
+    // Whoever writes the disk adds what this program would not have written.
+    lines.extend(br#"{"at":"2026-01-01T00:00:00.000Z","event":"kill_fired","details":{}}"#);
+    lines.extend([b'\n', b'{', b'\n']);
+    lines.resize(1 << 20, b' ');
+    fs::write(&path, lines).unwrap();
+    bench.open();
+    let (entries, _) = bench.log.page(&Filter { limit: usize::MAX, ..Filter::default() });
+    assert!(entries[1..].iter().all(|entry| entry["details"]["pending"] == true));
+    let last = entries.last().unwrap();
+    assert_eq!(last["eventType"], "losses_recorded");
+    assert!(last["details"]["count"].as_u64().unwrap() >= 70 - u64::try_from(kept).unwrap());
+    assert!(entries.len() <= kept + 4 && !path.exists());
 }

@@ -18,7 +18,7 @@ pub(super) async fn send(shared: &Shared, device: &DeviceId, notice: &Notice) ->
         Ok(status) => {
             let known = Code::all().find(|code| code.number() == status);
             let said = known.map_or_else(|| status.to_string(), |code| format!("{code} {}", code.title()));
-            Err(SinkError::Answered(said))
+            Err(SinkError::Refused(said))
         }
         Err(_) => Err(SinkError::LinkEnded),
     }

@@ -76,7 +76,10 @@ pub(super) async fn send(
     let hello = ClientId::Domain(notice.authority.to_string());
     let mut connection =
         AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await.map_err(failed)?;
-    connection.send(message.envelope(), &message.formatted()).await.map_err(failed)?;
+    let sent = connection.send(message.envelope(), &message.formatted()).await;
+    sent.map_err(|e| {
+        if e.is_permanent() { SinkError::Refused(printable(&e.to_string(), 200)) } else { failed(e) }
+    })?;
     // The relay has it; how the connection ends changes nothing.
     drop(connection.quit().await);
     Ok(())

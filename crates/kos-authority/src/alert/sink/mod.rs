@@ -25,6 +25,9 @@ pub(crate) enum SinkError {
     Reach(#[from] reach::ReachError),
     #[error("it answered {0}")]
     Answered(String),
+    /// This alert as it is, whenever it comes.
+    #[error("it answered {0}")]
+    Refused(String),
     #[error("it does not speak as it should: {0}")]
     Protocol(String),
     #[error("the device has no link")]

@@ -75,7 +75,15 @@ pub(super) async fn send(
         .body(Full::new(Bytes::from(body)))
         .map_err(|e| SinkError::Internal(e.to_string()))?;
     let status = post(address.connect(ca).await?, request).await?;
-    if status.is_success() { Ok(()) } else { Err(SinkError::Answered(status.as_str().to_owned())) }
+    let said = status.as_str().to_owned();
+    // These three say: not now.
+    let not_now =
+        [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS].contains(&status);
+    match status {
+        _ if status.is_success() => Ok(()),
+        _ if status.is_client_error() && !not_now => Err(SinkError::Refused(said)),
+        _ => Err(SinkError::Answered(said)),
+    }
 }
 
 async fn post(stream: Stream, request: Request<Full<Bytes>>) -> Result<StatusCode, SinkError> {

@@ -5,7 +5,10 @@
 //!
 //! Source: `docs/spec/audit.md`, AUD-85 to AUD-87.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use axum::{extract::State, response::Response};
 use kos_api::{
@@ -14,7 +17,10 @@ use kos_api::{
     plan::Plan,
 };
 use kos_audit::tree::TILE_WIDTH;
-use kos_base::{code, text::printable};
+use kos_base::{
+    code,
+    text::{printable, reason},
+};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -26,6 +32,8 @@ use crate::{
     authority::Shared,
     clock,
     log::{ArchiveError, archive},
+    mirror::Target,
+    outside,
     record::SystemChange,
     store::Archive,
     writer::{SystemWrite, Transaction},
@@ -53,7 +61,7 @@ async fn carry_out(shared: Arc<Shared>, call: Call<Demanded<ArchiveLog>>) -> Res
         return Err(Refusal::new(code::config::OVERLOADED).saying("another archive is being written"));
     };
     let wanted = call.body.get()?;
-    let folder = folder(&shared, &wanted.folder)?;
+    let folder = folder(&shared, &wanted.folder).await?;
     let first = shared.store.archived().await?;
     let size = limit(&shared, wanted, first).await?;
     if size <= first {
@@ -69,8 +77,11 @@ async fn carry_out(shared: Arc<Shared>, call: Call<Demanded<ArchiveLog>>) -> Res
         let action = call.route.name.to_owned();
         return Ok(document(Plan { action, object: None, changes: Vec::new(), effects }));
     }
-    let written = archive::write(&shared.store, Path::new(&folder), first, size).await;
+    let places = (Path::new(&folder), shared.log_files.folder());
+    let written = archive::write(&shared.store, places, first, size).await;
     let written = written.map_err(|error| refusal(&error, call.id))?;
+    // What was not there before is now, and is to be elsewhere as well.
+    self::folder(&shared, &folder).await?;
     let at = clock::now();
     let archive = Archive {
         first,
@@ -105,8 +116,9 @@ async fn carry_out(shared: Arc<Shared>, call: Call<Demanded<ArchiveLog>>) -> Res
     }))
 }
 
-/// The place of the archive: outside of the authority's own folder.
-fn folder(shared: &Shared, wanted: &str) -> Result<String, Refusal> {
+/// Where the archive really is: apart from the authority's own folder and from the copies that it writes, by whatever links and
+/// mounts each is reached. What is taken out of the log afterwards must not be what was looked at here.
+async fn folder(shared: &Shared, wanted: &str) -> Result<String, Refusal> {
     let bad = |why: &str| Refusal::new(code::config::BAD_REQUEST).saying(why);
     let path = Path::new(wanted);
     if !path.is_absolute() || wanted.len() > FOLDER_BYTES_MAX || printable(wanted, wanted.len()) != wanted {
@@ -115,11 +127,31 @@ fn folder(shared: &Shared, wanted: &str) -> Result<String, Refusal> {
     if path.components().any(|part| part == std::path::Component::ParentDir) {
         return Err(bad("the folder has no `..` in it"));
     }
-    let own = std::path::absolute(shared.home.folder()).unwrap_or_else(|_| shared.home.folder().to_owned());
-    if path.starts_with(own) {
-        return Err(bad("the archive is not put into the folder of the authority"));
+    let mirrors = shared.store.mirrors().await?.into_iter().filter_map(|mirror| match mirror.target {
+        Target::Folder { path } => Some(PathBuf::from(path)),
+        Target::Web { .. } => None,
+    });
+    let (path, home, mirrors) = (path.to_owned(), shared.home.folder().to_owned(), mirrors.collect());
+    let looked = tokio::task::spawn_blocking(move || elsewhere(&path, &home, mirrors)).await;
+    let whole = looked.map_err(|_| Refusal::new(code::config::INTERNAL))?.map_err(|why| bad(&why))?;
+    let shown = whole.to_str().filter(|shown| printable(shown, FOLDER_BYTES_MAX) == **shown);
+    shown.map(str::to_owned).ok_or_else(|| bad("the folder really is at a path that cannot be shown"))
+}
+
+fn elsewhere(path: &Path, home: &Path, mirrors: Vec<PathBuf>) -> Result<PathBuf, String> {
+    let seen = |path: &Path| outside::resolved(path).map_err(|error| reason(&error).to_owned());
+    let (whole, home) = (seen(path)?, seen(home)?);
+    if outside::touches(&whole, &home) {
+        return Err("the archive is not put into the folder of the authority, nor around it".to_owned());
     }
-    Ok(wanted.to_owned())
+    for mirror in mirrors {
+        // One whose disk is away is judged by its name.
+        let mirror = outside::resolved(&mirror).unwrap_or(mirror);
+        if outside::touches(&whole, &mirror) {
+            return Err("a copy of the log is written there, see `kosctl audit mirror list`".to_owned());
+        }
+    }
+    Ok(whole)
 }
 
 /// Up to where entries go: whole rows of 256, all older than the limit, and never the last ones.
@@ -137,7 +169,7 @@ async fn limit(shared: &Shared, wanted: &ArchiveLog, first: u64) -> Result<u64, 
 fn refusal(error: &ArchiveError, id: RequestId) -> Refusal {
     match error {
         ArchiveError::Store(error) => Refusal::from(error.clone()).under(id),
-        ArchiveError::Io { .. } | ArchiveError::Other(_) => {
+        ArchiveError::Io { .. } | ArchiveError::Other(_) | ArchiveError::Own(_) => {
             Refusal::new(code::audit::ARCHIVE_UNWRITABLE).saying(&error.to_string()).under(id)
         }
     }

@@ -82,7 +82,12 @@ pub(super) async fn show(
 
 /// Where an entry is that is not here any more.
 pub(super) fn archived(position: u64, archive: &Archive) -> Refusal {
-    let why = format!("it is in the archive {}, with all up to index {}", archive.folder, archive.size - 1);
+    let why = format!(
+        "it is in the archive {folder}, with all up to index {}; a copy that has it, and its proof: \
+         kosctl audit mirror pull --archive {folder} --to COPY",
+        archive.size - 1,
+        folder = archive.folder,
+    );
     Refusal::new(code::audit::ENTRY_ARCHIVED).about("entry", &position).saying(&why)
 }
 

@@ -33,6 +33,10 @@ use crate::{
     store::{LogAnchor, StoreError},
 };
 
+/// Entries that are looked at for one page: each is a signature to verify. Stops a filter that fits nothing from reading a log of
+/// any length.
+const LOOKED_AT_MAX: u64 = 2_048;
+
 /// The newest log of one device.
 #[derive(Clone)]
 struct Log {
@@ -58,6 +62,10 @@ impl Log {
         let log = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let ledger = log.copy.load(log.key.clone())?;
+            let (held, anchored) = (ledger.covered().size, log.anchor.size);
+            if held < anchored {
+                return Err(CopyFault::Short { held, anchored });
+            }
             work(&log, &ledger)
         });
         let read = reading.await.map_err(|e| StoreError::Failed(e.to_string()))?;
@@ -105,27 +113,40 @@ pub(super) async fn list(
     let log = Log::of(&shared, &record).await.map_err(|refusal| refusal.under(context.id))?;
     let wanted = usize::try_from(limit(filter.limit)?).unwrap_or(usize::MAX);
     let from = filter.cursor.as_deref().map(str::parse).transpose();
-    let mut index: u64 = from.map_err(|_| context.bad("the cursor is not one of this list"))?.unwrap_or(0);
+    let index: u64 = from.map_err(|_| context.bad("the cursor is not one of this list"))?.unwrap_or(0);
     let (items, next) = log
         .read(move |log, ledger| {
-            let (head, mut items) = (ledger.covered(), Vec::new());
-            while index < head.size {
-                let leaves = log.leaves(index, head)?;
-                if leaves.is_empty() {
-                    break;
-                }
-                for leaf in leaves {
-                    if items.len() >= wanted {
-                        return Ok((items, Some(index.to_string())));
-                    }
-                    items.extend(shown(index, &leaf, &log.key).filter(|entry| fits(entry, &filter)));
-                    index += 1;
-                }
-            }
-            Ok((items, None))
+            let head = ledger.covered();
+            let show = |index, leaf: &[u8]| shown(index, leaf, &log.key).filter(|entry| fits(entry, &filter));
+            look(index, head.size, wanted, |index| log.leaves(index, head), show)
         })
         .await?;
-    Ok(page(items, next))
+    Ok(page(items, next.map(|next| next.to_string())))
+}
+
+/// The entries from `index` on that `show` shows, at most `wanted`, and where the next page begins.
+fn look<T>(
+    mut index: u64,
+    size: u64,
+    wanted: usize,
+    leaves: impl Fn(u64) -> Result<Vec<Vec<u8>>, CopyFault>,
+    show: impl Fn(u64, &[u8]) -> Option<T>,
+) -> Result<(Vec<T>, Option<u64>), CopyFault> {
+    let (mut items, mut looked_at) = (Vec::new(), 0);
+    while index < size {
+        let part = leaves(index)?;
+        if part.is_empty() {
+            break;
+        }
+        for leaf in part {
+            if items.len() >= wanted || looked_at == LOOKED_AT_MAX {
+                return Ok((items, Some(index)));
+            }
+            items.extend(show(index, &leaf));
+            (index, looked_at) = (index + 1, looked_at + 1);
+        }
+    }
+    Ok((items, None))
 }
 
 fn fits(entry: &AuditEntry, filter: &AuditFilter) -> bool {
@@ -293,4 +314,20 @@ pub(super) async fn file(
     let read = reading.await.map_err(|e| StoreError::Failed(e.to_string()))?;
     let found = read.map_err(|e| Refusal::from(StoreError::Failed(e.to_string())).under(context.id))?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], found.ok_or_else(missing)?).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_fits_nothing_reads_a_part_of_the_log() {
+        let leaves = |index: u64| Ok(vec![vec![0_u8]; usize::try_from(256 - index % 256).unwrap()]);
+        let (shown, next) = look(10, 1 << 40, 5, leaves, |_, _| None::<()>).unwrap();
+        assert_eq!((shown.len(), next), (0, Some(10 + LOOKED_AT_MAX)));
+        let (shown, next) = look(10, 1 << 40, 5, leaves, |index, _| Some(index)).unwrap();
+        assert_eq!((shown, next), (vec![10, 11, 12, 13, 14], Some(15)));
+        let (shown, next) = look(0, 512, 1_000, leaves, |_, _| Some(())).unwrap();
+        assert_eq!((shown.len(), next), (512, None));
+    }
 }

@@ -45,8 +45,18 @@ pub(super) async fn examine(State(shared): State<Arc<Shared>>) -> Result<Respons
         alerts(&shared).await,
         guardians(&shared, now).await,
         mirrors(&shared).await,
+        device_logs(&shared),
     ];
     Ok(document(Doctor::of(checks)))
+}
+
+/// The logs of devices are taken, and their copies have what was anchored.
+fn device_logs(shared: &Shared) -> Check {
+    let trouble = shared.device_logs.trouble();
+    match trouble.is_empty() {
+        true => Check::good("device-logs", "nothing is in the way of those that came since the start"),
+        false => Check::bad("device-logs", trouble.join("; "), "docs/guide/device-logs.md"),
+    }
 }
 
 /// The newest checkpoint is there, is ours, and is not from the future.

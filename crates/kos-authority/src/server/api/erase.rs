@@ -16,7 +16,7 @@ use kos_api::{
     plan::Plan,
 };
 use kos_audit::EventType;
-use kos_base::{code, text::printable};
+use kos_base::{Name, code};
 use kos_net::accept::source_of;
 
 use super::{
@@ -26,11 +26,13 @@ use super::{
     lifecycle::Demanded,
 };
 use crate::{
+    alert::{Guardian, Way},
     authority::Shared,
     clock,
+    erasure::{guardians_of, nameless},
     record::{Person, SystemChange},
     search::{Order, Query},
-    store::{Operator, StoreError, Subject},
+    store::{StoreError, Subject},
     writer::{SystemWrite, Transaction},
 };
 
@@ -38,12 +40,8 @@ use crate::{
 const BACKUPS_MAX: u32 = 100;
 /// Entries that are counted for a plan; beyond that there are `at least` so many.
 const COUNTED_MAX: u32 = 10_000;
-/// What an operator is called whose name was erased.
-const NAMELESS: &str = "erased";
 /// Vaults that are looked at for holders of shares.
 const VAULTS_MAX: u32 = 1_000;
-/// Records that are read at a time.
-const PAGE: u32 = 200;
 
 pub(super) async fn erase(
     State(shared): State<Arc<Shared>>,
@@ -55,7 +53,7 @@ pub(super) async fn erase(
         return Err(Refusal::new(code::audit::REASON_NAMES).under(call.id));
     }
     for _ in 0..ATTEMPTS_MAX {
-        let found = subjects(&shared, &people).await?;
+        let mut found = subjects(&shared, &people).await?;
         if found.is_empty() {
             return Err(Refusal::new(code::audit::PERSON_UNKNOWN).under(call.id));
         }
@@ -66,9 +64,13 @@ pub(super) async fn erase(
         }
         let backups = backups(&shared, &found).await.map_err(|refusal| refusal.under(call.id))?;
         if call.mode == Mode::Plan {
-            let effects = effects(&shared, &found, &name, &backups).await?;
+            let mut effects = effects(&shared, &found, &name, &backups).await?;
+            effects.extend(told(&shared, &people).await?);
             let action = call.route.name.to_owned();
             return Ok(document(Plan { action, object: None, changes: Vec::new(), effects }));
+        }
+        if dismiss(&shared, &call, &people).await? {
+            found = subjects(&shared, &people).await?;
         }
         let at = clock::now();
         let erased: Vec<_> = found
@@ -84,7 +86,9 @@ pub(super) async fn erase(
         });
         let mut system: Vec<_> =
             found.iter().map(|(_, subject)| SystemWrite::EraseSubject(subject.id.clone())).collect();
-        system.extend(nameless(&shared, &people).await?);
+        if let Some(operator) = operator(&people) {
+            system.extend(nameless(&shared.store, operator).await?);
+        }
         let transaction = Transaction {
             at,
             actor: call.who.actor(),
@@ -200,35 +204,53 @@ async fn effects(
     Ok(effects)
 }
 
-/// Takes the name out of the records of operators who were removed.
-async fn nameless(shared: &Shared, people: &[Person]) -> Result<Vec<SystemWrite>, StoreError> {
-    let named = people.iter().find_map(|person| match person {
+/// Who of them is an operator.
+fn operator(people: &[Person]) -> Option<&Name> {
+    people.iter().find_map(|person| match person {
         Person::Operator(name) => Some(name),
         _ => None,
-    });
-    let Some(name) = named else { return Ok(Vec::new()) };
-    let (mut writes, mut after) = (Vec::new(), None);
-    let mut removed: Vec<Operator> = Vec::new();
-    loop {
-        let page = shared.store.operators(after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.id);
-        removed.extend(page.into_iter().filter(|operator| operator.removed && operator.name == *name));
+    })
+}
+
+/// What becomes of guardians, in sentences. Whose a mail address is, only the reader can say.
+async fn told(shared: &Shared, people: &[Person]) -> Result<Vec<String>, StoreError> {
+    let Some(name) = operator(people) else { return Ok(Vec::new()) };
+    let own = guardians_of(&shared.store, name).await?;
+    let own = own.into_iter().map(|guardian| format!("log: guardian_removed, {}", guardian.name));
+    let mail = |guardian: Guardian| match &guardian.way {
+        Way::Mail { from, to, .. } => Some(format!(
+            "the guardian {} sends mail from {from} to {}: if an address is theirs, remove it yourself",
+            guardian.name,
+            to.join(", ")
+        )),
+        _ => None,
+    };
+    Ok(own.chain(shared.store.guardians().await?.into_iter().filter_map(mail)).collect())
+}
+
+/// Removes the guardians that they are, before the key is gone: the entry that says so names them under it. Whether there were
+/// any.
+async fn dismiss<T>(shared: &Shared, call: &Call<T>, people: &[Person]) -> Result<bool, StoreError> {
+    let Some(name) = operator(people) else { return Ok(false) };
+    let guardians = guardians_of(&shared.store, name).await?;
+    if guardians.is_empty() {
+        return Ok(false);
     }
-    if removed.is_empty() {
-        return Ok(writes);
+    let changes =
+        guardians.iter().map(|guardian| SystemChange::GuardianRemoved(Box::new(guardian.clone())).into());
+    let transaction = Transaction {
+        at: clock::now(),
+        actor: call.who.actor(),
+        changes: changes.collect(),
+        writes: Vec::new(),
+        system: guardians.iter().map(|guardian| SystemWrite::NoGuardian(guardian.name.clone())).collect(),
+        answer: None,
+    };
+    match shared.writer.commit(transaction).await {
+        // Somebody else removed one of them.
+        Ok(_) | Err(StoreError::Conflict { .. }) => {}
+        Err(error) => return Err(error),
     }
-    for mut revocation in shared.store.revocations().await? {
-        let is_theirs = |one: &Operator| one.issuer == revocation.issuer && one.serial == revocation.serial;
-        if removed.iter().any(is_theirs) {
-            revocation.subject = format!("operator {NAMELESS}");
-            writes.push(SystemWrite::Revoke(revocation));
-        }
-    }
-    for operator in removed {
-        let odd = |_| StoreError::Failed(printable(NAMELESS, 20));
-        let (name, version) = (NAMELESS.parse().map_err(odd)?, operator.version + 1);
-        writes.push(SystemWrite::Operator(Box::new(Operator { name, version, ..operator })));
-    }
-    Ok(writes)
+    shared.alerts.tell();
+    Ok(true)
 }

@@ -71,8 +71,9 @@ pub(super) async fn status(shared: &Shared) -> Result<AlertStatus, StoreError> {
 
 async fn view(shared: &Shared, guardian: &Guardian) -> Result<Item, StoreError> {
     let last = shared.store.last_delivered(&guardian.name).await?;
-    let oldest = shared.store.waiting(&guardian.name, 1).await?.pop().map(|delivery| delivery.course);
-    let failing = oldest.filter(|course| course.trouble.is_some());
+    let mut courses = shared.store.set_aside(&guardian.name, 1).await?;
+    courses.extend(shared.store.waiting(&guardian.name, 1).await?);
+    let failing = courses.into_iter().map(|delivery| delivery.course).find(|course| course.trouble.is_some());
     Ok(Item {
         name: guardian.name.to_string(),
         kind: guardian.way.kind(),

@@ -33,6 +33,7 @@ use super::{
 use crate::{
     authority::Shared,
     clock,
+    erasure::guardians_of,
     record::SystemChange,
     store::{Operator as Record, StoreError},
     writer::{SystemWrite, Transaction},
@@ -125,9 +126,14 @@ pub(super) async fn remove(
         let unknown =
             || Refusal::new(code::config::NOT_FOUND).about("operator", &short(&name)).under(call.id);
         let held = shared.store.active_operator(&name).await?.ok_or_else(unknown)?;
+        // Who has no rights any more looks at no alerts either.
+        let guardians = guardians_of(&shared.store, &held.name).await?;
         if call.mode == Mode::Plan {
             let object = Some(Party::new("operator", &held.name));
-            return Ok(document(plan(&call, object, "log: operator_removed")));
+            let mut plan = plan(&call, object, "log: operator_removed");
+            plan.effects
+                .extend(guardians.iter().map(|guardian| format!("log: guardian_removed, {}", guardian.name)));
+            return Ok(document(plan));
         }
         let now = clock::now();
         let revocation = Revocation {
@@ -143,16 +149,25 @@ pub(super) async fn remove(
             SystemChange::OperatorRemoved { operator: held.id, name: held.name.clone(), key: held.key };
         let record = Record { removed: true, version: held.version + 1, ..held };
         let shown = view(&record, now)?;
+        let mut changes = vec![change.into()];
+        let mut system = vec![SystemWrite::Operator(Box::new(record)), SystemWrite::Revoke(revocation)];
+        for guardian in guardians {
+            system.push(SystemWrite::NoGuardian(guardian.name.clone()));
+            changes.push(SystemChange::GuardianRemoved(Box::new(guardian)).into());
+        }
         let transaction = Transaction {
             at: now,
             actor: call.who.actor(),
-            changes: vec![change.into()],
+            changes,
             writes: Vec::new(),
-            system: vec![SystemWrite::Operator(Box::new(record)), SystemWrite::Revoke(revocation)],
+            system,
             answer: None,
         };
         match commit(&shared, &call, transaction, move |_| shown.clone()).await? {
-            Attempt::Done(_, response) => return Ok(response),
+            Attempt::Done(_, response) => {
+                shared.alerts.tell();
+                return Ok(response);
+            }
             Attempt::Conflict => {}
         }
     }

@@ -26,7 +26,9 @@ use crate::{
     writer::Transaction,
 };
 
+mod people;
 mod plans;
+mod streams;
 mod vaults;
 
 /// An authority whose API is asked without sockets.
@@ -199,6 +201,30 @@ async fn a_device_reads_about_itself_and_gets_nothing_else() {
 }
 
 #[tokio::test]
+async fn an_archive_is_apart_from_the_log_and_its_copies_by_every_way_to_them() {
+    let bench = Bench::new().await;
+    let (base, home) = (bench._folder.path(), bench.shared().home.folder());
+    bench.shared().log_files.publish(&bench.shared().store, 0).await.unwrap();
+    for (name, to) in [("log", home.join("log")), ("data", base.to_owned())] {
+        std::os::unix::fs::symlink(to, base.join(format!("to-{name}"))).unwrap();
+    }
+    let at = |name: &str| base.join(name).display().to_string();
+    std::fs::create_dir(at("copy")).unwrap();
+    let copy = json!({"name": "near", "target": {"folder": {"path": at("copy")}}});
+    assert_eq!(bench.post("/api/v1/audit/mirrors", copy).await.status, StatusCode::OK);
+    let own = home.file_name().unwrap().to_str().unwrap();
+    let (log, inside) = (format!("to-data/{own}/log"), format!("to-data/{own}/x/y"));
+    for place in ["to-log", "to-log/x", &log, &inside, "to-data", "copy", "copy/x"] {
+        let wanted = json!({"beforeIndex": 256, "folder": at(place)});
+        let reply = bench.post("/api/v1/audit/archive", wanted).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{place}: {}", reply.body);
+    }
+    let apart = json!({"beforeIndex": 256, "folder": at("to-data/archive")});
+    let reply = bench.post("/api/v1/audit/archive", apart).await;
+    assert_eq!(reply.body["code"], kos_base::code::audit::NOTHING_TO_ARCHIVE.to_string(), "{}", reply.body);
+}
+
+#[tokio::test]
 async fn an_examination_of_a_sound_authority_finds_nothing() {
     let bench = Bench::new().await;
     bench.shared().log_files.publish(&bench.shared().store, 0).await.unwrap();
@@ -221,6 +247,7 @@ async fn an_examination_of_a_sound_authority_finds_nothing() {
         "alerts",
         "guardians",
         "mirrors",
+        "device-logs",
     ];
     assert_eq!(names, expected);
 }

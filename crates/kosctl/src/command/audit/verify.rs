@@ -255,7 +255,11 @@ pub(crate) async fn judge(source: &Source<'_>, key: &LogKey, by: &By) -> Result<
 }
 
 /// A piece of a log, or of an archive that its oldest entries are in.
-async fn found(source: &Source<'_>, archives: &[PathBuf], piece: Piece) -> Result<Option<Vec<u8>>, Fault> {
+pub(super) async fn found(
+    source: &Source<'_>,
+    archives: &[PathBuf],
+    piece: Piece,
+) -> Result<Option<Vec<u8>>, Fault> {
     let mut found = source.piece(piece).await?;
     for archive in archives {
         if found.is_some() || !matches!(piece, Piece::Bundle(_)) {

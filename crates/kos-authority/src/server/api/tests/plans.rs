@@ -62,7 +62,7 @@ async fn bench() -> (Bench, Made) {
     let near = json!({"name": "near", "target": {"web": {"url": "https://a.example/log"}}});
     let named = bench.post("/api/v1/audit/mirrors", near).await;
     assert_eq!(named.status, StatusCode::OK, "{}", named.body);
-    let alert = alert(&bench).await;
+    let alert = alert(&bench, 1).await;
     let archive = bench._folder.path().join("archive").display().to_string();
     (bench, Made { ticket, words, alert, archive })
 }
@@ -80,24 +80,24 @@ async fn a_witness_whose_name_is_long_or_not_ascii_is_refused() {
 }
 
 /// Something that was found; its id.
-async fn alert(bench: &Bench) -> String {
+pub(super) async fn alert(bench: &Bench, first: u64) -> String {
     let rule = "clone".parse().unwrap();
     let alert = Alert {
-        id: AlertId::of(&rule, 1, 2),
+        id: AlertId::of(&rule, first, first + 1),
         rule,
         severity: Severity::Critical,
         summary: "test".to_owned(),
         group: None,
         count: 1,
         unseen: 0,
-        first: 1,
-        last: 2,
-        entries: vec![1, 2],
+        first,
+        last: first + 1,
+        entries: vec![first, first + 1],
         at: NOW,
     };
     let id = alert.id.to_string();
     let change = SystemChange::AlertRaised(Box::new(alert.clone()));
-    let state = EngineState { next: 3, bytes: Vec::new() };
+    let state = EngineState { next: first + 2, bytes: Vec::new() };
     let write = SystemWrite::Alerts(vec![alert], state);
     bench.shared().writer.commit(Transaction::own(NOW, vec![change.into()], vec![write])).await.unwrap();
     id

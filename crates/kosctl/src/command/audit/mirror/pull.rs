@@ -11,7 +11,7 @@ use kos_api::{Kind, hex::Digest};
 use kos_audit::{
     LogKey, SignedCheckpoint, VerifiedCheckpoint,
     mirror::{self, Conflict, Standing},
-    tree::{PieceError, Walk},
+    tree::{Piece, PieceError, Walk},
 };
 use kos_base::{
     Code, Timestamp,
@@ -24,6 +24,7 @@ use super::{
     super::{
         log_key,
         source::{Place, Source},
+        verify::found,
     },
     folder::Copy,
 };
@@ -50,6 +51,9 @@ pub(crate) struct Pull {
     /// The file with the CAs of an https source, in PEM; without it, those that this system trusts.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// The archive that the oldest entries are in, when the source has only their hashes; may stand there several times.
+    #[arg(long, value_name = "DIR")]
+    archive: Vec<PathBuf>,
     /// Goes on: looks again after each pause.
     #[arg(long)]
     follow: bool,
@@ -144,7 +148,8 @@ impl Pull {
         key: &LogKey,
     ) -> Result<AuditMirror, Fault> {
         let held = copy.held(key)?;
-        let pull = Pulling { source, copy, key, held: held.as_ref(), files: 0, bytes: 0 };
+        let (held, archives) = (held.as_ref(), self.archive.as_slice());
+        let pull = Pulling { source, archives, copy, key, held, files: 0, bytes: 0 };
         pull.run(session, &self.to.display().to_string()).await
     }
 }
@@ -155,6 +160,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 /// One pull.
 struct Pulling<'a> {
     source: &'a Source<'a>,
+    archives: &'a [PathBuf],
     copy: &'a Copy,
     key: &'a LogKey,
     held: Option<&'a VerifiedCheckpoint>,
@@ -208,10 +214,15 @@ impl Pulling<'_> {
             {
                 continue;
             }
-            let Some(bytes) = self.source.piece(piece).await? else {
-                return Err(
-                    self.refused(code::audit::LOG_SOURCE_CUT, &format!("`{}` is missing", piece.path()))
-                );
+            let Some(bytes) = found(self.source, self.archives, piece).await? else {
+                let what = match piece {
+                    Piece::Bundle(_) => {
+                        "; if these entries are archived, name the folder that they are in with --archive DIR"
+                    }
+                    Piece::Tile(_) => "",
+                };
+                let why = format!("`{}` is missing{what}", piece.path());
+                return Err(self.refused(code::audit::LOG_SOURCE_CUT, &why));
             };
             self.files += 1;
             self.bytes += u64::try_from(bytes.len()).unwrap_or_default();
