@@ -56,7 +56,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         match grew {
             Ok(Err(_)) => return,
             Ok(Ok(())) => {}
-            Err(_) => watch.keep().await,
+            Err(_) => {
+                watch.keep().await;
+                if let Err(error) = let_go(&shared).await {
+                    tracing::warn!(%error, "guardians that left are not let go");
+                }
+            }
         }
     }
 }
@@ -221,6 +226,18 @@ impl<'a> Watch<'a> {
             Err(error) => tracing::warn!(%error, "what the rules of alerts remember is not written"),
         }
     }
+}
+
+/// Forgets what waits for guardians that left long ago.
+async fn let_go(shared: &Shared) -> Result<(), StoreError> {
+    let now = clock::now();
+    for guardian in shared.store.guardians().await?.into_iter().filter(|guardian| guardian.is_late(now)) {
+        if shared.store.count_waiting(&guardian.name).await? > 0 {
+            tracing::warn!(guardian = %guardian.name, "a guardian that was removed could not be told so");
+            shared.writer.note(AlertNote::Late(guardian.name)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Where the last day of the log begins.
