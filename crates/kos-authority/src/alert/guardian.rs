@@ -2,7 +2,7 @@
 //!
 //! Source: ALR-28, ALR-29.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use kos_api::alert::GuardianKind;
 use kos_base::{DeviceId, Name, Timestamp, text::printable};
@@ -52,6 +52,10 @@ impl<'de> Deserialize<'de> for GuardianName {
     }
 }
 
+/// How long a guardian that was removed is still told what happened until then. Whoever silences the guardians has to
+/// keep them away for as long.
+const LEAVING_TIME_MAX: Duration = Duration::from_secs(12 * 3600);
+
 /// Who is told of alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,6 +66,19 @@ pub struct Guardian {
     pub added_at: Timestamp,
     /// How they are told.
     pub way: Way,
+    /// Whether they were removed, and are still told what happened until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Leaving>,
+}
+
+/// When a guardian was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leaving {
+    /// The moment.
+    pub at: Timestamp,
+    /// The index of the entry that says so.
+    pub entry: u64,
 }
 
 /// How a guardian is told.
@@ -120,5 +137,16 @@ impl Guardian {
     /// Whether alerts are brought there. A person comes and looks.
     pub const fn is_told(&self) -> bool {
         !matches!(self.way, Way::Person { .. })
+    }
+
+    /// Whether an alert that this entry raised is for them: one that is leaving hears of its own removal, and of nothing
+    /// afterwards.
+    pub fn hears_of(&self, entry: u64) -> bool {
+        self.is_told() && self.leaving.is_none_or(|leaving| entry <= leaving.entry)
+    }
+
+    /// Whether the time is over within which one that is leaving is told.
+    pub fn is_late(&self, now: Timestamp) -> bool {
+        self.leaving.is_some_and(|leaving| now.since(leaving.at) >= LEAVING_TIME_MAX)
     }
 }

@@ -29,7 +29,7 @@ use std::{
 use kos_base::{Code, DeviceId};
 use tokio::sync::watch as channel;
 
-pub use self::guardian::{Guardian, GuardianName, ParseGuardianNameError, SyslogForm, Way};
+pub use self::guardian::{Guardian, GuardianName, Leaving, ParseGuardianNameError, SyslogForm, Way};
 pub(crate) use self::{deliver::run as deliver, notice::Notice, watch::run as watch};
 
 /// What the parts that deal with alerts share.

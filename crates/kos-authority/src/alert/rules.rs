@@ -41,6 +41,8 @@ pub(crate) struct InForce {
 struct Anchor {
     counter: u64,
     digest: Option<Sha256>,
+    /// Where it does.
+    position: Option<u64>,
 }
 
 /// Why there is no file in force.
@@ -125,7 +127,7 @@ pub(crate) async fn prepare(
 
 /// Records that what is kept is not in force.
 pub(super) async fn record_refusal(shared: &Shared, now: Timestamp, code: Code) -> Result<(), StoreError> {
-    let Anchor { counter, digest } = anchor(shared).await?;
+    let Anchor { counter, digest, .. } = anchor(shared).await?;
     let change = SystemChange::AlertRulesChanged {
         counter,
         digest: digest.unwrap_or_default(),
@@ -133,6 +135,11 @@ pub(super) async fn record_refusal(shared: &Shared, now: Timestamp, code: Code) 
         refused: Some(code),
     };
     shared.writer.commit(Transaction::own(now, vec![change.into()], Vec::new())).await.map(drop)
+}
+
+/// Whether an engine that takes the entry `next` is beyond the entry that put the newest rules in force.
+pub(super) async fn are_due(shared: &Shared, next: u64) -> Result<bool, StoreError> {
+    Ok(anchor(shared).await?.position.is_none_or(|position| position < next))
 }
 
 /// What the log says about the newest file.
@@ -151,7 +158,7 @@ async fn anchor(shared: &Shared) -> Result<Anchor, StoreError> {
             let digest = details.get("digest").and_then(|digest| {
                 data_encoding::HEXLOWER.decode(digest.as_str()?.as_bytes()).ok()?.try_into().ok()
             });
-            return Ok(Anchor { counter, digest: Some(digest.ok_or_else(unsound)?) });
+            return Ok(Anchor { counter, digest: Some(digest.ok_or_else(unsound)?), position: Some(*place) });
         }
         match places.last() {
             Some(last) => before = *last,

@@ -56,7 +56,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         match grew {
             Ok(Err(_)) => return,
             Ok(Ok(())) => {}
-            Err(_) => watch.keep().await,
+            Err(_) => {
+                watch.keep().await;
+                if let Err(error) = let_go(&shared).await {
+                    tracing::warn!(%error, "guardians that left are not let go");
+                }
+            }
         }
     }
 }
@@ -80,12 +85,17 @@ impl<'a> Watch<'a> {
             Err(error) => return Err(error),
         };
         let resumed = kept.and_then(|state| Engine::resume(&state.bytes).ok());
+        let is_resumed = resumed.is_some();
         let engine = match resumed {
             Some(engine) => engine,
             None => Engine::new(first_of_last_day(shared).await?),
         };
         let kept = engine.next();
         let mut watch = Self { shared, engine, pending: None, rules_due: true, kept };
+        if !is_resumed {
+            // Nobody knows any more what was in force.
+            watch.take_rules().await?;
+        }
         watch.settle().await?;
         Ok(watch)
     }
@@ -160,7 +170,11 @@ impl<'a> Watch<'a> {
     async fn settle(&mut self) -> Result<(), StoreError> {
         self.raise().await?;
         if self.rules_due {
-            self.take_rules().await?;
+            // Not before the entry that put them in force: until then those count that the engine knows (ALR-21). That entry
+            // makes them due again.
+            if rules::are_due(self.shared, self.engine.next()).await? {
+                self.take_rules().await?;
+            }
             self.rules_due = false;
             self.raise().await?;
         }
@@ -223,6 +237,18 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// Forgets what waits for guardians that left long ago.
+async fn let_go(shared: &Shared) -> Result<(), StoreError> {
+    let now = clock::now();
+    for guardian in shared.store.guardians().await?.into_iter().filter(|guardian| guardian.is_late(now)) {
+        if shared.store.count_waiting(&guardian.name).await? > 0 {
+            tracing::warn!(guardian = %guardian.name, "a guardian that was removed could not be told so");
+            shared.writer.note(AlertNote::Late(guardian.name)).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Where the last day of the log begins.
 async fn first_of_last_day(shared: &Shared) -> Result<u64, StoreError> {
     let (_, size) = shared.store.count_entries().await?;
@@ -240,3 +266,7 @@ async fn first_of_last_day(shared: &Shared) -> Result<u64, StoreError> {
     }
     Ok(first)
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

@@ -17,7 +17,7 @@ use super::{
     Store, StoreError, WriteHalf,
     row::{Cell, Cells, Kind, Sealer, Table, integer, text},
 };
-use crate::alert::{Guardian, GuardianName};
+use crate::alert::GuardianName;
 
 const ALERTS: Table =
     Table { name: "alerts", columns: &[Kind::Text, Kind::Integer, Kind::Integer, Kind::Text] };
@@ -26,6 +26,8 @@ const DELIVERIES: Table = Table {
     columns: &[Kind::Text, Kind::Text, Kind::Integer, Kind::Integer, Kind::Text],
 };
 const STATE: Table = Table { name: "alert_state", columns: &[Kind::Text, Kind::Integer, Kind::Bytes] };
+
+const READ_STATE: &str = "SELECT name, next, body, mac FROM alert_state WHERE name = $1";
 
 /// The one row of `alert_state`.
 const ENGINE: &str = "engine";
@@ -113,6 +115,8 @@ pub enum AlertNote {
     Seen(EngineState, Vec<(AlertId, u64)>),
     /// How a delivery goes.
     Delivery(Delivery),
+    /// A guardian that left without taking everything in time.
+    Late(GuardianName),
     /// An alert whose entry the log has at this place, and the store has not: it came back with a newer log.
     Known(Box<Alert>, u64),
 }
@@ -162,8 +166,7 @@ impl Store {
 
     /// What the rules remember.
     pub async fn engine_state(&self) -> Result<Option<EngineState>, StoreError> {
-        let sql = "SELECT name, next, body, mac FROM alert_state WHERE name = $1";
-        let row = sqlx::query(sql).bind(ENGINE).fetch_optional(&self.reads).await?;
+        let row = sqlx::query(READ_STATE).bind(ENGINE).fetch_optional(&self.reads).await?;
         let Some(row) = row else { return Ok(None) };
         let cells = self.sealer.read(&STATE, &row)?;
         Ok(Some(EngineState { next: cells.integer(1)?, bytes: cells.bytes(2)?.to_vec() }))
@@ -241,7 +244,9 @@ impl WriteHalf {
         if self.sealer.write(&mut self.connection, sql, &ALERTS, cells).await? != 1 {
             return Err(StoreError::conflict(ALERTS.name, &alert.id));
         }
-        for guardian in self.held_guardians().await?.into_iter().filter(Guardian::is_told) {
+        for guardian in
+            self.held_guardians().await?.into_iter().filter(|guardian| guardian.hears_of(alert.last))
+        {
             let (alert, guardian) = (alert.id.clone(), guardian.name);
             self.put_delivery(&Delivery { alert, guardian, raised, course: Course::default() }).await?;
         }
@@ -288,6 +293,7 @@ impl WriteHalf {
     pub(crate) async fn note_alerts(&mut self, note: &AlertNote) -> Result<(), StoreError> {
         match note {
             AlertNote::Delivery(delivery) => self.put_delivery(delivery).await,
+            AlertNote::Late(guardian) => self.forget_deliveries(guardian).await,
             AlertNote::Known(alert, raised) => self.add_alert(alert, *raised).await,
             AlertNote::Seen(state, repeats) => {
                 self.put_engine_state(state).await?;
@@ -308,6 +314,24 @@ impl WriteHalf {
         let cells = vec![text(ENGINE), integer(state.next), Cell::Bytes(state.bytes.clone())];
         self.sealer.write(&mut self.connection, sql, &STATE, cells).await?;
         Ok(())
+    }
+
+    /// Whether the rules have looked at this entry, and what they found is written.
+    pub(super) async fn has_passed(&mut self, entry: u64) -> Result<bool, StoreError> {
+        let row = sqlx::query(READ_STATE).bind(ENGINE).fetch_optional(&mut self.connection).await?;
+        let Some(row) = row else { return Ok(false) };
+        match self.sealer.read(&STATE, &row) {
+            Ok(cells) => Ok(cells.integer(1)? > entry),
+            Err(StoreError::Damaged { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether an alert waits for this guardian.
+    pub(super) async fn is_waiting(&mut self, guardian: &GuardianName) -> Result<bool, StoreError> {
+        let sql = "SELECT count(*) FROM deliveries WHERE guardian = $1 AND done = 0";
+        let row = sqlx::query(sql).bind(guardian.as_ref()).fetch_one(&mut self.connection).await?;
+        Ok(super::devices::count(&row, 0)? > 0)
     }
 
     /// Forgets what waits for a guardian who is told no more.

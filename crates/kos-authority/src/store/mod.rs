@@ -12,6 +12,8 @@
 //! What it does not defend against: somebody who may write the file and read the entry `store` of the vault of the machine, or who puts an older
 //! copy of the whole file back. The audit log's checkpoints, kept elsewhere, show the latter.
 
+#[cfg(test)]
+mod alert_tests;
 mod alerts;
 mod answers;
 mod archives;

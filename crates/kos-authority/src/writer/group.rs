@@ -112,7 +112,7 @@ async fn apply(
             }
             SystemWrite::AlertSeen(alert, at) => half.acknowledge_alert(alert, *at, first).await?,
             SystemWrite::Guardian(guardian) => half.add_guardian(guardian).await?,
-            SystemWrite::NoGuardian(name) => half.remove_guardian(name).await?,
+            SystemWrite::NoGuardian(name) => half.remove_guardian(name, transaction.at, first).await?,
             SystemWrite::Mirror(mirror) => half.add_mirror(mirror).await?,
             SystemWrite::NoMirror(name) => half.remove_mirror(name).await?,
             SystemWrite::OwnCertificate { issuer, serial, der } => {

@@ -49,7 +49,8 @@ pub(super) async fn list(State(shared): Shares) -> Result<Response, Refusal> {
 /// Every guardian and how it is told.
 pub(super) async fn all(shared: &Shared) -> Result<Vec<Item>, StoreError> {
     let mut items = Vec::new();
-    for guardian in shared.store.guardians().await? {
+    for guardian in shared.store.guardians().await?.into_iter().filter(|guardian| guardian.leaving.is_none())
+    {
         items.push(view(shared, &guardian).await?);
     }
     Ok(items)
@@ -63,7 +64,8 @@ pub(super) async fn status(shared: &Shared) -> Result<AlertStatus, StoreError> {
         undelivered = undelivered.saturating_add(shared.store.count_waiting(&guardian.name).await?);
     }
     Ok(AlertStatus {
-        guardians: u64::try_from(guardians.len()).unwrap_or(u64::MAX),
+        guardians: u64::try_from(guardians.iter().filter(|guardian| guardian.leaving.is_none()).count())
+            .unwrap_or(u64::MAX),
         open: shared.store.count_open_alerts().await?,
         undelivered,
     })
@@ -98,22 +100,29 @@ pub(super) async fn add(
     };
     let name: GuardianName = wanted.name.parse().map_err(|error| invalid(&format!("{error}")))?;
     let way = way(&shared, wanted).await.map_err(|refusal| refusal.under(call.id))?;
-    let held = shared.store.guardians().await?;
+    let now = clock::now();
+    let mut held = Vec::new();
+    for guardian in shared.store.guardians().await? {
+        if !shared.store.is_gone(&guardian, now).await? {
+            held.push(guardian);
+        }
+    }
     let taken = || {
-        let refusal = Refusal::new(code::store::STORE_CONFLICT).saying("there is a guardian of this name");
+        let refusal = Refusal::new(code::store::STORE_CONFLICT)
+            .saying("there is a guardian of this name, or one that was removed and is still told so");
         refusal.about("guardian", &name).under(call.id)
     };
     if held.iter().any(|guardian| guardian.name == name) {
         return Err(taken());
     }
-    if held.len() >= GUARDIANS_MAX {
+    let staying = held.iter().filter(|guardian| guardian.leaving.is_none()).count();
+    if staying >= GUARDIANS_MAX || held.len() >= 2 * GUARDIANS_MAX {
         return Err(invalid(&format!("there are {GUARDIANS_MAX} guardians already")));
     }
     if call.mode == Mode::Plan {
         return Ok(document(plan(&call, &name, "log: guardian_added")));
     }
-    let now = clock::now();
-    let guardian = Guardian { name: name.clone(), added_at: now, way };
+    let guardian = Guardian { name: name.clone(), added_at: now, way, leaving: None };
     let mut shown = view(&shared, &guardian).await?;
     shown.secret = secret(&shared, &guardian)?;
     let change = SystemChange::GuardianAdded(Box::new(guardian.clone()));
@@ -236,7 +245,8 @@ fn unknown(name: &str) -> Refusal {
 
 async fn find(shared: &Shared, name: &str) -> Result<Guardian, Refusal> {
     let parsed: GuardianName = name.parse().map_err(|_| unknown(name))?;
-    shared.store.guardian(&parsed).await?.ok_or_else(|| unknown(name))
+    let found = shared.store.guardian(&parsed).await?;
+    found.filter(|guardian| guardian.leaving.is_none()).ok_or_else(|| unknown(name))
 }
 
 fn plan<T>(call: &Call<T>, name: &GuardianName, effect: &str) -> Plan {

@@ -1,0 +1,48 @@
+use kos_identity::registry::Actor;
+
+use super::*;
+use crate::{
+    alert::{Guardian, Way},
+    fixtures,
+    store::AlertChoice,
+};
+
+async fn raised(shared: &Shared) -> Vec<(String, u64)> {
+    let alerts = shared.store.alerts(AlertChoice::All, None, 100).await.unwrap();
+    alerts.into_iter().rev().map(|stored| (stored.alert.rule.to_string(), stored.alert.last)).collect()
+}
+
+#[tokio::test]
+async fn what_happened_before_the_newest_rules_is_judged_by_those_before_also_after_a_restart() {
+    let (_folder, authority) = fixtures::attic().await;
+    let shared = authority.shared();
+    let mut watch = Watch::begin(shared).await.unwrap();
+    watch.catch_up().await.unwrap();
+    watch.keep().await;
+    assert_eq!(raised(shared).await, []);
+    drop(watch);
+    // While nothing looks: something, then rules that are blind for it, then others.
+    let guardian = Guardian {
+        name: "pager".parse().unwrap(),
+        added_at: fixtures::NOW,
+        way: Way::Device { device: fixtures::device_id(1) },
+        leaving: None,
+    };
+    let removed = SystemChange::GuardianRemoved(Box::new(guardian));
+    let removed = Transaction::own(clock::now(), vec![removed.into()], Vec::new());
+    let removed = shared.writer.commit(removed).await.unwrap().first;
+    let blind =
+        RuleFile { remove_essential: vec!["alerting-changed".parse().unwrap()], ..RuleFile::default() };
+    let mut changes = Vec::new();
+    for file in [RuleFile::default(), blind] {
+        let set = RuleSet::of(&file).unwrap();
+        let actor = Actor::LocalUser("root".to_owned());
+        let (transaction, _) = rules::prepare(shared, actor, clock::now(), (file, set)).await.unwrap();
+        changes.push(shared.writer.commit(transaction).await.unwrap().first);
+    }
+    let mut watch = Watch::begin(shared).await.unwrap();
+    watch.catch_up().await.unwrap();
+    let wanted = [removed, changes[0], changes[1]].map(|last| ("alerting-changed".to_owned(), last));
+    assert_eq!(raised(shared).await, wanted);
+    assert_eq!(watch.engine.rules().removed().len(), 1);
+}

@@ -1,0 +1,138 @@
+//! What becomes of alerts and of those who are told.
+
+use kos_audit::alert::{Alert, AlertId, RuleName, Severity};
+use kos_base::{Secret, Timestamp};
+
+use super::*;
+use crate::{
+    alert::{Guardian, Way},
+    fixtures::{NOW, device_id, id},
+};
+
+struct Bench {
+    store: Store,
+    half: WriteHalf,
+    _folder: tempfile::TempDir,
+    entries: u64,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, half) = open(&folder.path().join("store.db"), &Secret::new([7; 32])).await.unwrap();
+        Self { store, half, _folder: folder, entries: 0 }
+    }
+
+    /// Begins a commit with an entry, whose index this is.
+    async fn begin(&mut self) -> u64 {
+        self.half.begin().await.unwrap();
+        let position = self.entries;
+        self.entries += 1;
+        let entry = StoredEntry {
+            position,
+            id: id(9),
+            at: NOW,
+            event: "alert_raised".to_owned(),
+            actor: "attic".to_owned(),
+            target: None,
+            leaf: vec![1; 200],
+        };
+        self.half.add_entries(&[entry]).await.unwrap();
+        position
+    }
+
+    async fn add(&mut self, name: &str) -> Result<(), StoreError> {
+        self.begin().await;
+        let guardian = Guardian {
+            name: name.parse().unwrap(),
+            added_at: NOW,
+            way: Way::Device { device: device_id(1) },
+            leaving: None,
+        };
+        let added = self.half.add_guardian(&guardian).await;
+        self.half.commit().await.unwrap();
+        added
+    }
+
+    async fn remove(&mut self, name: &str) -> Result<u64, StoreError> {
+        let entry = self.begin().await;
+        let removed = self.half.remove_guardian(&name.parse().unwrap(), NOW, entry).await;
+        self.half.commit().await.unwrap();
+        removed.map(|()| entry)
+    }
+
+    /// Raises an alert over one entry.
+    async fn raise(&mut self, rule: &str, severity: Severity, last: u64) -> AlertId {
+        let raised = self.begin().await;
+        let alert = alert(rule, severity, last);
+        self.half.add_alert(&alert, raised).await.unwrap();
+        self.half.put_engine_state(&EngineState { next: last + 1, bytes: vec![1] }).await.unwrap();
+        self.half.commit().await.unwrap();
+        alert.id
+    }
+
+    async fn waiting(&self, name: &str) -> Vec<AlertId> {
+        let waiting = self.store.waiting(&name.parse().unwrap(), 100_000).await.unwrap();
+        waiting.into_iter().map(|delivery| delivery.alert).collect()
+    }
+
+    /// The guardian takes everything.
+    async fn deliver(&mut self, name: &str) {
+        self.half.begin().await.unwrap();
+        for mut delivery in self.store.waiting(&name.parse().unwrap(), 100_000).await.unwrap() {
+            delivery.course.delivered_at = Some(NOW);
+            self.half.note_alerts(&AlertNote::Delivery(delivery)).await.unwrap();
+        }
+        self.half.commit().await.unwrap();
+    }
+
+    async fn close(self) {
+        self.store.close().await;
+        self.half.close().await.unwrap();
+    }
+}
+
+fn alert(rule: &str, severity: Severity, last: u64) -> Alert {
+    let rule: RuleName = rule.parse().unwrap();
+    Alert {
+        id: AlertId::of(&rule, last, last),
+        rule,
+        severity,
+        summary: "test".to_owned(),
+        group: None,
+        count: 1,
+        unseen: 0,
+        first: last,
+        last,
+        entries: vec![last],
+        at: Timestamp::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_guardian_that_is_removed_is_told_so_before_it_goes() {
+    let mut bench = Bench::new().await;
+    bench.add("pager").await.unwrap();
+    let before = bench.raise("one", Severity::High, 0).await;
+    let entry = bench.remove("pager").await.unwrap();
+    assert_eq!(bench.waiting("pager").await, [before.clone()]);
+    // It is no guardian any more, and its name is taken until it was told.
+    assert!(matches!(bench.remove("pager").await, Err(StoreError::Conflict { .. })));
+    assert!(matches!(bench.add("pager").await, Err(StoreError::Conflict { .. })));
+    bench.deliver("pager").await;
+    assert!(matches!(bench.add("pager").await, Err(StoreError::Conflict { .. })));
+    let own = bench.raise("alerting-changed", Severity::High, entry).await;
+    bench.raise("later", Severity::High, entry + 1).await;
+    assert_eq!(bench.waiting("pager").await, [own]);
+    bench.deliver("pager").await;
+    bench.add("pager").await.unwrap();
+    assert!(bench.store.guardian(&"pager".parse().unwrap()).await.unwrap().unwrap().leaving.is_none());
+    // One that cannot be told goes when its time is over.
+    bench.remove("pager").await.unwrap();
+    bench.raise("four", Severity::High, entry).await;
+    let guardian = bench.store.guardians().await.unwrap().pop().unwrap();
+    let hours = |hours: u64| NOW.plus(std::time::Duration::from_secs(hours * 3600));
+    assert!(!bench.store.is_gone(&guardian, hours(11)).await.unwrap());
+    assert!(bench.store.is_gone(&guardian, hours(12)).await.unwrap());
+    bench.close().await;
+}
