@@ -1,12 +1,16 @@
 //! Passkeys through the programs and a real browser: added, used, refused.
 #![cfg(test)]
 
+#[path = "passkey/port.rs"]
+mod port;
+
 use std::{
     fs,
     io::{Read as _, Write as _},
     net::{Ipv6Addr, TcpListener, TcpStream},
 };
 
+use data_encoding::BASE64URL_NOPAD;
 use kos_e2e::{
     browser::{Authenticator, Browser, Function},
     fleet::Authority,
@@ -25,6 +29,9 @@ const SAID: &str = "/good|bad/.test(document.querySelector('#said').className)";
 /// Whether it waits for a press of its button.
 const ASKS: &str =
     "(document.querySelector('#act').checkVisibility() && !document.querySelector('#act').disabled)";
+
+/// Changes nothing of what is sealed.
+const SAME: &str = "text => text";
 
 /// An authority with a vault that has a secret, and a browser.
 struct Bench {
@@ -174,11 +181,15 @@ impl Bench {
         listed["items"].as_array().unwrap().iter().map(|entry| entry["details"].clone()).collect()
     }
 
-    /// Has the page tell what it posts.
-    fn overhear(&mut self) {
+    /// Has the page tell what it posts, and what it seals, after `change` of that.
+    fn overhear(&mut self, change: &str) {
         let wrap = "{ const real = window.fetch; window.sent = []; \
-                    window.fetch = (path, what) => { window.sent.push(what.body); return real(path, what); }; }";
-        self.browser.run(wrap).unwrap();
+                    window.fetch = (path, what) => { window.sent.push(what.body); return real(path, what); }; \
+                    const seal = crypto.subtle.encrypt.bind(crypto.subtle); window.plain = []; \
+                    crypto.subtle.encrypt = (form, key, plain) => { \
+                      const text = CHANGE(new TextDecoder().decode(plain)); window.plain.push(text); \
+                      return seal(form, key, new TextEncoder().encode(text)); }; }";
+        self.browser.run(&wrap.replace("CHANGE", &format!("({change})"))).unwrap();
     }
 }
 
@@ -399,9 +410,7 @@ fn another_and_a_removed_passkey_open_nothing_and_count() {
     let opening = bench.serve(&["unlock", "--passkey"], "");
     bench.browser.go(&opening.link()).unwrap();
     bench.browser.until(ASKS).unwrap();
-    let exchange = "{ const real = window.fetch; window.fetch = (path, what) => real(path, { ...what, \
-                      body: what.body.replace(/\"output\":\"..../, '\"output\":\"AAAA') }); }";
-    bench.browser.run(exchange).unwrap();
+    bench.overhear("text => text.replace(/\"output\":\"..../, '\"output\":\"AAAA')");
     bench.walk();
     let (code, said) = bench.ending(opening);
     assert!(code == 5 && said.contains("KOS-E0608"), "{code}: {said}");
@@ -492,6 +501,8 @@ fn the_page_is_for_its_own_browser_and_for_one_answer() {
     assert_eq!(opening.post("/begin", &"x".repeat(65_537)).0, 413);
     assert_eq!(opening.post("/begin", "{}").0, 400);
     assert_eq!(opening.post("/end", &begin).0, 400, "no answer");
+    let unsealed = json!({"code": code, "answer": {"used": null}}).to_string();
+    assert_eq!(opening.post("/end", &unsealed).0, 400, "not sealed");
     for path in ["/../../etc/passwd", "/page", "/begin"] {
         assert_eq!(opening.send(&format!("GET {path}"), &[("Host", &host)], "").0, 404, "{path}");
     }
@@ -503,22 +514,35 @@ fn the_page_is_for_its_own_browser_and_for_one_answer() {
 
     bench.browser.go(&opening.link()).unwrap();
     bench.browser.until(ASKS).unwrap();
-    bench.overhear();
+    // Whoever guesses now ends nothing, has no more than five tries with the one above, and posts no answer.
+    for (n, status) in [(2, 403), (3, 403), (4, 403), (5, 403), (6, 429)] {
+        let guess = json!({"code": format!("AAAA-AAA{n}")}).to_string();
+        assert_eq!(opening.post("/begin", &guess).0, status, "{n}");
+    }
+    let point = BASE64URL_NOPAD.encode(&[4; 65]);
+    assert_eq!(opening.post("/end", &json!({"key": point, "sealed": "AAAA"}).to_string()).0, 403);
+    bench.overhear(SAME);
     bench.walk();
     let sent = bench.browser.run("window.sent").unwrap();
+    let plain = bench.browser.run("window.plain").unwrap();
     let (code, said) = bench.ending(opening);
     assert_eq!(code, 0, "{said}");
     assert!(TcpStream::connect(address).is_err(), "it ends with its answer");
-    let answer: Value = serde_json::from_str(sent[0].as_str().unwrap()).unwrap();
-    assert!(!said.contains(answer["answer"]["used"]["output"].as_str().unwrap()));
+    let answer: Value = serde_json::from_str(plain[0].as_str().unwrap()).unwrap();
+    let output = answer["used"]["output"].as_str().unwrap();
+    assert!(!said.contains(output) && !sent[0].as_str().unwrap().contains(output));
 
-    // What opened the vault once is nothing to the next page, with its old code and with the new one.
+    // What opened the vault once is nothing to the next page, as it was sealed and sealed anew.
     bench.done(&["lock"], "");
     let next = bench.serve(&["unlock", "--passkey"], "");
-    assert_eq!(next.post("/end", sent[0].as_str().unwrap()).0, 403);
-    let replayed = json!({"code": next.code, "answer": answer["answer"]}).to_string();
-    let (status, body) = next.post("/end", &replayed);
-    assert!(status == 422 && body.contains("KOS-E0623"), "{body}");
+    assert_eq!(next.post("/end", sent[0].as_str().unwrap()).0, 403, "before it began");
+    bench.browser.go(&next.link()).unwrap();
+    bench.browser.until(ASKS).unwrap();
+    assert_eq!(next.post("/end", sent[0].as_str().unwrap()).0, 403, "after it began");
+    bench.overhear(&format!("() => {}", json!(plain[0])));
+    bench.walk();
+    let shown = bench.browser.text().unwrap();
+    assert!(shown.contains("does not hold"), "{shown}");
     let (code, said) = bench.ending(next);
     assert!(code == 8 && said.contains("KOS-E0623"), "{code}: {said}");
     assert_eq!(bench.state(), "locked");

@@ -5,17 +5,19 @@
 //!
 //! Invariants: it listens on 127.0.0.1 and ::1 and nowhere else, on both or not at all, since a browser takes either for
 //! `localhost`. Whoever has not the code of this run learns nothing and changes nothing; the code stands in no argument of a
-//! process and in no request line. It ends with the first answer, good or bad, with too many wrong codes, with Ctrl-C, or after
-//! [`TIME_MAX`].
+//! process and in no request line. What a passkey gives comes sealed to a key of this run ([`seal`]), so whoever has the port after
+//! this program gets nothing. It ends with the first sealed answer, good or bad, with too many wrong codes before somebody had the
+//! right one, with Ctrl-C, or after [`TIME_MAX`].
 //!
 //! Errors: [`PageFault`].
 //!
 //! What it does not do: protect from whoever is root here or sees the terminal. Pages of other ports of `localhost` are the same
 //! relying party to a browser (KVS-23).
 //!
-//! Source: `docs/spec/vault.md` KVS-21 and KVS-23.
+//! Source: `docs/spec/vault.md` KVS-21, KVS-23 and KVS-24.
 
 mod door;
+mod seal;
 mod serve;
 pub(crate) mod webauthn;
 
@@ -42,7 +44,7 @@ use crate::{
 
 /// How long the page waits; stops a forgotten one from waiting for somebody else.
 const TIME_MAX: Duration = Duration::from_secs(300);
-/// Wrong codes before it ends: another user of this machine guesses one of 2^40 with five tries.
+/// Wrong codes before it takes no more of them: another user of this machine guesses one of 2^40 with five tries.
 const WRONG_MAX: u32 = 5;
 /// Bytes of the code.
 const CODE_BYTES: usize = 5;
@@ -101,11 +103,17 @@ impl PageCode {
 
     /// However it is typed.
     fn is(&self, typed: &str) -> bool {
-        let plain = |text: &str| -> String {
-            text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect()
-        };
-        constant_time::verify_slices_are_equal(plain(&self.0).as_bytes(), plain(typed).as_bytes()).is_ok()
+        constant_time::verify_slices_are_equal(self.plain().as_bytes(), plain(typed).as_bytes()).is_ok()
     }
+
+    /// Its letters and digits.
+    fn plain(&self) -> String {
+        plain(&self.0)
+    }
+}
+
+fn plain(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect()
 }
 
 fn alphabet() -> Result<Encoding, Fault> {
@@ -133,7 +141,8 @@ pub(crate) async fn ask<T: Send + 'static>(
         members.insert("challenges".to_owned(), challenges.as_slice().into());
     }
     announce(session, &stage.origin, port, &code);
-    let desk = serve::Desk::new(code, task.to_string(), move |answer: &[u8]| judge(&stage, answer));
+    let bound = stage.challenges.concat();
+    let desk = serve::Desk::new(code, task, bound, move |answer: &[u8]| judge(&stage, answer));
     serve::until_answered(listeners, port, desk).await
 }
 

@@ -14,8 +14,8 @@ const say = (words, how = "") => {
 
 let code = "";
 
-const post = async (path, answer) => {
-  const body = JSON.stringify(answer === undefined ? { code } : { code, answer });
+const post = async (path, what) => {
+  const body = JSON.stringify(what);
   let response;
   try {
     response = await fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body });
@@ -28,6 +28,28 @@ const post = async (path, answer) => {
     throw Object.assign(new Error(lines.join("\n")), { status: response.status });
   }
   return told;
+};
+
+// Seals the answer to the command that began: whoever has its port by now can do nothing with it. Each seal has a key of its own.
+const seal = async (task, answer) => {
+  const curve = { name: "ECDH", namedCurve: "P-256" };
+  const theirs = bytes(task.key);
+  const mine = await crypto.subtle.generateKey(curve, false, ["deriveBits"]);
+  const own = new Uint8Array(await crypto.subtle.exportKey("raw", mine.publicKey));
+  const peer = await crypto.subtle.importKey("raw", theirs, curve, false, []);
+  const shared = await crypto.subtle.deriveBits({ name: "ECDH", public: peer }, mine.privateKey, 256);
+  const root = await crypto.subtle.importKey("raw", shared, "HKDF", false, ["deriveKey"]);
+  const words = (what) => [...new TextEncoder().encode(what)];
+  const plain = code.replace(/[^A-Za-z0-9]/g, "").toUpperCase();
+  const info = Uint8Array.from(
+    [words("kos passkey page v1"), words(plain), ...task.challenges.map(bytes), theirs, own].flatMap((part) => [...part]),
+  );
+  const salt = new Uint8Array(0);
+  const how = { name: "HKDF", hash: "SHA-256", salt, info };
+  const key = await crypto.subtle.deriveKey(how, root, { name: "AES-GCM", length: 256 }, false, ["encrypt"]);
+  const form = { name: "AES-GCM", iv: new Uint8Array(12), additionalData: info };
+  const sealed = await crypto.subtle.encrypt(form, key, new TextEncoder().encode(JSON.stringify(answer)));
+  return { key: text(own), sealed: text(sealed) };
 };
 
 // What a browser's refusal means to a person.
@@ -166,7 +188,7 @@ const work = (task) => {
     }
     at("work").hidden = true;
     try {
-      await post("/end", ceremony.answer);
+      await post("/end", await seal(task, ceremony.answer));
       say("The terminal has it and goes on there.\nYou can close this page.", "good");
     } catch (error) {
       forget(task, ceremony.answer.made);
@@ -190,7 +212,7 @@ const lack = async () => {
 
 const begin = async () => {
   try {
-    const task = await post("/begin");
+    const task = await post("/begin", { code });
     at("enter").hidden = true;
     const missing = await lack();
     if (missing) {
