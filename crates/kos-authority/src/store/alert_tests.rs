@@ -115,7 +115,7 @@ async fn a_guardian_that_is_removed_is_told_so_before_it_goes() {
     bench.add("pager").await.unwrap();
     let before = bench.raise("one", Severity::High, 0).await;
     let entry = bench.remove("pager").await.unwrap();
-    assert_eq!(bench.waiting("pager").await, [before.clone()]);
+    assert_eq!(bench.waiting("pager").await, core::slice::from_ref(&before));
     // It is no guardian any more, and its name is taken until it was told.
     assert!(matches!(bench.remove("pager").await, Err(StoreError::Conflict { .. })));
     assert!(matches!(bench.add("pager").await, Err(StoreError::Conflict { .. })));
