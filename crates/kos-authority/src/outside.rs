@@ -14,7 +14,10 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{self, Read as _, Write as _},
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -118,7 +121,7 @@ impl Outside {
     pub(crate) fn put_durably(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         // Before the rename, so that a power cut leaves the old file or the new one.
         let folder = self.place(name, bytes, File::sync_all)?;
-        Ok(rustix::fs::fsync(&folder)?)
+        Ok(rustix::fs::fsync(folder)?)
     }
 
     fn place(
@@ -149,7 +152,7 @@ impl Outside {
 
     /// Makes each folder below durable, and the folder itself.
     pub(crate) fn sync_folders(&self) -> io::Result<()> {
-        sync_below(self.root.try_clone()?.into())
+        sync_below(self.root.as_fd())
     }
 
     /// Removes a folder with the files in it; one with folders in it stays.
@@ -189,20 +192,20 @@ impl Outside {
     }
 }
 
-fn sync_below(folder: OwnedFd) -> io::Result<()> {
-    for entry in Dir::read_from(&folder)? {
+fn sync_below(folder: BorrowedFd<'_>) -> io::Result<()> {
+    for entry in Dir::read_from(folder)? {
         let entry = entry?;
         let may_be_folder = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
         if !may_be_folder || [c".", c".."].contains(&entry.file_name()) {
             continue;
         }
-        match openat(&folder, entry.file_name(), FOLDER, Mode::empty()) {
-            Ok(below) => sync_below(below)?,
+        match openat(folder, entry.file_name(), FOLDER, Mode::empty()) {
+            Ok(below) => sync_below(below.as_fd())?,
             Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {}
             Err(e) => return Err(e.into()),
         }
     }
-    Ok(rustix::fs::fsync(&folder)?)
+    Ok(rustix::fs::fsync(folder)?)
 }
 
 #[cfg(test)]

@@ -233,3 +233,56 @@ fn conflicts_in(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(CONFLICT)).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use kos_audit::{Checkpoint, TreeHash, TreeHead, witness::AddCheckpoint};
+    use kos_base::KeyAlgorithm;
+    use kos_hardware::tpm::TpmAddress;
+    use kos_keyring::{Anchor, Home, Opener, Place, Signers, TpmPlace};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_ms(1_795_170_000_000);
+
+    #[test]
+    fn a_witness_whose_record_is_gone_signs_with_another_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let in_folder = |name: &str| folder.path().join(name);
+        let place = Place {
+            vault: in_folder("machine.json"),
+            anchor: Anchor::at(in_folder("machine.anchor")),
+            key_file: in_folder("machine.key"),
+            credentials: None,
+            tpm: TpmPlace::unused(in_folder("machine.tpm")),
+            opener: Opener::KeyFile,
+        };
+        let keys =
+            Keystore::open(place, Signers::new(Home::Vault, TpmAddress::default(), None), NOW).unwrap();
+        let signer = SigningKey::generate(KeyAlgorithm::Ed25519).unwrap();
+        let authority: AuthorityName = "attic".parse().unwrap();
+        let device: DeviceId = "kdev-0000000000000001".parse().unwrap();
+        let parties = Parties { authority: &authority, device: &device, log: signer.public() };
+        let ask = |request: &str| {
+            let mut witness = DeviceWitness::new(folder.path());
+            let answer = witness.answer(NOW, &keys, &parties, request.as_bytes()).unwrap().0;
+            assert_eq!(witness.standing().unwrap().0, answer.key);
+            (answer.status, answer.key)
+        };
+        let log = LogKey::new(&authority, signer.public().clone()).unwrap();
+        let head = TreeHead { size: 1, root: TreeHash::from_bytes([7; 32]) };
+        let checkpoint = Checkpoint { origin: log.origin().clone(), head, time: NOW };
+        let signature = signer.sign(SignatureForm::Fixed, checkpoint.to_be_signed().as_bytes()).unwrap();
+        let signed = checkpoint.finish(&log, signature.try_into().unwrap());
+        let request = AddCheckpoint::new(0, Vec::new(), &signed).to_string();
+
+        let key = ask("").1;
+        assert_eq!(ask("").1, key, "it has signed nothing yet");
+        assert_eq!(ask(&request), (200, key.clone()));
+        assert_eq!(ask(&request), (409, key.clone()));
+        fs::remove_file(folder.path().join(RECORD)).unwrap();
+        let (status, other) = ask(&request);
+        assert!(status == 200 && other != key, "the key that signed a tree signs no other");
+        assert_eq!(ask(&request), (409, other));
+    }
+}

@@ -290,14 +290,14 @@ fn system_event(change: &SystemChange) -> Draft {
             draft(EventType::ConfigChanged, About::Authority, json!({"settings": keys}))
         }
         C::ClockStepped { from, to } => {
-            let forward = i64::try_from(to.since(*from).as_millis()).unwrap_or(i64::MAX);
-            let back = i64::try_from(from.since(*to).as_millis()).unwrap_or(i64::MAX);
-            let details = json!({"from": from, "to": to, "stepMs": forward.saturating_sub(back)});
+            let ms = |unix_ms| i64::try_from(unix_ms).unwrap_or(i64::MAX);
+            let step = ms(to.unix_ms()).saturating_sub(ms(from.unix_ms()));
+            let details = json!({"from": from, "to": to, "stepMs": step});
             draft(EventType::TimeStepped, About::Authority, details)
         }
         C::LossesRecorded { since, until, events, unreadable } => {
-            let lost = events.iter().map(|(event, count)| json!({"event": event, "count": count}));
-            let lost: Vec<_> = lost.collect();
+            let one = |(event, count)| json!({"event": event, "count": count});
+            let lost: Vec<_> = events.iter().map(one).collect();
             let details =
                 json!({"since": since, "until": until, "lost": lost, "countsUnreadable": unreadable});
             draft(EventType::LossesRecorded, About::Authority, details)

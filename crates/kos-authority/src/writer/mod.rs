@@ -12,6 +12,7 @@
 //! Errors: [`StoreError`] to the requester whose fault it is; to all of the group when the disk fails.
 
 mod group;
+mod request;
 mod scribe;
 mod scrub;
 mod space;
@@ -30,7 +31,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{scribe::Scribe, space::Space};
+use self::{
+    request::{LastAnswer, Request, Waiting, WhenFull},
+    scribe::Scribe,
+    space::Space,
+};
 use crate::{
     alert::{Guardian, GuardianName},
     clock,
@@ -178,24 +183,6 @@ pub struct Cosigned {
     pub cosigned: Option<LogState>,
     /// A head that enough of them cosigned.
     pub witnessed: Option<LogState>,
-}
-
-/// Whoever waits to hear what became of a transaction.
-type Reply = oneshot::Sender<Result<Receipt, StoreError>>;
-
-enum Request {
-    Commit(Transaction, Reply),
-    /// Nobody asked for it: on a full disk it is counted instead.
-    CommitOrCount(Transaction, Reply),
-    /// Nothing is committed after it.
-    Last(Box<Transaction>, Reply),
-    Measured(Vec<Heartbeat>, oneshot::Sender<Result<(), StoreError>>),
-    Cosigned(Box<Cosigned>, oneshot::Sender<Result<(), StoreError>>),
-    Adopt(Vec<VerifiedEntry>, oneshot::Sender<Result<(), StoreError>>),
-    Answered(Answer, oneshot::Sender<Result<(), StoreError>>),
-    Scrub(oneshot::Sender<Result<(), StoreError>>),
-    Sweep(oneshot::Sender<Result<bool, StoreError>>),
-    Noted(AlertNote, oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// The way to the writer. Cheap to clone; the writer ends when the last one is gone.
@@ -367,21 +354,6 @@ struct Work<F> {
     on_commit: F,
 }
 
-/// A transaction, whoever waits for it, and what is to become of it on a full disk.
-struct Waiting {
-    transaction: Transaction,
-    reply: Reply,
-    when_full: WhenFull,
-}
-
-type LastAnswer = (Reply, Result<Receipt, StoreError>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WhenFull {
-    Refuse,
-    Count,
-}
-
 impl<F: FnMut(&Committed<'_>)> Work<F> {
     async fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Result<(), StoreError> {
         let mut waiting = Vec::with_capacity(GROUP_MAX);
@@ -434,7 +406,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                 }
                 Request::Measured(heartbeats, reply) => {
                     // They are written again and again: they must not use up what is kept for others.
-                    let kept = if self.space.is_low() && !self.space.recover() {
+                    let kept = if self.is_full() {
                         Err(StoreError::Full)
                     } else {
                         group::keep_heartbeats(&mut self.half, &heartbeats).await
@@ -444,7 +416,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                     drop(reply.send(kept));
                 }
                 Request::Cosigned(cosigned, reply) => {
-                    let kept = if self.space.is_low() && !self.space.recover() {
+                    let kept = if self.is_full() {
                         Err(StoreError::Full)
                     } else {
                         group::keep_cosigned(&mut self.half, &cosigned).await
@@ -454,7 +426,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
                     drop(reply.send(kept));
                 }
                 Request::Noted(note, reply) => {
-                    let noted = if self.space.is_low() && !self.space.recover() {
+                    let noted = if self.is_full() {
                         Err(StoreError::Full)
                     } else {
                         group::note(&mut self.half, &note).await
@@ -498,6 +470,11 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
         Ok(None)
     }
 
+    /// Whether only what is critical is written now.
+    fn is_full(&mut self) -> bool {
+        self.space.is_low() && !self.space.recover()
+    }
+
     /// Ends the writer when the disk does not keep what was written.
     fn judge(&self, done: Result<(), StoreError>) -> Result<(), StoreError> {
         match done {
@@ -539,7 +516,7 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
     }
 
     async fn commit_group(&mut self, mut group: Vec<Waiting>) -> Result<(), StoreError> {
-        if self.space.is_low() && !self.space.recover() {
+        if self.is_full() {
             group = self.turn_away(group);
         }
         loop {

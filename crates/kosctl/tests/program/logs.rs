@@ -215,7 +215,7 @@ fn what_convicted_a_source_is_kept_though_it_says_something_else_when_asked_agai
         let address = server.server();
         let words = ["audit", "verify", "--server", &address, "--key", &key, "--against", &held];
         let run = user.run(&[&words[..], &["--evidence", "evidence", "-o", "json"], range].concat());
-        assert_eq!(run.code, 10, "{}", run.stderr);
+        assert_eq!(run.code, 10, "{}", run.err);
         let evidence = std::fs::read_to_string(user.path("evidence")).unwrap();
         assert!(evidence.contains(&self::log(5).checkpoint), "{evidence}");
         std::fs::remove_file(user.path("evidence")).unwrap();
@@ -224,7 +224,7 @@ fn what_convicted_a_source_is_kept_though_it_says_something_else_when_asked_agai
     let folder = log.write(&user);
     let words = ["audit", "verify", "--log", &folder, "--key", &key, "--against", &garbage];
     let run = user.run(&[&words[..], &["--evidence", "evidence", "-o", "json"]].concat());
-    assert_ne!(run.code, 0, "{}", run.stderr);
+    assert_ne!(run.code, 0, "{}", run.err);
 }
 
 /// The key of another log of the same name.

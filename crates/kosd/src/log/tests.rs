@@ -275,9 +275,9 @@ fn what_is_no_file_in_the_place_of_one_begins_another_log() {
         let at = bench.at("").join(path);
         let at = if path.is_empty() { bench.folder.path().join("log") } else { at };
         if at.is_dir() {
-            fs::remove_dir_all(&at).unwrap()
+            fs::remove_dir_all(&at).unwrap();
         } else {
-            fs::remove_file(&at).unwrap()
+            fs::remove_file(&at).unwrap();
         }
         match what {
             "folder" => fs::create_dir(&at).unwrap(),
