@@ -138,7 +138,7 @@ fn archived_entries_leave_their_hashes_and_the_log_lives_on_without_them() {
     };
     check(&authority);
     // Somebody who begins a copy now is told where the rest is, and then has it.
-    let copy = desk.at("copy");
+    let copy = desk.at("pulled");
     let pull = ["audit", "mirror", "pull", "--key", &key, "--to", &copy];
     let alone = authority.kosctl(&pull).unwrap();
     assert_eq!(alone.code(), 8, "{}", alone.stderr);
