@@ -109,7 +109,7 @@ fn what_receivers_would_refuse_is_not_sent() {
     let ok = Outgoing::new(MessageType::REPORT, id(1), b"x");
     for (outgoing, wanted) in [
         (Outgoing { kind: MessageType::COMMAND, ..ok }, "COMMAND needs SOLO or more"),
-        (Outgoing { kind: MessageType::LOG, ..ok }, "LOG needs BATCH or more"),
+        (Outgoing { kind: MessageType::TASK_REQUEST, ..ok }, "TASK_REQUEST needs BATCH or more"),
         (Outgoing { body: &long, ..ok }, "a body of 61441 bytes, at most 61440 are allowed"),
         (Outgoing { life: Duration::from_secs(86_401), ..ok }, "REPORT lives at most 86400 s"),
         (Outgoing { life: Duration::ZERO, ..ok }, "REPORT lives at most 86400 s"),
