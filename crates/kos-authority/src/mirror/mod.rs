@@ -1,6 +1,6 @@
 //! Copies of the log that the authority itself writes elsewhere: a worker a target, which never keeps a commit waiting.
 //!
-//! Shape: [`run`] keeps the workers; `push` decides by what the target says it has; `folder` and `web` write. What a target has
+//! Shape: `run` keeps the workers; `push` decides by what the target says it has; `folder` and `web` write. What a target has
 //! is known from the target alone, so a worker goes on where it was after any end.
 //!
 //! Invariants: a target's checkpoint moves last, and only forwards. A target that contradicts the log is written to no more.

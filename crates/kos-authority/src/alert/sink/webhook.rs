@@ -6,7 +6,7 @@
 //! A status of 2xx is a delivery, anything else is none. Redirects are not followed: whoever answers one is not whom the
 //! administrator named. The answer's body is not read.
 //!
-//! Source: ALR-35; https://www.standardwebhooks.com, version 1.
+//! Source: ALR-35; <https://www.standardwebhooks.com>, version 1.
 
 use aws_lc_rs::hmac;
 use data_encoding::BASE64;
