@@ -76,8 +76,9 @@ fn no_vector_breaks_any_target() {
     for vector in vectors {
         let bytes = fs::read(&vector).unwrap();
         // Other logs that the golden key signed on purpose: the target takes such for forgeries.
-        let is_another_log =
-            ["tampering", "witness"].iter().any(|part| vector.components().any(|found| found.as_os_str() == *part));
+        let is_another_log = ["tampering", "witness"]
+            .iter()
+            .any(|part| vector.components().any(|found| found.as_os_str() == *part));
         for target in TARGETS.iter().filter(|target| !(is_another_log && target.name == "audit")) {
             (target.run)(&bytes);
         }
