@@ -23,7 +23,7 @@ const BYTES_PER_SECOND: u64 = 16 << 10;
 /// Bytes that a message counts as, at the least. Stops a device from having the disk written for each of many small ones.
 const MESSAGE_BYTES: u64 = 4 << 10;
 /// Least time between two anchors of one device, even of critical entries: each is an entry of the authority's log for ever.
-const CRITICAL_ANCHOR_EVERY: Duration = Duration::from_secs(2);
+pub(super) const CRITICAL_ANCHOR_EVERY: Duration = Duration::from_secs(2);
 /// Least time between two anchors of ordinary entries of one device: each is an entry of the authority's log.
 const ANCHOR_EVERY: Duration = Duration::from_secs(300);
 /// Least time between two records of the same refusal.

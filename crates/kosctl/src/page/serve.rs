@@ -34,6 +34,8 @@ use crate::Fault;
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Longest head, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Pause after a connection that the system did not let in; it may have run out of descriptors.
+const REFUSED_PAUSE: Duration = Duration::from_millis(50);
 /// Connections at a time; more are closed at once.
 const CONNECTIONS_MAX: usize = 32;
 /// How long a connection may be open; stops whoever sends a byte now and then.
@@ -204,7 +206,7 @@ async fn next(listeners: &[TcpListener]) -> TcpStream {
             return stream;
         }
         // Too many open files: there may be room again soon.
-        sleep(Duration::from_millis(50)).await;
+        sleep(REFUSED_PAUSE).await;
     }
 }
 
