@@ -139,9 +139,9 @@ fn rows() -> Vec<Row> {
             Essential,
             Critical,
             Per::None,
-            of(&[E::LossesRecorded]),
+            of(&[E::LossesRecorded, E::LogUnreadable]),
             Each,
-            "Entries of the log could not be written",
+            "Entries of the log could not be written, or cannot be read any more",
         ),
         (
             "rollback",

@@ -309,6 +309,8 @@ events! {
     TimeStepped = "time_stepped", Ordinary;
     /// Entries could not be written; says how many and which.
     LossesRecorded = "losses_recorded", Critical;
+    /// An entry of the store cannot be read any more, so no rule has looked at it.
+    LogUnreadable = "log_unreadable", Critical;
 }
 
 impl fmt::Display for EventType {

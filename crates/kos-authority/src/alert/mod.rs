@@ -11,7 +11,7 @@
 //!
 //! What it does not do: keep whoever owns the store and the keys from silencing it. The entry in a witnessed log does.
 //!
-//! Source: `docs/spec/alerts.md` ALR-20 to ALR-40.
+//! Source: `docs/spec/alerts.md` ALR-20 to ALR-46.
 
 mod deliver;
 mod guardian;
@@ -31,6 +31,9 @@ use tokio::sync::watch as channel;
 
 pub use self::guardian::{Guardian, GuardianName, Leaving, ParseGuardianNameError, SyslogForm, Way};
 pub(crate) use self::{deliver::run as deliver, notice::Notice, watch::run as watch};
+
+/// Entries that the rules may be behind the log before the doctor says so: far more than they remember between two notes.
+pub(crate) const BEHIND_MAX: u64 = 4_096;
 
 /// What the parts that deal with alerts share.
 #[derive(Debug)]

@@ -63,7 +63,12 @@ fn damaged(why: impl Into<String>) -> RulesFault {
 /// # Errors
 /// [`RulesFault::Refused`] when what is kept is not what was signed last.
 pub(crate) async fn load(shared: &Shared) -> Result<InForce, RulesFault> {
-    let anchor = anchor(shared).await?;
+    let anchor = match anchor(shared).await {
+        Err(StoreError::Damaged { .. }) => {
+            return Err(damaged("the entry that tells of the rules is damaged"));
+        }
+        found => found?,
+    };
     let kept = match shared.store.setting(Setting::AlertRules).await {
         Ok(kept) => kept,
         Err(StoreError::Damaged { .. }) => return Err(damaged("the row of the rules is damaged")),
@@ -127,7 +132,10 @@ pub(crate) async fn prepare(
 
 /// Records that what is kept is not in force.
 pub(super) async fn record_refusal(shared: &Shared, now: Timestamp, code: Code) -> Result<(), StoreError> {
-    let Anchor { counter, digest, .. } = anchor(shared).await?;
+    let Anchor { counter, digest, .. } = match anchor(shared).await {
+        Err(StoreError::Damaged { .. }) => Anchor::default(),
+        found => found?,
+    };
     let change = SystemChange::AlertRulesChanged {
         counter,
         digest: digest.unwrap_or_default(),
@@ -139,7 +147,11 @@ pub(super) async fn record_refusal(shared: &Shared, now: Timestamp, code: Code) 
 
 /// Whether an engine that takes the entry `next` is beyond the entry that put the newest rules in force.
 pub(super) async fn are_due(shared: &Shared, next: u64) -> Result<bool, StoreError> {
-    Ok(anchor(shared).await?.position.is_none_or(|position| position < next))
+    match anchor(shared).await {
+        // They are refused.
+        Err(StoreError::Damaged { .. }) => Ok(true),
+        found => Ok(found?.position.is_none_or(|position| position < next)),
+    }
 }
 
 /// What the log says about the newest file.

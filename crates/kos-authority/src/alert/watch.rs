@@ -2,7 +2,7 @@
 //!
 //! What the rules remember is written with every alert, and otherwise now and then; after any end the log is looked through
 //! from there, with the same result. Where it is lost, the last day of the log is looked through anew: an alert that has
-//! its entry already is not raised again.
+//! its entry already is not raised again. An entry that cannot be read is passed over, and that is recorded.
 //!
 //! Source: ALR-20 to ALR-23.
 
@@ -135,8 +135,19 @@ impl<'a> Watch<'a> {
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         loop {
             self.settle().await?;
-            let query = EntryQuery { from: self.engine.next(), ..EntryQuery::default() };
-            let rows = self.shared.store.entries(&query, READ_MAX).await?;
+            let from = self.engine.next();
+            let query = EntryQuery { from, ..EntryQuery::default() };
+            let rows = match self.shared.store.entries(&query, READ_MAX).await {
+                // One of them: those before it are taken one by one, and it is passed over.
+                Err(StoreError::Damaged { .. }) => match self.shared.store.entries(&query, 1).await {
+                    Err(StoreError::Damaged { .. }) => {
+                        self.pass_over(from).await?;
+                        continue;
+                    }
+                    read => read?,
+                },
+                read => read?,
+            };
             if rows.is_empty() {
                 return Ok(());
             }
@@ -156,14 +167,26 @@ impl<'a> Watch<'a> {
             self.engine.pass(row.position, row.at);
             return Ok(());
         }
-        let unsound = |_| StoreError::Damaged { table: "entries", row: row.position.to_string() };
-        let verified = SealedEntry::from_bytes(row.leaf).verify(self.shared.log.key()).map_err(unsound)?;
+        let Ok(verified) = SealedEntry::from_bytes(row.leaf).verify(self.shared.log.key()) else {
+            return self.pass_over(row.position).await;
+        };
         let alerts = self.engine.observe(verified.entry());
         if !alerts.is_empty() {
             self.pending = Some((alerts, self.state()));
         }
         self.rules_due |= event == Some(EventType::AlertRulesChanged);
         self.settle().await
+    }
+
+    /// Nobody knows what the entry says. That is told, and those after it are looked at.
+    async fn pass_over(&mut self, index: u64) -> Result<(), StoreError> {
+        tracing::error!(index, "an entry of the log cannot be read, and no rule looks at it");
+        let told = vec![SystemChange::LogUnreadable { index }.into()];
+        self.shared.writer.commit(Transaction::own(clock::now(), told, Vec::new())).await?;
+        self.engine.skip(index);
+        // So that the next start does not tell it again.
+        self.keep().await;
+        Ok(())
     }
 
     /// What the rules that were in force found, then the new ones.

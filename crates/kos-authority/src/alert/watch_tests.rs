@@ -12,6 +12,35 @@ async fn raised(shared: &Shared) -> Vec<(String, u64)> {
     alerts.into_iter().rev().map(|stored| (stored.alert.rule.to_string(), stored.alert.last)).collect()
 }
 
+/// Somebody changes the row of an entry, with nothing of ours.
+async fn spoil(data: &std::path::Path, index: u64) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(data.join("authority/store.db"));
+    let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let sql = "UPDATE entries SET actor = 'nobody' WHERE position = $1";
+    let done = sqlx::query(sql).bind(i64::try_from(index).unwrap()).execute(&mut other).await.unwrap();
+    assert_eq!(done.rows_affected(), 1);
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_is_told_once_and_those_after_it_are_looked_at() {
+    let (folder, authority) = fixtures::attic().await;
+    let shared = authority.shared();
+    let mut watch = Watch::begin(shared).await.unwrap();
+    watch.catch_up().await.unwrap();
+    let started = || Transaction::own(clock::now(), vec![SystemChange::Stopped.into()], Vec::new());
+    let first = shared.writer.commit(started()).await.unwrap().first;
+    shared.writer.commit(started()).await.unwrap();
+    spoil(folder.path(), first).await;
+    watch.catch_up().await.unwrap();
+    let told = raised(shared).await;
+    assert_eq!(told, [("loss".to_owned(), first + 2)]);
+    // The state knows of it: a restart does not tell it again.
+    drop(watch);
+    let mut watch = Watch::begin(shared).await.unwrap();
+    watch.catch_up().await.unwrap();
+    assert_eq!(raised(shared).await, told);
+}
+
 #[tokio::test]
 async fn what_happened_before_the_newest_rules_is_judged_by_those_before_also_after_a_restart() {
     let (_folder, authority) = fixtures::attic().await;

@@ -295,6 +295,9 @@ fn system_event(change: &SystemChange) -> Draft {
             let details = json!({"from": from, "to": to, "stepMs": step});
             draft(EventType::TimeStepped, About::Authority, details)
         }
+        C::LogUnreadable { index } => {
+            draft(EventType::LogUnreadable, About::Authority, json!({"index": index}))
+        }
         C::LossesRecorded { since, until, events, unreadable } => {
             let one = |(event, count)| json!({"event": event, "count": count});
             let lost: Vec<_> = events.iter().map(one).collect();

@@ -68,6 +68,8 @@ pub enum SystemChange {
     ClockStepped { from: Timestamp, to: Timestamp },
     /// Events were not recorded: how many of which.
     LossesRecorded { since: Timestamp, until: Timestamp, events: BTreeMap<String, u64>, unreadable: bool },
+    /// An entry of the store cannot be read any more, so no rule has looked at it.
+    LogUnreadable { index: u64 },
     /// It lets in by a rule that it did not have when it ran before.
     RuleAdded {
         rule: RuleName,

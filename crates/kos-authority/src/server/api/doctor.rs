@@ -11,6 +11,7 @@ use kos_secret_memory::{SecretMemory, Shelter};
 
 use super::answer::{Refusal, document};
 use crate::{
+    alert::BEHIND_MAX,
     authority::Shared,
     clock,
     store::StoreError,
@@ -272,6 +273,21 @@ async fn alerts(shared: &Shared) -> Check {
     if let Some(code) = shared.alerts.refused() {
         let found = format!("the built-in rules are in force: {}", code.title());
         return Check::bad("alerts", found, code.fix());
+    }
+    match shared.store.engine_state().await {
+        Ok(state) => {
+            let behind = shared
+                .writer
+                .progress()
+                .borrow()
+                .log_size
+                .saturating_sub(state.map_or(0, |state| state.next));
+            if behind > BEHIND_MAX {
+                let found = format!("the rules have not looked at the last {behind} entries of the log");
+                return Check::bad("alerts", found, "look at the authority's own output, and restart it");
+            }
+        }
+        Err(error) => return Check::bad("alerts", error.to_string(), fix),
     }
     match shared.store.count_open_alerts().await {
         Ok(0) => Check::good("alerts", "none that nobody has seen"),
