@@ -137,7 +137,7 @@ async fn keep(folder: PathBuf, name: String, bytes: Vec<u8>) -> Result<(), Archi
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),
         }
-        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        make_durable(path.parent().unwrap_or(&path), &mut files::sync_folder)?;
         files::replace(&path, &bytes, Mode::Readable)?;
         Ok(fs::read(&path)? == bytes)
     });
@@ -153,6 +153,22 @@ async fn blocking<T: Send + 'static>(
     done.map_err(|source| ArchiveError::Io { path: path.display().to_string(), source })
 }
 
+/// Makes a folder and those above it that are missing, each durable in the one above before anything is put into it.
+fn make_durable(folder: &Path, sync: &mut impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
+        make_durable(above, sync)?;
+    }
+    match fs::create_dir(folder) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    sync(folder)?;
+    folder.parent().map_or(Ok(()), sync)
+}
+
 /// Makes every folder below `folder` durable, and it itself.
 fn sync_below(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
@@ -162,4 +178,24 @@ fn sync_below(folder: &Path) -> io::Result<()> {
         }
     }
     files::sync_folder(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_new_folder_is_durable_in_the_one_above() {
+        let there = tempfile::tempdir().unwrap();
+        let [one, two] = ["a", "a/b"].map(|name| there.path().join(name));
+        let mut synced = Vec::new();
+        let mut note = |folder: &Path| {
+            synced.push(folder.to_owned());
+            Ok(())
+        };
+        make_durable(&two, &mut note).unwrap();
+        make_durable(&two, &mut note).unwrap();
+        assert!(two.is_dir());
+        assert_eq!(synced, [one.clone(), there.path().to_owned(), two, one]);
+    }
 }
