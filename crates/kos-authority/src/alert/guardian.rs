@@ -98,6 +98,13 @@ pub enum Way {
     Mail { relay: String, ca: Option<String>, from: String, to: Vec<String> },
 }
 
+/// Scheme, host and port of an address.
+pub(crate) fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find(['/', '?', '#', '\\']).map_or(url.len(), |at| host + at);
+    &url[..end]
+}
+
 /// What stands in a message of syslog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -121,7 +128,17 @@ impl Way {
         }
     }
 
-    /// Where it leads, without any secret.
+    /// Where it leads, for those who are not to write there: the path of a chat's webhook is what lets one in, and a
+    /// mailbox is somebody's.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Webhook { url, .. } => origin(url).to_owned(),
+            Self::Mail { relay, .. } => relay.clone(),
+            other => other.address(),
+        }
+    }
+
+    /// Where it leads, without the secret that signs.
     pub fn address(&self) -> String {
         match self {
             Self::Person { operator } => operator.to_string(),

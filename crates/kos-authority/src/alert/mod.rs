@@ -29,6 +29,7 @@ use std::{
 use kos_base::{Code, DeviceId};
 use tokio::sync::watch as channel;
 
+pub(crate) use self::guardian::origin;
 pub use self::guardian::{Guardian, GuardianName, Leaving, ParseGuardianNameError, SyslogForm, Way};
 pub(crate) use self::{deliver::run as deliver, notice::Notice, watch::run as watch};
 

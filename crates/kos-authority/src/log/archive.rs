@@ -74,7 +74,7 @@ pub(crate) async fn write(
     let state = store.log_state().await?.ok_or_else(|| differs("there is no signed state".to_owned()))?;
     let whole = folder.to_owned();
     let opened = blocking(folder, move || {
-        fs::create_dir_all(&whole)?;
+        make_durable(&whole, &mut files::sync_folder)?;
         Outside::open(&whole)
     });
     let keeper = Keeper {
@@ -187,4 +187,40 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await;
     let done = done.map_err(|e| StoreError::Failed(e.to_string()))?;
     done.map_err(|source| ArchiveError::Io { path: path.display().to_string(), source })
+}
+
+/// Makes a folder and those above it that are missing, each durable in the one above before anything is put into it.
+fn make_durable(folder: &Path, sync: &mut impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
+        make_durable(above, sync)?;
+    }
+    match fs::create_dir(folder) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    sync(folder)?;
+    folder.parent().map_or(Ok(()), sync)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_new_folder_is_durable_in_the_one_above() {
+        let there = tempfile::tempdir().unwrap();
+        let [one, two] = ["a", "a/b"].map(|name| there.path().join(name));
+        let mut synced = Vec::new();
+        let mut note = |folder: &Path| {
+            synced.push(folder.to_owned());
+            Ok(())
+        };
+        make_durable(&two, &mut note).unwrap();
+        make_durable(&two, &mut note).unwrap();
+        assert!(two.is_dir());
+        assert_eq!(synced, [one.clone(), there.path().to_owned(), two, one]);
+    }
 }

@@ -57,7 +57,15 @@ pub struct Login {
 }
 
 impl Target {
-    /// Where it is, without any secret.
+    /// Where it is, as the log says it: the path of a web address may be what lets one in.
+    pub fn place(&self) -> &str {
+        match self {
+            Self::Folder { path } => path,
+            Self::Web { url, .. } => crate::alert::origin(url),
+        }
+    }
+
+    /// Where it is, without any password.
     pub fn address(&self) -> &str {
         match self {
             Self::Folder { path } => path,

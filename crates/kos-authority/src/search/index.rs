@@ -49,6 +49,28 @@ pub(super) enum IndexError {
     Damaged(String),
 }
 
+impl IndexError {
+    /// Whether the file itself is at fault, and not the moment.
+    pub(super) fn is_damage(&self) -> bool {
+        use sqlx::Error as E;
+        match self {
+            Self::Damaged(_) => true,
+            Self::Io(_) => false,
+            Self::Sqlite(E::Database(error)) => {
+                let code =
+                    error.code().and_then(|code| code.parse::<i32>().ok()).map_or(0, |code| code & 0xff);
+                !TRANSIENT.contains(&code)
+            }
+            Self::Sqlite(error) => {
+                !matches!(error, E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Io(_))
+            }
+        }
+    }
+}
+
+/// Primary result codes of SQLite that say nothing about what is in the file: busy, locked, no memory, interrupted, full.
+const TRANSIENT: [i32; 5] = [5, 6, 7, 9, 13];
+
 /// Which entries are in the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {

@@ -56,6 +56,9 @@ pub(crate) enum SearchError {
     /// The index is being made; it takes as long as the log is.
     #[error("the search index is being made")]
     Making,
+    /// Too many ask at once, or the program ends.
+    #[error("the search index has no time")]
+    Busy,
     /// The store gave no answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -66,6 +69,7 @@ impl SearchError {
     pub(crate) const fn code(&self) -> Code {
         match self {
             Self::Making => code::audit::SEARCH_MAKING,
+            Self::Busy => code::config::OVERLOADED,
             Self::Store(error) => error.code(),
         }
     }
@@ -154,11 +158,14 @@ impl Search {
         let reads = self.reads(store).await?;
         let positions = match index::find(&reads, query, order, after, limit).await {
             Ok(positions) => positions,
-            // One that went while it was asked has been doubted before.
-            Err(error) => return Err(self.doubted(&error.to_string())),
+            Err(error) => return Err(self.failed(&reads, &error)),
         };
         let rows = store.entries_at(&positions, order == Order::Newest).await?;
         let fits = rows.iter().all(|row| words_of(row).is_ok_and(|words| query.admits(&words)));
+        if rows.len() != positions.len() && positions.iter().min() < Some(&store.archived().await?) {
+            // They were archived meanwhile.
+            return Err(SearchError::Busy);
+        }
         if rows.len() != positions.len() || !fits {
             return Err(self.doubted("it shows an entry that does not fit"));
         }
@@ -174,7 +181,7 @@ impl Search {
         let (mut counted, mut after) = (0, None);
         loop {
             let found = index::find(&reads, query, Order::Oldest, after, COUNTED).await;
-            let found = found.map_err(|error| self.doubted(&error.to_string()))?;
+            let found = found.map_err(|error| self.failed(&reads, &error))?;
             counted += found.iter().filter(|place| **place < size).count();
             after = found.last().copied();
             if found.len() < usize::try_from(COUNTED).unwrap_or(usize::MAX) || after >= Some(size) {
@@ -192,6 +199,19 @@ impl Search {
             Ok(Ok(ready)) => ready.reads.clone().ok_or(SearchError::Making),
             _ => Err(SearchError::Making),
         }
+    }
+
+    /// What an answer that did not come says of the index. Only damage does: whoever asks much, or while it is closed, must
+    /// not have it made anew.
+    fn failed(&self, reads: &SqlitePool, error: &IndexError) -> SearchError {
+        if reads.is_closed() {
+            return SearchError::Making;
+        }
+        if !error.is_damage() {
+            tracing::warn!(%error, "the search index gave no answer");
+            return SearchError::Busy;
+        }
+        self.doubted(&error.to_string())
     }
 
     fn doubted(&self, why: &str) -> SearchError {
@@ -263,6 +283,8 @@ impl Keeper {
     async fn follow(&mut self, doubted: Option<&'static str>) -> Result<(), Fault> {
         let mut progress = self.writer.progress();
         let (mut index, mut rebuilt) = self.open(doubted).await?;
+        // What was doubted is the index of before.
+        drop(timeout(Duration::ZERO, self.doubt.notified()).await);
         let mut reads = None;
         loop {
             let size = progress.borrow_and_update().log_size;

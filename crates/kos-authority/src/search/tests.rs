@@ -331,3 +331,29 @@ fn an_entry_speaks_of_every_device_in_it_and_of_nothing_that_only_looks_like_one
     assert_eq!(found.into_iter().collect::<Vec<_>>(), wanted);
     assert!(wanted.iter().all(|id| id.parse::<DeviceId>().is_ok()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_is_busy_or_closed_is_not_thrown_away() {
+    let bench = Bench::new();
+    let open = bench.open(true).await;
+    open.fill(&mut Dice(5), 50).await;
+    let reads = open.search.reads(&open.store).await.unwrap();
+    let busy = [sqlx::Error::PoolTimedOut, sqlx::Error::WorkerCrashed];
+    for error in busy {
+        let told = open.search.failed(&reads, &IndexError::Sqlite(error));
+        assert_eq!(told.code(), code::config::OVERLOADED);
+    }
+    open.fill(&mut Dice(6), 5).await;
+    assert!(open.rebuilt().await.is_empty());
+    reads.close().await;
+    let query = Query { event: Some(EventType::CloneAlert), ..Query::default() };
+    let refused = open.search.find(&open.store, &query, Order::Oldest, None, 10).await;
+    assert!(matches!(refused, Err(SearchError::Making)));
+    open.close().await;
+    let open = bench.open(false).await;
+    assert!(open.rebuilt().await.is_empty());
+    let damaged = IndexError::Damaged("it is".to_owned());
+    let reads = open.search.reads(&open.store).await.unwrap();
+    assert!(matches!(open.search.failed(&reads, &damaged), SearchError::Making));
+    open.close().await;
+}

@@ -84,7 +84,8 @@ impl WriteHalf {
     pub(crate) async fn sweep(&mut self) -> Result<bool, StoreError> {
         let sql = "DELETE FROM entries WHERE position IN (SELECT position FROM entries WHERE position < \
                    (SELECT coalesce(max(size), 0) FROM archives) AND event NOT IN ('alert_rules_changed', \
-                   'ticket_created', 'decommission_ordered', 'device_decommissioned') ORDER BY position LIMIT $1)";
+                   'backup_created', 'ticket_created', 'decommission_ordered', 'device_decommissioned') \
+                   ORDER BY position LIMIT $1)";
         let swept = sqlx::query(sql).bind(SWEPT_MAX).execute(&mut self.connection).await?.rows_affected();
         Ok(swept > 0)
     }

@@ -57,7 +57,7 @@ pub(super) async fn entries(
     let next = rows.last().filter(|_| more).map(|row| row.position.to_string());
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
-        items.push(entry::shown(shared, row).await?);
+        items.push(entry::shown_to(&context.who, shared, row).await?);
     }
     Ok(page(items, next))
 }
@@ -75,7 +75,7 @@ pub(super) async fn show(
         return Err(archived(position, &archive).under(context.id));
     }
     let row = shared.store.entry(position).await?.ok_or_else(unknown)?;
-    let mut shown = entry::shown(&shared, &row).await?;
+    let mut shown = entry::shown_to(&context.who, &shared, &row).await?;
     shown.merkle_proof = prove(&shared.store, shared.log.key(), &row).await?;
     Ok(document(shown))
 }

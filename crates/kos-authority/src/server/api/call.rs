@@ -97,6 +97,15 @@ impl Who {
         }
     }
 
+    /// Whether names and addresses of people are for them to see (AUD-88).
+    pub(super) const fn sees_names(&self) -> bool {
+        match self {
+            Self::LocalAdmin(_) => true,
+            Self::Operator(_, role) => matches!(role, OperatorRole::Admin),
+            Self::Nobody | Self::Device(_) => false,
+        }
+    }
+
     /// Their name, as other people know it.
     pub(super) fn name(&self) -> String {
         match self {

@@ -9,6 +9,7 @@ use kos_audit::{Actor, Details, Entry, EventType, Personal, Place, SealedEntry, 
 use kos_base::EntryId;
 use serde_json::{Map, Value};
 
+use super::call::Who;
 use crate::{
     authority::Shared,
     store::{EntryQuery, Store, StoreError, StoredEntry},
@@ -27,6 +28,18 @@ pub(super) async fn shown(shared: &Shared, row: &StoredEntry) -> Result<AuditEnt
     shown.target = target(&shared.store, &entry).await?;
     shown.details = details(&shared.store, entry.id, &entry.details).await?;
     Ok(shown)
+}
+
+/// An entry as this caller may see it: names and addresses are opened for administrators only.
+///
+/// # Errors
+/// As [`shown`].
+pub(super) async fn shown_to(
+    who: &Who,
+    shared: &Shared,
+    row: &StoredEntry,
+) -> Result<AuditEntry, StoreError> {
+    if who.sees_names() { shown(shared, row).await } else { sealed(shared, row) }
 }
 
 /// The same in which nothing about people is opened.

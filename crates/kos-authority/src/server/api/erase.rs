@@ -32,7 +32,7 @@ use crate::{
     erasure::{guardians_of, nameless},
     record::{Person, SystemChange},
     search::{Order, Query},
-    store::{StoreError, Subject},
+    store::{EntryQuery, StoreError, Subject},
     writer::{SystemWrite, Transaction},
 };
 
@@ -147,16 +147,20 @@ async fn subjects(shared: &Shared, people: &[Person]) -> Result<Vec<(Person, Sub
     Ok(found)
 }
 
-/// The backups that hold one of these keys, the newest first, and how many there are: all since the log first spoke of it.
+/// The backups that hold one of these keys, the newest first, and how many there are: all since the log first spoke of it, or
+/// all, when the entries that may have done so first are archived.
 async fn backups(shared: &Shared, found: &[(Person, Subject)]) -> Result<(Vec<OlderBackup>, u64), Refusal> {
     let ids = found.iter().map(|(_, subject)| subject.id.clone()).collect();
     let about = Query { person: Some(ids), ..Query::default() };
     let first = shared.search.find(&shared.store, &about, Order::Oldest, None, 1).await?;
-    let after = first.first().map_or(0, |row| row.position);
-    let made = Query { event: Some(EventType::BackupCreated), ..Query::default() };
     // The entry that a person made the first backup with speaks of them itself.
-    let after = after.checked_sub(1);
-    let rows = shared.search.find(&shared.store, &made, Order::Oldest, after, COUNTED_MAX).await?;
+    let from = match shared.store.archived().await? {
+        0 => first.first().map_or(0, |row| row.position),
+        _ => 0,
+    };
+    let event = Some(EventType::BackupCreated);
+    let made = EntryQuery { event, from, ..EntryQuery::default() };
+    let rows = shared.store.entries(&made, COUNTED_MAX).await?;
     let total = u64::try_from(rows.len()).unwrap_or(u64::MAX);
     let newest = rows.iter().rev().take(usize::try_from(BACKUPS_MAX).unwrap_or(usize::MAX));
     Ok((newest.map(|row| OlderBackup { index: row.position, created_at: row.at }).collect(), total))

@@ -14,14 +14,13 @@ use kos_api::{
     Document,
     audit::{AuditEntry, AuditFilter, ExportAudit, ExportFormat},
     csv,
-    operator::OperatorRole,
 };
 use kos_base::{AuthorityName, DeviceId, EntryId, KeyId};
 use serde_json::{Map, Value};
 
 use super::{
     answer::Refusal,
-    call::{Body, Who},
+    call::Body,
     entry,
     lifecycle::Demanded,
     search,
@@ -65,11 +64,7 @@ pub(super) async fn export(
         AuditFilter { event_type, actor, target, device, person, since, until, ..AuditFilter::default() };
     let query = search::query(&shared, &seat.context, &filter).await?;
     let (who, _) = asked.by();
-    let opens = match who {
-        Who::LocalAdmin(_) => true,
-        Who::Operator(_, role) => *role == OperatorRole::Admin,
-        Who::Nobody | Who::Device(_) => false,
-    };
+    let opens = who.sees_names();
     let size = shared.writer.progress().borrow().log_size;
     let under = |error| Refusal::from(error).under(seat.context.id);
     let entries = shared.search.count(&shared.store, &query, size).await.map_err(under)?;

@@ -21,7 +21,7 @@ use kos_net::entropy;
 
 use super::{
     answer::{Refusal, document, page},
-    call::{Body, Call, Mode},
+    call::{Body, Call, Context, Mode},
     change::{Attempt, commit},
     lifecycle::Demanded,
     operators::Nothing,
@@ -42,8 +42,16 @@ const GUARDIANS_MAX: usize = 32;
 /// How long a guardian may take to take a test.
 const TEST_TIME_MAX: Duration = Duration::from_secs(30);
 
-pub(super) async fn list(State(shared): Shares) -> Result<Response, Refusal> {
-    Ok(page(all(&shared).await?, None))
+pub(super) async fn list(State(shared): Shares, context: Context) -> Result<Response, Refusal> {
+    let mut items = Vec::new();
+    for guardian in shared.store.guardians().await? {
+        let mut item = view(&shared, &guardian).await?;
+        if !context.who.sees_names() {
+            item.address = guardian.way.place();
+        }
+        items.push(item);
+    }
+    Ok(page(items, None))
 }
 
 /// Every guardian and how it is told.

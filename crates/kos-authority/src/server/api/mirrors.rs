@@ -112,7 +112,7 @@ pub(super) async fn add(State(shared): Shares, call: Call<Demanded<AddMirror>>) 
     let now = clock::now();
     let mirror = Mirror { name: name.clone(), added_at: now, target };
     let shown = view(&shared, &mirror);
-    let change = SystemChange::MirrorAdded { name: name.clone(), target: mirror.target.address().to_owned() };
+    let change = SystemChange::MirrorAdded { name: name.clone(), target: mirror.target.place().to_owned() };
     let transaction = Transaction {
         at: now,
         actor: call.who.actor(),
@@ -180,7 +180,7 @@ pub(super) async fn remove(
         return Ok(document(plan(&call, &name, "log: mirror_removed")));
     }
     let shown = view(&shared, &mirror);
-    let address = mirror.target.address().to_owned();
+    let address = mirror.target.place().to_owned();
     let transaction = Transaction {
         at: clock::now(),
         actor: call.who.actor(),

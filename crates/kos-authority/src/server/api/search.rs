@@ -19,7 +19,7 @@ impl From<SearchError> for Refusal {
     fn from(error: SearchError) -> Self {
         match error {
             SearchError::Store(error) => error.into(),
-            SearchError::Making => Self::new(error.code()),
+            SearchError::Making | SearchError::Busy => Self::new(error.code()),
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::{
     answer::Refusal,
-    call::Asked,
+    call::{Asked, Who},
     entry, search,
     stream::{BEAT, Ended, Outlet, Seat},
 };
@@ -36,10 +36,17 @@ pub(super) async fn follow(
     let size = shared.writer.progress().borrow().log_size;
     // Nobody has got what is not there yet; a reader of an authority that was put back says so.
     let from = from.unwrap_or(size).min(size);
-    seat.serve(&shared.clone(), |outlet| produce(shared, query, from, outlet))
+    let who = seat.context.who.clone();
+    seat.serve(&shared.clone(), |outlet| produce(shared, who, query, from, outlet))
 }
 
-async fn produce(shared: Arc<Shared>, query: Query, from: u64, outlet: Outlet) -> Result<(), Ended> {
+async fn produce(
+    shared: Arc<Shared>,
+    who: Who,
+    query: Query,
+    from: u64,
+    outlet: Outlet,
+) -> Result<(), Ended> {
     let mut progress = shared.writer.progress();
     let mut next = from;
     outlet.beat(next.checked_sub(1)).await?;
@@ -50,7 +57,7 @@ async fn produce(shared: Arc<Shared>, query: Query, from: u64, outlet: Outlet) -
         match found {
             Ok(rows) => {
                 for row in &rows {
-                    let shown = entry::shown(&shared, row).await.map_err(|_| Ended)?;
+                    let shown = entry::shown_to(&who, &shared, row).await.map_err(|_| Ended)?;
                     let json = serde_json::to_vec(&Document::new(shown)).map_err(|_| Ended)?;
                     outlet.event("entry", row.position, &json).await?;
                     next = row.position + 1;
@@ -61,7 +68,7 @@ async fn produce(shared: Arc<Shared>, query: Query, from: u64, outlet: Outlet) -
                 // What was passed over does not fit.
                 next = next.max(size);
             }
-            Err(SearchError::Making) => {
+            Err(SearchError::Making | SearchError::Busy) => {
                 // The search has waited as long as it does; nothing is lost meanwhile.
                 outlet.beat(next.checked_sub(1)).await?;
                 continue;
