@@ -136,3 +136,39 @@ async fn a_guardian_that_is_removed_is_told_so_before_it_goes() {
     assert!(bench.store.is_gone(&guardian, hours(12)).await.unwrap());
     bench.close().await;
 }
+
+#[tokio::test]
+async fn a_flood_that_nobody_acknowledges_silences_nothing_that_comes_after_it() {
+    let mut bench = Bench::new().await;
+    bench.add("pager").await.unwrap();
+    let count = |bench: &Bench| {
+        let store = bench.store.clone();
+        async move { store.alerts(AlertChoice::All, None, 1_000).await.unwrap().len() }
+    };
+    let worst = bench.raise("first", Severity::Critical, 0).await;
+    let least = bench.raise("second", Severity::Low, 1).await;
+    // One rule takes a tenth of the room at most.
+    for n in 2..40 {
+        let id = bench.raise("flood", Severity::High, n).await;
+        assert_eq!(bench.waiting("pager").await.last(), Some(&id));
+        bench.deliver("pager").await;
+    }
+    assert_eq!(count(&bench).await, 2 + 6);
+    // Many rules take all of it: the least severe goes first, and each is told.
+    for n in 40..140 {
+        let id = bench.raise(&format!("rule-{n}"), Severity::High, n).await;
+        assert_eq!(bench.waiting("pager").await, [id]);
+        bench.deliver("pager").await;
+    }
+    assert_eq!(count(&bench).await, 60);
+    assert!(bench.store.alert(&worst).await.unwrap().is_some());
+    assert!(bench.store.alert(&least).await.unwrap().is_none());
+    // A guardian that is away is told of the newest as well, and the list has an end all the same.
+    let mut last = worst.clone();
+    for n in 140..300 {
+        last = bench.raise(&format!("rule-{n}"), Severity::High, n).await;
+    }
+    assert_eq!(count(&bench).await, 120);
+    assert_eq!(bench.waiting("pager").await.last(), Some(&last));
+    bench.close().await;
+}

@@ -8,7 +8,7 @@
 //!
 //! Source: `docs/spec/alerts.md` ALR-20 to ALR-27.
 
-use kos_audit::alert::{Alert, AlertId};
+use kos_audit::alert::{Alert, AlertId, RuleName};
 use kos_base::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sqlx::{Row as _, sqlite::SqliteRow};
@@ -32,9 +32,13 @@ const READ_STATE: &str = "SELECT name, next, body, mac FROM alert_state WHERE na
 /// The one row of `alert_state`.
 const ENGINE: &str = "engine";
 
-/// Most alerts that are kept. Beyond, the oldest that everybody has goes; where there is none, the oldest stay, and a new
-/// one is in the log alone (ALR-23).
-pub(crate) const ALERTS_MAX: u64 = 10_000;
+/// Most alerts that are kept once their guardians have them. It bounds the list, never the telling: a flood that nobody
+/// acknowledges must not silence what comes after it (ALR-23).
+const ALERTS_MAX: u64 = if cfg!(test) { 60 } else { 10_000 };
+/// Most that are kept at all, where guardians are away.
+const WAITING_MAX: u64 = 2 * ALERTS_MAX;
+/// Most alerts of one rule that nobody has seen. A rule that is flooded must not push out those of the others.
+const OPEN_OF_RULE_MAX: u64 = ALERTS_MAX / 10;
 
 /// An alert and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,10 +239,7 @@ impl WriteHalf {
     /// # Errors
     /// [`StoreError::Conflict`] when it was raised before.
     pub(crate) async fn add_alert(&mut self, alert: &Alert, raised: u64) -> Result<(), StoreError> {
-        if !self.has_room_for_alert().await? {
-            tracing::error!(alert = %alert.id, "{ALERTS_MAX} alerts that nobody has seen: this one is in the log only");
-            return Ok(());
-        }
+        self.make_room_for(&alert.rule).await?;
         let sql = "INSERT INTO alerts (id, raised, open, body, mac) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
         let cells = cells_of(&StoredAlert { raised, alert: alert.clone(), fate: Fate::default() })?;
         if self.sealer.write(&mut self.connection, sql, &ALERTS, cells).await? != 1 {
@@ -253,22 +254,37 @@ impl WriteHalf {
         Ok(())
     }
 
-    /// Whether another alert can be kept, after the oldest that is done with was given up for it.
-    async fn has_room_for_alert(&mut self) -> Result<bool, StoreError> {
-        let row = sqlx::query("SELECT count(*) FROM alerts").fetch_one(&mut self.connection).await?;
-        if super::devices::count(&row, 0)? < ALERTS_MAX {
-            return Ok(true);
-        }
-        let sql = "SELECT id FROM alerts WHERE open = 0 AND NOT EXISTS \
-                   (SELECT 1 FROM deliveries WHERE alert = id AND done = 0) ORDER BY raised LIMIT 1";
-        let Some(row) = sqlx::query(sql).fetch_optional(&mut self.connection).await? else {
-            return Ok(false);
+    /// Makes room for another alert of this rule. Those go first that somebody has seen, then the least severe, then the
+    /// oldest; while there are not too many by far, none that a guardian waits for.
+    async fn make_room_for(&mut self, rule: &RuleName) -> Result<(), StoreError> {
+        const DELIVERED: &str = "NOT EXISTS (SELECT 1 FROM deliveries WHERE alert = id AND done = 0)";
+        // As the body is written. The quotes of a text in it have a backslash before them.
+        const FIRST_TO_GO: &str = "ORDER BY open, CASE WHEN body LIKE '%\"severity\":\"low\"%' THEN 0 \
+             WHEN body LIKE '%\"severity\":\"medium\"%' THEN 1 WHEN body LIKE '%\"severity\":\"high\"%' THEN 2 \
+             ELSE 3 END, raised LIMIT 1";
+        const OF_RULE: &str = "open = 1 AND body LIKE $1";
+        let of_rule = format!("%\"rule\":\"{rule}\"%");
+        let sql = format!("SELECT count(*) FROM alerts WHERE {OF_RULE}");
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&of_rule);
+        let open = super::devices::count(&query.fetch_one(&mut self.connection).await?, 0)?;
+        let all = sqlx::query("SELECT count(*) FROM alerts").fetch_one(&mut self.connection).await?;
+        let all = super::devices::count(&all, 0)?;
+        let which = match (all, open) {
+            (WAITING_MAX.., _) => "raised < $1".to_owned(),
+            (_, OPEN_OF_RULE_MAX..) => format!("{OF_RULE} AND {DELIVERED}"),
+            (ALERTS_MAX.., _) => format!("raised < $1 AND {DELIVERED}"),
+            _ => return Ok(()),
         };
+        let sql = format!("SELECT id FROM alerts WHERE {which} {FIRST_TO_GO}");
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        let query = if which.starts_with(OF_RULE) { query.bind(&of_rule) } else { query.bind(i64::MAX) };
+        let Some(row) = query.fetch_optional(&mut self.connection).await? else { return Ok(()) };
         let id: String = row.try_get(0)?;
+        tracing::warn!(alert = id, "an alert makes room for another, and is in the log only");
         for sql in ["DELETE FROM alerts WHERE id = $1", "DELETE FROM deliveries WHERE alert = $1"] {
             sqlx::query(sql).bind(&id).execute(&mut self.connection).await?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Notes that somebody has seen an alert; the entry will stand at `index`.
