@@ -126,7 +126,9 @@ fn parameters(route: &Route) -> Vec<Value> {
         all.extend(properties.into_iter().map(|(name, schema)| query_parameter(&name, schema)));
     }
     if route.effect == Effect::Changes {
-        all.push(json!({ "name": IDEMPOTENCY_KEY, "in": "header", "schema": text }));
+        if route.is_repeatable() {
+            all.push(json!({ "name": IDEMPOTENCY_KEY, "in": "header", "schema": text }));
+        }
         if route.path.contains("{device}") {
             all.push(json!({ "name": "if-match", "in": "header", "schema": text }));
         }

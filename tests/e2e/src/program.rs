@@ -88,6 +88,21 @@ pub fn under_strace(command: &Command, options: impl IntoIterator<Item = String>
     watched
 }
 
+/// strace with these options, looking on at a program that runs already, from now on.
+///
+/// # Errors
+/// When it cannot be started, or may not look on.
+pub fn watch(pid: u32, options: &[&str]) -> Result<Program> {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", "/dev/null"]).args(options).args(["-p", &pid.to_string()]);
+    let mut strace = Program::of("strace", strace, "")?;
+    wait::until("strace to look on", || {
+        ensure!(strace.is_running()?, "strace ended: {}", strace.errors());
+        Ok(strace.errors().contains("attached").then_some(()))
+    })?;
+    Ok(strace)
+}
+
 /// Runs a program to its end.
 ///
 /// # Errors

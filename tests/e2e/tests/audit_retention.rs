@@ -1,7 +1,7 @@
 //! Old entries in an archive, and entries as one file: by real programs, judged by others, killed in between.
 #![cfg(test)]
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use kos_api::{
     routes,
@@ -231,45 +231,45 @@ fn an_authority_that_is_killed_while_it_archives_loses_no_leaf() {
     grow(&authority, 1_100);
     let key = desk.at("log.key");
     authority.json(&["audit", "checkpoint", "--key-out", &key]).unwrap();
-    for (round, calls) in [5_u32, 25, 60, 120, 200, 320, 480].into_iter().enumerate() {
-        let archive = desk.at("archive");
-        // Ends the authority at one of its system calls that make something durable.
-        authority.stop().unwrap();
-        let inject =
-            format!("inject=fsync,fdatasync,rename,renameat,unlink,unlinkat:signal=KILL:when={calls}");
-        authority
-            .spawn(|command| {
-                program::under_strace(
-                    &command,
-                    [
-                        "-e".to_owned(),
-                        "trace=fsync,fdatasync,rename,unlink".to_owned(),
-                        "-e".to_owned(),
-                        inject.clone(),
-                    ],
-                )
+    let (archive, head) = (desk.at("archive"), desk.at("head"));
+    fs::create_dir_all(&archive).unwrap();
+    let published = authority.data().join("authority/log/checkpoint");
+    let mut kills = 0;
+    // Ends the authority at a call that makes something durable, or takes something away.
+    for call in ["fsync", "renameat", "unlinkat", "fdatasync"] {
+        for number in [1, 3, 9] {
+            grow(&authority, 256);
+            wait::until("the log's files to follow", || {
+                authority.json(&["audit", "checkpoint", "--out", &head])?;
+                Ok((fs::read(&published)? == fs::read(&head)?).then_some(()))
             })
             .unwrap();
-        let asked = wait::until("the authority to answer or to be gone", || {
-            if !authority.is_running()? {
-                return Ok(Some(false));
-            }
-            Ok(authority.kosctl(&["status"])?.status.success().then_some(true))
-        });
-        if asked.unwrap() {
-            let words = ["audit", "archive", "--to", &archive, "--before", "5000", "--yes"];
+            let (trace, inject) =
+                (format!("trace={call}"), format!("inject={call}:signal=KILL:when={number}"));
+            let watching = program::watch(authority.pid().unwrap(), &["-e", &trace, "-e", &inject]).unwrap();
             // Whether it lived to answer says nothing.
-            drop(authority.kosctl(&words).unwrap());
+            drop(
+                authority
+                    .kosctl(&["audit", "archive", "--to", &archive, "--before", "50000", "--yes"])
+                    .unwrap(),
+            );
+            let died = !authority.is_running().unwrap();
+            drop(watching);
+            if !died {
+                authority.kill().unwrap();
+            }
+            authority.serve().unwrap();
+            let whole = verify(&authority, &["--key", &key, "--archive", &archive]);
+            let at = format!("{call} {number}");
+            assert_eq!((&whole["ok"], &whole["entriesChecked"]), (&true.into(), &whole["size"]), "{at}");
+            assert_eq!(verify(&authority, &["--on-server"])["ok"], true, "{at}");
+            if !died {
+                break;
+            }
+            kills += 1;
         }
-        if authority.is_running().unwrap() {
-            authority.kill().unwrap();
-        }
-        authority.serve().unwrap();
-        fs::create_dir_all(&archive).unwrap();
-        let whole = verify(&authority, &["--key", &key, "--archive", &archive]);
-        assert_eq!((&whole["ok"], &whole["entriesChecked"]), (&true.into(), &whole["size"]), "round {round}");
-        assert_eq!(verify(&authority, &["--on-server"])["ok"], true, "round {round}");
     }
+    assert!(kills >= 4, "{kills} kills");
     assert!(size(&authority) > 1_100);
 }
 
@@ -374,10 +374,10 @@ fn an_export_is_read_by_others_as_it_was_meant_and_is_in_the_log_before_it_leave
     // One that breaks off leaves no file.
     let cut = desk.at("cut.csv");
     let server = format!("unix:{}", authority.socket().display());
-    let mut slow: Command =
-        program::command("kosctl", &["--server", &server, "audit", "export", "--out", &cut]).unwrap();
-    let mut running = slow.spawn().unwrap();
-    running.kill().unwrap();
-    running.wait().unwrap();
+    let slow = program::command("kosctl", &["--server", &server, "audit", "export", "--out", &cut]).unwrap();
+    let calls = "rename,renameat,renameat2";
+    let options = ["-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:signal=KILL:when=1")];
+    let killed = program::finish(program::under_strace(&slow, options.map(str::to_owned)), "").unwrap();
+    assert!(!killed.status.success(), "it was not killed: {}", killed.stderr);
     assert!(!Path::new(&cut).exists());
 }

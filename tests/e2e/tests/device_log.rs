@@ -91,10 +91,8 @@ fn foreign_verdict(authority: &Authority, id: &str, size: u64) -> Result<String>
             authority.kosctl(&["audit", "prove", &index.to_string(), "--log-of", id, "--out", &path])?;
         ensure!(done.status.success(), "{index}: {}{}", done.stdout, done.stderr);
     }
-    let mut judge = Command::new("go");
-    judge.arg("run").arg(judge::workspace("crates/kos-audit/tests/judge/log.go")).arg(&log);
-    judge.env_remove("GOFLAGS").env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode");
-    let judged = judge.env("GOCACHE", judge::workspace("target/judges/go").canonicalize()?).output()?;
+    let mut judge = Command::new(judge::go("crates/kos-audit/tests/judge/log.go")?);
+    let judged = judge.arg(&log).output()?;
     ensure!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stderr));
     Ok(String::from_utf8_lossy(&judged.stdout).into_owned())
 }
@@ -178,7 +176,7 @@ fn run(device: &mut Device) {
 }
 
 #[test]
-fn kills_of_both_ends_and_days_without_a_link_lose_nothing() {
+fn kills_of_both_ends_and_time_without_a_link_lose_nothing() {
     let mut authority = Authority::start_with("heartbeat_seconds: 5\n").unwrap();
     let (mut device, id) = device_in_service(&authority, "log-2").unwrap();
     arrives(&authority, &id, "device_booted", 2);

@@ -112,17 +112,9 @@ fn on_a_full_disk_what_is_critical_goes_on_and_what_is_lost_is_counted() {
 /// From now on, files of this name in the store's folder cannot be synchronised by the authority.
 fn breaks(authority: &Authority, name: &str) -> Program {
     let path = authority.data().join("authority").join(name);
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-o", "/dev/null", "-P"]).arg(path);
-    strace.args(["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO"]);
-    strace.args(["-p", &authority.pid().unwrap().to_string()]);
-    let mut strace = Program::of("strace", strace, "").unwrap();
-    wait::until("strace to look on", || {
-        ensure!(strace.is_running()?, "strace ended: {}", strace.errors());
-        Ok(strace.errors().contains("attached").then_some(()))
-    })
-    .unwrap();
-    strace
+    let path = path.to_string_lossy();
+    let options = ["-P", &path, "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO"];
+    program::watch(authority.pid().unwrap(), &options).unwrap()
 }
 
 #[test]

@@ -9,7 +9,8 @@
 //! - An answer of status 400 or above is a [`crate::Problem`].
 //! - A route that [`Effect::Changes`] takes `?dryRun=true`, which answers a [`crate::plan::Plan`] and changes nothing,
 //!   and the header `Idempotency-Key` (1 to 64 visible ASCII characters): the same key by the same caller within
-//!   24 hours gets the same answer again. Of vaults, guardians and the kill switch no answer is kept ([`Route::is_repeatable`]).
+//!   24 hours gets the same answer again. Of vaults, guardians, the kill
+//!   switch, erasures, archives and backups no answer is kept ([`Route::is_repeatable`]).
 //! - A device's `ETag` changes when something changes that an operator decides or reads for a decision (name, role,
 //!   profile, group, state, channel, tags, ban, certificate), not with a heartbeat. A change of a device honours
 //!   `If-Match` and answers 412 with KOS-E0106 when the device is another by now.
@@ -101,12 +102,18 @@ impl Route {
 
     /// Whether the same request with the same `Idempotency-Key` gets the same answer instead of being done again. With an
     /// answer a hash of the request is kept, and those about vaults and guardians hold what must not be guessed (KVS-14,
-    /// ALR-31); after a firing there is nothing left that could keep one; and who erases a name does not want it kept.
+    /// ALR-31); after a firing there is nothing left that could keep one; who erases a name does not want it kept; and archives and
+    /// backups find what is there when they are asked again.
     pub fn is_repeatable(&self) -> bool {
-        let secret = ["/api/v1/vaults/", "/api/v1/kill", "/api/v1/guardians", "/api/v1/audit/erase"]
-            .iter()
-            .any(|prefix| self.path.starts_with(prefix));
-        self.effect == Changes && !secret
+        let without = [
+            "/api/v1/vaults/",
+            "/api/v1/kill",
+            "/api/v1/guardians",
+            "/api/v1/audit/erase",
+            "/api/v1/audit/archive",
+            "/api/v1/backups",
+        ];
+        self.effect == Changes && !without.iter().any(|prefix| self.path.starts_with(prefix))
     }
 
     /// The path with its placeholders filled in, percent-encoded. A `{*path}` keeps its slashes.

@@ -162,10 +162,14 @@ impl Rule {
         }
     }
 
-    /// How long it is quiet after an alert, in milliseconds. Of changes of the alerting each one tells: in a quiet, whoever
+    /// How long it is quiet after an alert, in seconds. Of changes of the alerting each one tells: in a quiet, whoever
     /// made one could take away every rule untold (ALR-8). No file has a rule of this name.
+    pub fn quiet_in_force(&self) -> u32 {
+        if self.name.as_str() == NEVER_QUIET { 0 } else { self.quiet_seconds }
+    }
+
     pub(super) fn quiet_ms(&self) -> u64 {
-        if self.name.as_str() == NEVER_QUIET { 0 } else { u64::from(self.quiet_seconds) * 1000 }
+        u64::from(self.quiet_in_force()) * 1000
     }
 
     /// Whether what `other` counted counts for this one as well.

@@ -25,8 +25,6 @@ pub use self::{
 
 /// Most bytes of leaves that one message brings. With a checkpoint it fits into a frame of any carrier.
 pub const PIECE_BYTES_MAX: usize = 48 * 1024;
-/// Longest checkpoint that one message brings, in bytes. A device has no witnesses, so its checkpoints are short.
-pub const PIECE_CHECKPOINT_BYTES_MAX: usize = 2 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -56,7 +56,7 @@ macro_rules! events {
 }
 
 events! {
-    /// The authority made its keys and began this log; always entry 1.
+    /// The authority made its keys and began this log; always the first entry.
     AuthorityCreated = "authority_created", Critical;
     /// The authority began to serve; a new boot id from here.
     AuthorityStarted = "authority_started", Ordinary;

@@ -13,7 +13,7 @@ use kos_audit::{
     alert::{Alert, Engine, RuleFile, RuleSet},
 };
 use kos_base::Timestamp;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::rules::{self, InForce, RulesFault};
 use crate::{
@@ -45,6 +45,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         sleep(PAUSE).await;
     };
+    let mut due = interval(KEPT_AFTER);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         progress.borrow_and_update();
         if let Err(error) = watch.catch_up().await {
@@ -52,11 +54,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             sleep(PAUSE).await;
             continue;
         }
-        let grew = timeout(KEPT_AFTER, progress.changed()).await;
-        match grew {
-            Ok(Err(_)) => return,
-            Ok(Ok(())) => {}
-            Err(_) => {
+        tokio::select! {
+            grew = progress.changed() => if grew.is_err() { return },
+            // Also where the log never rests.
+            _ = due.tick() => {
                 watch.keep().await;
                 if let Err(error) = let_go(&shared).await {
                     tracing::warn!(%error, "guardians that left are not let go");

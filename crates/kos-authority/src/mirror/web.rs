@@ -16,15 +16,11 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use kos_audit::tree::Piece;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{task::JoinSet, time::timeout};
 use zeroize::Zeroizing;
 
 use super::MirrorError;
-use crate::alert::sink::{Address, AddressError, Cover, Stream};
+use crate::alert::sink::{Address, AddressError, Cover};
 
 /// What an address may begin with.
 const SCHEMES: [(&str, Cover, u16); 2] = [("https", Cover::Tls, 443), ("http", Cover::Plain, 80)];
@@ -61,10 +57,9 @@ impl Web {
         let address = address(url).map_err(|error| MirrorError::Away(error.to_string()))?;
         let stream = address.connect(ca).await.map_err(|error| MirrorError::Away(error.to_string()))?;
         let mut driving = JoinSet::new();
-        let sender = match stream {
-            Stream::Plain(stream) => handshake(stream, &mut driving).await?,
-            Stream::Tls(stream) => handshake(*stream, &mut driving).await?,
-        };
+        let made = http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = made.map_err(|error| MirrorError::Away(error.to_string()))?;
+        driving.spawn(connection);
         let authorization = login.map(|(user, password)| {
             let pair = Zeroizing::new(format!("{user}:{}", password.as_str()));
             Zeroizing::new(format!("Basic {}", BASE64.encode(pair.as_bytes())))
@@ -156,19 +151,6 @@ impl Web {
             .await
             .map_err(|_| MirrorError::Away("no answer in time".to_owned()))?
     }
-}
-
-async fn handshake<S>(
-    stream: S,
-    driving: &mut JoinSet<Result<(), hyper::Error>>,
-) -> Result<SendRequest<Full<Bytes>>, MirrorError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let made = http1::handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = made.map_err(|e| MirrorError::Away(e.to_string()))?;
-    driving.spawn(connection);
-    Ok(sender)
 }
 
 fn answered(path: &str, status: StatusCode) -> MirrorError {

@@ -257,6 +257,7 @@ impl Collector {
                     ?theirs,
                     own = size,
                     proven,
+                    code = %kos_base::code::audit::WITNESS_DISAGREES,
                     "a witness holds another tree of this log"
                 );
                 Some(SystemChange::WitnessDisagreed {
@@ -274,7 +275,7 @@ impl Collector {
                     // That it has no link is known here.
                     WitnessWay::Device(_) => DEVICE_PAUSE_MAX,
                 };
-                let pause = PAUSE_MIN.saturating_mul(1 << asked.failures.min(10)).min(longest);
+                let pause = PAUSE_MIN.saturating_mul(1 << (asked.failures - 1).min(10)).min(longest);
                 asked.again_at = Some(Instant::now() + pause);
                 let since = *asked.failing_since.get_or_insert(now);
                 tracing::warn!(witness = name, why, "a witness does not cosign");

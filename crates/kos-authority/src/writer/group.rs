@@ -168,14 +168,7 @@ async fn end(half: &mut WriteHalf, done: Result<(), StoreError>) -> Result<(), S
 pub(super) async fn keep_cosigned(half: &mut WriteHalf, cosigned: &Cosigned) -> Result<(), StoreError> {
     half.begin().await?;
     let kept = put_cosigned(half, cosigned).await;
-    let ended = match kept {
-        Ok(()) => half.commit().await,
-        Err(error) => Err(error),
-    };
-    if ended.is_err() {
-        half.roll_back().await;
-    }
-    ended
+    end(half, kept).await
 }
 
 async fn put_cosigned(half: &mut WriteHalf, cosigned: &Cosigned) -> Result<(), StoreError> {

@@ -465,7 +465,9 @@ impl<F: FnMut(&Committed<'_>)> Work<F> {
         }
         for (answer, reply) in answers {
             // As above: the one that was kept before is still kept.
-            drop(reply.send(self.half.replace_answer(&answer).await));
+            let replaced = self.half.replace_answer(&answer).await;
+            self.judge(replaced.clone())?;
+            drop(reply.send(replaced));
         }
         Ok(None)
     }

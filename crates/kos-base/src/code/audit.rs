@@ -58,7 +58,7 @@ super::codes! {
     ERASES_ONESELF = 562, "this would erase yourself from the log", Refused, "have another administrator do it, or say that you mean it: --myself";
     REASON_NAMES = 563, "the reason names the person", Usage, "give a reason without the name, since it stays in the log for ever";
     ERASURE_TRACES = 564, "the key is destroyed, and a copy may be left in the write-ahead log", Partly, "restart the authority, which empties it";
-    ENTRY_ARCHIVED = 565, "the log entry is archived", NotFound, "read it where it is: kosctl audit verify --archive DIR";
+    ENTRY_ARCHIVED = 565, "the log entry is archived", NotFound, "it can be verified where it is: kosctl audit verify --archive DIR";
     ARCHIVE_UNWRITABLE = 566, "the archive cannot be written", Other, "name an empty folder with room, or the one that the entries before are in; nothing was taken from the log";
     NOTHING_TO_ARCHIVE = 567, "there is nothing to archive", Conflict, "entries go in whole rows of 256, and the last 256 stay; name a later time or index";
     LOG_UNRECORDED = 570, "a change without a log entry was taken back", Other, "tell the developers what was done: it is a fault of the program";

@@ -88,7 +88,8 @@ struct Severe {
 pub(crate) struct Verify {
     /// The notice: `death-notice.cose`.
     file: PathBuf,
-    /// The id of the key that must have signed: `orderKeyId` in entry 1 of an authority's log, `identityKeyId` of a device.
+    /// The id of the key that must have signed: `orderKeyId` in the first entry of an authority's log (`audit show 0`),
+    /// `identityKeyId` of a device.
     #[arg(long, value_name = "ID")]
     key_id: Option<KeyId>,
     /// The file with the key of the log that the checkpoint in the notice must be of; only an authority's has one.

@@ -28,6 +28,8 @@ pub(crate) struct EventReader {
     event: Event,
     /// The id of the last event, or of the last sign of life.
     pub(crate) last_id: Option<String>,
+    /// The id that the lines so far have named; it counts with the empty line.
+    id: Option<String>,
 }
 
 impl EventReader {
@@ -55,6 +57,7 @@ impl EventReader {
 
     fn end_line(&mut self, line: &str) -> Option<Event> {
         if line.is_empty() {
+            self.last_id.clone_from(&self.id);
             let mut event = std::mem::take(&mut self.event);
             event.id = self.last_id.clone().unwrap_or_default();
             return (!event.data.is_empty()).then_some(event);
@@ -62,7 +65,7 @@ impl EventReader {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
-            "id" if !value.contains('\0') => self.last_id = Some(value.to_owned()),
+            "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
             "event" => value.clone_into(&mut self.event.name),
             "data" => {
                 if !self.event.data.is_empty() {
@@ -79,6 +82,13 @@ impl EventReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_that_is_cut_is_not_taken_for_seen() {
+        let mut cut = EventReader::default();
+        cut.take(b"id: 1\n\nid: 2\nevent: entry\ndata: {").unwrap();
+        assert_eq!(cut.last_id.as_deref(), Some("1"));
+    }
 
     #[test]
     fn events_come_out_whole_however_they_are_cut() {

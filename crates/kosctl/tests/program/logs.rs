@@ -224,7 +224,9 @@ fn what_convicted_a_source_is_kept_though_it_says_something_else_when_asked_agai
     let folder = log.write(&user);
     let words = ["audit", "verify", "--log", &folder, "--key", &key, "--against", &garbage];
     let run = user.run(&[&words[..], &["--evidence", "evidence", "-o", "json"]].concat());
-    assert_ne!(run.code, 0, "{}", run.err);
+    let kind = run.json()["item"]["failures"][0]["kind"].clone();
+    assert_eq!((run.code, kind), (10, "torn".into()), "{}", run.err);
+    assert!(!std::path::Path::new(&user.path("evidence")).exists(), "nothing contradicts it");
 }
 
 /// The key of another log of the same name.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub(crate) use self::{
     mail::check as check_mail,
-    reach::{Address, AddressError, Cover, Stream, check_ca},
+    reach::{Address, AddressError, Cover, check_ca},
     syslog::check as check_syslog,
     webhook::{address as webhook_address, secret as webhook_secret},
 };

@@ -30,12 +30,10 @@ use super::{
     operators::Nothing,
 };
 use crate::{
-    alert::{
-        Way,
-        rules::{self, InForce, RulesFault},
-    },
+    alert::rules::{self, InForce, RulesFault},
     authority::Shared,
     clock,
+    erasure::guardians_of,
     record::SystemChange,
     store::{AlertChoice, StoreError, StoredAlert},
     writer::{SystemWrite, Transaction},
@@ -131,9 +129,7 @@ async fn may_acknowledge(shared: &Shared, who: &Who) -> Result<bool, StoreError>
         Who::Operator(name, _) => name,
         Who::Nobody | Who::Device(_) => return Ok(false),
     };
-    let guardians = shared.store.guardians().await?;
-    let is = |way: &Way| matches!(way, Way::Person { operator } if operator == name);
-    Ok(guardians.iter().any(|guardian| is(&guardian.way)))
+    Ok(!guardians_of(&shared.store, name).await?.is_empty())
 }
 
 fn party(who: &Who) -> Party {
@@ -308,7 +304,7 @@ fn view(in_force: &InForce, refused: Option<String>) -> AlertRules {
                 severity: severity_of(rule.severity),
                 summary: rule.summary.clone(),
                 when: when(rule),
-                quiet_seconds: rule.quiet_seconds,
+                quiet_seconds: rule.quiet_in_force(),
                 origin: origin(rule),
             })
             .collect(),

@@ -83,7 +83,7 @@ pub(super) async fn show(
 /// Where an entry is that is not here any more.
 pub(super) fn archived(position: u64, archive: &Archive) -> Refusal {
     let why = format!(
-        "it is in the archive {folder}, with all up to index {}; a copy that has it, and its proof: \
+        "it is in the archive {folder}, with all up to index {}; a copy of the log that has it: \
          kosctl audit mirror pull --archive {folder} --to COPY",
         archive.size - 1,
         folder = archive.folder,

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     answer::{Refusal, document, page},
     call::{Body, Call, Mode},
-    change::{Attempt, commit},
+    change::{Attempt, commit, given_before},
     lifecycle::Demanded,
     operators::Nothing,
 };
@@ -89,6 +89,9 @@ fn view(shared: &Shared, mirror: &Mirror) -> Item {
 }
 
 pub(super) async fn add(State(shared): Shares, call: Call<Demanded<AddMirror>>) -> Result<Response, Refusal> {
+    if let Some(response) = given_before(&shared, &call).await? {
+        return Ok(response);
+    }
     let wanted = call.body.get()?;
     let invalid =
         |why: &str| Refusal::new(code::audit::LOG_TARGET).saying(&printable(why, 300)).under(call.id);
@@ -171,6 +174,9 @@ pub(super) async fn remove(
     Path(name): Path<String>,
     call: Call<Nothing>,
 ) -> Result<Response, Refusal> {
+    if let Some(response) = given_before(&shared, &call).await? {
+        return Ok(response);
+    }
     let unknown = || {
         Refusal::new(code::audit::LOG_NO_SUCH_TARGET).about("mirror", &printable(&name, 64)).under(call.id)
     };

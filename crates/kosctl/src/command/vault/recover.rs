@@ -1,4 +1,4 @@
-//! Recovering a vault by its shares or an offline key, and rehearsing with shares.
+//! Recovering a vault by its shares, an offline key or a passkey, and rehearsing with shares.
 //!
 //! Shares may come from several people and in several runs: the server keeps what was handed in for a while and says who is
 //! still missing. Ctrl-C has it forget them.

@@ -35,17 +35,17 @@ impl Tail {
             let after = last.clone();
             let take = |event: &Event| {
                 show(session, client, &event.data)?;
-                last = Some(event.id.clone());
                 left -= 1;
                 Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             };
             let everything = serde_json::json!({});
-            let (_, ended) = client.events(&routes::ALERT_STREAM, &everything, after.as_deref(), take).await;
+            let (seen, ended) =
+                client.events(&routes::ALERT_STREAM, &everything, after.as_deref(), take).await;
+            // Also of a sign of life: it says from where on the server tells.
+            last = seen.or(last);
             match ended {
                 // A stream that never began, and has no place to go on from, would miss what comes meanwhile.
-                Err(fault)
-                    if fault.code().exit() != Exit::Unreachable || after.is_none() && last.is_none() =>
-                {
+                Err(fault) if fault.code().exit() != Exit::Unreachable || last.is_none() => {
                     return Err(fault);
                 }
                 Err(fault) => session.terminal.note(&format!("{fault}; asking again")),
