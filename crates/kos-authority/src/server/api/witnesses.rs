@@ -173,12 +173,6 @@ pub(super) async fn set_policy(
         let why = format!("{threshold} of {witnesses} witnesses");
         return Err(Refusal::new(code::audit::WITNESS_POLICY).saying(&why).under(call.id));
     }
-    if threshold == standing.threshold {
-        return Ok(match call.mode {
-            Mode::Plan => document(plan(&call, None, &[])),
-            Mode::Do => document(WitnessPolicy { threshold, witnesses }),
-        });
-    }
     if call.mode == Mode::Plan {
         let difference = Difference {
             field: "threshold".to_owned(),
