@@ -239,7 +239,7 @@ impl Authority {
 
         // Of archiving that was cut off: what the log says is archived goes.
         while writer.sweep().await? {}
-        log_files.drop_archived(store.archived().await?).await?;
+        log_files.drop_archived(&store).await?;
         let age = begin(&store, &writer, &name, (&keys, &kept), started_at).await?;
         sealed::record(&store, &writer, &kept, started_at).await?;
         configured::record(&store, &writer, &configured::written(named), started_at).await?;

@@ -256,7 +256,7 @@ async fn record(shared: &Shared, actor: &Actor, moment: Moment) -> Result<(), cr
 /// The last entry of the log, and its checkpoint where everybody can read it.
 async fn record_last(shared: &Shared, actor: &Actor, chosen: ProgramFate) -> Recorded {
     let committed = shared.writer.commit_last(papers::last(actor.clone(), chosen)).await;
-    let published = papers::publish(&shared.log_files, &shared.store).await;
+    let published = shared.log_files.publish_rest(&shared.store).await;
     if let Err(error) = published {
         tracing::error!(%error, "the last checkpoint is not in the log's files");
     }

@@ -28,14 +28,6 @@ pub(super) fn last(actor: Actor, fate: ProgramFate) -> Transaction {
     Transaction { actor, ..Transaction::own(clock::now(), vec![change.into()], Vec::new()) }
 }
 
-/// Publishes what the files do not have yet.
-pub(super) async fn publish(files: &LogFiles, store: &Store) -> Result<(), StoreError> {
-    let published = files.checkpoint().ok().flatten();
-    // The size is the second line of a checkpoint; without one, everything is written again.
-    let from = published.and_then(|note| note.lines().nth(1)?.parse().ok()).unwrap_or(0);
-    files.publish(store, from).await.map(drop)
-}
-
 /// What `work` makes in a thread of its own, unless that takes too long: hardware may never answer, and the thread is left to
 /// itself then.
 pub(super) async fn in_time<T: Send + 'static>(
@@ -121,7 +113,7 @@ async fn append(home: &Home, keys: &Keys, fate: ProgramFate) -> Result<Receipt, 
     let log = log_signer(&name, keys, clock::now())?;
     let (writer, writing) = Writer::start(half, &store, name, log, published.as_deref(), |_| {}).await?;
     let receipt = writer.commit_last(last(Actor::Authority, fate)).await;
-    let done = publish(&files, &store).await;
+    let done = files.publish_rest(&store).await;
     store.close().await;
     writing.finished().await?;
     let receipt = receipt?;

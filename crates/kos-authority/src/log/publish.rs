@@ -25,6 +25,8 @@ pub struct LogFiles {
     /// Held while a file is written: a publishing that was cancelled still ends its last one, and the next must not meet
     /// it at the name beside the file.
     writing: Arc<Mutex<()>>,
+    /// Held while the log is published, so that its checkpoint never goes back.
+    publishing: Arc<tokio::sync::Mutex<()>>,
 }
 
 const CHECKPOINT: &str = "checkpoint";
@@ -41,7 +43,7 @@ impl LogFiles {
     /// When it cannot be made.
     pub fn new(folder: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder, writing: Arc::default() })
+        Ok(Self { folder, writing: Arc::default(), publishing: Arc::default() })
     }
 
     /// Where its files are.
@@ -92,6 +94,7 @@ impl LogFiles {
     /// # Errors
     /// When the store or the disk fails. Doing it again from the same `from` mends everything.
     pub async fn publish(&self, store: &Store, from: u64) -> Result<u64, StoreError> {
+        let _alone = self.publishing.lock().await;
         let Some(state) = store.log_state().await? else { return Ok(0) };
         let archived = store.archived().await?;
         let is_archived =
@@ -112,15 +115,35 @@ impl LogFiles {
         Ok(state.size)
     }
 
-    /// Takes the files away of bundles whose entries are archived, those of the first `size`.
+    /// Publishes what the files do not have yet.
     ///
     /// # Errors
-    /// When one cannot be removed.
-    pub(crate) async fn drop_archived(&self, size: u64) -> Result<(), StoreError> {
-        let folder = self.folder.clone();
+    /// When the store or the disk fails.
+    pub(crate) async fn publish_rest(&self, store: &Store) -> Result<(), StoreError> {
+        let published = self.checkpoint().ok().flatten();
+        // The size is the second line of a checkpoint; without one, everything is written again.
+        let from = published.and_then(|note| note.lines().nth(1)?.parse().ok()).unwrap_or(0);
+        self.publish(store, from).await.map(drop)
+    }
+
+    /// Takes the files away of bundles whose entries the store says are archived. Whoever reads the log afterwards finds a
+    /// checkpoint that covers the entry which says so: until it is published, no file goes.
+    ///
+    /// # Errors
+    /// When the store or the disk fails, or one cannot be removed.
+    pub(crate) async fn drop_archived(&self, store: &Store) -> Result<(), StoreError> {
+        let (folder, size) = (self.folder.clone(), store.archived().await?);
+        let looking = tokio::task::spawn_blocking(move || {
+            let paths = Bundle::all(size).map(|bundle| folder.join(Piece::Bundle(bundle).path()));
+            paths.filter(|path| path.symlink_metadata().is_ok()).collect::<Vec<_>>()
+        });
+        let there = looking.await.map_err(|e| StoreError::Failed(e.to_string()))?;
+        if there.is_empty() {
+            return Ok(());
+        }
+        self.publish_rest(store).await?;
         let dropping = tokio::task::spawn_blocking(move || {
-            for bundle in Bundle::all(size) {
-                let path = folder.join(Piece::Bundle(bundle).path());
+            for path in there {
                 match fs::remove_file(&path) {
                     Err(e) if e.kind() != io::ErrorKind::NotFound => {
                         return Err(StoreError::from_io(&path, &e));

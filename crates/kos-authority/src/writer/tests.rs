@@ -14,7 +14,7 @@ use crate::{
     fixtures::{NOW, device, device_id, id, key},
     log::{LogFiles, prove},
     record::SystemChange,
-    store::{self, EntryQuery},
+    store::{self, Archive, EntryQuery},
 };
 
 /// A store, its writer and its log, in a folder that goes away.
@@ -268,6 +268,31 @@ async fn the_published_log_is_the_one_in_the_store_and_nothing_else_is_served() 
     let leaves: Vec<_> = kos_audit::tree::Bundle::leaves(&bundle).map(Result::unwrap).collect();
     assert_eq!(leaves.len(), 256);
     assert_eq!(leaves[7], open.store.entry(7).await.unwrap().unwrap().leaf);
+    open.close().await;
+}
+
+#[tokio::test]
+async fn files_of_archived_entries_go_once_the_published_checkpoint_covers_what_says_so() {
+    let bench = Bench::new();
+    let open = bench.open().await.unwrap();
+    let files = bench.files();
+    for _ in 0..300 {
+        open.writer.commit(started()).await.unwrap();
+    }
+    assert_eq!(files.publish(&open.store, 0).await.unwrap(), 300);
+    files.drop_archived(&open.store).await.unwrap();
+    assert!(files.read("tile/entries/000").unwrap().is_some(), "nothing is archived");
+    let (folder, root) = ("/archive".to_owned(), "00".repeat(32));
+    let archive =
+        Archive { first: 0, size: 256, folder: folder.clone(), root: [0; 32], digest: [0; 32], at: NOW };
+    let said = SystemChange::LogArchived { first: 0, size: 256, folder, root: root.clone(), digest: root };
+    let system = vec![SystemWrite::Archive(Box::new(archive))];
+    open.writer.commit(Transaction::own(NOW, vec![said.into()], system)).await.unwrap();
+    while open.writer.sweep().await.unwrap() {}
+    files.drop_archived(&open.store).await.unwrap();
+    assert!(files.read("tile/entries/000").unwrap().is_none());
+    assert!(files.read("tile/entries/001.p/45").unwrap().is_some(), "the entry that says so");
+    assert_eq!(files.checkpoint().unwrap().unwrap().lines().nth(1), Some("301"));
     open.close().await;
 }
 

@@ -104,7 +104,7 @@ async fn carry_out(shared: Arc<Shared>, call: Call<Demanded<ArchiveLog>>) -> Res
     let receipt = shared.writer.commit(transaction).await?;
     // From here on a kill leaves what the next start clears away.
     while shared.writer.sweep().await? {}
-    shared.log_files.drop_archived(size).await?;
+    shared.log_files.drop_archived(&shared.store).await?;
     Ok(document(Archived {
         first,
         size,
