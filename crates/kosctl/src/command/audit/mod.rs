@@ -2,6 +2,7 @@
 
 mod alerts;
 mod archive;
+mod copy;
 mod erase;
 mod export;
 mod filter;
@@ -40,6 +41,7 @@ use erase::Erase;
 use export::Export;
 use filter::Filter;
 use prove::Prove;
+use source::Place;
 use tail::Tail;
 use verify::Verify;
 use witness::Witness;
@@ -106,6 +108,20 @@ pub(crate) struct Show {
     /// Shows an entry of the log that this device has delivered, in place of the authority's own.
     #[arg(long, value_name = "DEVICE")]
     log_of: Option<String>,
+    #[command(flatten)]
+    copy: OfCopy,
+}
+
+/// A copy of a log in place of a server's.
+#[derive(Debug, Args)]
+pub(super) struct OfCopy {
+    /// An entry of a copy of a log: of a folder with its files, or of the address below which somebody serves them; needs no
+    /// server.
+    #[arg(long, value_name = "DIR", requires = "key", conflicts_with = "log_of")]
+    log: Option<String>,
+    /// The file with the key of the log.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 /// `audit checkpoint`
@@ -128,9 +144,15 @@ impl Audit {
             Self::List(list) => list.run(session).await,
             Self::Tail(tail) => tail.run(session).await,
             Self::Show(show) => {
-                let client = session.client()?;
-                let device = owner(&client, show.log_of.as_deref()).await?;
-                let entry = fetch_entry(&client, device.as_deref(), show.index).await?;
+                let entry = if let Some(log) = &show.copy.log {
+                    let place = Place::parse(log, None, session)?;
+                    let key = log_key(session, show.copy.key.as_deref(), None).await?;
+                    copy::entry(&copy::prove(&place.source(), show.index).await?, &key)?
+                } else {
+                    let client = session.client()?;
+                    let device = owner(&client, show.log_of.as_deref()).await?;
+                    fetch_entry(&client, device.as_deref(), show.index).await?
+                };
                 session.printer.item(&entry)?;
                 if let (true, Some(proof)) = (session.printer.is_for_people(), &entry.merkle_proof) {
                     write_out(&format!("\n{proof}"))?;
