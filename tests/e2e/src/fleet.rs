@@ -57,7 +57,7 @@ impl Ports {
             TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
         };
         // Another test program may run beside this one.
-        let begin = (process::id() % u32::from(BLOCKS)) as u16;
+        let begin = u16::try_from(process::id() % u32::from(BLOCKS)).unwrap_or_default();
         for _ in 0..BLOCKS {
             let block = (begin + GIVEN.fetch_add(1, Ordering::Relaxed) % BLOCKS) % BLOCKS;
             let [web, tls, pki, last] = [0, 1, 2, 3].map(|port| FIRST + block * 4 + port);
