@@ -31,6 +31,7 @@ pub mod metrics;
 pub mod mirror;
 mod outside;
 pub mod presence;
+pub mod quarantine;
 mod reception;
 pub mod record;
 pub mod restore;

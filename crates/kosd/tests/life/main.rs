@@ -8,6 +8,7 @@ mod endings;
 mod enrolment;
 mod kill;
 mod orders;
+mod quarantine;
 mod refusals;
 mod renewal;
 mod reports;

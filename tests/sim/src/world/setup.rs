@@ -115,6 +115,7 @@ impl World {
             wakes: 0,
             told: None,
             refusals: 0,
+            obeyed: BTreeSet::new(),
             floor: None,
             wanted: Wanted::Yes,
             twins: Twins::None,

@@ -29,6 +29,7 @@ mod listen;
 mod log;
 pub(crate) mod mirrors;
 mod operators;
+mod quarantine;
 mod search;
 mod stream;
 mod tail;
@@ -160,7 +161,8 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::DEVICE_RENAME, lifecycle::rename)
         .on(&routes::DEVICE_TAG, lifecycle::tag)
         .on(&routes::DEVICE_SUSPEND, lifecycle::suspend)
-        .on(&routes::DEVICE_QUARANTINE, lifecycle::quarantine)
+        .on(&routes::DEVICE_QUARANTINE, quarantine::order)
+        .on(&routes::DEVICE_FORENSICS, quarantine::bundle)
         .on(&routes::DEVICE_REINSTATE, lifecycle::reinstate)
         .on(&routes::DEVICE_REGEN_CERT, lifecycle::regenerate)
         .on(&routes::DEVICE_DECOMMISSION, decommission::order)
