@@ -140,7 +140,7 @@ fn a_device_is_cut_cleared_reported_on_and_comes_back_by_its_key_and_a_person() 
     ] {
         assert!(from.any(|event| event == step), "no `{step}` in its place");
     }
-    let alerts = authority.json(&["alert", "list"]).unwrap();
+    let alerts = authority.json(&["audit", "alerts", "list"]).unwrap();
     let rules: Vec<&str> =
         alerts["items"].as_array().unwrap().iter().filter_map(|alert| alert["rule"].as_str()).collect();
     assert!(rules.contains(&"quarantine"), "{rules:?}");
@@ -205,7 +205,7 @@ fn nothing_but_the_reinstatement_leads_out_and_a_second_quarantine_is_another_ca
     device.run().unwrap();
 
     let anna = Operator::here(&authority, "anna", "operator").unwrap();
-    let done = anna.kosctl(&["device", "reinstate", &id, "--yes"]).unwrap();
+    let done = anna.kosctl(&["--context", "home", "device", "reinstate", &id, "--yes"]).unwrap();
     assert!(done.status.success(), "{}", done.stderr);
     authority.device_becomes(&id, "online", |online| *online == true).unwrap();
     quarantine(&authority, &id);
