@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 
 use crate::{
     API_VERSION, Problem,
-    envelope::list_kind,
+    audit::AuditEntry,
+    envelope::{Kind as _, list_kind},
     plan::Plan,
     problem::PROBLEM_JSON,
     routes::{ALL, Access, Effect, IDEMPOTENCY_KEY, Named, Route, Schemas, Shape},
@@ -81,9 +82,8 @@ fn body(shape: Shape) -> (Option<&'static str>, Value) {
         Shape::Nothing => (None, Value::Null),
         Shape::Plain(named) => (JSON, reference(&(named.name)())),
         Shape::Document(kind, named) => (JSON, envelope(kind, &(named.name)())),
-        Shape::List(kind, named) => (
-            JSON,
-            json!({
+        Shape::List(kind, named) => {
+            let mut list = json!({
                 "type": "object",
                 "required": ["apiVersion", "kind", "items", "next"],
                 "properties": {
@@ -92,8 +92,17 @@ fn body(shape: Shape) -> (Option<&'static str>, Value) {
                     "items": { "type": "array", "items": reference(&(named.name)()) },
                     "next": { "type": ["string", "null"] },
                 },
-            }),
-        ),
+            });
+            if kind == AuditEntry::KIND {
+                // What an archive has is not looked at; see `crate::audit::LeftOut`.
+                list["properties"]["archived"] = json!({
+                    "type": "object",
+                    "required": ["size", "folder"],
+                    "properties": { "size": { "type": "integer" }, "folder": { "type": "string" } },
+                });
+            }
+            (JSON, list)
+        }
         Shape::Raw(media) => (Some(media.as_str()), json!({})),
     }
 }

@@ -135,6 +135,22 @@ fn archived_entries_leave_their_hashes_and_the_log_lives_on_without_them() {
         assert!(gone.stderr.contains(&archive) && gone.stderr.contains("pull --archive"), "{}", gone.stderr);
         let listed = authority.json(&["audit", "list", "--limit", "1"]).unwrap();
         assert_eq!(listed["items"][0]["index"], 512);
+        // What a list leaves out, it names: by any filter that could have met it, and by no other.
+        let left_out = serde_json::json!({"size": 512, "folder": archive});
+        assert_eq!(listed["archived"], left_out);
+        let found = authority.json(&["audit", "list", "--event", "authority_created"]).unwrap();
+        assert_eq!((&found["items"], &found["archived"]), (&Value::Array(Vec::new()), &left_out));
+        let newest = authority.json(&["audit", "list", "--newest", "--limit", "1"]).unwrap();
+        let later = authority.json(&["audit", "list", "--since", "2099-01-01T00:00:00Z"]).unwrap();
+        assert!(newest["archived"].is_null() && later["archived"].is_null(), "{newest} {later}");
+        let note = format!("entries 0 to 511 are in the archive {archive} and were not looked at");
+        let shown = authority.kosctl(&["audit", "list", "--event", "authority_created"]).unwrap();
+        assert!(shown.stderr.contains(&note), "{}", shown.stderr);
+        let csv = authority.kosctl(&["audit", "export"]).unwrap();
+        assert!(csv.stderr.contains(&note) && !csv.stdout.contains("archive {archive}"), "{}", csv.stderr);
+        let json = authority.kosctl(&["audit", "export", "--format", "json"]).unwrap();
+        let exported: Value = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!(exported["archived"], left_out);
     };
     check(&authority);
     // Somebody who begins a copy now is told where the rest is, and then has it.
@@ -164,7 +180,7 @@ fn archived_entries_leave_their_hashes_and_the_log_lives_on_without_them() {
 
     // What somebody takes away who is not the log is missing, not archived.
     let stolen = desk.at("stolen");
-    assert!(judge::run("cp", &["-r", &log.to_string_lossy(), &stolen], "").unwrap().status.success());
+    program::copy(&log, Path::new(&stolen)).unwrap();
     fs::remove_file(Path::new(&stolen).join("tile/entries/002")).unwrap();
     let verdict = verify(&authority, &["--log", &stolen, "--key", &key]);
     assert_eq!(
@@ -198,13 +214,10 @@ fn archived_entries_leave_their_hashes_and_the_log_lives_on_without_them() {
     );
     grow(&authority, 5);
     let head = desk.at("head");
-    wait::until("the log's files to follow", || {
-        authority.json(&["audit", "checkpoint", "--out", &head])?;
-        Ok((fs::read_to_string(log.join("checkpoint"))? == fs::read_to_string(&head)?).then_some(()))
-    })
-    .unwrap();
+    authority.published().unwrap();
     let copy = desk.at("copy");
-    assert!(judge::run("cp", &["-r", &log.to_string_lossy(), &copy], "").unwrap().status.success());
+    program::copy(&log, Path::new(&copy)).unwrap();
+    fs::copy(Path::new(&copy).join("checkpoint"), &head).unwrap();
     authority.kill().unwrap();
     let mut restored =
         Authority::put_back(&authority, Path::new(&backup), "correct horse battery staple").unwrap();
@@ -233,17 +246,13 @@ fn an_authority_that_is_killed_while_it_archives_loses_no_leaf() {
     authority.json(&["audit", "checkpoint", "--key-out", &key]).unwrap();
     let (archive, head) = (desk.at("archive"), desk.at("head"));
     fs::create_dir_all(&archive).unwrap();
-    let published = authority.data().join("authority/log/checkpoint");
     let mut kills = 0;
     // Ends the authority at a call that makes something durable, or takes something away.
     for call in ["fsync", "renameat", "unlinkat", "fdatasync"] {
         for number in [1, 3, 9] {
             grow(&authority, 256);
-            wait::until("the log's files to follow", || {
-                authority.json(&["audit", "checkpoint", "--out", &head])?;
-                Ok((fs::read(&published)? == fs::read(&head)?).then_some(()))
-            })
-            .unwrap();
+            let published = authority.published().unwrap();
+            fs::copy(published.join("checkpoint"), &head).unwrap();
             let (trace, inject) =
                 (format!("trace={call}"), format!("inject={call}:signal=KILL:when={number}"));
             let watching = program::watch(authority.pid().unwrap(), &["-e", &trace, "-e", &inject]).unwrap();

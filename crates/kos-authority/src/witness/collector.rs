@@ -16,7 +16,7 @@ use std::{
 };
 
 use kos_audit::{AnyLogKey, Conflict, SignedCheckpoint, tree::verify_consistency, witness::AddCheckpoint};
-use kos_base::{DeviceId, Timestamp};
+use kos_base::{DeviceId, Timestamp, text::printable};
 use kos_klp::body::WitnessAnswer;
 use tokio::{
     task::JoinSet,
@@ -34,6 +34,7 @@ use crate::{
     clock,
     fleet::Undelivered,
     log::{CHECKPOINT_BYTES_MAX, consistency},
+    pause,
     record::SystemChange,
     store::{LogState, StoreError, StoredWitness, WitnessState, WitnessWay},
     writer::{Cosigned, SystemWrite, Transaction},
@@ -56,6 +57,8 @@ const DISAGREEING_PAUSE: Duration = Duration::from_secs(15);
 const LOST_AFTER: Duration = Duration::from_secs(60);
 /// How far the clock of a witness may be ahead.
 const AHEAD_MAX: Duration = Duration::from_secs(3_600);
+/// Longest reason that is kept of a witness that fails, in characters.
+const TROUBLE_CHARS_MAX: usize = 200;
 /// Requests to a witness in one go: one that names another size each time is not asked for ever.
 const TRIES_MAX: u32 = 3;
 
@@ -75,7 +78,8 @@ impl Round {
     fn cosigned(&self) -> Option<(SignedCheckpoint, LogState)> {
         let lines: String = self.lines.values().map(String::as_str).collect();
         let checkpoint = format!("{}{lines}", self.text);
-        if lines.is_empty() || checkpoint.len() > CHECKPOINT_BYTES_MAX {
+        let is_too_long = u64::try_from(checkpoint.len()).is_ok_and(|len| len > CHECKPOINT_BYTES_MAX);
+        if lines.is_empty() || is_too_long {
             return None;
         }
         let signed = SignedCheckpoint::parse(&checkpoint).ok()?;
@@ -109,6 +113,20 @@ enum Outcome {
         checkpoint: Option<String>,
     },
     Failed(String),
+}
+
+impl Outcome {
+    /// What is wrong, for whoever looks at the list.
+    fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Cosigned { .. } => None,
+            Self::Disagrees { size: Some(size), .. } => {
+                Some(format!("it holds another tree, of {size} entries"))
+            }
+            Self::Disagrees { size: None, .. } => Some("it holds another tree".to_owned()),
+            Self::Failed(why) => Some(printable(why, TROUBLE_CHARS_MAX)),
+        }
+    }
 }
 
 struct Answered {
@@ -223,6 +241,7 @@ impl Collector {
         asked.is_under_way = false;
         let before = witness.state;
         let mut named = None;
+        self.shared.witnessing.trouble(&name, outcome.trouble());
         let change = match outcome {
             Outcome::Cosigned { line, at } => {
                 *asked = Asked { done: round, ..Asked::default() };
@@ -275,7 +294,7 @@ impl Collector {
                     // That it has no link is known here.
                     WitnessWay::Device(_) => DEVICE_PAUSE_MAX,
                 };
-                let pause = PAUSE_MIN.saturating_mul(1 << (asked.failures - 1).min(10)).min(longest);
+                let pause = pause::after(asked.failures, PAUSE_MIN, longest);
                 asked.again_at = Some(Instant::now() + pause);
                 let since = *asked.failing_since.get_or_insert(now);
                 tracing::warn!(witness = name, why, "a witness does not cosign");
@@ -474,7 +493,7 @@ mod tests {
     #[test]
     fn the_lines_of_all_witnesses_are_kept_and_no_more_than_a_start_reads_back() {
         let most = answered(WITNESSES_MAX, WITNESS_NAME_BYTES_MAX).cosigned().unwrap().1;
-        assert!(most.checkpoint.len() < CHECKPOINT_BYTES_MAX && most.size == 7);
+        assert!(u64::try_from(most.checkpoint.len()).unwrap() < CHECKPOINT_BYTES_MAX && most.size == 7);
         assert_eq!(
             most.checkpoint.lines().filter(|line| line.starts_with('\u{2014}')).count(),
             WITNESSES_MAX + 1

@@ -93,7 +93,7 @@ pub(crate) struct List {
     #[arg(long)]
     offline: bool,
     /// At most so many.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 }
 
@@ -106,7 +106,7 @@ pub(crate) struct Events {
     #[arg(long = "event", value_name = "TYPE")]
     event_type: Option<String>,
     /// At most so many.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 }
 
