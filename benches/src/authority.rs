@@ -142,6 +142,15 @@ impl Authority {
         Ok(())
     }
 
+    /// Orders a device into quarantine.
+    pub(crate) async fn quarantine(&self, device: &DeviceId) -> Result<()> {
+        let because = Because { reason: Some("benchmark".parse()?) };
+        let (route, change) = (&routes::DEVICE_QUARANTINE, Change::default());
+        let done = self.admin.change(route, &[device.as_ref()], &because, &change).await?;
+        ensure!(matches!(done, Outcome::Done::<Device>(_)), "a quarantine was planned and not done");
+        Ok(())
+    }
+
     /// Shows a device.
     pub(crate) async fn device(&self, device: &str) -> Result<Device> {
         Ok(self.admin.show(&routes::DEVICE_SHOW, &[device]).await?)

@@ -30,11 +30,11 @@ use crate::{
         ALL, AUTHORITY_READY_MS, ENROL_P99_MS, ENROL_PER_S, Figure, HEARTBEAT_PER_S, IDLE_LINK_BYTES,
         ISSUE_PER_S, KOSD_BINARY_BYTES, KOSD_READY_MS, KOSD_RSS_BYTES, LOG_APPEND_TO_PROOF_P99_MS,
         LOG_ENTRIES_PER_S, LOG_PROOF_10M_MS, LOG_SIGNATURE_VERIFY_PER_S, LOG_TREE_VERIFY_PER_S, Line,
-        Measured, REVOCATION_CUT_MS, VAULT_DECRYPT_US, VAULT_READ_MS, VAULT_WRITE_MS,
+        Measured, QUARANTINE_CUT_MS, REVOCATION_CUT_MS, VAULT_DECRYPT_US, VAULT_READ_MS, VAULT_WRITE_MS,
     },
     figures::{
-        Ground, Scale, copied_log, daemon, enrolment, heartbeat, idle, issuing, log, readiness, revocation,
-        vault,
+        Ground, Scale, copied_log, daemon, enrolment, heartbeat, idle, issuing, log, quarantine, readiness,
+        revocation, vault,
     },
 };
 
@@ -68,10 +68,11 @@ enum Group {
     Log,
     CopiedLog,
     Revocation,
+    Quarantine,
 }
 
 /// In the order of the figures. The devices of the first are used by the next; the last takes some out of service.
-const GROUPS: [(Group, &[&Figure]); 10] = [
+const GROUPS: [(Group, &[&Figure]); 11] = [
     (Group::Enrolment, &[&ENROL_PER_S, &ENROL_P99_MS]),
     (Group::Issuing, &[&ISSUE_PER_S]),
     (Group::Heartbeat, &[&HEARTBEAT_PER_S]),
@@ -82,6 +83,7 @@ const GROUPS: [(Group, &[&Figure]); 10] = [
     (Group::Log, &[&LOG_ENTRIES_PER_S, &LOG_APPEND_TO_PROOF_P99_MS]),
     (Group::CopiedLog, &[&LOG_TREE_VERIFY_PER_S, &LOG_SIGNATURE_VERIFY_PER_S, &LOG_PROOF_10M_MS]),
     (Group::Revocation, &[&REVOCATION_CUT_MS]),
+    (Group::Quarantine, &[&QUARANTINE_CUT_MS]),
 ];
 
 fn main() -> Result<ExitCode> {
@@ -139,6 +141,7 @@ async fn measure(group: Group, ground: &mut Ground) -> Result<Vec<Measured>> {
         Group::Log => log::measure(ground).await,
         Group::CopiedLog => copied_log::measure(ground).await,
         Group::Revocation => revocation::measure(ground).await,
+        Group::Quarantine => quarantine::measure(ground).await,
     }
 }
 

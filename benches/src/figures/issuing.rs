@@ -221,7 +221,7 @@ impl Ca {
                     sent = Some(frame);
                     continue;
                 }
-                Output::Close => continue,
+                Output::Close | Output::Keep(_) => continue,
                 Output::Misuse(code) => bail!("the authority refuses with {code}"),
             };
             session.handle_input(now, answer);

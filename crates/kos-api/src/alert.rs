@@ -207,6 +207,9 @@ pub struct AddGuardian {
     pub name: String,
     /// How it is told.
     pub way: GuardianWay,
+    /// A recipient of age, `age1..`, to which devices in quarantine seal what they gather.
+    #[serde(default)]
+    pub bundle_key: Option<String>,
 }
 
 /// How a guardian is told.
@@ -284,6 +287,8 @@ pub struct Guardian {
     pub trouble: Option<String>,
     /// The secret by which it knows our webhooks; only in the answer that adds it.
     pub secret: Option<String>,
+    /// The recipient of age to which devices in quarantine seal what they gather.
+    pub bundle_key: Option<String>,
 }
 
 impl Kind for Guardian {

@@ -1,13 +1,18 @@
 //! A device as the registry knows it.
 
 use kos_base::{
-    Capability, Channel, DeviceId, DeviceState, EvidenceTier, GroupPath, KeyId, KidSubject, Name, Role,
-    SecurityProfile, Timestamp,
+    Capability, Channel, DeviceId, DeviceState, EntryId, EvidenceTier, GroupPath, KeyId, KidSubject, Name,
+    Role, SecurityProfile, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{envelope::Kind, hex::Serial, schema, text::Tag};
+use crate::{
+    envelope::Kind,
+    hex::{Digest, Serial},
+    schema,
+    text::Tag,
+};
 
 /// One device, from the lobby to its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -93,6 +98,8 @@ pub struct Device {
     pub successor_of: Option<DeviceId>,
     /// What an operator needs for a decision while it waits.
     pub lobby: Option<Lobby>,
+    /// How far its quarantine is, from the order until it is in service again.
+    pub quarantine: Option<Quarantine>,
 }
 
 impl Kind for Device {
@@ -153,6 +160,30 @@ pub struct Lobby {
     /// Devices that claim the same hardware.
     #[schema(value_type = Vec<schema::DeviceId>)]
     pub clones: Vec<DeviceId>,
+}
+
+/// A quarantine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Quarantine {
+    /// Names the order; nothing when the authority was restored since from a backup that is older.
+    #[schema(value_type = Option<schema::EntryId>)]
+    pub order_id: Option<EntryId>,
+    /// When it was ordered.
+    #[schema(value_type = schema::Timestamp)]
+    pub ordered_at: Timestamp,
+    /// When the device said that it has obeyed.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub confirmed_at: Option<Timestamp>,
+    /// SHA-256 of the sealed bundle that came with it.
+    #[schema(value_type = Option<schema::Digest>)]
+    pub forensics_sha256: Option<Digest>,
+    /// Its length.
+    pub forensics_bytes: Option<u32>,
+    /// How many people have approved that it comes back.
+    pub approvals: u32,
+    /// How many have to.
+    pub approvals_needed: u32,
 }
 
 /// Which devices a list holds. Everything given must fit.

@@ -281,6 +281,7 @@ fn every_built_in_rule_raises_on_what_it_is_for() {
         ("failed-unlocks", many(at(1, E::VaultUnlockFailed), 5)),
         ("kill-armed", many(at(1, E::KillArmed), 1)),
         ("loss", many(at(1, E::LossesRecorded), 1)),
+        ("quarantine", many(at(1, E::DeviceQuarantined), 1)),
         ("rollback", many(at(1, E::VaultRefused), 1)),
         ("ticket-guessing", many(at(1, E::TicketProofFailed), 5)),
         ("witness-disagreement", many(at(1, E::WitnessDisagreed), 1)),

@@ -33,6 +33,7 @@ mod outside;
 mod pause;
 mod policy;
 pub mod presence;
+pub mod quarantine;
 mod reception;
 pub mod record;
 pub mod restore;

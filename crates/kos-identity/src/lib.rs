@@ -13,6 +13,7 @@ pub mod decommission;
 pub mod enrolment;
 pub mod kid;
 pub mod ocsp;
+pub mod quarantine;
 pub mod registry;
 
 #[cfg(test)]

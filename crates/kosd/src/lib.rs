@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod facts;
+pub mod forensics;
 pub mod health;
 pub mod image;
 pub mod keystore;

@@ -12,7 +12,7 @@ use crate::{judge, keys};
 const MARKS: [([u8; 2], usize); 2] = [([0x04, 0x20], 32), ([0x04, 0x30], 48)];
 
 /// Bytes that are to stay where they are.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Secret {
     name: String,
     forms: Vec<(&'static str, Vec<u8>)>,
@@ -76,7 +76,8 @@ impl Secret {
                 if name.starts_with("agreement-") { Some(value.as_slice()) } else { private(&value) };
             keys.push(Self::new(&name, secret.with_context(|| format!("no key in {name}"))?)?);
         }
-        ensure!(keys.len() >= 4, "{} keys: a device has more", keys.len());
+        // One in quarantine has that of its vault, its identity and its log.
+        ensure!(keys.len() >= 3, "{} keys: a device has more", keys.len());
         Ok(keys)
     }
 

@@ -109,6 +109,14 @@ fn a_newer_log_brings_back_what_was_revoked_and_lets_everybody_else_return() {
     wait::until("the authority to serve", || Ok(restored.kosctl(&["list"])?.status.success().then_some(())))
         .unwrap();
     assert_eq!(state(&restored, &stolen), "quarantined");
+    // The order is not in the log. The device has obeyed it all the same, and stays out until somebody says otherwise.
+    let case = restored.device(&stolen).unwrap()["quarantine"].clone();
+    assert_eq!((&case["orderId"], &case["approvals"]), (&Value::Null, &0.into()), "{case}");
+    wait::until("the stolen one to be out", || {
+        Ok((devices[2].0.status()?["state"] == "quarantined").then_some(()))
+    })
+    .unwrap();
+    assert_eq!(restored.device(&stolen).unwrap()["online"], false);
     // The one that nothing happened to keeps its certificate; the one that had renewed gets another by its identity key.
     restored.device_becomes(&quiet, "online", |online| *online == true).unwrap();
     assert_eq!(restored.device(&quiet).unwrap()["certSerial"], serial);
@@ -128,6 +136,10 @@ fn a_newer_log_brings_back_what_was_revoked_and_lets_everybody_else_return() {
     restored.json(&["device", "approve", &waiting, "--profile", "SEC-2", "--code", &code, "--yes"]).unwrap();
     restored.device_becomes(&waiting, "online", |online| *online == true).unwrap();
 
+    restored.json(&["device", "reinstate", &stolen, "--yes"]).unwrap();
+    let back = restored.device_becomes(&stolen, "online", |online| *online == true).unwrap();
+    assert_eq!(back["kidSubject"].as_str().unwrap().rsplit_once('/').unwrap().1, "002", "{back}");
+
     let verdict = restored.json(&["audit", "verify", "--against", &head]).unwrap();
     assert_eq!(verdict["item"]["ok"], true, "{verdict}");
     let tickets = restored.json(&["ticket", "list", "--state", "open"]).unwrap();
@@ -136,10 +148,8 @@ fn a_newer_log_brings_back_what_was_revoked_and_lets_everybody_else_return() {
     for event in ["backup_created", "authority_restored", "restore_opened"] {
         assert!(events.iter().any(|found| found == event), "{event}: {events:?}");
     }
-    for (mut device, id) in devices {
-        if id != stolen {
-            device.stop().unwrap();
-        }
+    for (mut device, _) in devices {
+        device.stop().unwrap();
     }
     restored.stop().unwrap();
 }

@@ -90,6 +90,7 @@ fn tell_authority(frames: &[&[u8]]) {
                 authority::Input::Drawn(Secret::new([7; authority::RANDOM_BYTES]))
             }
             Some(authority::Output::Lookup(query)) => authority::Input::Found(Box::new(found(&query))),
+            Some(authority::Output::Keep(_)) => continue,
             Some(authority::Output::Commit(_)) => authority::Input::Committed(Ok(())),
             Some(authority::Output::Send(answer)) => {
                 assert!(FromAuthority::from_bytes(&answer).is_ok(), "the device can read the answer");

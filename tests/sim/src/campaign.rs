@@ -12,7 +12,7 @@ use crate::{
     device_log, kill,
     laws::Breach,
     plant::Plant,
-    witness,
+    quarantine, witness,
     world::{Outcome, Tracing, World},
 };
 
@@ -78,6 +78,7 @@ fn live_one(seed: u64, plant: Option<Plant>) -> Result<Outcome> {
         Some(plant) if plant.is_of_the_kill_switch() => kill::live,
         Some(plant) if plant.is_of_a_witness() => witness::live,
         Some(plant) if plant.is_of_device_logs() => device_log::live,
+        Some(plant) if plant.is_of_quarantine() => quarantine::live,
         _ => {
             let outcome = World::live(seed, plant, Tracing::Off)?;
             return if plant.is_none() { beside(seed, outcome) } else { Ok(outcome) };
@@ -88,7 +89,7 @@ fn live_one(seed: u64, plant: Option<Plant>) -> Result<Outcome> {
 
 /// What lives beside a fleet: a bug of the fleet touches none of it.
 fn beside(seed: u64, mut outcome: Outcome) -> Result<Outcome> {
-    for live in [kill::live, witness::live, device_log::live] {
+    for live in [kill::live, witness::live, device_log::live, quarantine::live] {
         if outcome.breach.is_none() {
             outcome.breach = live(seed, None)?;
         }
@@ -152,6 +153,13 @@ mod tests {
     fn no_power_cut_at_either_end_loses_what_a_device_s_log_has_told_or_its_authority_acknowledged() {
         for seed in 1..120 {
             assert_eq!(device_log::live(seed, None).unwrap(), None, "{seed}");
+        }
+    }
+
+    #[test]
+    fn nobody_leaves_quarantine_without_the_people_that_it_takes_or_obeys_an_order_twice() {
+        for seed in 1..5_000 {
+            assert_eq!(quarantine::live(seed, None).unwrap(), None, "{seed}");
         }
     }
 

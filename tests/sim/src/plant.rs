@@ -75,6 +75,14 @@ plants! {
     LogCheckpointFirst = "log-checkpoint-first",
     /// A device empties the tail of its log before the checkpoint covers what was in it.
     LogTailFirst = "log-tail-first",
+    /// A device in quarantine says that its keys are gone, and keeps them.
+    KeysKeptInQuarantine = "keys-kept-in-quarantine",
+    /// A device says that it has obeyed an order before that is on its disk.
+    IsolationNotSynced = "isolation-not-synced",
+    /// Somebody who approves a reinstatement is given another name each time.
+    OnePersonTwice = "one-person-twice",
+    /// A device forgets what it obeyed, and its number, as one whose old disk was put back.
+    OrderForgotten = "order-forgotten",
 }
 
 impl Plant {
@@ -86,6 +94,11 @@ impl Plant {
     /// Whether it is one of a witness, which has a world of its own as well.
     pub const fn is_of_a_witness(self) -> bool {
         matches!(self, Self::WitnessSignsFirst | Self::WitnessNotSynced)
+    }
+
+    /// Whether it is one of the device that is taken out and brought back.
+    pub const fn is_of_quarantine(self) -> bool {
+        matches!(self, Self::OnePersonTwice | Self::OrderForgotten)
     }
 
     /// Whether it is one of the logs of devices, which have a world of their own.

@@ -229,6 +229,9 @@ routes! {
         (CHANGE, BECAUSE) -> DEVICE, "Stops a device until it is reinstated.";
     DEVICE_QUARANTINE = "device-quarantine", Post "/api/v1/devices/{device}/quarantine", [OperatorWrite], Changes,
         (CHANGE, BECAUSE) -> DEVICE, "Holds a device as compromised.";
+    DEVICE_FORENSICS = "device-forensics", Get "/api/v1/devices/{device}/forensics", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::raw(Media::Bytes),
+        "Returns the bundle that a device in quarantine sealed for guardians: a file of age.";
     DEVICE_REINSTATE = "device-reinstate", Post "/api/v1/devices/{device}/reinstate", [OperatorWrite], Changes,
         (CHANGE, Shape::plain::<lifecycle::Reinstate>()) -> DEVICE, "Puts a device back into service.";
     DEVICE_REGEN_CERT = "device-regen-cert", Post "/api/v1/devices/{device}/regen-cert", [OperatorWrite], Changes,

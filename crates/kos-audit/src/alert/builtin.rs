@@ -146,6 +146,15 @@ fn rows() -> Vec<Row> {
             "Entries of the log could not be written, or cannot be read any more",
         ),
         (
+            "quarantine",
+            Essential,
+            Critical,
+            Per::Target,
+            of(&[E::DeviceQuarantined]),
+            Each,
+            "A device was taken for compromised and is cut off",
+        ),
+        (
             "rollback",
             Essential,
             Critical,

@@ -172,6 +172,16 @@ events! {
     DeviceSuspended = "device_suspended", Critical;
     /// A device was taken for compromised.
     DeviceQuarantined = "device_quarantined", Critical;
+    /// A device was ordered into quarantine, or hears the order.
+    QuarantineOrdered = "quarantine_ordered", Critical;
+    /// A device has obeyed such an order.
+    QuarantineConfirmed = "quarantine_confirmed", Critical;
+    /// The sealed bundle of a device in quarantine came.
+    ForensicsReceived = "forensics_received", Critical;
+    /// What a device in quarantine could read was rotated, or is named for a person to rotate.
+    SecretsRotated = "secrets_rotated", Critical;
+    /// A person approved that a device comes back from quarantine.
+    ReinstatementApproved = "reinstatement_approved", Critical;
     /// A stopped device may go on.
     DeviceReinstated = "device_reinstated", Critical;
     /// A device may never come back.

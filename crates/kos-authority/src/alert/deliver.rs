@@ -245,7 +245,8 @@ mod tests {
         let poison = AlertId::of(&rule, 1, 1);
         let (url, refuses) = receiver(poison.clone()).await;
         let way = Way::Webhook { url, ca: None, salt: [1; 16] };
-        let guardian = Guardian { name: "pager".parse().unwrap(), added_at: NOW, leaving: None, way };
+        let guardian =
+            Guardian { name: "pager".parse().unwrap(), added_at: NOW, leaving: None, bundle_key: None, way };
         let change = SystemChange::GuardianAdded(Box::new(guardian.clone()));
         let write = SystemWrite::Guardian(Box::new(guardian.clone()));
         shared.writer.commit(Transaction::own(NOW, vec![change.into()], vec![write])).await.unwrap();

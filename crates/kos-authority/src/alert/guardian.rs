@@ -66,6 +66,9 @@ pub struct Guardian {
     pub added_at: Timestamp,
     /// How they are told.
     pub way: Way,
+    /// To which key of theirs devices in quarantine seal what they gather.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle_key: Option<String>,
     /// Whether they were removed, and are still told what happened until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<Leaving>,

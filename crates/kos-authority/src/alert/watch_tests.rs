@@ -56,6 +56,7 @@ async fn what_happened_before_the_newest_rules_is_judged_by_those_before_also_af
         added_at: fixtures::NOW,
         way: Way::Device { device: fixtures::device_id(1) },
         leaving: None,
+        bundle_key: None,
     };
     let removed = SystemChange::GuardianRemoved(Box::new(guardian));
     let removed = Transaction::own(clock::now(), vec![removed.into()], Vec::new());

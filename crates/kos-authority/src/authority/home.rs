@@ -66,6 +66,11 @@ impl Home {
         self.folder.join("device-logs")
     }
 
+    /// What devices in quarantine sealed for guardians. In no backup.
+    pub(crate) fn forensics(&self) -> PathBuf {
+        self.folder.join("forensics")
+    }
+
     /// Where a backup is put together. What is there when nobody makes one is left over.
     pub(crate) fn backup(&self) -> PathBuf {
         self.folder.join("backup.partial")

@@ -40,6 +40,7 @@ use crate::{
     mirror::Mirrors,
     policy::Refused,
     presence::Presence,
+    quarantine::Bundles,
     reception::MisuseBook,
     record::{Change, Ending, SystemChange},
     restore::Restoration,
@@ -104,6 +105,8 @@ pub(crate) struct Shared {
     pub(crate) vaults: Vaults,
     /// What devices have delivered of their own logs.
     pub(crate) device_logs: DeviceLogs,
+    /// What devices in quarantine sealed for guardians.
+    pub(crate) bundles: Bundles,
     pub(crate) alerts: Alerts,
     pub(crate) mirrors: Mirrors,
     pub(crate) kill: Kill,
@@ -282,6 +285,7 @@ impl Authority {
             kill: Kill::load(&home)
                 .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,
             device_logs: DeviceLogs::new(home.device_logs()),
+            bundles: Bundles::new(home.forensics()),
             alerts: Alerts::default(),
             mirrors: Mirrors::default(),
             vaults: Vaults::new(home.vaults(), settings.vault_lock()),

@@ -5,7 +5,7 @@
 //!
 //! Source: `docs/spec/enrolment.md` ENR.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use kos_base::{Code, KeyId, PublicKey, code};
 use kos_identity::enrolment::authority::{
@@ -48,6 +48,8 @@ pub(crate) struct Desk {
 enum Broken {
     #[error(transparent)]
     Frame(#[from] frame::FrameError),
+    #[error("a forensic bundle cannot be kept: {0}")]
+    Bundle(#[from] io::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -122,6 +124,7 @@ impl Desk {
                         };
                         next = Some(Input::Signed(key.sign(form, &message)?));
                     }
+                    Output::Keep(sealed) => self.shared.bundles.keep(&sealed)?,
                     Output::Commit(commit) => {
                         let done = self.shared.writer.commit(Transaction::of(clock::now(), commit)).await;
                         next = Some(Input::Committed(done.map(drop).map_err(|error| failed(&error))));

@@ -16,7 +16,10 @@ use kos_vault::{EntryName, Environment};
 use serde_json::{Map, Value, json};
 
 use super::{Change, Ending, SystemChange, vault};
-use crate::alert::{Guardian, GuardianName, Way};
+use crate::{
+    alert::{Guardian, GuardianName, Way},
+    quarantine::Exposed,
+};
 
 /// An entry before it has an id, a place and a signature. What speaks of a person is not sealed yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,6 +199,20 @@ fn registry_event(change: &registry::Change) -> Draft {
         C::StateChanged { device, from, to, reason } => {
             about(state_event(*from, *to), device, json!({"from": from, "to": to, "reason": reason}))
         }
+        C::QuarantineOrdered { device, order, issue } => {
+            about(EventType::QuarantineOrdered, device, json!({"order": order, "issue": issue}))
+        }
+        C::QuarantineConfirmed { device, order } => {
+            about(EventType::QuarantineConfirmed, device, json!({"order": order}))
+        }
+        C::ForensicsReceived { device, order, sha256, bytes } => about(
+            EventType::ForensicsReceived,
+            device,
+            json!({"order": order, "sha256": hex(sha256), "bytes": bytes}),
+        ),
+        C::ReinstatementApproved { device, count, needed } => {
+            about(EventType::ReinstatementApproved, device, json!({"count": count, "needed": needed}))
+        }
         C::RecoveriesRaised { device, to } => about(EventType::RecoveriesRaised, device, json!({"to": to})),
         C::DecommissionOrdered { device, reason } => {
             about(EventType::DecommissionOrdered, device, json!({"reason": reason}))
@@ -231,6 +248,10 @@ fn system_event(change: &SystemChange) -> Draft {
     use SystemChange as C;
     match change {
         C::Vault(environment, deed) => vault::event_of(environment, deed),
+        C::SecretsRotated { device, exposed, more } => {
+            let exposed: Vec<Value> = exposed.iter().map(Exposed::to_json).collect();
+            about(EventType::SecretsRotated, device, json!({"exposed": exposed, "more": more}))
+        }
         C::AlertRaised(alert) => alert_event(alert),
         C::AlertSeen { alert, rule } => {
             draft(EventType::AlertAcknowledged, About::Alert(alert.clone()), json!({"rule": rule}))

@@ -21,7 +21,7 @@ use kos_identity::{enrolment::authority::RuleName, registry};
 use kos_policy::Refusal;
 use kos_vault::{EntryName, Environment, RelyingParty, SecretType, SlotName, VaultId};
 
-use crate::alert::Guardian;
+use crate::{alert::Guardian, quarantine::Exposed};
 
 pub(crate) use self::event::{About, Draft, Person, event_of};
 
@@ -125,6 +125,8 @@ pub enum SystemChange {
     DeviceForgotten { device: DeviceId },
     /// A device was put into a group.
     DeviceGrouped { device: DeviceId, group: GroupPath },
+    /// What a device in quarantine could read; what of it the program rotated, and what a person has to.
+    SecretsRotated { device: DeviceId, exposed: Vec<Exposed>, more: usize },
     /// A device reports again.
     DeviceOnline { device: DeviceId },
     /// A device has missed its heartbeats.

@@ -48,6 +48,7 @@ impl Bench {
             added_at: NOW,
             way: Way::Device { device: device_id(1) },
             leaving: None,
+            bundle_key: None,
         };
         let added = self.half.add_guardian(&guardian).await;
         self.half.commit().await.unwrap();

@@ -13,6 +13,7 @@ pub mod hardware;
 pub mod kill;
 pub mod klp;
 pub mod policy;
+pub mod quarantine;
 pub mod share;
 pub mod store;
 pub mod vault;
@@ -137,6 +138,7 @@ impl Code {
             hardware::ALL,
             kill::ALL,
             policy::ALL,
+            quarantine::ALL,
         ];
         areas.into_iter().flatten().copied()
     }

@@ -16,6 +16,8 @@ use kos_base::{
 };
 use minicbor::{Decode, Encode};
 
+use crate::quarantine::BUNDLE_BYTES_MAX;
+
 /// Longest message in bytes.
 pub const FRAME_BYTES_MAX: usize = 65_536;
 /// Most hardware addresses that a device may name.
@@ -53,6 +55,9 @@ pub enum FromDevice {
     /// The wipe that was ordered is done; sent without a client certificate.
     #[n(4)]
     Receipt(#[n(0)] Receipt),
+    /// A quarantine that was ordered is obeyed; sent by the identity key.
+    #[n(5)]
+    Isolated(#[n(0)] Isolated),
 }
 
 /// Authority to device.
@@ -76,6 +81,9 @@ pub enum FromAuthority {
     /// The device is to wipe itself.
     #[n(5)]
     Order(#[n(0)] SignedOrder),
+    /// The device is to go into quarantine, or is still in it.
+    #[n(6)]
+    Quarantine(#[n(0)] SignedOrder),
 }
 
 /// Who a device is and what it asks for.
@@ -412,11 +420,23 @@ pub struct Receipt {
     pub record: Bytes,
 }
 
+/// A quarantine that was obeyed.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Isolated {
+    /// COSE_Sign1 by the identity key over [`crate::quarantine::Record`].
+    #[n(0)]
+    pub record: Bytes,
+    /// The bundle, sealed to the recipients of the order.
+    #[n(1)]
+    pub bundle: Option<Bytes>,
+}
+
 /// An order, signed by the authority.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct SignedOrder {
-    /// COSE_Sign1 by the order key over [`crate::decommission::Order`].
+    /// COSE_Sign1 by the order key over [`crate::decommission::Order`] or [`crate::quarantine::Order`].
     #[n(0)]
     pub order: Bytes,
 }
@@ -467,6 +487,9 @@ impl FromDevice {
             };
             limit(hello.facts.serials.iter().all(fits), "serial")?;
             limit(hello.capabilities.len() <= Capability::COUNT_MAX, "capabilities")?;
+        }
+        if let Self::Isolated(Isolated { bundle: Some(bundle), .. }) = &message {
+            limit(bundle.len() <= BUNDLE_BYTES_MAX, "bundle")?;
         }
         Ok(message)
     }

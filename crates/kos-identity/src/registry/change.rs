@@ -94,6 +94,14 @@ pub enum Change {
     DeviceTagged { device: DeviceId, tags: Vec<String> },
     /// An operator or alert stopped a device, or let it go on; the state says which.
     StateChanged { device: DeviceId, from: DeviceState, to: DeviceState, reason: String },
+    /// A device was ordered into quarantine by a signed order.
+    QuarantineOrdered { device: DeviceId, order: EntryId, issue: u32 },
+    /// The device says that it has obeyed.
+    QuarantineConfirmed { device: DeviceId, order: EntryId },
+    /// A sealed bundle came with that.
+    ForensicsReceived { device: DeviceId, order: EntryId, sha256: Vec<u8>, bytes: u32 },
+    /// A person approved that the device comes back: the `count`-th of `needed`.
+    ReinstatementApproved { device: DeviceId, count: usize, needed: usize },
     /// An operator raised the number of recoveries.
     RecoveriesRaised { device: DeviceId, to: u32 },
     /// The order to wipe was given.

@@ -13,6 +13,7 @@ use kos_base::{
 use kos_policy::{Image, Proven, Refusal, Request, Standing, Way, decide, guardrails};
 use minicbor::{Decode, Encode};
 
+use super::Case;
 use crate::enrolment::message::{Bootloader, Bytes32};
 
 /// Everything the authority keeps about a device.
@@ -113,6 +114,9 @@ pub struct Device {
     /// What came of the command that locks its bootloader, if it has one.
     #[n(30)]
     pub bootloader: Option<Bootloader>,
+    /// Present from the order of a quarantine until the device is in service again.
+    #[n(40)]
+    pub case: Option<Case>,
 }
 
 /// A certificate and the keys that go with it.
@@ -311,6 +315,7 @@ impl Device {
             regenerate: false,
             image: None,
             bootloader: None,
+            case: None,
         }
     }
 

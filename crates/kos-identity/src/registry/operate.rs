@@ -2,13 +2,13 @@
 //!
 //! `dry-run` is the same call whose commit is thrown away, so a plan can never differ from the deed.
 //!
-//! Source: `docs/spec/enrolment.md` REG-4, REG-5, REG-7 to REG-9.
+//! Source: `docs/spec/enrolment.md` REG-4, REG-5, REG-7 to REG-9; `docs/spec/quarantine.md` QRN-6, QRN-19, QRN-22.
 
 use kos_base::{Capability, Channel, Code, DeviceState, Name, Role, SecurityProfile, Timestamp, code};
 
 use kos_policy::{Errand, Refusal, Request, Way, decide};
 
-use super::{Actor, Change, Commit, Device, Order, RevocationReason, StateError, Write};
+use super::{Actor, Case, Change, Commit, Device, Order, RevocationReason, StateError, Write};
 
 /// One thing that an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +35,9 @@ pub enum Operation {
     Regenerate,
     /// Stop it for now: its certificate is put on hold.
     Suspend { reason: String },
-    /// Take it for compromised: its certificate and keys are revoked for good.
-    Quarantine { reason: String },
-    /// Let it go on: lifts a suspension; from quarantine it leads to the lobby.
+    /// Take it for compromised: its certificate and keys are revoked for good. The order in the case was signed before.
+    Quarantine { reason: String, case: Box<Case> },
+    /// Let it go on: lifts a suspension. From quarantine it is the approval of one person.
     Reinstate { reason: String },
     /// Never let it in again.
     Ban { reason: String },
@@ -79,6 +79,12 @@ pub enum OperateError {
     /// It is so already.
     #[error("it is so already")]
     AlreadySo,
+    /// Whoever asks is nobody whose approval counts for this device.
+    #[error("this needs the approval of an operator with a certificate")]
+    Approver,
+    /// The same person has approved already.
+    #[error("the same person has approved already, and another one has to")]
+    ApprovedAlready,
 }
 
 impl OperateError {
@@ -98,6 +104,8 @@ impl OperateError {
             Self::Policy(refusal) => Some(refusal.code()),
             Self::DevNotAllowed => Some(code::enrolment::CHANNEL_FORBIDDEN),
             Self::AlreadySo => None,
+            Self::Approver => Some(code::quarantine::APPROVER),
+            Self::ApprovedAlready => Some(code::quarantine::APPROVED_ALREADY),
         }
     }
 }
@@ -113,6 +121,10 @@ impl Operation {
         let mut next = device.next_version();
         let mut writes = Vec::new();
         let changes = match self {
+            Self::Approve { .. } if next.case.is_some() => {
+                // It would be a way around the approvals that a quarantine asks for.
+                return Err(OperateError::Forbidden { state: before, verb: "approved in quarantine" });
+            }
             Self::Approve { profile } => {
                 let lobby =
                     next.lobby.as_mut().ok_or(OperateError::Forbidden { state: before, verb: "approved" })?;
@@ -205,13 +217,22 @@ impl Operation {
                 changes.extend(revoke_all(now, &mut next, RevocationReason::Hold, &mut writes));
                 changes
             }
-            Self::Quarantine { reason } => {
-                next.enter(now, DeviceState::Quarantined, &reason)?;
-                let mut changes = vec![changed(&next, before, &reason)];
+            Self::Quarantine { reason, case } => {
+                // After a restore the order is gone, and may be given again.
+                let again = before == DeviceState::Quarantined
+                    && next.case.as_ref().is_none_or(|case| case.signed.is_empty());
+                let mut changes = Vec::new();
+                if !again {
+                    next.enter(now, DeviceState::Quarantined, &reason)?;
+                    changes.push(changed(&next, before, &reason));
+                }
+                let (order, issue) = (case.order, next.issues);
+                changes.push(Change::QuarantineOrdered { device: id, order, issue });
+                next.case = Some(*case);
                 changes.extend(revoke_all(now, &mut next, RevocationReason::KeyCompromise, &mut writes));
                 changes
             }
-            Self::Reinstate { reason } => reinstate(now, &mut next, before, &reason, &mut writes)?,
+            Self::Reinstate { reason } => reinstate(now, &actor, &mut next, before, &reason, &mut writes)?,
             Self::Ban { reason } => {
                 if core::mem::replace(&mut next.banned, true) {
                     return Err(OperateError::AlreadySo);
@@ -276,6 +297,7 @@ pub(crate) fn revoke_all(
 
 fn reinstate(
     now: Timestamp,
+    actor: &Actor,
     next: &mut Device,
     before: DeviceState,
     reason: &str,
@@ -294,8 +316,17 @@ fn reinstate(
             Ok(changes)
         }
         DeviceState::Quarantined => {
-            next.enter(now, DeviceState::Pending, reason)?;
-            Ok(vec![changed(next, before, reason)])
+            let profile = next.profile();
+            let needed = Case::approvals_needed(profile);
+            let case = next.case.get_or_insert_with(|| Case::without_order(now));
+            case.approve(now, actor, profile)?;
+            let (count, approved) = (case.approvals.len(), case.is_approved(profile));
+            let mut changes = vec![Change::ReinstatementApproved { device: next.id.clone(), count, needed }];
+            if approved {
+                next.enter(now, DeviceState::Pending, reason)?;
+                changes.push(changed(next, before, reason));
+            }
+            Ok(changes)
         }
         state => Err(OperateError::Forbidden { state, verb: "reinstated" }),
     }

@@ -13,7 +13,9 @@
 use kos_base::{Capability, Channel, DeviceId, DeviceState, KeyId, Name, Role, SecurityProfile, Timestamp};
 use minicbor::bytes::ByteArray;
 
-use super::{Actor, Change, Commit, Device, Lobby, Revocation, RevocationReason, Write, operate::revoke_all};
+use super::{
+    Actor, Case, Change, Commit, Device, Lobby, Revocation, RevocationReason, Write, operate::revoke_all,
+};
 
 /// What a log says about one device after the moment of its record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,12 +105,19 @@ impl Device {
             // The order is not in the log: whoever gave it gives it again.
             Decommissioning => {
                 let reason = "its end was ordered after the backup: order it again";
+                next.case = Some(Case::without_order(now));
                 next.stop(now, Quarantined, reason, RevocationReason::KeyCompromise, &mut writes)
             }
             Decommissioned => {
                 next.stop(now, state, reason, RevocationReason::CessationOfOperation, &mut writes)
             }
-            Quarantined => next.stop(now, state, reason, RevocationReason::KeyCompromise, &mut writes),
+            // Neither is this order. What was approved for a quarantine before it does not count for this one.
+            Quarantined => {
+                if missed.became.is_some() || next.case.is_none() {
+                    next.case = Some(Case::without_order(now));
+                }
+                next.stop(now, state, reason, RevocationReason::KeyCompromise, &mut writes)
+            }
             Suspended if !renewed => {
                 // What a ban revoked is revoked for good.
                 let why =
@@ -160,6 +169,9 @@ impl Device {
         // One that waits and holds a certificate may have confirmed it since.
         let unconfirmed = self.state() == DeviceState::Pending && self.credentials().next().is_some();
         let let_in = self.lobby.as_ref().is_some_and(|lobby| lobby.approved);
+        if self.state() == DeviceState::Pending && self.case.is_some() {
+            return Some(self.back_into_quarantine(now));
+        }
         if !(in_service || unconfirmed || let_in) {
             return None;
         }
@@ -172,6 +184,22 @@ impl Device {
         changes.extend(next.revoke_rest(now, RevocationReason::Superseded, &mut writes));
         writes.insert(0, Write::Device(Box::new(next)));
         Some(Commit { actor: Actor::Authority, changes, writes })
+    }
+
+    /// It was about to come back from a quarantine: whoever approved does so again.
+    fn back_into_quarantine(self, now: Timestamp) -> Commit {
+        let mut next = self.next_version();
+        let mut writes = Vec::new();
+        let reason = "the state after the backup is lost: approve its reinstatement again";
+        next.put_back(now, DeviceState::Quarantined, reason);
+        if let Some(case) = &mut next.case {
+            case.approvals.clear();
+        }
+        let (device, from, to) = (next.id.clone(), DeviceState::Pending, DeviceState::Quarantined);
+        let mut changes = vec![Change::StateChanged { device, from, to, reason: reason.to_owned() }];
+        changes.extend(next.revoke_rest(now, RevocationReason::KeyCompromise, &mut writes));
+        writes.insert(0, Write::Device(Box::new(next)));
+        Commit { actor: Actor::Authority, changes, writes }
     }
 
     fn take_over(&mut self, missed: &Missed) {
@@ -215,6 +243,8 @@ impl Device {
         writes: &mut Vec<Write>,
     ) -> Vec<Change> {
         self.put_back(now, DeviceState::Pending, "its certificate is newer than the backup");
+        // Whoever had to approve has, as the log says, or a person does now.
+        self.case = None;
         self.lobby = Some(Lobby {
             comparison: None,
             source: "restore".to_owned(),

@@ -232,7 +232,6 @@ fn whoever_is_stopped_hears_so_at_once() {
     let because = || "because".to_owned();
     let cases = [
         (Operation::Suspend { reason: because() }, codes::STATE_FORBIDS),
-        (Operation::Quarantine { reason: because() }, codes::STATE_FORBIDS),
         (Operation::Ban { reason: because() }, codes::BANNED),
     ];
     for (operation, code) in cases {

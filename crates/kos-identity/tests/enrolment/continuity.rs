@@ -261,11 +261,13 @@ fn a_suspension_holds_what_waits_for_its_confirmation_as_well() {
 }
 
 #[test]
-fn from_quarantine_a_device_comes_back_through_a_proof_and_a_person() {
+fn from_a_quarantine_without_a_case_a_device_comes_back_through_a_proof_and_a_person() {
     let mut office = Office::new();
     let first = Applicant::in_service(&mut office, 20);
-    office.operate(Operation::Quarantine { reason: "because".to_owned() });
+    office.quarantine();
     office.operate(Operation::Reinstate { reason: "cleaned".to_owned() });
+    // An authority before this version kept no case.
+    office.devices[0].case = None;
     let next = first.with_next_key(70);
     let ask = |office: &mut Office| next.go_on(office, (Recovery, 1, &next.identity));
     assert!(matches!(ask(&mut office).as_slice(), [FromAuthority::Pending(_)]));

@@ -1,7 +1,7 @@
 //! The device's machine against a real authority, with a shell that a test can bend.
 
 mod downgrade;
-mod hand;
+pub(crate) mod hand;
 
 use core::time::Duration;
 
@@ -361,7 +361,7 @@ fn an_order_reaches_a_device_whose_certificate_nobody_knows_any_more() {
     hand.start(&mut office);
     assert_eq!((hand.active(), office.only().state()), (None, DeviceState::Active));
     hand.loses = None;
-    office.operate(Operation::Quarantine { reason: "because".to_owned() });
+    office.quarantine();
     let receipt = [1; 32];
     let order = decommission::Order {
         id: kos_base::EntryId::from_parts(NOW, [4; 10]),
@@ -467,24 +467,6 @@ fn the_id_is_computed_from_what_the_device_was_at_first() {
         identity_key: hand.machine.journal().identity.as_ref().unwrap().id(),
     });
     assert_eq!(membership.device, id);
-}
-
-#[test]
-fn from_quarantine_a_device_comes_back_once_a_person_lets_it_in() {
-    let mut office = Office::new();
-    let mut hand = Hand::with_ticket(&mut office);
-    hand.start(&mut office);
-    office.operate(Operation::Quarantine { reason: "because".to_owned() });
-    hand.command(&mut office, Command::CheckIn);
-    assert_eq!(hand.told.last(), Some(&Event::Refused(codes::STATE_FORBIDS)));
-    office.operate(Operation::Reinstate { reason: "cleaned".to_owned() });
-    hand.pass(&mut office, Duration::from_secs(300));
-    hand.command(&mut office, Command::CheckIn);
-    hand.pass(&mut office, Duration::from_secs(300));
-    assert_eq!((office.only().state(), hand.told.last()), (DeviceState::Pending, Some(&Event::Waiting)));
-    office.operate(Operation::Approve { profile: SecurityProfile::Sec2 });
-    hand.pass(&mut office, Duration::from_secs(300));
-    assert_eq!((office.only().state(), hand.active()), (DeviceState::Active, Some(2)));
 }
 
 #[test]

@@ -184,7 +184,7 @@ fn office_key() -> TestKey {
 fn after_a_quarantine_only_the_receipt_of_an_order_counts() {
     let mut office = Office::new();
     let device = Applicant::in_service(&mut office, 20);
-    office.operate(Operation::Quarantine { reason: "stolen".to_owned() });
+    office.quarantine();
     let signed = record(&office, &device.operational, (None, OWN));
     assert_eq!(refusal(&notice(&mut office, &signed)), codes::STATE_FORBIDS);
     assert_eq!(refusal(&receipt(&mut office, OWN, &signed)), codes::STATE_FORBIDS);

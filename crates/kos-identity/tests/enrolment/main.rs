@@ -13,6 +13,7 @@ mod endings;
 mod office;
 mod operators;
 mod protocol;
+mod quarantine;
 mod rules;
 #[path = "../../src/test_keys.rs"]
 mod test_keys;

@@ -15,8 +15,11 @@ use kos_identity::{
         },
         message::{AuthorityKeys, FromAuthority},
     },
-    registry::{Actor, Change, Commit, Device, Operation, Revocation, Ticket, Write},
+    quarantine,
+    registry::{Actor, Case, Change, Commit, Device, OperateError, Operation, Revocation, Ticket, Write},
 };
+
+use minicbor::bytes::ByteArray;
 
 use crate::test_keys::TestKey;
 
@@ -36,6 +39,7 @@ pub(crate) struct Office {
     pub(crate) tickets: Vec<Ticket>,
     pub(crate) revocations: Vec<Revocation>,
     pub(crate) certificates: Vec<Vec<u8>>,
+    pub(crate) bundles: Vec<Vec<u8>>,
     pub(crate) log: Vec<Change>,
     /// Who did what the log says.
     pub(crate) actors: Vec<Actor>,
@@ -98,6 +102,7 @@ impl Office {
             tickets: Vec::new(),
             revocations: Vec::new(),
             certificates: Vec::new(),
+            bundles: Vec::new(),
             log: Vec::new(),
             actors: Vec::new(),
             misuse: Vec::new(),
@@ -185,6 +190,10 @@ impl Office {
                         AuthorityKey::Kid => &self.kid,
                     };
                     Input::Signed(signer.sign(&message))
+                }
+                Output::Keep(sealed) => {
+                    self.bundles.push(sealed.bytes);
+                    continue;
                 }
                 Output::Commit(commit) => {
                     let failure = self.failures.pop_front();
@@ -276,8 +285,56 @@ impl Office {
 
     /// What an operator does to the only device.
     pub(crate) fn operate(&mut self, operation: Operation) {
-        let commit = operation.apply(self.now, Actor::Authority, self.only().clone()).unwrap();
+        self.operate_as("anna", operation).unwrap();
+    }
+
+    /// The same by the operator of this name.
+    pub(crate) fn operate_as(&mut self, name: &str, operation: Operation) -> Result<(), OperateError> {
+        let actor = Actor::Operator(name.parse().unwrap());
+        let commit = operation.apply(self.now, actor, self.only().clone())?;
         self.commit(commit).unwrap();
+        Ok(())
+    }
+
+    /// An order of quarantine for the only device, as it would be signed now.
+    pub(crate) fn isolation(&self) -> quarantine::Order {
+        let device = self.only();
+        quarantine::Order {
+            id: EntryId::from_parts(self.now, [6; 10]),
+            device: device.id.clone(),
+            authority: self.context.name.clone(),
+            at: self.now,
+            issue: device.issues,
+            receipt: ByteArray::from([7; 32]),
+            recipients: vec!["age1x".to_owned()],
+        }
+    }
+
+    /// The case of this order, which `by` signs.
+    pub(crate) fn case(&self, order: &quarantine::Order, by: &TestKey) -> Case {
+        let unsigned = order.unsigned(by.public());
+        let signature = by.sign(&unsigned.to_be_signed());
+        Case {
+            signed: unsigned.finish(signature),
+            order: order.id,
+            receipt_hash: ByteArray::from(quarantine::receipt_hash(&order.receipt)),
+            at: order.at,
+            confirmed_at: None,
+            bundle: None,
+            approvals: Vec::new(),
+        }
+    }
+
+    /// The operation that takes the only device out.
+    pub(crate) fn quarantining(&self) -> Operation {
+        let case = Box::new(self.case(&self.isolation(), &self.orders));
+        Operation::Quarantine { reason: "because".to_owned(), case }
+    }
+
+    /// Takes the only device out.
+    pub(crate) fn quarantine(&mut self) {
+        let operation = self.quarantining();
+        self.operate(operation);
     }
 
     /// The only device.

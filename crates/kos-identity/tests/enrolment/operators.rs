@@ -52,7 +52,7 @@ fn a_ban_is_neither_softened_nor_lifted_by_other_operations() {
 fn a_ban_of_a_device_at_its_end_revokes_nothing_twice() {
     let mut office = Office::new();
     Applicant::in_service(&mut office, 20);
-    office.operate(Operation::Quarantine { reason: because() });
+    office.quarantine();
     let before = office.revocations.clone();
     office.operate(Operation::Ban { reason: because() });
     assert_eq!(office.revocations, before);
@@ -66,7 +66,7 @@ fn operations_that_make_no_sense_are_refused() {
     for operation in [
         Operation::Regenerate,
         Operation::Suspend { reason: because() },
-        Operation::Quarantine { reason: because() },
+        office.quarantining(),
         Operation::Reinstate { reason: because() },
     ] {
         refused(&office, operation);

@@ -223,8 +223,10 @@ fn no_rule_lets_back_in_who_was_stopped() {
     let mut office = Office::new();
     let first = Applicant::in_service(&mut office, 20);
     office.rules(for_serial());
-    office.operate(Operation::Quarantine { reason: "because".to_owned() });
+    office.quarantine();
     office.operate(Operation::Reinstate { reason: "cleaned".to_owned() });
+    // An authority before this version kept no case; with one, neither rule nor lobby leads back.
+    office.devices[0].case = None;
     let next = first.with_next_key(70);
     for _ in 0..2 {
         assert!(waits(&next.wait_in_lobby(&mut office)));

@@ -50,6 +50,9 @@ pub(crate) struct Add {
     /// A mailbox that mail goes to; up to eight times.
     #[arg(long, value_name = "ADDRESS", requires = "mail")]
     to: Vec<String>,
+    /// A recipient of age, `age1..`: devices in quarantine seal what they gather to it.
+    #[arg(long, value_name = "RECIPIENT")]
+    bundle_key: Option<String>,
     #[command(flatten)]
     change: ChangeFlags,
 }
@@ -117,7 +120,7 @@ impl Add {
             })
         });
         let ca = ca.transpose()?;
-        let Self { name, way, ca: _, from, to, change } = self;
+        let Self { name, way, ca: _, from, to, bundle_key, change } = self;
         let Way { operator, webhook, device, syslog, cef, mail } = way;
         let from = from.unwrap_or_default();
         let device = match device {
@@ -135,7 +138,7 @@ impl Add {
         // clap demands one of them.
         let way = ways.into_iter().flatten().next();
         let way = way.ok_or_else(|| Fault::usage("how is it told?", "kosctl guardian add --help"))?;
-        let request = AddGuardian { name, way };
+        let request = AddGuardian { name, way, bundle_key };
         let how = change.change();
         let outcome = client.change::<Item, _>(&routes::GUARDIAN_ADD, &[], &request, &how).await?;
         let ending = session.outcome(&outcome)?;

@@ -64,6 +64,12 @@ impl Shown for Device {
         column("code", "lobby.comparisonCode").wide(),
         column("from", "lobby.source").wide(),
         column("clones", "lobby.clones").wide(),
+        column("order", "quarantine.orderId").wide(),
+        column("ordered", "quarantine.orderedAt").looks(Form::Moment).wide(),
+        column("confirmed", "quarantine.confirmedAt").looks(Form::Moment).wide(),
+        column("forensics", "quarantine.forensicsBytes").looks(Form::Bytes).wide(),
+        column("approvals", "quarantine.approvals").wide(),
+        column("approvals needed", "quarantine.approvalsNeeded").wide(),
         column("log entry", "lastAuditIndex").wide(),
     ];
 }

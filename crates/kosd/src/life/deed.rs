@@ -132,6 +132,11 @@ impl Device {
                 self.keys.erase(&slots, self.clock.now())?;
                 None
             }
+            Output::Forget => {
+                self.forget_credentials()?;
+                None
+            }
+            Output::Gather { order, recipients } => Some(Input::Gathered(self.gather(order, &recipients)?)),
             Output::WriteRecord(record) => {
                 self.note_end("authority");
                 file::replace(&self.root.state().join(RECORD), &record, file::PRIVATE)?;
@@ -258,6 +263,15 @@ impl Device {
                 tracing::info!(issue, "a newer certificate is in service");
                 self.note(EventType::CertificateRenewed, json!({"issue": issue}));
                 self.condition.trouble = None;
+                News::Renewed(issue)
+            }
+            Event::Isolated(order) => return self.note_quarantine(order),
+            Event::StillIsolated => {
+                self.condition.trouble = Some(code::quarantine::IN_QUARANTINE);
+                return;
+            }
+            Event::Reinstated(issue) => {
+                self.note_reinstatement(issue);
                 News::Renewed(issue)
             }
             Event::Waiting => {

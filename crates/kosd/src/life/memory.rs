@@ -15,14 +15,14 @@ use crate::{
     root::{self, Kind, Root, RootError, file},
 };
 
-/// Whether the device in `folder` has a certificate, or has ended and wants none.
+/// Whether the device in `folder` has a certificate, is in quarantine, or has ended: it wants no ticket.
 ///
 /// # Errors
 /// When its configuration is refused, or its journal cannot be read or is damaged.
 pub fn is_enrolled(folder: &Path) -> Result<bool, LifeError> {
     let config = Config::load(&Root::config_file(folder))?.config;
     let root = Root::new(folder, &config);
-    let active = remembered(&root)?.is_some_and(|journal| journal.active.is_some());
+    let active = remembered(&root)?.is_some_and(|journal| journal.is_member());
     Ok(active || read_record(&root)?.is_some())
 }
 

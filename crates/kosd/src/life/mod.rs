@@ -7,11 +7,12 @@
 //! Invariants: outputs are carried out in order and each durable one before the next. When one cannot be (a full disk),
 //! nothing after it happens: the machine is loaded again from what is on the disk, after a pause.
 //!
-//! Source: `docs/spec/enrolment.md` DEV.
+//! Source: `docs/spec/enrolment.md` DEV; `docs/spec/quarantine.md`.
 
 mod connection;
 mod deed;
 mod delivery;
+mod isolation;
 mod kill;
 mod memory;
 mod news;
@@ -228,7 +229,7 @@ enum Happening {
 /// Whether a device with this journal is in the service of the authority that made the ticket.
 fn serves(journal: &Journal, ticket: &TicketText) -> bool {
     let pinned = journal.authority.as_ref().map(|anchor| anchor.pins.as_slice()).unwrap_or_default();
-    journal.active.is_some() && ticket.pins.iter().any(|pin| pinned.contains(pin))
+    journal.is_member() && ticket.pins.iter().any(|pin| pinned.contains(pin))
 }
 
 impl Device {
@@ -419,7 +420,7 @@ impl Device {
     fn begin(&mut self) {
         let now = self.clock.now();
         match (&self.ticket, self.anchor_of_config()) {
-            _ if self.machine.is_ending() || self.machine.journal().active.is_some() => {
+            _ if self.machine.is_ending() || self.machine.journal().is_member() => {
                 self.machine.handle_command(now, Command::Resume);
             }
             (Some(ticket), _) => {
@@ -447,7 +448,7 @@ impl Device {
     /// Refuses to start without anything to do, and to enrol a device with a second authority.
     fn check_purpose(&self) -> Result<(), LifeError> {
         let journal = self.machine.journal();
-        if self.ticket.is_some() && journal.active.is_some() {
+        if self.ticket.is_some() && journal.is_member() {
             return Err(LifeError::EnrolledAlready);
         }
         let named = journal.authority.is_some() || self.ticket.is_some() || self.anchor_of_config().is_some();

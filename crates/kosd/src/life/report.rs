@@ -72,6 +72,14 @@ impl Condition {
         }
     }
 
+    pub(super) const fn image(&self) -> ImageVerdict {
+        self.image
+    }
+
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Nothing is in the way any more.
     pub(super) fn clear(&mut self) {
         self.trouble = None;
@@ -201,6 +209,7 @@ impl Device {
         match (&journal.active, &journal.authority) {
             _ if self.machine.is_ending() && journal.identity.is_none() => DeviceState::Decommissioned,
             _ if self.machine.is_ending() => DeviceState::Decommissioning,
+            _ if journal.isolation.is_some() => DeviceState::Quarantined,
             (Some(held), _) if now >= held.not_after => DeviceState::Expired,
             (Some(held), _) if now >= held.renew_at => DeviceState::RenewalDue,
             (Some(_), _) => DeviceState::Active,

@@ -116,6 +116,11 @@ impl Service {
         self.revocations = Revocations::default();
     }
 
+    /// What stands after everything was forgotten; it is on the disk already.
+    pub(super) fn forgot(&mut self, standing: Standing) {
+        self.standing = standing;
+    }
+
     /// The firmware channel that the device follows.
     pub(super) fn channel(&self, member: &Membership, held: &Held) -> Channel {
         let changed = self.standing.channel.filter(|_| self.standing.issue == held.issue);

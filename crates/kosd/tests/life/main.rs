@@ -9,6 +9,7 @@ mod enrolment;
 mod kill;
 mod orders;
 mod policy;
+mod quarantine;
 mod refusals;
 mod renewal;
 mod reports;

@@ -4,7 +4,7 @@ mod clock;
 mod disk;
 
 use core::fmt;
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 
 use kos_base::{EntryId, SecurityProfile, Timestamp};
 use kos_identity::enrolment::device::{Anchor, Event, Machine, Profile};
@@ -43,6 +43,8 @@ pub struct Body {
     pub told: Option<Event>,
     /// How often it was refused.
     pub refusals: u64,
+    /// Orders of quarantine that it has obeyed.
+    pub obeyed: BTreeSet<EntryId>,
     /// The latest time that its disk knew to be past.
     pub floor: Option<Timestamp>,
     /// The security profile of the last certificate that its disk had in service.

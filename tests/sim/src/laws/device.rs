@@ -2,7 +2,10 @@
 
 use kos_identity::{
     certificate::Certificate,
-    enrolment::{device::KeySlot, message::FromDevice},
+    enrolment::{
+        device::{KeySlot, Stage},
+        message::FromDevice,
+    },
 };
 
 use super::Laws;
@@ -18,6 +21,10 @@ impl Laws {
         if body.disk.durable.record.is_none() {
             let missing = body.disk.durable.missing_key(&journal);
             self.demand("keys", missing.is_none(), || format!("{body} has lost a key: {missing:?}"));
+            let cleared = journal.isolation.as_ref().is_some_and(|case| case.stage == Stage::Cleared);
+            self.demand("isolated", !cleared || only_identity(&body.disk.durable), || {
+                format!("{body} is cleared and has keys: {:?}", body.disk.durable.keys.keys())
+            });
         }
         let (before, after) = (body.floor, journal.time_floor);
         self.demand("floor", before <= after || journal.identity.is_none(), || {
@@ -31,6 +38,16 @@ impl Laws {
                 format!("{body} went back from {had:?} to {profile}")
             });
             body.served = Some(profile);
+        }
+    }
+
+    /// Looks at a journal that was written.
+    pub fn persisted(&mut self, body: &mut Body) {
+        let order = |content: &Content| content.read_journal()?.isolation.map(|case| case.order);
+        let (before, after) = (order(&body.disk.durable), order(&body.disk.now));
+        if let Some(order) = after.filter(|_| before != after) {
+            let first = body.obeyed.insert(order);
+            self.demand("obeyed", first, || format!("{body} obeys order {order} again"));
         }
     }
 
@@ -48,6 +65,10 @@ impl Laws {
                 keys && held.is_some_and(|held| held.issue == stored.issue)
             }
             FromDevice::Notice(notice) => durable.record.as_deref() == Some(notice.record.as_slice()),
+            FromDevice::Isolated(_) => {
+                let case = journal.as_ref().and_then(|journal| journal.isolation.as_ref());
+                case.is_some_and(|case| case.stage == Stage::Cleared) && only_identity(durable)
+            }
             FromDevice::Receipt(receipt) => {
                 durable.record.as_deref() == Some(receipt.record.as_slice()) && is_wiped(durable)
             }
@@ -78,6 +99,11 @@ impl Laws {
         let told = body.disk.durable.record.is_some();
         self.demand("record", told || !member, || format!("{body} wipes without a record"));
     }
+}
+
+/// Whether the identity key is the only one.
+fn only_identity(content: &Content) -> bool {
+    content.keys.keys().all(|slot| *slot == KeySlot::Identity)
 }
 
 /// Whether nothing of the device is left.

@@ -16,6 +16,8 @@
 //! | `durable` | a request, a confirmation and a receipt leave only after what they rely on is on the disk |
 //! | `keys` | the journal never names a key that is gone |
 //! | `erase` | a key is erased only after the authority has recorded its successor |
+//! | `isolated` | a device that has cleared itself has no key but that of its identity |
+//! | `obeyed` | an order of quarantine is obeyed once |
 //! | `record` | nothing is wiped before the record of it is durable |
 //! | `floor` | the time that a device knows to be past never goes back |
 //! | `operator` | what an operator may do can be committed |

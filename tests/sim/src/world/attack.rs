@@ -71,6 +71,7 @@ impl World {
             wakes: 0,
             told: None,
             refusals: 0,
+            obeyed: body.obeyed.clone(),
             floor: body.floor,
             served: body.served,
             wanted: body.wanted,

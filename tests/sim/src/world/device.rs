@@ -40,7 +40,7 @@ impl World {
         let bytes = body.disk.now.journal.clone();
         let machine = Machine::load(body.profile.clone(), bytes.as_deref(), record, body.clock.trust())?;
         let known = machine.journal().authority.is_some();
-        let goes_on = machine.is_ending() || machine.journal().active.is_some();
+        let goes_on = machine.is_ending() || machine.journal().is_member();
         body.machine = Some(machine);
         if body.wanted == Wanted::No && !goes_on {
             body.machine = None;
@@ -228,7 +228,23 @@ impl World {
                 let locked = if self.chance.one_in(4) { Err(()) } else { Ok(()) };
                 self.answer_soon(id, Input::BootloaderLocked(locked));
             }
-            Output::Erase(slots) => self.erase(id, &slots),
+            Output::Erase(slots) => {
+                let isolated = self.bodies.get(id.0).and_then(|body| body.machine.as_ref());
+                let isolated = isolated.is_some_and(|machine| machine.journal().isolation.is_some());
+                if self.plant != Some(Plant::KeysKeptInQuarantine) || !isolated {
+                    self.erase(id, &slots);
+                }
+            }
+            Output::Forget => {
+                if let Some(body) = self.bodies.get_mut(id.0) {
+                    body.disk.now.files = 0;
+                    body.disk.durable.files = 0;
+                }
+            }
+            Output::Gather { recipients, .. } => {
+                let bundle = (!recipients.is_empty()).then(|| self.chance.bytes::<40>().to_vec());
+                self.answer_soon(id, Input::Gathered(bundle));
+            }
             Output::WriteRecord(record) => {
                 if let Some(body) = self.bodies.get_mut(id.0) {
                     body.disk.now.record = Some(record.into());
@@ -273,6 +289,11 @@ impl World {
     fn persist(&mut self, id: BodyId, journal: &[u8]) {
         let Some(body) = self.bodies.get_mut(id.0) else { return };
         body.disk.now.journal = Some(journal.into());
+        let isolated = body.disk.now.read_journal().is_some_and(|journal| journal.isolation.is_some());
+        if isolated && self.plant == Some(Plant::IsolationNotSynced) {
+            return;
+        }
+        self.laws.persisted(body);
         if self.plant != Some(Plant::PersistAfterSend) {
             body.disk.durable.journal = body.disk.now.journal.clone();
             self.laws.disk(body);

@@ -285,6 +285,7 @@ pub(super) fn describe_request(frame: &[u8]) -> String {
         Ok(FromDevice::Stored(stored)) => format!("Stored {}", stored.issue),
         Ok(FromDevice::Notice(_)) => "Notice".to_owned(),
         Ok(FromDevice::Receipt(receipt)) => format!("Receipt {}", receipt.device),
+        Ok(FromDevice::Isolated(_)) => "Isolated".to_owned(),
         Err(e) => format!("nonsense: {e}"),
     }
 }
@@ -295,6 +296,7 @@ pub(super) fn describe_answer(frame: &[u8]) -> String {
         Ok(FromAuthority::Issued(grant)) => format!("Issued {} number {}", grant.device, grant.issue),
         Ok(FromAuthority::Welcome(welcome)) => format!("Welcome, {} issued", welcome.issues),
         Ok(FromAuthority::Order(_)) => "Order".to_owned(),
+        Ok(FromAuthority::Quarantine(_)) => "Quarantine".to_owned(),
         Ok(other) => format!("{other:?}"),
         Err(e) => format!("nonsense: {e}"),
     }

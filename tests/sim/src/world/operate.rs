@@ -5,7 +5,8 @@ use kos_base::{DeviceId, DeviceState, EntryId, SecurityProfile};
 use kos_identity::{
     decommission::{self, receipt_hash},
     enrolment::device::{Command, Machine},
-    registry::{Actor, Change, Commit, Operation, Order, Write},
+    quarantine,
+    registry::{Actor, Case, Change, Commit, Operation, Order, Write},
 };
 use minicbor::bytes::ByteArray;
 
@@ -37,7 +38,7 @@ impl World {
             0 | 1 => Operation::Suspend { reason: reason() },
             2..=4 if state == DeviceState::Suspended => Operation::Reinstate { reason: reason() },
             2 if state == DeviceState::Quarantined => Operation::Reinstate { reason: reason() },
-            2 => Operation::Quarantine { reason: reason() },
+            2 => Operation::Quarantine { reason: reason(), case: Box::new(self.case(id)?) },
             3 if self.chance.one_in(3) => Operation::Ban { reason: reason() },
             4 => Operation::RaiseRecoveries { count: 1 },
             5 => {
@@ -91,6 +92,33 @@ impl World {
         let signature = kit.orders.sign(&unsigned.to_be_signed());
         let signed = unsigned.finish(signature);
         Ok(Order { signed, receipt_hash: receipt_hash(&receipt).to_vec(), at: self.now })
+    }
+
+    /// An order of quarantine, signed, in its case.
+    fn case(&mut self, id: &DeviceId) -> Result<Case> {
+        let kit = self.authority.kit;
+        let receipt: [u8; 32] = self.chance.bytes();
+        let issue = self.authority.store.devices.get(id).map_or(0, |device| device.issues);
+        let order = quarantine::Order {
+            id: EntryId::from_parts(self.now, self.chance.bytes()),
+            device: id.clone(),
+            authority: kit.context.name.clone(),
+            at: self.now,
+            issue,
+            receipt: ByteArray::from(receipt),
+            recipients: if self.chance.one_in(3) { Vec::new() } else { vec!["age1guardian".to_owned()] },
+        };
+        let unsigned = order.unsigned(kit.orders.public());
+        let signature = kit.orders.sign(&unsigned.to_be_signed());
+        Ok(Case {
+            signed: unsigned.finish(signature),
+            order: order.id,
+            receipt_hash: ByteArray::from(quarantine::receipt_hash(&receipt)),
+            at: self.now,
+            confirmed_at: None,
+            bundle: None,
+            approvals: Vec::new(),
+        })
     }
 
     /// Who has waited too long is forgotten.

@@ -92,6 +92,8 @@ impl World {
                 };
                 self.answer_later(server, id, Input::Signed(signature));
             }
+            // A file beside the store; what it means is in the commit.
+            Output::Keep(_) => {}
             Output::Commit(commit) => self.take_commit(server, id, commit),
             Output::Send(frame) => {
                 if let Some(link) = self.links.get(&id).filter(|link| link.server == Server::Real) {

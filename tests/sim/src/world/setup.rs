@@ -1,7 +1,7 @@
 //! What a seed decides before anything happens: who there is, how bad it gets, and when what goes wrong.
 
 use core::time::Duration;
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 
 use anyhow::{Context as _, Result};
 use kos_base::{EntryId, Mac, Role, SecurityProfile};
@@ -115,6 +115,7 @@ impl World {
             wakes: 0,
             told: None,
             refusals: 0,
+            obeyed: BTreeSet::new(),
             floor: None,
             served: None,
             wanted: Wanted::Yes,

@@ -16,6 +16,7 @@ async fn nothing_of_the_backup_names_who_was_erased_after_it() {
         name: "night".parse().unwrap(),
         added_at: clock::now(),
         leaving: None,
+        bundle_key: None,
         way: Way::Person { operator: "anna".parse().unwrap() },
     };
     let added = SystemChange::GuardianAdded(Box::new(guardian.clone()));

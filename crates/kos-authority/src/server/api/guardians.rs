@@ -15,6 +15,7 @@ use kos_api::{
     problem::Party,
 };
 use kos_audit::alert::AlertId;
+use kos_backup::Recipient;
 use kos_base::{code, text::printable};
 use kos_identity::registry::Device;
 use kos_net::entropy;
@@ -96,6 +97,7 @@ async fn view(shared: &Shared, guardian: &Guardian) -> Result<Item, StoreError> 
         failing_since: failing.as_ref().and_then(|course| course.since),
         trouble: failing.and_then(|course| course.trouble),
         secret: None,
+        bundle_key: guardian.bundle_key.clone(),
     })
 }
 
@@ -109,6 +111,9 @@ pub(super) async fn add(
         refusal.saying(&printable(why, 300)).under(call.id)
     };
     let name: GuardianName = wanted.name.parse().map_err(|error| invalid(&format!("{error}")))?;
+    if wanted.bundle_key.as_ref().is_some_and(|key| key.parse::<Recipient>().is_err()) {
+        return Err(Refusal::new(code::quarantine::BUNDLE_KEY).under(call.id));
+    }
     let way = way(&shared, wanted).await.map_err(|refusal| refusal.under(call.id))?;
     let now = clock::now();
     let mut held = Vec::new();
@@ -135,7 +140,13 @@ pub(super) async fn add(
     if call.mode == Mode::Plan {
         return Ok(document(plan(&call, &name, "log: guardian_added")));
     }
-    let guardian = Guardian { name: name.clone(), added_at: now, way, leaving: None };
+    let guardian = Guardian {
+        name: name.clone(),
+        added_at: now,
+        way,
+        leaving: None,
+        bundle_key: wanted.bundle_key.clone(),
+    };
     let mut shown = view(&shared, &guardian).await?;
     shown.secret = secret(&shared, &guardian)?;
     let change = SystemChange::GuardianAdded(Box::new(guardian.clone()));

@@ -171,18 +171,6 @@ pub(super) async fn suspend(
     .await
 }
 
-pub(super) async fn quarantine(
-    State(shared): Shares,
-    Path(device): Path<String>,
-    call: Call<Because>,
-) -> Result<Response, Refusal> {
-    let reason = because(call.body.reason.as_ref(), "quarantined by an operator");
-    operate(&shared, &device, &call, |_| {
-        Ok(vec![Step::Operation(Operation::Quarantine { reason: reason.clone() })])
-    })
-    .await
-}
-
 pub(super) async fn reinstate(
     State(shared): Shares,
     Path(device): Path<String>,

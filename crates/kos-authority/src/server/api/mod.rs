@@ -30,6 +30,7 @@ mod log;
 pub(crate) mod mirrors;
 mod operators;
 mod policy;
+mod quarantine;
 mod search;
 mod stream;
 mod tail;
@@ -165,7 +166,8 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::DEVICE_RENAME, lifecycle::rename)
         .on(&routes::DEVICE_TAG, lifecycle::tag)
         .on(&routes::DEVICE_SUSPEND, lifecycle::suspend)
-        .on(&routes::DEVICE_QUARANTINE, lifecycle::quarantine)
+        .on(&routes::DEVICE_QUARANTINE, quarantine::order)
+        .on(&routes::DEVICE_FORENSICS, quarantine::bundle)
         .on(&routes::DEVICE_REINSTATE, lifecycle::reinstate)
         .on(&routes::DEVICE_REGEN_CERT, lifecycle::regenerate)
         .on(&routes::DEVICE_DECOMMISSION, decommission::order)

@@ -28,6 +28,7 @@ use crate::{
 
 mod people;
 mod plans;
+mod quarantine;
 mod streams;
 mod vaults;
 

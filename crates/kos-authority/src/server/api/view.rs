@@ -1,8 +1,8 @@
 //! Records of the registry as the API shows them.
 
 use kos_api::{
-    device::{Device, Health, ImageVerdict, Lobby},
-    hex::Serial,
+    device::{Device, Health, ImageVerdict, Lobby, Quarantine},
+    hex::{Digest, Serial},
     text::Tag,
     ticket::{Ticket, TicketState},
 };
@@ -80,6 +80,21 @@ pub(super) fn device_with(
         recoveries_left: Some(record.recoveries_left),
         successor_of: record.successor_of.clone(),
         lobby: record.lobby.as_ref().map(|lobby| waiting(record, lobby)),
+        quarantine: record.case.as_ref().map(|case| quarantine(record, case)),
+    }
+}
+
+fn quarantine(record: &registry::Device, case: &registry::Case) -> Quarantine {
+    let bundle = case.bundle.as_ref();
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Quarantine {
+        order_id: (!case.signed.is_empty()).then_some(case.order),
+        ordered_at: case.at,
+        confirmed_at: case.confirmed_at,
+        forensics_sha256: bundle.map(|bundle| Digest::from_bytes(*bundle.sha256)),
+        forensics_bytes: bundle.map(|bundle| bundle.bytes),
+        approvals: number(case.approvals.len()),
+        approvals_needed: number(registry::Case::approvals_needed(record.profile())),
     }
 }
 

@@ -3,7 +3,7 @@
 //! This is the one place where a device is let in. It returns what is to be issued and what is to be recorded; it
 //! issues nothing itself.
 //!
-//! Source: `docs/spec/enrolment.md` ENR-13 to ENR-25, ENR-32, RUL-3.
+//! Source: `docs/spec/enrolment.md` ENR-13 to ENR-25, ENR-32, RUL-3; `docs/spec/quarantine.md` QRN-23.
 
 use kos_base::{
     Code, DeviceId, DeviceState, EvidenceTier, SecurityProfile, Timestamp, code, id::DeviceIdInputs,
@@ -51,7 +51,10 @@ pub(super) fn decide(with: &Circumstances<'_>, request: &Request, found: &Found)
             return Decision::Refuse(code::enrolment::STATE_FORBIDS);
         }
     }
+    let returns = found.device.as_ref().is_some_and(|device| device.case.is_some());
     let decision = match &request.prove.means {
+        // Neither a ticket nor the lobby is a proof that counts after a quarantine.
+        Means::Ticket { .. } | Means::Lobby if returns => Err(code::quarantine::IN_QUARANTINE),
         Means::Ticket { signature, .. } => by_ticket(with, request, found, signature),
         Means::Lobby => by_lobby(with, request, found),
         Means::Renewal { issue, old, new } => {
@@ -345,6 +348,9 @@ fn by_continuity(
         return Err(code::enrolment::CSR_INVALID);
     }
     let Some(in_service) = in_service else {
+        if device.case.is_some() {
+            return back_from_quarantine(with, request, device);
+        }
         // It comes back from quarantine: it has shown who it is, and a person decides.
         return by_lobby(with, request, found);
     };
@@ -382,6 +388,22 @@ fn by_continuity(
             Ok(Decision::Issue(Box::new(plan)))
         }
     }
+}
+
+/// It has shown that it holds the identity key, after the people who had to had approved.
+fn back_from_quarantine(
+    with: &Circumstances<'_>,
+    request: &Request,
+    device: Device,
+) -> Result<Decision, Code> {
+    let approved = device.case.as_ref().is_some_and(|case| case.is_approved(device.profile()));
+    if device.state() != DeviceState::Pending || !approved {
+        return Err(code::quarantine::IN_QUARANTINE);
+    }
+    if device.pending.is_some() {
+        return unconfirmed(with, request, device);
+    }
+    Ok(admit(request, device.next_version(), None))
 }
 
 /// An issue number older than the last confirmed one: two devices hold this identity, and nobody can tell which is real.

@@ -1,18 +1,24 @@
-//! What becomes of `Stored`, `Notice` and `Receipt`: pure decisions on one record.
+//! What becomes of `Stored`, `Notice`, `Receipt` and `Isolated`: pure decisions on one record.
 //!
-//! Source: `docs/spec/enrolment.md` ENR-29, ENR-30, ENR-33, END-8, END-9.
+//! Source: `docs/spec/enrolment.md` ENR-29, ENR-30, ENR-33, END-8, END-9;
+//! `docs/spec/quarantine.md` QRN-16, QRN-17.
 
-use kos_base::{Code, DeviceId, DeviceState, PublicKey, Timestamp, code};
+use kos_base::{Code, DeviceId, DeviceState, PublicKey, Timestamp, code, digest::sha256};
+use minicbor::bytes::ByteArray;
 use subtle::ConstantTimeEq as _;
 
+use super::Sealed;
 use crate::{
     decommission::{Record, receipt_hash, verify_record},
-    enrolment::message::{Bootloader, FromDevice, Receipt, Stored},
-    registry::{Actor, Change, Commit, Device, Order, RevocationReason, Write, revoke_all},
+    enrolment::message::{Bootloader, FromDevice, Isolated, Receipt, Stored},
+    quarantine::verify_record as verify_isolation,
+    registry::{Actor, Bundle, Change, Commit, Device, Order, RevocationReason, Write, revoke_all},
 };
 
 pub(super) enum Confirmation {
     Commit(Commit),
+    /// Keep the bundle first.
+    Keep(Sealed, Commit),
     Already,
     Refuse(Code),
 }
@@ -22,7 +28,7 @@ pub(super) fn subject(message: &FromDevice) -> Option<DeviceId> {
     match message {
         FromDevice::Notice(notice) => Record::peek(&notice.record).ok().map(|record| record.device),
         FromDevice::Receipt(receipt) => Some(receipt.device.clone()),
-        FromDevice::Hello(_) | FromDevice::Prove(_) | FromDevice::Stored(_) => None,
+        FromDevice::Hello(_) | FromDevice::Prove(_) | FromDevice::Stored(_) | FromDevice::Isolated(_) => None,
     }
 }
 
@@ -39,6 +45,7 @@ pub(super) fn decide(
         (FromDevice::Stored(message), Some(peer)) => stored(now, message, peer, device),
         (FromDevice::Notice(notice), _) => noticed(now, &notice.record, device),
         (FromDevice::Receipt(message), _) => received(now, message, device),
+        (FromDevice::Isolated(message), Some(peer)) => isolated(now, message, peer, device),
         _ => Err(code::enrolment::PROTOCOL),
     };
     decided.unwrap_or_else(Confirmation::Refuse)
@@ -64,6 +71,7 @@ fn stored(now: Timestamp, message: &Stored, peer: &PublicKey, device: Device) ->
         next.enter(now, DeviceState::Active, "certificate confirmed").map_err(|e| e.code())?;
         next.enrolled_at.get_or_insert(now);
         next.lobby = None;
+        next.case = None;
         changes.push(Change::DeviceActive { device: id.clone(), issue: message.issue });
     } else if next.is_admitted() {
         changes.push(Change::CertificateRenewed { device: id.clone(), issue: message.issue });
@@ -147,4 +155,48 @@ fn received(now: Timestamp, message: &Receipt, device: Device) -> Result<Confirm
     changes.push(Change::DeviceDecommissioned { device: id.clone(), wipe: wipe.to_owned() });
     writes.insert(0, Write::Device(Box::new(next)));
     Ok(Confirmation::Commit(Commit { actor: Actor::Device(id), changes, writes }))
+}
+
+/// A quarantine is obeyed. Its record and the bundle count once, whatever comes after them.
+fn isolated(
+    now: Timestamp,
+    message: &Isolated,
+    peer: &PublicKey,
+    device: Device,
+) -> Result<Confirmation, Code> {
+    if *peer != device.identity_key {
+        return Err(code::enrolment::PROTOCOL);
+    }
+    let verified = verify_isolation(&message.record, &device.identity_key);
+    let verified = verified.map_err(|_| code::enrolment::PROTOCOL)?;
+    let record = verified.record();
+    let Some(case) = &device.case else { return Err(code::enrolment::STATE_FORBIDS) };
+    if record.device != device.id || record.order != case.order || !case.is_receipt(&record.receipt) {
+        return Err(code::enrolment::STATE_FORBIDS);
+    }
+    let digest = message.bundle.as_ref().map(|bundle| ByteArray::from(sha256(bundle)));
+    if digest != record.bundle {
+        return Err(code::enrolment::PROTOCOL);
+    }
+    if case.confirmed_at.is_some() {
+        return Ok(Confirmation::Already);
+    }
+    let order = case.order;
+    let mut next = device.next_version();
+    let id = next.id.clone();
+    let bytes = message.bundle.as_ref().map_or(0, |bundle| u32::try_from(bundle.len()).unwrap_or(u32::MAX));
+    let mut changes = vec![Change::QuarantineConfirmed { device: id.clone(), order }];
+    if let Some(sha256) = digest {
+        changes.push(Change::ForensicsReceived { device: id.clone(), order, sha256: sha256.to_vec(), bytes });
+    }
+    if let Some(case) = &mut next.case {
+        case.confirmed_at = Some(now);
+        case.bundle = digest.map(|sha256| Bundle { sha256, bytes });
+    }
+    let kept = message.bundle.as_ref().map(|bundle| (id.clone(), order, bundle.to_vec()));
+    let commit = Commit { actor: Actor::Device(id), changes, writes: vec![Write::Device(Box::new(next))] };
+    Ok(match kept {
+        Some((device, order, sealed)) => Confirmation::Keep(Sealed { device, order, bytes: sealed }, commit),
+        None => Confirmation::Commit(commit),
+    })
 }

@@ -1,8 +1,8 @@
 //! The authority's side of one enrolment connection.
 //!
 //! A session lives as long as its connection and keeps nothing across connections: whatever must survive is in the
-//! store before the answer goes out. It serves five requests: `Hello` then `Prove` (a certificate, by ticket, lobby,
-//! renewal or recovery), `Stored`, `Notice`, `Receipt`.
+//! store before the answer goes out. It serves six requests: `Hello` then `Prove` (a certificate, by ticket, lobby,
+//! renewal or recovery), `Stored`, `Notice`, `Receipt`, `Isolated`.
 //!
 //! It does not check whether the client certificate of the connection is signed by anybody: it takes the key that the
 //! handshake proved and asks the store whose it is.
@@ -14,7 +14,7 @@
 //! Invariants: no certificate leaves before the commit that records it. A ticket is spent in the commit that creates
 //! the device. Whatever a stranger did is reported once by [`Output::Misuse`], and the connection ends.
 //!
-//! Source: `docs/spec/enrolment.md` ENR-4, ENR-10 to ENR-12, ENR-25, ENR-31, PRF-7.
+//! Source: `docs/spec/enrolment.md` ENR-4, ENR-10 to ENR-12, ENR-25, ENR-31, PRF-7; `docs/spec/quarantine.md` QRN-8, QRN-16.
 
 mod admit;
 mod confirm;
@@ -123,6 +123,8 @@ pub enum Output {
         /// What.
         message: Vec<u8>,
     },
+    /// Keep this sealed bundle, durably, before the next output; if that fails, end the connection.
+    Keep(Sealed),
     /// Make this durable, all or nothing.
     Commit(Commit),
     /// Send a frame.
@@ -131,6 +133,17 @@ pub enum Output {
     Misuse(Code),
     /// Close the connection.
     Close,
+}
+
+/// A forensic bundle, sealed by the device: nobody here can open it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Whose.
+    pub device: DeviceId,
+    /// Of which order.
+    pub order: EntryId,
+    /// The sealed bytes, at most [`crate::quarantine::BUNDLE_BYTES_MAX`].
+    pub bytes: Vec<u8>,
 }
 
 /// The authority's signing keys.
@@ -357,7 +370,7 @@ impl Session {
             Ok(FromDevice::Hello(hello)) if key.is_some() => {
                 self.ask(Phase::Greeting(hello), Output::Lookup(Query { key, source, ..Query::default() }));
             }
-            Ok(message @ FromDevice::Stored(_)) if key.is_some() => {
+            Ok(message @ (FromDevice::Stored(_) | FromDevice::Isolated(_))) if key.is_some() => {
                 let query = Query { key, source, ..Query::default() };
                 self.ask(Phase::Confirming(message), Output::Lookup(query));
             }
@@ -380,6 +393,11 @@ impl Session {
         let mut issues = 0;
         if let Some(device) = found.device {
             let by_identity = peer == Some(device.identity_key.id());
+            let case = device.case.as_ref().filter(|case| !case.signed.is_empty());
+            if let (Some(case), DeviceState::Quarantined, true) = (case, device.state(), by_identity) {
+                let order = case.signed.clone().into();
+                return self.finish(&FromAuthority::Quarantine(SignedOrder { order }));
+            }
             // A device that ended itself left an order without words.
             match (device.order.as_ref().filter(|order| !order.signed.is_empty()), device.state()) {
                 (Some(order), DeviceState::Decommissioning | DeviceState::Quarantined) if by_identity => {
@@ -524,6 +542,10 @@ impl Session {
     fn confirm(&mut self, now: Timestamp, message: FromDevice, found: Found) {
         match confirm::decide(now, &message, self.peer.as_ref(), found.device) {
             confirm::Confirmation::Commit(commit) => {
+                self.ask(Phase::Recording(message), Output::Commit(commit));
+            }
+            confirm::Confirmation::Keep(sealed, commit) => {
+                self.outputs.push_back(Output::Keep(sealed));
                 self.ask(Phase::Recording(message), Output::Commit(commit));
             }
             confirm::Confirmation::Already => self.finish(&FromAuthority::Recorded),

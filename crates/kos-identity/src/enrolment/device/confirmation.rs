@@ -62,6 +62,7 @@ impl Machine {
         let (issue, chain) = (held.issue, chain_of(&held));
         let old = self.journal.active.replace(held);
         self.journal.profile_floor = self.journal.profile_floor();
+        let back = self.came_back();
         self.ticket = None;
         self.wish = None;
         self.failures = 0;
@@ -70,6 +71,7 @@ impl Machine {
             self.outputs.push_back(Output::Erase(keys_in(old.slot)));
         }
         let event = match (&old, &self.journal.membership) {
+            _ if back => Event::Reinstated(issue),
             (None, Some(membership)) => Event::Enrolled(membership.device.clone()),
             _ => Event::Renewed(issue),
         };
@@ -83,17 +85,22 @@ impl Machine {
     pub(super) fn refused(&mut self, now: Timestamp, talk: &Conversation, refused: &Refused) {
         let code = Code::find(&refused.code.to_string()).unwrap_or(code::enrolment::PROTOCOL);
         let unknown = code == code::enrolment::DEVICE_UNKNOWN;
+        // As from an authority that was restored and has no order for it.
+        let stopped = code == code::enrolment::STATE_FORBIDS && talk.purpose == Purpose::CheckIn;
+        if stopped && self.journal.isolation.is_some() {
+            return self.still_isolated(now);
+        }
         if talk.purpose == Purpose::Confirm && unknown && self.journal.candidate.take().is_some() {
             self.persist();
         }
-        if talk.purpose == Purpose::Recover && unknown {
+        if talk.purpose == Purpose::Recover && unknown && self.journal.isolation.is_none() {
             self.begin_anew();
         }
         self.wish = match talk.purpose {
-            Purpose::CheckIn | Purpose::Recover | Purpose::Enrol => None,
+            Purpose::CheckIn | Purpose::Recover | Purpose::Enrol | Purpose::Isolate => None,
             // Somebody else may have renewed: show the number that we know.
             Purpose::Renew if unknown => Some(Wish::Recover),
-            Purpose::Renew | Purpose::Confirm => self.journal.active.is_some().then_some(Wish::CheckIn),
+            Purpose::Renew | Purpose::Confirm => self.journal.is_member().then_some(Wish::CheckIn),
         };
         self.fail(now, Event::Refused(code));
     }

@@ -1,6 +1,7 @@
 //! One conversation of a device with its authority, step by step.
 //!
-//! Source: `docs/spec/enrolment.md` DEV-3 to DEV-8, DEV-14, DEV-15, PRF-2 to PRF-9.
+//! Source: `docs/spec/enrolment.md` DEV-3 to DEV-8, DEV-14, DEV-15, PRF-2 to PRF-9; `docs/spec/quarantine.md`
+//! QRN-8, QRN-23.
 
 use core::time::Duration;
 
@@ -12,6 +13,7 @@ use minicbor::bytes::{ByteArray, ByteVec};
 use super::{
     CODES_MAX, COMPARISONS_MAX, Candidate, Comparison, Event, Held, Input, Installation, KeySlot, Machine,
     MadeKey, Output, Owed, RETRY_MAX, SignWith, Slot, Wish,
+    isolation::Report,
     verify::{self, VerifiedGrant},
 };
 use crate::{
@@ -35,7 +37,7 @@ pub(super) struct Conversation {
 struct TooManyCodes;
 
 /// Shortest pause before a device that waits asks again.
-const WAIT_MIN: Duration = Duration::from_secs(5);
+pub(super) const WAIT_MIN: Duration = Duration::from_secs(5);
 
 /// Why the device talks to its authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +50,10 @@ pub(super) enum Purpose {
     Recover,
     /// Tell that the new one is durable.
     Confirm,
-    /// Ask why the one in service is not taken.
+    /// Ask why the one in service is not taken, or whether a quarantine is over.
     CheckIn,
+    /// Obey an order of quarantine, and say so.
+    Isolate,
 }
 
 #[derive(Debug)]
@@ -67,6 +71,11 @@ pub(super) enum Step {
     LockingBootloader,
     ConnectingToConfirm,
     AwaitingRecorded,
+    Gathering,
+    SigningReport(Box<Report>),
+    /// The frame is sent once there is a connection.
+    ConnectingToReport(Vec<u8>),
+    AwaitingReported,
 }
 
 /// What the connection is bound to.
@@ -95,12 +104,16 @@ impl Conversation {
             | Step::SigningRequest(..)
             | Step::Drawing
             | Step::Proving(..)
+            | Step::Gathering
+            | Step::SigningReport(_)
             | Step::LockingBootloader => Owed::Answer,
             Step::Connecting
             | Step::AwaitingWelcome(_)
             | Step::AwaitingAnswer(_)
             | Step::ConnectingToConfirm
-            | Step::AwaitingRecorded => Owed::Nothing,
+            | Step::AwaitingRecorded
+            | Step::ConnectingToReport(_)
+            | Step::AwaitingReported => Owed::Nothing,
         }
     }
 }
@@ -111,6 +124,7 @@ impl Machine {
         let slot = self.journal.active.as_ref().map_or(Slot::A, |held| held.slot.other());
         let (step, output) = match purpose {
             Purpose::Confirm => self.confirm_step(),
+            Purpose::Isolate => self.isolate_step(),
             Purpose::CheckIn => (Step::Drawing, Output::Draw),
             _ if self.journal.identity.is_none() => {
                 (Step::MakingIdentity, Output::MakeKey(KeySlot::Identity))
@@ -130,6 +144,9 @@ impl Machine {
 
     pub(super) fn converse(&mut self, now: Timestamp, mut talk: Conversation, input: Input) {
         let step = core::mem::replace(&mut talk.step, Step::Drawing);
+        if talk.purpose == Purpose::Isolate {
+            return self.report(now, talk, step, input);
+        }
         match (step, input) {
             (Step::MakingIdentity, Input::KeyMade(MadeKey::Signing(key))) => {
                 self.journal.identity = Some(key);
@@ -261,6 +278,7 @@ impl Machine {
             Ok(FromAuthority::Welcome(welcome)) => welcome,
             Ok(FromAuthority::Refused(refused)) => return self.refused(now, &talk, &refused),
             Ok(FromAuthority::Order(order)) => return self.ordered(now, &order.order),
+            Ok(FromAuthority::Quarantine(order)) => return self.isolated(now, &order.order),
             _ => return self.fail(now, Event::Untrusted(code::enrolment::PROTOCOL)),
         };
         let named = self.journal.authority.as_ref().and_then(|a| a.name.as_ref());
@@ -278,6 +296,8 @@ impl Machine {
             // It takes us after all. If it has issued something that we do not hold, somebody else may hold it.
             let known = self.journal.active.as_ref().map_or(0, |held| held.issue);
             self.wish = match welcome.in_service {
+                // Its quarantine may be over; only the number that it knows shows whether that is so.
+                _ if self.journal.isolation.is_some() => Some(Wish::Recover),
                 None => Some(Wish::Recover),
                 Some(_) => (welcome.issues != known).then_some(Wish::Regenerate),
             };
@@ -302,13 +322,14 @@ impl Machine {
             Purpose::Recover => Some(RenewalKind::Recovery),
             _ => None,
         };
-        let proof = match (kind, &self.journal.membership, &self.journal.active, &self.journal.identity) {
-            (Some(kind), Some(membership), Some(held), _) => RenewalProof {
+        let issue = self.journal.is_member().then(|| self.journal.known_issue());
+        let proof = match (kind, &self.journal.membership, issue, &self.journal.identity) {
+            (Some(kind), Some(membership), Some(issue), _) => RenewalProof {
                 exporter: &link.renewal,
                 challenge: &welcome.nonce,
                 device: &membership.device,
                 csr: &csr,
-                issue: held.issue,
+                issue,
                 kind,
             }
             .to_be_signed(),
@@ -341,7 +362,7 @@ impl Machine {
     }
 
     fn means(&self, talk: &Conversation, first: Option<Vec<u8>>, signature: Vec<u8>) -> Means {
-        let issue = self.journal.active.as_ref().map_or(0, |held| held.issue);
+        let issue = self.journal.known_issue();
         let new = ByteVec::from(signature);
         match (talk.purpose, first, self.ticket) {
             (Purpose::Renew, Some(old), _) => Means::Renewal { issue, old: old.into(), new },
@@ -456,9 +477,9 @@ impl Machine {
             uuid: greeted.welcome.uuid,
             facts: self.facts(),
             identity: identity.id(),
-            known: self.journal.active.as_ref().and(self.journal.membership.as_ref()),
+            known: self.journal.membership.as_ref().filter(|_| self.journal.is_member()),
             floor: self.journal.profile_floor(),
-            newest: self.journal.active.as_ref().map(|held| held.issue),
+            newest: self.journal.is_member().then(|| self.journal.known_issue()),
             candidate,
         };
         let verified = match verify::grant(&asked, grant, talk.jitter) {

@@ -3,7 +3,7 @@
 //! It holds no secret: keys are named by their slot. Which conversation is due follows from it and the time alone
 //! ([`Journal::goal`]), so a device that lost power goes on where the journal says, and never where it merely was.
 //!
-//! Source: `docs/spec/enrolment.md` DEV-1, DEV-2, PRF-8.
+//! Source: `docs/spec/enrolment.md` DEV-1, DEV-2, PRF-8; `docs/spec/quarantine.md` QRN-9.
 
 use kos_base::{
     AgreementKey, AuthorityName, DeviceId, EntryId, GroupPath, KeyId, Name, PublicKey, SecurityProfile,
@@ -12,6 +12,7 @@ use kos_base::{
 };
 use minicbor::{Decode, Encode};
 
+use super::{Isolation, Stage};
 use crate::enrolment::message::{AuthorityKeys, Bootloader, Bytes, Bytes32, Facts, RoleProfile};
 
 /// Longest journal in bytes: two chains, two kIDs and the rest.
@@ -62,6 +63,12 @@ pub struct Journal {
     /// The highest security profile that it had in service; no certificate below it is used (POLS-27).
     #[n(10)]
     pub profile_floor: Option<SecurityProfile>,
+    /// The quarantine that the device is in.
+    #[n(20)]
+    pub isolation: Option<Isolation>,
+    /// The moment of the last order of quarantine that it obeyed and came back from.
+    #[n(21)]
+    pub obeyed: Option<Timestamp>,
 }
 
 /// A code to be compared, and the conversation that it belongs to.
@@ -211,6 +218,10 @@ pub enum Goal {
     Recover,
     /// Nothing until the given time.
     Rest(Timestamp),
+    /// Obey the order of quarantine, and say so.
+    Isolate,
+    /// Ask whether the quarantine is over.
+    Wait,
 }
 
 impl Journal {
@@ -222,8 +233,12 @@ impl Journal {
 
     /// What is due at `now`.
     pub fn goal(&self, now: Timestamp) -> Goal {
-        if self.candidate.as_ref().is_some_and(|c| c.held.is_some()) {
-            return Goal::Confirm;
+        let granted = self.candidate.as_ref().is_some_and(|c| c.held.is_some());
+        match &self.isolation {
+            Some(case) if case.stage != Stage::Reported => return Goal::Isolate,
+            Some(_) if !granted => return Goal::Wait,
+            _ if granted => return Goal::Confirm,
+            _ => {}
         }
         match &self.active {
             None => Goal::Enrol,
@@ -232,6 +247,24 @@ impl Journal {
             Some(held) if now >= held.renew_at || self.candidate.is_some() => Goal::Renew,
             Some(held) => Goal::Rest(held.renew_at),
         }
+    }
+
+    /// The highest number of a certificate that the device knows to be its own.
+    pub fn newest_issue(&self) -> u32 {
+        let candidate = self.candidate.as_ref().and_then(|candidate| candidate.held.as_ref());
+        let held = candidate.into_iter().chain(&self.active).map(|held| held.issue);
+        held.chain(self.isolation.as_ref().map(|case| case.issue)).max().unwrap_or(0)
+    }
+
+    /// The number of the certificate in service, or of the last before a quarantine.
+    pub fn known_issue(&self) -> u32 {
+        let held = self.active.as_ref().map(|held| held.issue);
+        held.or(self.isolation.as_ref().map(|case| case.issue)).unwrap_or(0)
+    }
+
+    /// Whether the device was let in once, and is in service or in quarantine.
+    pub const fn is_member(&self) -> bool {
+        self.active.is_some() || self.isolation.is_some()
     }
 
     /// The journal as bytes.

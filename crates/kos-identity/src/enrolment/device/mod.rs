@@ -13,11 +13,12 @@
 //! after it was checked against the pins, the identity and the key, and is durable. The old keys are erased only after
 //! the authority has recorded the new ones. Nothing is wiped before the signed record is durable.
 //!
-//! Source: `docs/spec/enrolment.md` DEV-1 to DEV-16.
+//! Source: `docs/spec/enrolment.md` DEV-1 to DEV-16; `docs/spec/quarantine.md` QRN-7 to QRN-18.
 
 mod confirmation;
 mod conversation;
 mod ending;
+mod isolation;
 mod journal;
 mod verify;
 
@@ -26,7 +27,7 @@ use std::collections::VecDeque;
 use core::time::Duration;
 
 use kos_base::{
-    AgreementKey, Capability, Code, DeviceId, KeyId, Name, PublicKey, Role, Secret, SecurityProfile,
+    AgreementKey, Capability, Code, DeviceId, EntryId, KeyId, Name, PublicKey, Role, Secret, SecurityProfile,
     Timestamp, cbor::CborError, key::SignatureForm,
 };
 
@@ -36,6 +37,7 @@ use super::{
 };
 use conversation::{Conversation, Purpose};
 use ending::Ending;
+pub use isolation::{Isolation, Stage};
 pub use journal::{
     Anchor, CODES_MAX, COMPARISONS_MAX, Candidate, Comparison, Goal, Held, JOURNAL_BYTES_MAX, Journal,
     Membership, Slot,
@@ -83,7 +85,7 @@ pub enum Command {
         /// Whom.
         anchor: Anchor,
         /// With which ticket; the shell holds its key.
-        ticket: Option<kos_base::EntryId>,
+        ticket: Option<EntryId>,
     },
     /// A person has compared this code and it is the same.
     CodeConfirmed(String),
@@ -123,6 +125,8 @@ pub enum Input {
     BootloaderLocked(Result<(), ()>),
     /// Answers [`Output::Wipe`].
     Wiped,
+    /// Answers [`Output::Gather`]: the sealed bundle, if there is anybody to seal it to and it could be made.
+    Gathered(Option<Vec<u8>>),
 }
 
 /// A key that the shell made.
@@ -193,6 +197,17 @@ pub enum Output {
     LockBootloader,
     /// Destroy these keys, those that are there.
     Erase(Vec<KeySlot>),
+    /// Destroy every credential besides keys, and whatever else came from the authority; the log and what it was told of
+    /// who it belongs to stay.
+    Forget,
+    /// Gather what a guardian wants to know of a compromised device, and seal it to these recipients. What was gathered
+    /// for this order before is taken again.
+    Gather {
+        /// Which order.
+        order: EntryId,
+        /// Recipients of age; with none, nothing is gathered.
+        recipients: Vec<String>,
+    },
     /// Make the record of the end durable, before anything is wiped.
     WriteRecord(Vec<u8>),
     /// Destroy every key, credential and the journal; only the record stays.
@@ -227,6 +242,13 @@ pub enum Event {
     Unreachable,
     /// The authority told its time on an authenticated connection. From now on `now` follows it.
     Time(Timestamp),
+    /// The authority ordered the device into quarantine. Told before anything is done, perhaps again after a power cut:
+    /// record it, and close every link.
+    Isolated(EntryId),
+    /// It is still in quarantine.
+    StillIsolated,
+    /// It is in service again, under the certificate with this number.
+    Reinstated(u32),
     /// The device is wiped; whether the authority knows already.
     Ended(Delivery),
 }
@@ -248,7 +270,7 @@ pub const RANDOM_BYTES: usize = 40;
 pub struct Machine {
     profile: Profile,
     journal: Journal,
-    ticket: Option<kos_base::EntryId>,
+    ticket: Option<EntryId>,
     conversation: Option<Conversation>,
     ending: Option<Ending>,
     /// What was asked for by a person and is not in the journal.
@@ -343,7 +365,7 @@ impl Machine {
     pub fn handle_command(&mut self, now: Timestamp, command: Command) {
         match command {
             Command::Enrol { anchor, ticket } => {
-                if self.journal.active.is_none() && self.ending.is_none() {
+                if !self.journal.is_member() && self.ending.is_none() {
                     self.abandon();
                     self.belong_to(anchor);
                     self.ticket = ticket;
@@ -460,6 +482,9 @@ impl Machine {
     fn due(&self, now: Timestamp) -> Option<Purpose> {
         match (self.wish, self.journal.goal(now)) {
             (_, Goal::Enrol) => self.journal.authority.is_some().then_some(Purpose::Enrol),
+            (_, Goal::Isolate) => Some(Purpose::Isolate),
+            (Some(Wish::Recover), Goal::Wait) => Some(Purpose::Recover),
+            (_, Goal::Wait) => Some(Purpose::CheckIn),
             (Some(Wish::CheckIn), _) => Some(Purpose::CheckIn),
             (_, Goal::Confirm) => Some(Purpose::Confirm),
             (Some(Wish::Recover), _) | (_, Goal::Recover) => Some(Purpose::Recover),

@@ -20,41 +20,43 @@ use crate::{
 /// Changes an answer on its way.
 type Bend = Box<dyn Fn(&mut FromAuthority)>;
 
-pub(super) struct Hand {
-    pub(super) machine: Machine,
-    pub(super) profile: Profile,
-    pub(super) now: Timestamp,
+pub(crate) struct Hand {
+    pub(crate) machine: Machine,
+    pub(crate) profile: Profile,
+    pub(crate) now: Timestamp,
     clock: ClockTrust,
     keys: BTreeMap<KeySlot, u8>,
-    pub(super) journal: Option<Vec<u8>>,
-    pub(super) record: Option<Vec<u8>>,
-    pub(super) installed: Option<Vec<Vec<u8>>>,
-    pub(super) ticket: Option<EntryId>,
+    pub(crate) journal: Option<Vec<u8>>,
+    pub(crate) record: Option<Vec<u8>>,
+    pub(crate) installed: Option<Vec<Vec<u8>>>,
+    pub(crate) ticket: Option<EntryId>,
     pinned: bool,
     /// Key id of the root that whoever answers shows.
-    pub(super) root: KeyId,
-    pub(super) link: Option<Line>,
-    pub(super) offline: bool,
-    pub(super) bend: Option<Bend>,
+    pub(crate) root: KeyId,
+    pub(crate) link: Option<Line>,
+    pub(crate) offline: bool,
+    pub(crate) bend: Option<Bend>,
     /// Answers that get lost on their way.
-    pub(super) loses: Option<fn(&FromAuthority) -> bool>,
-    pub(super) loses_power_at: Option<fn(&Output) -> bool>,
-    pub(super) told: Vec<Event>,
-    pub(super) codes: Vec<String>,
-    pub(super) grants: Vec<Grant>,
-    pub(super) locks: u32,
+    pub(crate) loses: Option<fn(&FromAuthority) -> bool>,
+    pub(crate) loses_power_at: Option<fn(&Output) -> bool>,
+    pub(crate) told: Vec<Event>,
+    pub(crate) codes: Vec<String>,
+    pub(crate) grants: Vec<Grant>,
+    /// For which orders of quarantine a bundle was asked for.
+    pub(crate) gathered: Vec<EntryId>,
+    pub(crate) locks: u32,
     made: u8,
 }
 
 impl Hand {
     /// A device with a ticket whose key has seed 40.
-    pub(super) fn with_ticket(office: &mut Office) -> Self {
+    pub(crate) fn with_ticket(office: &mut Office) -> Self {
         let ticket = office.ticket(40);
         Self { ticket: Some(ticket), ..Self::new(office, true) }
     }
 
     /// A device that knows only where somebody listens.
-    pub(super) fn without_pin(office: &Office) -> Self {
+    pub(crate) fn without_pin(office: &Office) -> Self {
         Self::new(office, false)
     }
 
@@ -88,13 +90,14 @@ impl Hand {
             told: Vec::new(),
             codes: Vec::new(),
             grants: Vec::new(),
+            gathered: Vec::new(),
             locks: 0,
             made: 100,
         }
     }
 
     /// Another device with the same disk.
-    pub(super) fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         let mut copy = Self {
             machine: Machine::load(self.profile.clone(), None, None, ClockTrust::Trusted).unwrap(),
             profile: self.profile.clone(),
@@ -107,6 +110,7 @@ impl Hand {
             told: Vec::new(),
             codes: Vec::new(),
             grants: Vec::new(),
+            gathered: Vec::new(),
             made: self.made + 50,
             ..*self
         };
@@ -114,7 +118,7 @@ impl Hand {
         copy
     }
 
-    pub(super) fn enrolment(&self) -> Command {
+    pub(crate) fn enrolment(&self) -> Command {
         let pins = if self.pinned { vec![self.root] } else { Vec::new() };
         let name = self.pinned.then(|| "attic".parse().unwrap());
         let anchor = Anchor { name, pins, addresses: vec!["192.0.2.250:8641".to_owned()] };
@@ -122,18 +126,18 @@ impl Hand {
     }
 
     /// Begins the enrolment.
-    pub(super) fn start(&mut self, office: &mut Office) {
+    pub(crate) fn start(&mut self, office: &mut Office) {
         let enrolment = self.enrolment();
         self.command(office, enrolment);
     }
 
-    pub(super) fn command(&mut self, office: &mut Office, command: Command) {
+    pub(crate) fn command(&mut self, office: &mut Office, command: Command) {
         self.machine.handle_command(self.now, command);
         self.drive(office);
     }
 
     /// Lets time pass, here and there.
-    pub(super) fn pass(&mut self, office: &mut Office, time: Duration) {
+    pub(crate) fn pass(&mut self, office: &mut Office, time: Duration) {
         self.now = self.now.plus(time);
         office.pass(time);
         self.machine.handle_timeout(self.now);
@@ -141,32 +145,32 @@ impl Hand {
     }
 
     /// Number of the certificate in service.
-    pub(super) fn active(&self) -> Option<u32> {
+    pub(crate) fn active(&self) -> Option<u32> {
         self.machine.journal().active.as_ref().map(|held| held.issue)
     }
 
-    pub(super) fn keys(&self) -> Vec<KeySlot> {
+    pub(crate) fn keys(&self) -> Vec<KeySlot> {
         self.keys.keys().copied().collect()
     }
 
-    pub(super) fn load(&mut self) {
+    pub(crate) fn load(&mut self) {
         let (journal, record) = (self.journal.as_deref(), self.record.clone());
         self.machine = Machine::load(self.profile.clone(), journal, record, self.clock).unwrap();
     }
 
-    pub(super) fn cut_power(&mut self) {
+    pub(crate) fn cut_power(&mut self) {
         self.link = None;
         self.load();
     }
 
     /// Power fails, and with it the clock: what is left is the latest time that the journal knows.
-    pub(super) fn cut_power_and_clock(&mut self) {
+    pub(crate) fn cut_power_and_clock(&mut self) {
         self.clock = ClockTrust::Untrusted;
         self.now = self.machine.journal().time_floor.unwrap();
         self.cut_power();
     }
 
-    pub(super) fn make(&mut self, slot: KeySlot) -> MadeKey {
+    pub(crate) fn make(&mut self, slot: KeySlot) -> MadeKey {
         self.made += 1;
         self.keys.insert(slot, self.made);
         match slot {
@@ -176,7 +180,7 @@ impl Hand {
     }
 
     /// Does what the machine asks for, until it asks for nothing more.
-    pub(super) fn drive(&mut self, office: &mut Office) {
+    pub(crate) fn drive(&mut self, office: &mut Office) {
         while let Some(output) = self.machine.poll_output() {
             if self.loses_power_at.is_some_and(|at| at(&output)) {
                 return self.cut_power();
@@ -237,6 +241,14 @@ impl Hand {
             Output::Erase(slots) => {
                 self.keys.retain(|slot, _| !slots.contains(slot));
                 None
+            }
+            Output::Forget => {
+                self.installed = None;
+                None
+            }
+            Output::Gather { order, recipients } => {
+                self.gathered.push(order);
+                Some(Input::Gathered((!recipients.is_empty()).then(|| b"sealed".to_vec())))
             }
             Output::WriteRecord(record) => {
                 self.record = Some(record);

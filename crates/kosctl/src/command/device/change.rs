@@ -7,7 +7,7 @@ use kos_api::{
     routes::{self, Route},
     text::{Reason, Tag},
 };
-use kos_base::{Channel, GroupPath, Name, Role, SecurityProfile};
+use kos_base::{Channel, DeviceState, GroupPath, Name, Role, SecurityProfile};
 use serde::Serialize;
 
 use super::{super::follow, Found, Named, find};
@@ -269,8 +269,21 @@ impl Stop {
 
 impl Reinstate {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let client = session.client()?;
+        let found = find(&client, &self.named.device).await?;
         let body = lifecycle::Reinstate { reason: self.reason, recoveries: self.recoveries };
-        mild(session, &routes::DEVICE_REINSTATE, &self.named.device, &body, &self.change).await
+        if found.device.state != DeviceState::Quarantined {
+            let (id, how) = (found.device.device_id.as_ref(), self.change.change());
+            let outcome: Outcome<Device> =
+                client.change(&routes::DEVICE_REINSTATE, &[id], &body, &how).await?;
+            return session.outcome(&outcome);
+        }
+        let question = format!("approve that {} comes back from quarantine", found.called());
+        let danger = Danger::Moderate { yes: self.change.yes };
+        if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
+            return Ok(Ending::Withheld);
+        }
+        session.outcome(&seen(&client, &routes::DEVICE_REINSTATE, &found, &body, &self.change).await?)
     }
 }
 

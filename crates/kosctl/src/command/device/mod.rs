@@ -2,6 +2,8 @@
 
 mod change;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use kos_api::{
     audit::{AuditEntry, AuditFilter},
@@ -10,10 +12,12 @@ use kos_api::{
     text::Tag,
 };
 use kos_base::{Channel, DeviceState, GroupPath, Role, SecurityProfile};
+use kos_identity::quarantine::BUNDLE_BYTES_MAX;
 
 use super::{decommission::Order, follow};
 use crate::{
     Client, Fault,
+    files::{self, Readers},
     session::{Ending, Session},
 };
 use change::{Approve, Regen, Reinstate, Reject, Rename, Retag, SetProfile, SetRole, Stop, ToChannel};
@@ -45,7 +49,9 @@ pub(crate) enum Device {
     Suspend(Stop),
     /// Holds a device as compromised; it returns only with a fresh proof and a person's word.
     Quarantine(Stop),
-    /// Puts a device back into service.
+    /// Writes the bundle that a device in quarantine sealed for guardians into a file, which age opens.
+    Forensics(Forensics),
+    /// Puts a device back into service; from quarantine it is the approval of one person.
     Reinstate(Reinstate),
     /// Has a device make new keys and get a new certificate.
     RegenCert(RegenOf),
@@ -104,6 +110,16 @@ pub(crate) struct Events {
     /// At most so many.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
+}
+
+/// `device forensics D --out FILE`
+#[derive(Debug, Args)]
+pub(crate) struct Forensics {
+    #[command(flatten)]
+    named: Named,
+    /// The file that it is written to; `age -d -i KEYFILE FILE` opens it.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 /// `set-channel --device D --channel C`
@@ -176,6 +192,7 @@ impl Device {
             Self::Tag(retag) => retag.run(session).await,
             Self::Suspend(stop) => stop.run(session, &routes::DEVICE_SUSPEND).await,
             Self::Quarantine(stop) => stop.run(session, &routes::DEVICE_QUARANTINE).await,
+            Self::Forensics(forensics) => forensics.run(session).await,
             Self::Reinstate(reinstate) => reinstate.run(session).await,
             Self::RegenCert(regen) => regen.regen.run(session, &regen.named.device).await,
             Self::Decommission(end) => end.order.run(session, &end.named.device).await,
@@ -213,6 +230,18 @@ impl Events {
         let values = [device.as_ref()];
         let route = &routes::DEVICE_EVENTS;
         follow::print_list::<AuditEntry, _>(session, &client, route, &values, filter, self.limit).await
+    }
+}
+
+impl Forensics {
+    async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let client = session.client()?;
+        let found = find(&client, &self.named.device).await?;
+        let id = found.device.device_id.as_ref();
+        let sealed = client.read(&routes::DEVICE_FORENSICS, &[id], BUNDLE_BYTES_MAX).await?;
+        files::write(&self.out, &sealed, Readers::Owner)?;
+        session.terminal.note(&format!("{} bytes in {}", sealed.len(), self.out.display()));
+        Ok(Ending::Done)
     }
 }
 

@@ -25,7 +25,8 @@ use kos_identity::{
         message::AuthorityKeys,
         ticket::TicketText,
     },
-    registry::{Actor, Change, Commit, Device, Operation, Order, RevocationReason, Ticket, Write},
+    quarantine,
+    registry::{Actor, Case, Change, Commit, Device, Operation, Order, RevocationReason, Ticket, Write},
 };
 use kos_klp::body::Heartbeat;
 use kos_net::{
@@ -87,6 +88,8 @@ struct Store {
     /// Every signed frame that was sent.
     sent: Vec<Vec<u8>>,
     links: BTreeMap<DeviceId, links::Handle>,
+    /// What devices in quarantine sealed.
+    bundles: Vec<Vec<u8>>,
     /// Connections that came by HTTP, as a WebSocket does.
     upgrades: usize,
 }
@@ -278,7 +281,8 @@ impl Authority {
     /// What an operator does to the only device.
     pub(crate) fn operate(&self, operation: Operation) {
         let device = self.devices().pop().unwrap();
-        let commit = operation.apply(self.now(), Actor::Authority, device).unwrap();
+        let actor = Actor::Operator("anna".parse().unwrap());
+        let commit = operation.apply(self.now(), actor, device).unwrap();
         self.inner.commit(commit).unwrap();
     }
 
@@ -302,6 +306,46 @@ impl Authority {
             at: now,
         };
         self.operate(Operation::Decommission { reason: "sold".to_owned(), order });
+    }
+
+    /// Orders the only device into quarantine, by what `change` makes of a sound order.
+    pub(crate) fn quarantine(&self, change: impl FnOnce(quarantine::Order) -> quarantine::Order) {
+        let device = self.devices().pop().unwrap();
+        let (inner, now) = (&self.inner, self.now());
+        let receipt = entropy::array::<32>().unwrap();
+        let order = change(quarantine::Order {
+            id: EntryId::from_parts(now, entropy::array().unwrap()),
+            device: device.id,
+            authority: inner.context.name.clone(),
+            at: now,
+            issue: device.issues,
+            receipt: receipt.into(),
+            recipients: Vec::new(),
+        });
+        let unsigned = order.unsigned(inner.orders.public());
+        let signature = inner.orders.sign(SignatureForm::Fixed, &unsigned.to_be_signed()).unwrap();
+        let case = Box::new(Case {
+            signed: unsigned.finish(signature),
+            order: order.id,
+            receipt_hash: quarantine::receipt_hash(&receipt).into(),
+            at: now,
+            confirmed_at: None,
+            bundle: None,
+            approvals: Vec::new(),
+        });
+        self.operate(Operation::Quarantine { reason: "strange".to_owned(), case });
+    }
+
+    /// What the device in quarantine sealed.
+    pub(crate) fn bundle(&self) -> Vec<u8> {
+        self.inner.store.lock().unwrap().bundles.last().unwrap().clone()
+    }
+
+    /// Somebody changes the order of the only device on its way.
+    pub(crate) fn change_order(&self, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut store = self.inner.store.lock().unwrap();
+        let device = store.devices.values_mut().next().unwrap();
+        change(&mut device.case.as_mut().unwrap().signed);
     }
 
     /// Signs a message on every open link.

@@ -65,6 +65,10 @@ impl Inner {
                     Output::Draw => Input::Drawn(entropy::secret().unwrap()),
                     Output::Lookup(query) => Input::Found(Box::new(self.look_up(&query))),
                     Output::Sign { key, form, message } => Input::Signed(self.sign(key, form, &message)),
+                    Output::Keep(sealed) => {
+                        self.store.lock().unwrap().bundles.push(sealed.bytes);
+                        continue;
+                    }
                     Output::Commit(commit) => Input::Committed(self.commit(commit)),
                     Output::Send(frame) => match frame::write(&mut writing, &frame, PATIENCE.body).await {
                         Ok(()) => continue,

@@ -1,0 +1,110 @@
+//! Quarantine over the API: the order with everything that goes with it in one transaction, and the sealed bundle.
+//!
+//! Source: `docs/spec/quarantine.md` QRN-17, QRN-19.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::header,
+    response::{IntoResponse as _, Response},
+};
+use kos_api::lifecycle::Because;
+use kos_base::{DeviceState, code};
+use kos_identity::registry::{Device, Operation, Write};
+
+use super::{
+    answer::{Refusal, document, tagged},
+    call::{Call, Context, Mode},
+    change::{ATTEMPTS_MAX, Attempt, commit, given_before},
+    devices::{find, short},
+    lifecycle::{Step, because, decide, plan_of},
+    view,
+};
+use crate::{authority::Shared, clock, quarantine, writer::Receipt};
+
+pub(super) async fn order(
+    State(shared): State<Arc<Shared>>,
+    Path(device): Path<String>,
+    call: Call<Because>,
+) -> Result<Response, Refusal> {
+    let reason = because(call.body.reason.as_ref(), "quarantined by an operator");
+    for _ in 0..ATTEMPTS_MAX {
+        if let Some(response) = given_before(&shared, &call).await? {
+            return Ok(response);
+        }
+        let now = clock::now();
+        let recipients = quarantine::recipients(&shared).await?;
+        let steps = |record: &Device| {
+            let ordered = record.case.as_ref().is_some_and(|case| !case.signed.is_empty());
+            if record.state() == DeviceState::Quarantined && ordered {
+                return Ok(Vec::new());
+            }
+            let case = quarantine::case(&shared, record, now, &recipients);
+            let case = Box::new(case.map_err(|_| Refusal::new(code::config::INTERNAL))?);
+            Ok(vec![Step::Operation(Operation::Quarantine { reason: reason.clone(), case })])
+        };
+        let decided =
+            decide(&shared, &device, &call, now, &steps).await.map_err(|refusal| refusal.under(call.id))?;
+        let mut decided = decided;
+        if let Some((_, transaction)) = &mut decided.after {
+            let (changes, writes) = quarantine::rotation(&shared, &decided.before, now).await?;
+            transaction.changes.extend(changes);
+            transaction.writes.extend(writes);
+        }
+        if call.mode == Mode::Plan {
+            let mut plan = plan_of(&shared, &call, &decided, now);
+            if decided.after.is_some() {
+                plan.effects.extend(told(&decided.after, recipients.len()));
+            }
+            return Ok(document(plan));
+        }
+        let Some((after, transaction)) = decided.after else {
+            let shown = view::device(&shared, &decided.before, now).await?;
+            return Ok(tagged(shown, &view::tag(&decided.before)));
+        };
+        let (shares, record) = (Arc::clone(&shared), after.clone());
+        let render = move |receipt: Receipt| {
+            view::device_with(&shares, &record, Some(receipt.first + receipt.entries.saturating_sub(1)), now)
+        };
+        match commit(&shared, &call, transaction, render).await? {
+            Attempt::Done(_, mut response) => {
+                if let Ok(value) = view::tag(&after).parse() {
+                    response.headers_mut().insert(header::ETAG, value);
+                }
+                return Ok(response);
+            }
+            Attempt::Conflict => {}
+        }
+    }
+    Err(Refusal::new(code::store::STORE_CONFLICT).about("device", &short(&device)).under(call.id))
+}
+
+/// What a person wants to know before it happens, besides the entries.
+fn told(after: &Option<(Device, crate::writer::Transaction)>, recipients: usize) -> Vec<String> {
+    let writes = after.iter().flat_map(|(_, transaction)| &transaction.writes);
+    let tickets = writes.filter(|write| matches!(write, Write::Ticket(_))).count();
+    let bundle = match recipients {
+        0 => "no forensic bundle: no guardian has named a key (kosctl guardian add --bundle-key)".to_owned(),
+        count => format!("the device seals a forensic bundle for {count} guardians"),
+    };
+    vec![
+        "its links are cut, its keys and certificates are revoked for good, and it clears its own".to_owned(),
+        format!("{tickets} tickets that it knows are taken back"),
+        bundle,
+    ]
+}
+
+pub(super) async fn bundle(
+    State(shared): State<Arc<Shared>>,
+    context: Context,
+    Path(device): Path<String>,
+) -> Result<Response, Refusal> {
+    let record = find(&shared, &context, &device).await?;
+    let none = || Refusal::new(code::quarantine::NO_BUNDLE).about("device", &record.id).under(context.id);
+    let case = record.case.as_ref().filter(|case| case.bundle.is_some()).ok_or_else(none)?;
+    let read = shared.bundles.read(&record.id, case.order);
+    let sealed = read.map_err(|_| Refusal::new(code::config::FILE_UNREADABLE).under(context.id))?;
+    let sealed = sealed.ok_or_else(none)?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], sealed).into_response())
+}
