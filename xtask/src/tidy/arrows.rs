@@ -7,9 +7,10 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("kos-base", &[]),
-    ("kos-identity", &["kos-base"]),
+    ("kos-attest", &["kos-base", "kos-emulator"]),
+    ("kos-identity", &["kos-base", "kos-attest", "kos-emulator"]),
     ("kos-klp", &["kos-base"]),
     ("kos-audit", &["kos-base"]),
     ("kos-shares", &["kos-base"]),
@@ -18,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("kos-backup", &["kos-base"]),
     ("kos-net", &["kos-base", "kos-identity", "kos-klp"]),
     ("kos-secret-memory", &["kos-vault"]),
-    ("kos-hardware", &["kos-base", "kos-net", "kos-emulator"]),
+    ("kos-hardware", &["kos-base", "kos-attest", "kos-net", "kos-emulator"]),
     (
         "kos-keyring",
         &["kos-base", "kos-hardware", "kos-net", "kos-secret-memory", "kos-vault", "kos-emulator"],
@@ -41,6 +42,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
         "kos-authority",
         &[
             "kos-base",
+            "kos-attest",
             "kos-identity",
             "kos-klp",
             "kos-audit",
@@ -66,6 +68,8 @@ const ARROWS: [(&str, &[&str]); 22] = [
         "kos-fuzz",
         &[
             "kos-base",
+            "kos-attest",
+            "kos-emulator",
             "kos-identity",
             "kos-klp",
             "kos-audit",
@@ -80,6 +84,8 @@ const ARROWS: [(&str, &[&str]); 22] = [
         "kos-bench",
         &[
             "kos-base",
+            "kos-attest",
+            "kos-emulator",
             "kos-identity",
             "kos-klp",
             "kos-audit",
