@@ -120,7 +120,7 @@ fn context() -> Context {
         publication: None,
         heartbeat_s: 60,
         rules: Vec::new(),
-        attestation: kos_identity::enrolment::authority::AttestationTerms::default(),
+        attestation: authority::AttestationTerms::default(),
     }
 }
 
@@ -209,7 +209,7 @@ fn profile() -> Profile {
         name: None,
         capabilities: Vec::new(),
         bootloader: BootloaderLock::None,
-        keys: kos_identity::enrolment::device::KeyHome::Elsewhere,
+        keys: device::KeyHome::Elsewhere,
     }
 }
 

@@ -12,6 +12,7 @@ use kos_base::{
 };
 use minicbor::{Decode, Encode};
 
+use super::Attested;
 use crate::enrolment::message::{Bootloader, Bytes32};
 
 /// Everything the authority keeps about a device.
@@ -112,6 +113,9 @@ pub struct Device {
     /// What came of the command that locks its bootloader, if it has one.
     #[n(30)]
     pub bootloader: Option<Bootloader>,
+    /// What was verified last of its TPM.
+    #[n(40)]
+    pub attested: Option<Attested>,
 }
 
 /// A certificate and the keys that go with it.
@@ -316,6 +320,7 @@ impl Device {
             regenerate: false,
             image: None,
             bootloader: None,
+            attested: None,
         }
     }
 

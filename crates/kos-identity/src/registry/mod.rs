@@ -7,6 +7,7 @@
 //! Source: `docs/spec/enrolment.md` REG-1 to REG-9.
 
 mod age;
+mod attested;
 mod change;
 mod device;
 mod operate;
@@ -14,6 +15,7 @@ mod restore;
 mod ticket;
 
 pub use age::Stage;
+pub use attested::Attested;
 pub use change::{Actor, Change, Commit, Revocation, RevocationReason, Write};
 pub(crate) use device::FirstContact;
 pub use device::{Credential, Device, Issued, Lobby, Order, StateError};

@@ -1,5 +1,6 @@
 //! The commands, one file a noun: its arguments and what it does.
 
+mod attest;
 mod audit;
 mod authority;
 mod backup;
@@ -67,6 +68,9 @@ pub(crate) enum Command {
     /// Who is told of alerts.
     #[command(subcommand)]
     Guardian(guardian::Guardian),
+    /// What TPMs prove: of devices, by whose keys, of which starts.
+    #[command(subcommand)]
+    Attest(attest::Attest),
     /// Vaults of secrets, one an environment.
     #[command(subcommand)]
     Vault(vault::Vault),
@@ -106,6 +110,7 @@ impl Command {
             Self::Authority(authority) => authority.run(session).await,
             Self::Operator(operator) => operator.run(session).await,
             Self::Guardian(guardian) => guardian.run(session).await,
+            Self::Attest(attest) => attest.run(session).await,
             Self::Vault(vault) => vault.run(session).await,
             Self::Kill(kill) => kill.run(session).await,
             Self::Backup(backup) => backup.run(session).await,
