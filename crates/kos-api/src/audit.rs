@@ -151,6 +151,16 @@ impl Kind for Archived {
     const KIND: &'static str = "Archived";
 }
 
+/// Entries that a list leaves out, since they are in an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOut {
+    /// How many there are: all before this index.
+    pub size: u64,
+    /// The archive that the newest of them are in.
+    pub folder: String,
+}
+
 /// Asks for entries as one file. Everything given must fit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

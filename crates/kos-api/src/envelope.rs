@@ -5,6 +5,8 @@ use serde::{
 };
 use serde_json::Value;
 
+use crate::audit::LeftOut;
+
 /// The version that every document names.
 pub const API_VERSION: &str = "kos.v1";
 
@@ -28,6 +30,8 @@ pub struct List<T> {
     pub items: Vec<T>,
     /// The cursor of the next page; nothing when this is the last.
     pub next: Option<String>,
+    /// Of log entries: those that were not looked at. Not written where there are none, nor of other lists.
+    pub archived: Option<LeftOut>,
 }
 
 impl<T> Document<T> {
@@ -40,7 +44,7 @@ impl<T> Document<T> {
 impl<T> List<T> {
     /// A list that is complete.
     pub const fn complete(items: Vec<T>) -> Self {
-        Self { items, next: None }
+        Self { items, next: None, archived: None }
     }
 }
 
@@ -61,11 +65,15 @@ impl<T: Kind> Serialize for Document<T> {
 
 impl<T: Kind> Serialize for List<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut s = serializer.serialize_struct("List", 4)?;
+        let fields = 4 + usize::from(self.archived.is_some());
+        let mut s = serializer.serialize_struct("List", fields)?;
         s.serialize_field("apiVersion", API_VERSION)?;
         s.serialize_field("kind", &list_kind(T::KIND))?;
         s.serialize_field("items", &self.items)?;
         s.serialize_field("next", &self.next)?;
+        if let Some(archived) = &self.archived {
+            s.serialize_field("archived", archived)?;
+        }
         s.end()
     }
 }
@@ -82,6 +90,8 @@ struct Raw {
     items: Vec<Value>,
     #[serde(default)]
     next: Option<String>,
+    #[serde(default)]
+    archived: Option<LeftOut>,
 }
 
 impl Raw {
@@ -113,7 +123,7 @@ impl<'de, T: Kind> Deserialize<'de> for List<T> {
         let raw = Raw::deserialize(deserializer)?;
         raw.expect(&list_kind(T::KIND))?;
         let items = raw.items.into_iter().map(serde_json::from_value).collect::<Result<_, _>>();
-        Ok(Self { items: items.map_err(de::Error::custom)?, next: raw.next })
+        Ok(Self { items: items.map_err(de::Error::custom)?, next: raw.next, archived: raw.archived })
     }
 }
 
@@ -140,6 +150,11 @@ mod tests {
             serde_json::to_string(&List::<Check>::complete(vec![])).unwrap(),
             r#"{"apiVersion":"kos.v1","kind":"CheckList","items":[],"next":null}"#
         );
+        let archived = Some(LeftOut { size: 256, folder: "/a".to_owned() });
+        let list = List::<Check> { archived, ..List::complete(vec![]) };
+        let text = r#"{"apiVersion":"kos.v1","kind":"CheckList","items":[],"next":null,"archived":{"size":256,"folder":"/a"}}"#;
+        assert_eq!(serde_json::to_string(&list).unwrap(), text);
+        assert_eq!(serde_json::from_str::<List<Check>>(text).unwrap(), list);
     }
 
     #[test]

@@ -63,6 +63,12 @@ impl Problem {
         Self { detail: Some(detail.into()), ..self }
     }
 
+    /// The same with something better to try first than the code's own.
+    #[must_use]
+    pub fn with_fix(self, fix: impl Into<String>) -> Self {
+        Self { fix: fix.into(), ..self }
+    }
+
     /// The same, naming what it happened to.
     #[must_use]
     pub fn about(self, object: Party) -> Self {

@@ -26,6 +26,8 @@ pub struct Witness {
     /// When it did so, by its own clock.
     #[schema(value_type = Option<schema::Timestamp>)]
     pub cosigned_at: Option<Timestamp>,
+    /// Why it did not cosign when it was last asked, since the authority started; null when it did.
+    pub trouble: Option<String>,
     /// When it was added.
     #[schema(value_type = schema::Timestamp)]
     pub added_at: Timestamp,

@@ -133,13 +133,22 @@ fn report(failure: &Failure, format: Format, palette: Palette) -> u8 {
     if let Some(object) = &failure.object {
         line(&printable(&object.kind, 8), object.id.as_deref().unwrap_or("-"));
     }
-    if let Some(detail) = failure.detail.as_ref().filter(|detail| **detail != failure.title) {
-        line("why", detail);
+    if let Some(why) = failure.detail.as_deref().and_then(|detail| beyond(&failure.title, detail)) {
+        line("why", why);
     }
     line("fix", &failure.fix);
     let request = failure.request_id.as_ref().map(|id| format!("          request {id}")).unwrap_or_default();
     line("more", &format!("kosctl explain {}{request}", failure.code));
     failure.exit_code
+}
+
+/// What a reason says beyond the title, which stands above it.
+fn beyond<'a>(title: &str, detail: &'a str) -> Option<&'a str> {
+    match detail.strip_prefix(title) {
+        Some("") => None,
+        Some(rest) => Some(rest.strip_prefix(": ").unwrap_or(detail)),
+        None => Some(detail),
+    }
 }
 
 /// Help and version are results; anything else is a failure of ours to be understood.

@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 
-use kos_api::plan::Plan;
+use kos_api::{plan::Plan, routes::Route};
+use serde::Serialize;
 
 use crate::{
-    Client, Fault, Outcome,
+    Change, Client, Fault, Outcome,
     context::Contexts,
     output::{Printer, Shown},
     server::{Places, find},
@@ -90,6 +91,21 @@ impl Session {
     pub(crate) fn plan(&self, plan: &Plan) -> Result<Ending, Fault> {
         self.printer.item(plan)?;
         Ok(Ending::judged(plan.changes.is_empty() && plan.effects.is_empty()))
+    }
+
+    /// Asks whether to go on with a change that was planned first: nobody is asked about what is not there.
+    pub(crate) async fn consent_to<B: Serialize>(
+        &self,
+        client: &Client,
+        (route, values, body): (&Route, &[&str], &B),
+        (what, danger): (&str, Danger<'_>),
+        dry_run: bool,
+    ) -> Result<Consent, Fault> {
+        if !dry_run && danger.is_asked() {
+            let how = Change { dry_run: true, if_match: None };
+            let _: Outcome<Plan> = client.change(route, values, body, &how).await?;
+        }
+        self.consent(what, danger, dry_run.into())
     }
 
     /// Asks whether to go on; a dry run needs nobody's consent.

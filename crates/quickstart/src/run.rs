@@ -85,6 +85,30 @@ impl Ends {
     }
 }
 
+/// How a person calls kosctl in another terminal, for this authority: it looks into the usual folder by itself.
+fn kosctl(data: &Path) -> String {
+    const COMMAND: &str = "cargo kosctl";
+    if data == Path::new("./kos-data") {
+        return COMMAND.to_owned();
+    }
+    let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned()).display().to_string();
+    let is_plain = data.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/".contains(&b));
+    let data = if is_plain { data } else { format!("'{}'", data.replace('\'', r"'\''")) };
+    format!("KOS_DATA_DIR={data} {COMMAND}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_to_type_finds_this_authority() {
+        assert_eq!(kosctl(Path::new("./kos-data")), "cargo kosctl");
+        assert_eq!(kosctl(Path::new("/srv/kos")), "KOS_DATA_DIR=/srv/kos cargo kosctl");
+        assert_eq!(kosctl(Path::new("/srv/it's mine")), r"KOS_DATA_DIR='/srv/it'\''s mine' cargo kosctl");
+    }
+}
+
 /// What a person is shown.
 struct Face<'a> {
     data: &'a Path,
@@ -119,9 +143,10 @@ impl Face<'_> {
             Some(id) => {
                 let short = shortened(id.as_ref());
                 say(&format!("  ok  {short} has ended for good: nothing is enrolled   {}", self.elapsed()));
-                say(
-                    "  next  cargo kosctl list        a new device:  cargo kosctl ticket create --role compute --qr",
-                );
+                say(&format!(
+                    "  next  {0} list        a new device:  {0} ticket create --role compute --qr",
+                    kosctl(self.data)
+                ));
                 (id.to_string(), None)
             }
             None => {
@@ -136,9 +161,10 @@ impl Face<'_> {
                     Age::Existing => "is back, first heartbeat",
                 };
                 say(&format!("  ok  {} {became}   {}", shortened(&id), seconds(heartbeat)));
-                say(
-                    "  next  cargo kosctl list        another device:  cargo kosctl ticket create --role sensor --qr",
-                );
+                say(&format!(
+                    "  next  {0} list        another device:  {0} ticket create --role sensor --qr",
+                    kosctl(self.data)
+                ));
                 (id, Some(heartbeat))
             }
         };

@@ -4,7 +4,8 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{self, Command},
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -41,22 +42,26 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Ports in a row that nobody uses now.
+    /// Ports in a row that nobody uses now, and that no other test of this program is given. They lie below those that the
+    /// system gives to outgoing connections, one of which could take them before they are used.
     ///
     /// # Errors
     /// When there are none.
     pub fn free() -> Result<Self> {
         use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+        const FIRST: u16 = 10_000;
+        const BLOCKS: u16 = 5_000;
+        static GIVEN: AtomicU16 = AtomicU16::new(0);
         let free = |port: u16| {
             let address = (Ipv4Addr::LOCALHOST, port);
             TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
         };
-        for _ in 0..200 {
-            let base = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-            let block = base.checked_add(3).map(|last| [base, base + 1, base + 2, last]);
-            if let Some([web, tls, pki, last]) = block
-                && [web, tls, pki, last].into_iter().all(free)
-            {
+        // Another test program may run beside this one.
+        let begin = u16::try_from(process::id() % u32::from(BLOCKS)).unwrap_or_default();
+        for _ in 0..BLOCKS {
+            let block = (begin + GIVEN.fetch_add(1, Ordering::Relaxed) % BLOCKS) % BLOCKS;
+            let [web, tls, pki, last] = [0, 1, 2, 3].map(|port| FIRST + block * 4 + port);
+            if [web, tls, pki, last].into_iter().all(free) {
                 return Ok(Self { web, tls, pki });
             }
         }

@@ -1,14 +1,10 @@
 //! Guardians of every kind, with receivers that are not ours: rsyslog, a mail server, a device, a stream.
 #![cfg(test)]
 
-use std::{
-    fs,
-    net::{Ipv4Addr, TcpListener},
-    process::Command,
-};
+use std::{fs, process::Command};
 
 use kos_e2e::{
-    fleet::{self, Authority},
+    fleet::{self, Authority, Ports},
     judge::{self, Desk},
     operator::Operator,
     program::{self, Program},
@@ -27,10 +23,6 @@ rules:
   per: target
 ";
 const SUMMARY: &str = "a=\"b\\|c]d Bcc: eve@example.org";
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
 
 fn write(desk: &Desk, name: &str, content: &str) -> String {
     desk.put(name, content).unwrap();
@@ -104,7 +96,7 @@ fn rsyslog_reads_every_value_over_each_of_its_ways() {
     let authority = Authority::start().unwrap();
     let desk = Desk::new().unwrap();
     let [ca, certificate, key] = certificates(&desk);
-    let [udp, tcp, tls] = [free_port(), free_port(), free_port()];
+    let [udp, tcp, tls] = [0; 3].map(|_| Ports::free().unwrap().web);
     let (socket, got) = (desk.at("log.sock"), desk.at("got"));
     let template = "%app-name%\t%syslogseverity-text%\t%syslogfacility-text%\t%hostname%\t%msgid%\t%structured-data%\t%msg%\\n";
     let configuration = format!(
@@ -204,7 +196,7 @@ fn a_mail_server_takes_mail_whose_headers_nobody_adds_to() {
     let authority = Authority::start().unwrap();
     let desk = Desk::new().unwrap();
     let [ca, certificate, key] = certificates(&desk);
-    let (plain, tls) = (free_port(), free_port());
+    let [plain, tls] = [0; 2].map(|_| Ports::free().unwrap().web);
     // Debian's, for which aiosmtpd is packaged.
     let server = |port: u16, more: &[&str]| {
         let mut python = Command::new("/usr/bin/python3");

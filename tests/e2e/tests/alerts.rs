@@ -1,15 +1,11 @@
 //! Alerts with the real programs: raised once, seen by receivers that are not ours, whoever is killed in between.
 #![cfg(test)]
 
-use std::{
-    fs,
-    net::{Ipv4Addr, TcpListener},
-    process::Command,
-};
+use std::{fs, process::Command};
 
 use kos_base::EntryId;
 use kos_e2e::{
-    fleet::{Authority, Device},
+    fleet::{Authority, Device, Ports},
     judge::{self, Desk},
     operator::Operator,
     program::{self, Finished, Program},
@@ -30,10 +26,6 @@ rules:
   when: each
   per: target
 ";
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
 
 fn vault(authority: &Authority, words: &[&str], input: &str) -> Finished {
     let server = format!("unix:{}", authority.socket().display());
@@ -111,7 +103,7 @@ fn add_webhook(authority: &Authority, desk: &Desk, url: &str, more: &[&str]) -> 
 fn five_wrong_passphrases_raise_one_alert_that_a_foreign_receiver_believes() {
     let authority = Authority::start().unwrap();
     let desk = Desk::new().unwrap();
-    let port = free_port();
+    let port = Ports::free().unwrap().web;
     let secret = add_webhook(&authority, &desk, &format!("http://127.0.0.1:{port}/hook?a=b"), &[]);
     let mut receiver = Receiver::start(port, &secret, &[]);
 
@@ -155,7 +147,7 @@ fn five_wrong_passphrases_raise_one_alert_that_a_foreign_receiver_believes() {
 fn a_receiver_that_is_away_gets_every_alert_when_it_is_back_though_the_authority_was_killed() {
     let mut authority = Authority::start_with("alert_undelivered_seconds: 10\n").unwrap();
     let desk = Desk::new().unwrap();
-    let port = free_port();
+    let port = Ports::free().unwrap().web;
     let secret = add_webhook(&authority, &desk, &format!("http://127.0.0.1:{port}/"), &[]);
     assert_eq!(apply(&authority, &desk, EACH_TICKET).code(), 0);
     for _ in 0..3 {
@@ -380,7 +372,7 @@ fn a_webhook_over_tls_is_judged_by_its_ca_and_where_nobody_should_be_sent_nobody
         &certificate,
     ]);
 
-    let port = free_port();
+    let port = Ports::free().unwrap().web;
     let url = format!("https://localhost:{port}/");
     let secret = add_webhook(&authority, &desk, &url, &["--ca", &ca]);
     let mut receiver = Receiver::start(port, &secret, &[&certificate, &key]);

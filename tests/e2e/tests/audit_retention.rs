@@ -135,6 +135,22 @@ fn archived_entries_leave_their_hashes_and_the_log_lives_on_without_them() {
         assert!(gone.stderr.contains(&archive) && gone.stderr.contains("pull --archive"), "{}", gone.stderr);
         let listed = authority.json(&["audit", "list", "--limit", "1"]).unwrap();
         assert_eq!(listed["items"][0]["index"], 512);
+        // What a list leaves out, it names: by any filter that could have met it, and by no other.
+        let left_out = serde_json::json!({"size": 512, "folder": archive});
+        assert_eq!(listed["archived"], left_out);
+        let found = authority.json(&["audit", "list", "--event", "authority_created"]).unwrap();
+        assert_eq!((&found["items"], &found["archived"]), (&Value::Array(Vec::new()), &left_out));
+        let newest = authority.json(&["audit", "list", "--newest", "--limit", "1"]).unwrap();
+        let later = authority.json(&["audit", "list", "--since", "2099-01-01T00:00:00Z"]).unwrap();
+        assert!(newest["archived"].is_null() && later["archived"].is_null(), "{newest} {later}");
+        let note = format!("entries 0 to 511 are in the archive {archive} and were not looked at");
+        let shown = authority.kosctl(&["audit", "list", "--event", "authority_created"]).unwrap();
+        assert!(shown.stderr.contains(&note), "{}", shown.stderr);
+        let csv = authority.kosctl(&["audit", "export"]).unwrap();
+        assert!(csv.stderr.contains(&note) && !csv.stdout.contains("archive {archive}"), "{}", csv.stderr);
+        let json = authority.kosctl(&["audit", "export", "--format", "json"]).unwrap();
+        let exported: Value = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!(exported["archived"], left_out);
     };
     check(&authority);
     // Somebody who begins a copy now is told where the rest is, and then has it.

@@ -441,8 +441,11 @@ fn another_and_a_removed_passkey_open_nothing_and_count() {
     assert_eq!(bench.events("vault_passkey_removed").len(), 2);
     // Two passkeys and a passphrase were wrong; two more passphrases, and nothing is tried any more.
     assert_eq!(bench.events("vault_unlock_failed").len(), 3);
-    for _ in 0..2 {
-        assert_eq!(bench.run(&["unlock"], "wrong horse battery staple").code(), 5);
+    for words in [&["unlock"][..], &["passkey", "add"]] {
+        let wrong = bench.run(words, "wrong horse battery staple");
+        assert_eq!(wrong.code(), 5);
+        // Nobody makes a passkey that nothing becomes of.
+        assert!(!wrong.stderr.contains("http://localhost"), "{}", wrong.stderr);
     }
     assert!(bench.run(&["unlock"], PASSPHRASE).stderr.contains("KOS-E0636"));
     bench.browser.pull_out(&right).unwrap();

@@ -233,7 +233,7 @@ routes! {
 
     AUDIT_LIST = "audit-list", Get "/api/v1/audit/entries", [OperatorRead], Reads,
         (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
-        "Lists log entries.";
+        "Lists log entries; `archived` names those that were not looked at, since they are in an archive.";
     AUDIT_SHOW = "audit-show", Get "/api/v1/audit/entries/{index}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<audit::AuditEntry>(), "Shows a log entry with its proof.";
     AUDIT_ARCHIVE = "audit-archive", Post "/api/v1/audit/archive", [Local], Changes,

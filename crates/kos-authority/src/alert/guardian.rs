@@ -128,10 +128,11 @@ impl Way {
         }
     }
 
-    /// Where it leads, for those who are not to write there: the path of a chat's webhook is what lets one in, and a
-    /// mailbox is somebody's.
+    /// Where it leads, for those who are not to write there and see no names: the path of a chat's webhook is what lets one
+    /// in, and a mailbox is somebody's.
     pub fn place(&self) -> String {
         match self {
+            Self::Person { .. } => "an operator".to_owned(),
             Self::Webhook { url, .. } => origin(url).to_owned(),
             Self::Mail { relay, .. } => relay.clone(),
             other => other.address(),

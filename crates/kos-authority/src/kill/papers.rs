@@ -18,7 +18,7 @@ use crate::{
     keys::Keys,
     log::LogFiles,
     record::SystemChange,
-    store::{self, Store, StoreError},
+    store,
     writer::{Receipt, Transaction, Writer},
 };
 

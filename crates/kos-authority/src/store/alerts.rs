@@ -133,6 +133,15 @@ impl Store {
         row.map(|row| read(&self.sealer, &row)).transpose()
     }
 
+    /// At most two alerts whose ids begin so; `beginning` is hex in small letters.
+    pub async fn alerts_from(&self, beginning: &str) -> Result<Vec<StoredAlert>, StoreError> {
+        // What follows `f` among letters of an id.
+        let sql = "SELECT id, raised, open, body, mac FROM alerts WHERE id >= $1 AND id < $2 LIMIT 2";
+        let beyond = format!("{beginning}g");
+        let rows = sqlx::query(sql).bind(beginning).bind(beyond).fetch_all(&self.reads).await?;
+        rows.iter().map(|row| read(&self.sealer, row)).collect()
+    }
+
     /// At most `limit` alerts whose entries stand before `before`, newest first; only those that nobody has seen, if so
     /// asked.
     pub async fn alerts(

@@ -36,10 +36,15 @@ pub struct Archive {
 impl Store {
     /// How many entries are archived: the place of the first that is not.
     pub async fn archived(&self) -> Result<u64, StoreError> {
+        Ok(self.newest_archive().await?.map_or(0, |archive| archive.size))
+    }
+
+    /// The archive of the newest entries that are in one.
+    pub async fn newest_archive(&self) -> Result<Option<Archive>, StoreError> {
         let sql =
             "SELECT first, size, folder, root, digest, at, mac FROM archives ORDER BY first DESC LIMIT 1";
         let row = sqlx::query(sql).fetch_optional(&self.reads).await?;
-        Ok(row.map(|row| read(&self.sealer, &row)).transpose()?.map_or(0, |archive| archive.size))
+        row.map(|row| read(&self.sealer, &row)).transpose()
     }
 
     /// The archive that the entry at this place is in.

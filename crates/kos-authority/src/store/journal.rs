@@ -141,6 +141,25 @@ impl Store {
         rows.iter().map(|row| entry(&self.sealer, row)).collect()
     }
 
+    /// At most `limit` entries of a type from the place `from` on, the newest first; and how many there are.
+    pub(crate) async fn newest_of(
+        &self,
+        event: EventType,
+        from: u64,
+        limit: u32,
+    ) -> Result<(Vec<StoredEntry>, u64), StoreError> {
+        let from = i64::try_from(from).unwrap_or(i64::MAX);
+        let sql = "SELECT position, id, at, event, actor, target, leaf, mac FROM entries \
+                   WHERE event = $1 AND position >= $2 ORDER BY position DESC LIMIT $3";
+        let query = sqlx::query(sql).bind(event.as_str()).bind(from).bind(i64::from(limit));
+        let rows = query.fetch_all(&self.reads).await?;
+        let sql = "SELECT count(*) FROM entries WHERE event = $1 AND position >= $2";
+        let counting = sqlx::query(sql).bind(event.as_str()).bind(from);
+        let count: i64 = counting.fetch_one(&self.reads).await?.try_get(0)?;
+        let rows = rows.iter().map(|row| entry(&self.sealer, row)).collect::<Result<_, _>>()?;
+        Ok((rows, u64::try_from(count).unwrap_or_default()))
+    }
+
     /// At most `limit` entries before the place `before`, the newest first.
     pub(crate) async fn last_entries(&self, before: u64, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
         let sql = "SELECT position, id, at, event, actor, target, leaf, mac FROM entries WHERE position < $1 \

@@ -16,7 +16,7 @@ use std::{
 };
 
 use kos_audit::{AnyLogKey, Conflict, SignedCheckpoint, tree::verify_consistency, witness::AddCheckpoint};
-use kos_base::{DeviceId, Timestamp};
+use kos_base::{DeviceId, Timestamp, text::printable};
 use kos_klp::body::WitnessAnswer;
 use tokio::{
     task::JoinSet,
@@ -56,6 +56,8 @@ const DISAGREEING_PAUSE: Duration = Duration::from_secs(15);
 const LOST_AFTER: Duration = Duration::from_secs(60);
 /// How far the clock of a witness may be ahead.
 const AHEAD_MAX: Duration = Duration::from_secs(3_600);
+/// Longest reason that is kept of a witness that fails, in characters.
+const TROUBLE_CHARS_MAX: usize = 200;
 /// Requests to a witness in one go: one that names another size each time is not asked for ever.
 const TRIES_MAX: u32 = 3;
 
@@ -109,6 +111,20 @@ enum Outcome {
         checkpoint: Option<String>,
     },
     Failed(String),
+}
+
+impl Outcome {
+    /// What is wrong, for whoever looks at the list.
+    fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Cosigned { .. } => None,
+            Self::Disagrees { size: Some(size), .. } => {
+                Some(format!("it holds another tree, of {size} entries"))
+            }
+            Self::Disagrees { size: None, .. } => Some("it holds another tree".to_owned()),
+            Self::Failed(why) => Some(printable(why, TROUBLE_CHARS_MAX)),
+        }
+    }
 }
 
 struct Answered {
@@ -223,6 +239,7 @@ impl Collector {
         asked.is_under_way = false;
         let before = witness.state;
         let mut named = None;
+        self.shared.witnessing.trouble(&name, outcome.trouble());
         let change = match outcome {
             Outcome::Cosigned { line, at } => {
                 *asked = Asked { done: round, ..Asked::default() };

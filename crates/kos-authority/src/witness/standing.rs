@@ -1,5 +1,10 @@
 //! How far the witnesses of this log are: what `status`, `doctor` and a verification say about it.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
 use kos_audit::{Policy, SignedCheckpoint, WitnessKey, witness::PolicyError};
 use kos_base::Timestamp;
 use tokio::sync::Notify;
@@ -16,6 +21,24 @@ pub(crate) struct Witnessing {
     pub(crate) changed: Notify,
     /// There are new cosignatures.
     pub(crate) cosigned: Notify,
+    /// Why a witness did not cosign when it was last asked, by name.
+    troubles: Mutex<BTreeMap<String, String>>,
+}
+
+impl Witnessing {
+    /// Keeps why a witness did not cosign, or that it did.
+    pub(crate) fn trouble(&self, name: &str, trouble: Option<String>) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(trouble) => drop(troubles.insert(name.to_owned(), trouble)),
+            None => drop(troubles.remove(name)),
+        }
+    }
+
+    /// Why it did not.
+    pub(crate) fn trouble_of(&self, name: &str) -> Option<String> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
 }
 
 /// How the log stands with its witnesses.

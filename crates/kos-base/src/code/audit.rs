@@ -63,4 +63,14 @@ super::codes! {
     NOTHING_TO_ARCHIVE = 567, "there is nothing to archive", Conflict, "entries go in whole rows of 256, and the last 256 stay; name a later time or index";
     LOG_UNRECORDED = 570, "a change without a log entry was taken back", Other, "tell the developers what was done: it is a fault of the program";
     LOG_UNSYNCED = 571, "the disk did not keep what was written", Other, "look at the disk and the kernel's log, then start again: what was acknowledged is compared with the log";
+    WITNESS_EXISTS = 590, "there is such a witness already", Conflict, "kosctl audit witness list";
+    LIST_FULL = 591, "there are as many as there may be", Conflict, "remove one that is not needed first";
+    WITNESSED_EXISTS = 592, "a log of this name is cosigned here already", Conflict, "kosctl audit witness serve list; to cosign it under another key, remove it first";
+    WITNESS_OF_ITSELF = 593, "nobody is a witness of its own log", Usage, "give the key of the other log to this authority, and the key of this log to the other one";
+    GUARDIAN_EXISTS = 594, "there is a guardian of this name already", Conflict, "kosctl guardian list; another name is free";
+    PERSON_HIDDEN = 595, "only administrators look for people", Refused, "have an administrator look, or look for a device, an event or a time";
+    CHECKPOINT_FORM = 596, "this is no checkpoint", Usage, "give a file that `kosctl audit checkpoint --out FILE` wrote, or a copy of what a witness holds";
+    WITNESS_KEY = 597, "the verifier key of the witness is not valid", Usage, "copy it again from whoever runs the witness; `kosctl audit witness serve list -o json` shows it as witnessKey";
+    NO_LOG_THERE = 598, "there is no log", NotFound, "name the folder or address that has the file `checkpoint`";
+    NO_ARCHIVE_THERE = 599, "this is no archive of the log", Usage, "name the folder that the entry `log_archived` names";
 }

@@ -74,14 +74,23 @@ fn listen(
     limits: Limits,
     up: Up,
 ) -> (SocketAddr, Arc<Gate>, JoinSet<()>) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (listener, quic) = loop {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        if serves != Serves::Everything {
+            break (listener, None);
+        }
+        // The number that is free for TCP may be another program's for UDP.
+        match Listener::bind(listener.local_addr().unwrap(), Arc::clone(&tls)) {
+            Ok(quic) => break (listener, Some(quic)),
+            Err(taken) => assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse),
+        }
+    };
     listener.set_nonblocking(true).unwrap();
     let listener = TcpListener::from_std(listener).unwrap();
     let address = listener.local_addr().unwrap();
     let gate = Gate::new(limits);
     let mut tasks = JoinSet::new();
-    if serves == Serves::Everything {
-        let quic = Listener::bind(address, Arc::clone(&tls)).unwrap();
+    if let Some(quic) = quic {
         let up = up.clone();
         tasks.spawn(quic.serve(Arc::clone(&gate), move |_, link, mut permit: Permit| {
             let up = up.clone();

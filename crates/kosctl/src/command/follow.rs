@@ -4,9 +4,14 @@ use core::time::Duration;
 use std::time::Instant;
 
 use kos_api::{
-    List, alert::AlertFilter, audit::AuditFilter, device::DeviceFilter, routes::Route, ticket::TicketFilter,
+    List,
+    alert::AlertFilter,
+    audit::{AuditFilter, LeftOut},
+    device::DeviceFilter,
+    routes::Route,
+    ticket::TicketFilter,
 };
-use kos_base::code::Exit;
+use kos_base::{code::Exit, text::printable};
 use serde::Serialize;
 
 use crate::{
@@ -53,7 +58,7 @@ pub(super) async fn print_list<T: Shown, Q: Paged>(
     let streams =
         matches!(session.printer.format, Format::Jsonl | Format::Name) && session.printer.sort.is_none();
     let mut left = limit.unwrap_or(u32::MAX);
-    let mut all = List { items: Vec::new(), next: None };
+    let mut all = List::complete(Vec::new());
     let mut any = false;
     loop {
         let from = all.next.take();
@@ -62,6 +67,7 @@ pub(super) async fn print_list<T: Shown, Q: Paged>(
         left = left.saturating_sub(u32::try_from(page.items.len()).unwrap_or(u32::MAX));
         any |= !page.items.is_empty();
         all.next.clone_from(&page.next);
+        all.archived = page.archived.clone().or(all.archived);
         // A page without items may have others behind it: a server looks at so many for one page. One that leads to itself is
         // the end.
         let is_last = page.next.is_none() || page.next == from || left == 0;
@@ -80,10 +86,20 @@ pub(super) async fn print_list<T: Shown, Q: Paged>(
     if !any {
         session.terminal.note(&format!("no {}", T::PLURAL));
     }
+    if let Some(archived) = &all.archived {
+        note_archived(session, archived);
+    }
     if all.next.is_some() && session.printer.is_for_people() {
         session.terminal.note("there are more; leave out --limit to see all");
     }
     Ok(Ending::Done)
+}
+
+/// Says which entries of a log were not looked at.
+pub(super) fn note_archived(session: &Session, archived: &LeftOut) {
+    let folder = printable(&archived.folder, 1_000);
+    let last = archived.size.saturating_sub(1);
+    session.terminal.note(&format!("entries 0 to {last} are in the archive {folder} and were not looked at"));
 }
 
 /// Waits for what a change leads to, when asked to, and prints the item as it is then. When that does not come in time,

@@ -9,8 +9,9 @@ use kos_api::{
     routes,
     text::OperatorName,
 };
-use kos_base::{DeviceId, code};
+use kos_base::code;
 
+use super::device::find;
 use crate::{
     Client, Fault, Outcome,
     arguments::ChangeFlags,
@@ -63,9 +64,10 @@ pub(crate) struct Way {
     /// A service: a signed POST to `https://HOST[:PORT]/PATH`; `http` to the authority's own machine only.
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
-    /// A device of the fleet, by its whole id: a message over its link, which it writes into its own log.
+    /// A device of the fleet, by its id or at least 4 characters of its beginning: a message over its link, which it writes
+    /// into its own log.
     #[arg(long, value_name = "ID")]
-    device: Option<DeviceId>,
+    device: Option<String>,
     /// A collector of syslog: `unix:///PATH`, `udp://HOST[:PORT]`, `tcp://..` or `tls://..`.
     #[arg(long, value_name = "URL")]
     syslog: Option<String>,
@@ -118,6 +120,10 @@ impl Add {
         let Self { name, way, ca: _, from, to, change } = self;
         let Way { operator, webhook, device, syslog, cef, mail } = way;
         let from = from.unwrap_or_default();
+        let device = match device {
+            Some(typed) => Some(find(client, &typed).await?.device.device_id),
+            None => None,
+        };
         let ways = [
             operator.map(|operator| GuardianWay::Person { operator }),
             webhook.map(|url| GuardianWay::Webhook { url, ca: ca.clone() }),
@@ -147,11 +153,13 @@ impl Remove {
     async fn run(self, session: &Session, client: &Client) -> Result<Ending, Fault> {
         let danger = Danger::Moderate { yes: self.change.yes };
         let question = format!("tell {} of alerts no more", self.name);
-        if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
+        let (route, values, nothing) =
+            (&routes::GUARDIAN_REMOVE, [self.name.as_str()], serde_json::json!({}));
+        let asked =
+            session.consent_to(client, (route, &values, &nothing), (&question, danger), self.change.dry_run);
+        if asked.await? == Consent::Withheld {
             return Ok(Ending::Withheld);
         }
-        let how = self.change.change();
-        let (route, nothing) = (&routes::GUARDIAN_REMOVE, serde_json::json!({}));
-        session.outcome(&client.change::<Item, _>(route, &[&self.name], &nothing, &how).await?)
+        session.outcome(&client.change::<Item, _>(route, &values, &nothing, &self.change.change()).await?)
     }
 }

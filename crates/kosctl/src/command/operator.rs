@@ -104,12 +104,14 @@ impl Remove {
     async fn run(self, session: &Session, client: &Client) -> Result<Ending, Fault> {
         let danger = Danger::Moderate { yes: self.change.yes };
         let question = format!("revoke the certificate of {}", self.name);
-        if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
+        let (route, values, nothing) =
+            (&routes::OPERATOR_REMOVE, [self.name.as_ref()], serde_json::json!({}));
+        let asked =
+            session.consent_to(client, (route, &values, &nothing), (&question, danger), self.change.dry_run);
+        if asked.await? == Consent::Withheld {
             return Ok(Ending::Withheld);
         }
-        let how = self.change.change();
-        let (route, nothing) = (&routes::OPERATOR_REMOVE, serde_json::json!({}));
-        session.outcome(&client.change::<Item, _>(route, &[self.name.as_ref()], &nothing, &how).await?)
+        session.outcome(&client.change::<Item, _>(route, &values, &nothing, &self.change.change()).await?)
     }
 }
 

@@ -85,7 +85,7 @@ pub(crate) struct List {
     #[arg(long, value_parser = state)]
     state: Option<TicketState>,
     /// At most so many.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 }
 

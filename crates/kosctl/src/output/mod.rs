@@ -16,7 +16,7 @@ use std::{
     io::{self, Write as _},
 };
 
-use kos_api::{API_VERSION, Failure, Kind, List, envelope::list_kind};
+use kos_api::{API_VERSION, Failure, Kind, List, audit::LeftOut, envelope::list_kind};
 use kos_base::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -91,6 +91,8 @@ struct Many<'a, T> {
     kind: &'a str,
     items: Vec<&'a T>,
     next: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archived: Option<&'a LeftOut>,
 }
 
 impl core::str::FromStr for Sort {
@@ -151,6 +153,7 @@ impl Printer {
                 kind: &list_kind(T::KIND),
                 items: items.into_iter().map(|(item, _)| item).collect(),
                 next: list.next.as_deref(),
+                archived: list.archived.as_ref(),
             }),
         }
     }

@@ -26,6 +26,13 @@ pub(crate) enum Danger<'a> {
     },
 }
 
+impl Danger<'_> {
+    /// Whether the command line left it to a person to say.
+    pub(crate) const fn is_asked(self) -> bool {
+        matches!(self, Self::Moderate { yes: false } | Self::Severe { confirmed: None, .. })
+    }
+}
+
 /// What a person decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Consent {

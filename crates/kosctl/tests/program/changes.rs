@@ -156,6 +156,32 @@ fn a_yes_is_needed_where_nobody_can_be_asked() {
 }
 
 #[test]
+fn nobody_is_asked_about_what_is_not_there() {
+    for words in [
+        &["guardian", "remove", "nobody"][..],
+        &["operator", "remove", "nobody"],
+        &["audit", "mirror", "remove", "nobody"],
+        &["audit", "witness", "remove", "nobody"],
+        &["audit", "witness", "serve", "remove", "nobody"],
+        &["audit", "erase", "--person", "nobody", "--reason", "asked"],
+        &["vault", "rm", "nobody"],
+        &["vault", "passkey", "remove", "nobody"],
+        &["vault", "offline-key", "remove", "nobody"],
+    ] {
+        let server = StandIn::start(|_| Told::nothing_there());
+        let run = run(&server, words);
+        assert_eq!((run.code, run.err.contains("KOS-E0013")), (3, true), "{words:?}: {run:?}");
+        // Where it is there, the question comes, and nothing happened before the answer.
+        let server = self::server();
+        if !words.contains(&"vault") || words.contains(&"rm") {
+            let run = self::run(&server, words);
+            assert!(run.err.contains("KOS-E0015"), "{words:?}: {run:?}");
+            assert!(server.lines().iter().all(|line| line.ends_with("dryRun=true")), "{:?}", server.lines());
+        }
+    }
+}
+
+#[test]
 fn somebody_elses_change_is_a_conflict() {
     let server = StandIn::start(|asked: &Asked| {
         if asked.method == "GET" {

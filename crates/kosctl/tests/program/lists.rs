@@ -21,7 +21,11 @@ fn two_pages() -> StandIn {
             });
             return Told::bytes(document.to_string());
         }
-        Told::list(&List { items: vec![device(ID, Some("kitchen"))], next: Some("two".into()) })
+        Told::list(&List {
+            items: vec![device(ID, Some("kitchen"))],
+            next: Some("two".into()),
+            archived: None,
+        })
     })
 }
 
@@ -46,6 +50,14 @@ fn a_limit_stops_the_list_and_says_where_it_goes_on() {
         User::new().run(&["device", "list", "--limit", "1", "-o", "json", "--server", &server.server()]);
     assert_eq!((run.code, run.json()["next"].as_str()), (0, Some("two")));
     assert_eq!(server.lines(), ["GET /api/v1/devices?limit=1"]);
+}
+
+#[test]
+fn a_limit_of_none_is_refused_with_the_range() {
+    for words in [&["list"][..], &["audit", "list"], &["audit", "alerts", "list"], &["ticket", "list"]] {
+        let run = User::new().run(&[words, &["--limit", "0", "--server", "unix:/nowhere"]].concat());
+        assert!(run.code == 2 && run.err.contains("0 is not in 1.."), "{run:?}");
+    }
 }
 
 #[test]

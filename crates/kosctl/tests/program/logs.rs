@@ -108,17 +108,21 @@ impl Log {
             if let Some(index) = asked.path.strip_prefix("/api/v1/audit/entries/") {
                 return Told::item(self.entry(index.parse().unwrap()));
             }
-            Told::item(Head {
-                origin: "attic/klog".into(),
-                size: 0,
-                root_hash: "00".repeat(32).parse().unwrap(),
-                timestamp: Timestamp::default(),
-                text: self.checkpoint.clone(),
-                verifier_key: self.key.to_string(),
-                assurance: None,
-                witnessed: None,
-                witnessed_text: None,
-            })
+            self.serve_head()
+        })
+    }
+
+    fn serve_head(&self) -> Told {
+        Told::item(Head {
+            origin: "attic/klog".into(),
+            size: 0,
+            root_hash: "00".repeat(32).parse().unwrap(),
+            timestamp: Timestamp::default(),
+            text: self.checkpoint.clone(),
+            verifier_key: self.key.to_string(),
+            assurance: None,
+            witnessed: None,
+            witnessed_text: None,
         })
     }
 
@@ -175,7 +179,18 @@ fn a_copy_of_a_log_is_judged_without_a_server() {
     assert_eq!(verify(&[]).0, 10);
 
     let nothing = user.run(&["audit", "verify", "--log", "nowhere", "--key", &key, "-o", "json"]);
-    assert_eq!((nothing.code, nothing.failure()["code"].as_str()), (1, Some("KOS-E0005")));
+    assert_eq!((nothing.code, nothing.failure()["code"].as_str()), (3, Some("KOS-E0598")));
+    std::fs::create_dir(user.path("empty")).unwrap();
+    let empty = user.run(&["audit", "verify", "--log", &user.path("empty"), "--key", &key]);
+    assert!(empty.err.contains("the folder has no file `checkpoint`"), "{}", empty.err);
+    let foreign = user.run(&["audit", "verify", "--log", "ftp://a/b", "--key", &key]);
+    assert!(foreign.code == 2 && foreign.err.contains("nothing is read by ftp://"), "{}", foreign.err);
+    let words = ["audit", "verify", "--log", &folder, "--key", &key, "--archive"];
+    for (archive, reason) in [(&user.path("empty"), "no file `checkpoint`"), (&folder, "")] {
+        let run = user.run(&[&words[..], &[archive]].concat());
+        assert_eq!(run.code == 2, !reason.is_empty(), "{}", run.err);
+        assert!(run.err.contains(reason), "{}", run.err);
+    }
     let keyless = user.run(&["audit", "verify", "--log", &folder]);
     assert_eq!(keyless.code, 2);
 }
@@ -194,6 +209,46 @@ fn the_servers_log_is_judged_here_by_a_key_that_was_kept() {
     assert_eq!(verify(&[]), (0, Some(true)));
     assert_eq!(verify(&["--key", &key]), (0, Some(true)));
     assert_eq!(verify(&["--key", &other]), (10, Some(false)));
+    // What was mixed up is said before all that follows from it.
+    let words = ["audit", "verify", "-o", "json", "--server", &server.server(), "--key", &other];
+    let failures = user.run(&words).json()["item"]["failures"].clone();
+    let first = failures[0]["detail"].as_str().unwrap();
+    assert!(first.starts_with("another key signed this: attic/klog+"), "{failures}");
+    let proof = user.path("proof");
+    user.run(&["audit", "prove", "3", "--out", &proof, "--server", &server.server()]);
+    let run = user.run(&["audit", "prove", "--proof", &proof, "--key", &other, "-o", "json"]);
+    assert!(run.json()["item"]["detail"].as_str().unwrap().starts_with("another key signed this"), "{run:?}");
+}
+
+#[test]
+fn entries_that_are_archived_are_named_and_nobody_takes_what_is_left_for_the_whole_log() {
+    let user = User::new();
+    let server = StandIn::start(|asked: &Asked| {
+        if asked.path.starts_with("/api/v1/audit/export") {
+            return Told::bytes("index\n");
+        }
+        let log = log(5);
+        let entry = log.entry(4);
+        if asked.path.starts_with("/api/v1/audit/entries") {
+            let archived = kos_api::audit::LeftOut { size: 4, folder: "/srv/archive".into() };
+            return Told::list(&kos_api::List {
+                archived: Some(archived),
+                ..kos_api::List::complete(vec![entry])
+            });
+        }
+        log.serve_head()
+    });
+    let note = "entries 0 to 3 are in the archive /srv/archive and were not looked at";
+    for words in [&["list"][..], &["tail"], &["export"], &["export", "--out", "out.csv"]] {
+        let run = user.run(&[&["audit"], words, &["--server", &server.server()]].concat());
+        assert!(run.code == 0 && run.err.contains(note), "{words:?}: {run:?}");
+        assert!(!run.out.contains("archive"), "{words:?}: {run:?}");
+    }
+    let run = user.run(&["audit", "tail", "-n", "1", "--server", &server.server()]);
+    assert!(!run.err.contains(note), "as many as were asked for: {run:?}");
+    let run = user.run(&["audit", "list", "-o", "json", "--server", &server.server()]);
+    assert_eq!(run.json()["archived"]["size"], 4);
+    assert_eq!(run.err, "");
 }
 
 #[test]
@@ -224,8 +279,7 @@ fn what_convicted_a_source_is_kept_though_it_says_something_else_when_asked_agai
     let folder = log.write(&user);
     let words = ["audit", "verify", "--log", &folder, "--key", &key, "--against", &garbage];
     let run = user.run(&[&words[..], &["--evidence", "evidence", "-o", "json"]].concat());
-    let kind = run.json()["item"]["failures"][0]["kind"].clone();
-    assert_eq!((run.code, kind), (10, "torn".into()), "{}", run.err);
+    assert_eq!((run.code, run.failure()["code"].as_str()), (2, Some("KOS-E0596")), "{}", run.err);
     assert!(!std::path::Path::new(&user.path("evidence")).exists(), "nothing contradicts it");
 }
 

@@ -303,7 +303,7 @@ fn a_refused_vault_says_why_in_the_list_and_alone() {
             VaultRefusal { code: code.to_string(), title: code.title().into(), fix: code.fix().into() };
         let refused = Vault { state: VaultState::Refused, refusal: Some(refusal), ..asking(vault(None)) };
         if asked.path == "/api/v1/vaults" {
-            Told::list(&List { items: vec![refused], next: None })
+            Told::list(&List::complete(vec![refused]))
         } else {
             Told::item(refused)
         }

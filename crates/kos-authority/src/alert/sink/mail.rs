@@ -45,13 +45,14 @@ impl AsyncTokioStream for Stream {
     }
 }
 
-/// Whether mail can be given to a relay this way.
-pub(crate) fn check(relay: &str, from: &str, to: &[String]) -> Result<(), AddressError> {
-    Address::parse(relay, &SCHEMES)?;
+/// Reads the address of a relay, and whether mail can be given to it this way.
+pub(crate) fn address(relay: &str, from: &str, to: &[String]) -> Result<Address, AddressError> {
+    let address = Address::parse(relay, &SCHEMES)?;
     if !(1..=RECIPIENTS_MAX).contains(&to.len()) {
         return Err(AddressError(format!("mail goes to 1 to {RECIPIENTS_MAX} recipients")));
     }
-    to.iter().map(String::as_str).chain([from]).try_for_each(|address| mailbox(address).map(drop))
+    to.iter().map(String::as_str).chain([from]).try_for_each(|address| mailbox(address).map(drop))?;
+    Ok(address)
 }
 
 fn mailbox(text: &str) -> Result<Mailbox, AddressError> {
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn who_is_no_mailbox_gets_no_mail() {
-        let check = |from: &str, to: &str| check("smtps://mail.example", from, &[to.to_owned()]);
+        let check = |from: &str, to: &str| address("smtps://mail.example", from, &[to.to_owned()]);
         assert!(check("a@example.org", "b@example.org").is_ok());
         for bad in [
             "",

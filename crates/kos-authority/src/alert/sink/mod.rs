@@ -10,9 +10,9 @@ mod webhook;
 use std::sync::Arc;
 
 pub(crate) use self::{
-    mail::check as check_mail,
+    mail::address as mail_address,
     reach::{Address, AddressError, Cover, check_ca},
-    syslog::check as check_syslog,
+    syslog::address as syslog_address,
     webhook::{address as webhook_address, secret as webhook_secret},
 };
 use super::{Guardian, Notice, SyslogForm, Way};

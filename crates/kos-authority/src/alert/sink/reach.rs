@@ -9,7 +9,7 @@
 
 use std::{
     fmt, io,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -28,6 +28,16 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// How long it may take until a connection stands.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a name may take to be looked up when a guardian is named.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(3);
+/// Where clouds answer their machines with credentials or orders, beside the link-local addresses.
+const METADATA: [IpAddr; 5] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+];
 /// Longest URL, in bytes.
 const URL_BYTES_MAX: usize = 1_000;
 /// Most certificates of a CA file.
@@ -201,17 +211,34 @@ impl Address {
         Err(refused)
     }
 
+    /// Refuses what can never be dialled, when a guardian is named. A name without TLS has to lead to this machine already; any
+    /// other may lead somewhere later, and is judged each time.
+    ///
+    /// # Errors
+    /// In one sentence, why.
+    pub(crate) async fn check(&self) -> Result<(), ReachError> {
+        if let Ok(ip) = self.host.parse::<IpAddr>() {
+            return self.judge(ip).map_err(|why| ReachError::Forbidden(self.host.clone(), ip, why));
+        }
+        if self.cover != Cover::Plain {
+            return Ok(());
+        }
+        let late = |_| ReachError::Unknown(self.host.clone(), "no answer in time");
+        timeout(LOOK_TIME_MAX, self.resolve()).await.map_err(late)?.map(drop)
+    }
+
     fn judge(&self, ip: IpAddr) -> Result<(), &'static str> {
+        // An address of IPv4 inside one of IPv6 leads where the inner one does.
         let ip = ip.to_canonical();
-        let is_local = match ip {
-            IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
-            // fe80::/10, and where a cloud answers under IPv6.
-            IpAddr::V6(ip) => {
-                ip.is_unicast_link_local() || ip == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
+        let inner = if let IpAddr::V6(whole) = ip { embedded(whole) } else { None };
+        for ip in std::iter::once(ip).chain(inner.map(IpAddr::V4)) {
+            let is_local = match ip {
+                IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+                IpAddr::V6(ip) => ip.is_unicast_link_local(),
+            };
+            if is_local || METADATA.contains(&ip) || ip.is_unspecified() || ip.is_multicast() {
+                return Err("it is link-local, or nobody's");
             }
-        };
-        if is_local || ip.is_unspecified() || ip.is_multicast() {
-            return Err("it is link-local, or nobody's");
         }
         if self.cover == Cover::Plain && !ip.is_loopback() {
             return Err("without TLS only this machine is told");
@@ -234,6 +261,21 @@ impl Address {
         let connector = TlsConnector::from(Arc::new(config(&roots(ca)?).map_err(|e| failed(&e))?));
         let tls = timeout(CONNECT_TIME_MAX, connector.connect(name, tcp)).await.map_err(late)?;
         Ok(Stream::Tls(Box::new(tls.map_err(|e: io::Error| failed(&e))?)))
+    }
+}
+
+/// The IPv4 address that gateways take out of an IPv6 address: NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), and the old form
+/// with nothing before it (RFC 4291).
+fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Ipv4Addr::new(a, b, c, d)
+    };
+    match ip.segments() {
+        [0x64, 0xff9b, _, _, _, _, high, low] => Some(v4(high, low)),
+        [0x2002, high, low, ..] => Some(v4(high, low)),
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => Some(v4(high, low)),
+        _ => None,
     }
 }
 
@@ -318,6 +360,18 @@ mod tests {
             ("::ffff:169.254.169.254", false, false),
             ("fe80::1", false, false),
             ("fd00:ec2::254", false, false),
+            ("fd20:ce::254", false, false),
+            ("100.100.100.200", false, false),
+            ("168.63.129.16", false, false),
+            ("192.0.0.192", false, false),
+            ("64:ff9b::169.254.169.254", false, false),
+            ("64:ff9b::100.100.100.200", false, false),
+            ("64:ff9b:1::169.254.169.254", false, false),
+            ("64:ff9b::192.0.2.7", true, false),
+            ("2002:a9fe:a9fe::1", false, false),
+            ("2002:c000:207::1", true, false),
+            ("::169.254.169.254", false, false),
+            ("2001:db8::1", true, false),
             ("0.0.0.0", false, false),
             ("::", false, false),
             ("224.0.0.1", false, false),
@@ -325,6 +379,23 @@ mod tests {
         ] {
             let ip = ip.parse().unwrap();
             assert_eq!((tls.judge(ip).is_ok(), plain.judge(ip).is_ok()), (by_tls, by_plain), "{ip}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_can_never_be_dialled_is_refused_when_it_is_named() {
+        for (text, may) in [
+            ("https://169.254.169.254/", false),
+            ("https://[fe80::1]/", false),
+            ("http://192.0.2.7/", false),
+            ("http://127.0.0.1:9/", true),
+            ("http://localhost:9/", true),
+            ("https://192.0.2.7/", true),
+            // It may lead somewhere later.
+            ("https://nobody.invalid/", true),
+            ("http://nobody.invalid/", false),
+        ] {
+            assert_eq!(Address::parse(text, &SCHEMES).unwrap().check().await.is_ok(), may, "{text}");
         }
     }
 }

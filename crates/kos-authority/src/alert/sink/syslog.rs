@@ -38,18 +38,22 @@ const STRUCTURED: &str = "kos@32473";
 /// How long a collector may take to close the connection after us; one that keeps it open has had the bytes.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Whether something can be the address of a collector.
-pub(crate) fn check(address: &str) -> Result<(), AddressError> {
+/// Reads the address of a collector; a socket of this machine has none on the network.
+pub(crate) fn address(address: &str) -> Result<Option<Address>, AddressError> {
     match address.strip_prefix(UNIX) {
         Some(path)
             if path.starts_with('/') && path.len() < 100 && path.chars().all(|c| c.is_ascii_graphic()) =>
         {
-            Ok(())
+            Ok(None)
         }
         Some(_) => {
             Err(AddressError("the path of a socket is absolute and has less than 100 characters".to_owned()))
         }
-        None => Address::parse(address, &SCHEMES).map(drop),
+        None if !address.contains("://") => Err(AddressError(format!(
+            "`{}`: it begins with unix:// (and the path of a socket), udp://, tcp:// or tls://",
+            printable(address, 80)
+        ))),
+        None => Address::parse(address, &SCHEMES).map(Some),
     }
 }
 
@@ -150,10 +154,12 @@ mod tests {
     #[test]
     fn an_address_of_a_collector_is_read() {
         for good in ["udp://10.0.0.1", "tcp://log.example:1514", "tls://[::1]", "unix:///dev/log"] {
-            assert!(check(good).is_ok(), "{good}");
+            assert!(address(good).is_ok(), "{good}");
         }
         for bad in ["", "udp://", "http://a", "unix://dev/log", "unix:///a b", "udp://a/#x", "tls://a:0"] {
-            assert!(check(bad).is_err(), "{bad}");
+            assert!(address(bad).is_err(), "{bad}");
         }
+        let why = address("nonsense").unwrap_err().to_string();
+        assert!(why.contains("unix://"), "{why}");
     }
 }

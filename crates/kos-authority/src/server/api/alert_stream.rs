@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use super::{
     alerts,
     answer::Refusal,
+    call::Who,
     stream::{BEAT, Ended, Outlet, Seat},
 };
 use crate::{
@@ -34,11 +35,12 @@ pub(super) async fn stream(State(shared): State<Arc<Shared>>, seat: Seat) -> Res
         Some(last) => Some(last),
         None => shared.store.alerts(AlertChoice::All, None, 1).await?.pop().map(|alert| alert.raised),
     };
-    let served = seat.serve(&Arc::clone(&shared), |outlet| produce(shared, last, outlet));
+    let who = seat.context.who.clone();
+    let served = seat.serve(&Arc::clone(&shared), |outlet| produce(shared, who, last, outlet));
     served.map_err(|_| Refusal::new(code::audit::ALERT_STREAMS).under(id))
 }
 
-async fn produce(shared: Arc<Shared>, mut last: Option<u64>, outlet: Outlet) -> Result<(), Ended> {
+async fn produce(shared: Arc<Shared>, who: Who, mut last: Option<u64>, outlet: Outlet) -> Result<(), Ended> {
     let failed = |error: StoreError| {
         tracing::warn!(%error, "a stream of alerts is cut");
         Ended
@@ -51,7 +53,7 @@ async fn produce(shared: Arc<Shared>, mut last: Option<u64>, outlet: Outlet) -> 
         outlet.check().await?;
         let found = shared.store.alerts_after(last, PAGE).await.map_err(failed)?;
         for stored in &found {
-            let shown = alerts::shown(&shared, stored).await.map_err(failed)?;
+            let shown = alerts::shown(&who, &shared, stored).await.map_err(failed)?;
             let json = serde_json::to_vec(&Document::new(shown)).map_err(|_| Ended)?;
             outlet.event("alert", stored.raised, &json).await?;
             last = Some(stored.raised);

@@ -41,6 +41,9 @@ use crate::{
 
 type Shares = State<Arc<Shared>>;
 
+/// Fewest characters of an alert's id by which it is found.
+const PREFIX_CHARS_MIN: usize = 4;
+
 pub(super) async fn list(
     State(shared): Shares,
     context: Context,
@@ -58,7 +61,7 @@ pub(super) async fn list(
     });
     let mut items = Vec::with_capacity(found.len());
     for stored in found.iter().take(wanted) {
-        items.push(shown(&shared, stored).await?);
+        items.push(shown(&context.who, &shared, stored).await?);
     }
     Ok(page(items, next))
 }
@@ -69,7 +72,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Response, Refusal> {
     let stored = find(&shared, &id).await.map_err(|refusal| refusal.under(context.id))?;
-    Ok(document(with_deliveries(&shared, &stored).await?))
+    Ok(document(with_deliveries(&context.who, &shared, &stored).await?))
 }
 
 pub(super) async fn acknowledge(
@@ -98,10 +101,10 @@ pub(super) async fn acknowledge(
             }));
         }
         if is_seen {
-            return Ok(document(with_deliveries(&shared, &stored).await?));
+            return Ok(document(with_deliveries(&call.who, &shared, &stored).await?));
         }
         let now = clock::now();
-        let mut told = with_deliveries(&shared, &stored).await?;
+        let mut told = with_deliveries(&call.who, &shared, &stored).await?;
         (told.state, told.acknowledged_at) = (AlertState::Acknowledged, Some(now));
         told.acknowledged_by = Some(party(&call.who));
         let (alert, rule) = (stored.alert.id.clone(), stored.alert.rule.clone());
@@ -144,18 +147,31 @@ fn party(who: &Who) -> Party {
 
 async fn find(shared: &Shared, id: &str) -> Result<StoredAlert, Refusal> {
     let unknown = || Refusal::new(code::audit::ALERT_UNKNOWN).about("alert", &printable(id, 40));
-    let id: AlertId = id.parse().map_err(|_| unknown())?;
-    shared.store.alert(&id).await?.ok_or_else(unknown)
+    if let Ok(id) = id.parse::<AlertId>() {
+        return shared.store.alert(&id).await?.ok_or_else(unknown);
+    }
+    let is_beginning = id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if id.len() < PREFIX_CHARS_MIN || !is_beginning {
+        return Err(unknown());
+    }
+    let mut found = shared.store.alerts_from(id).await?;
+    match (found.pop(), found.pop()) {
+        (None, _) => Err(unknown()),
+        (Some(one), None) => Ok(one),
+        (Some(_), Some(_)) => Err(unknown()
+            .saying("more than one alert begins so")
+            .fixed_by("type more characters of the id; kosctl audit alerts list")),
+    }
 }
 
-/// An alert as a list has it.
-pub(super) async fn shown(shared: &Shared, stored: &StoredAlert) -> Result<Alert, StoreError> {
+/// An alert as a list has it. Names and addresses of people are opened for administrators only.
+pub(super) async fn shown(who: &Who, shared: &Shared, stored: &StoredAlert) -> Result<Alert, StoreError> {
     let core::Alert { id, rule, severity, summary, group, count, unseen, first: _, last: _, entries, at } =
         stored.alert.clone();
     let acknowledged_by = match stored.fate.acknowledged {
         None => None,
         Some((_, index)) => match shared.store.entry(index).await? {
-            Some(row) => Some(entry::shown(shared, &row).await?.actor),
+            Some(row) => Some(entry::shown_to(who, shared, &row).await?.actor),
             None => None,
         },
     };
@@ -165,7 +181,7 @@ pub(super) async fn shown(shared: &Shared, stored: &StoredAlert) -> Result<Alert
         severity: severity_of(severity),
         summary,
         about: match group {
-            Some(group) => Some(about(shared, &group).await?),
+            Some(group) => Some(about(who, shared, &group).await?),
             None => None,
         },
         count,
@@ -184,7 +200,7 @@ pub(super) async fn shown(shared: &Shared, stored: &StoredAlert) -> Result<Alert
     })
 }
 
-async fn with_deliveries(shared: &Shared, stored: &StoredAlert) -> Result<Alert, StoreError> {
+async fn with_deliveries(who: &Who, shared: &Shared, stored: &StoredAlert) -> Result<Alert, StoreError> {
     let deliveries =
         shared.store.deliveries(&stored.alert.id).await?.into_iter().map(|delivery| AlertDelivery {
             guardian: delivery.guardian.to_string(),
@@ -192,11 +208,11 @@ async fn with_deliveries(shared: &Shared, stored: &StoredAlert) -> Result<Alert,
             attempts: delivery.course.attempts,
             trouble: delivery.course.trouble,
         });
-    Ok(Alert { deliveries: deliveries.collect(), ..shown(shared, stored).await? })
+    Ok(Alert { deliveries: deliveries.collect(), ..shown(who, shared, stored).await? })
 }
 
-/// Whose entries they are; a person is named while the key is there.
-async fn about(shared: &Shared, group: &str) -> Result<Party, StoreError> {
+/// Whose entries they are; a person is named to administrators, while the key is there.
+async fn about(who: &Who, shared: &Shared, group: &str) -> Result<Party, StoreError> {
     let (kind, id) = group.split_once(' ').unwrap_or((group, ""));
     if kind != "subject" {
         let kind = if group == "*" { "many" } else { kind };
@@ -205,7 +221,7 @@ async fn about(shared: &Shared, group: &str) -> Result<Party, StoreError> {
     let person = shared.store.subject(id).await?.map(|subject| subject.person);
     let named = person.as_deref().and_then(|person| person.split_once(' '));
     Ok(match named {
-        Some((kind, id)) => Party { kind: kind.to_owned(), id: Some(id.to_owned()) },
+        Some((kind, id)) => Party { kind: kind.to_owned(), id: who.sees_names().then(|| id.to_owned()) },
         None => Party { kind: "erased".to_owned(), id: None },
     })
 }

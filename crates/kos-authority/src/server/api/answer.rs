@@ -28,6 +28,11 @@ impl Refusal {
         Self(Box::new(self.0.with_detail(detail)))
     }
 
+    /// What to try first, where that is more than the code's own.
+    pub(super) fn fixed_by(self, fix: &str) -> Self {
+        Self(Box::new(self.0.with_fix(fix)))
+    }
+
     pub(super) fn about(self, kind: &str, id: &impl std::fmt::Display) -> Self {
         Self(Box::new(self.0.about(Party::new(kind, id))))
     }
@@ -82,7 +87,12 @@ pub(super) fn tagged<T: Kind>(item: T, tag: &str) -> Response {
 
 /// A page of items.
 pub(super) fn page<T: Kind>(items: Vec<T>, next: Option<String>) -> Response {
-    json(StatusCode::OK, serde_json::to_vec(&List { items, next }).unwrap_or_default())
+    list(&List { items, next, archived: None })
+}
+
+/// A page with everything that belongs to it.
+pub(super) fn list<T: Kind>(list: &List<T>) -> Response {
+    json(StatusCode::OK, serde_json::to_vec(list).unwrap_or_default())
 }
 
 /// Bytes that are JSON already.
@@ -103,6 +113,8 @@ pub(super) async fn no_such_method() -> Refusal {
 pub(super) fn limit(asked: Option<u32>) -> Result<u32, Refusal> {
     match asked.unwrap_or(100) {
         limit @ 1..=500 => Ok(limit),
-        _ => Err(Refusal::new(code::config::BAD_REQUEST).saying("limit is 1 to 500")),
+        _ => Err(Refusal::new(code::config::BAD_REQUEST)
+            .saying("limit is 1 to 500")
+            .fixed_by("ask for 1 to 500, and go on with `next`")),
     }
 }

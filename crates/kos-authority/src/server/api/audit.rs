@@ -7,7 +7,10 @@ use axum::{
     response::Response,
 };
 use kos_api::{
-    audit::{AuditFilter, AuditVerdict, Checkpoint, LogFailure, LogFailureKind, VerifyLog},
+    List,
+    audit::{
+        AuditFilter, AuditOrder, AuditVerdict, Checkpoint, LeftOut, LogFailure, LogFailureKind, VerifyLog,
+    },
     hex::Digest,
 };
 use kos_audit::{
@@ -18,7 +21,7 @@ use kos_base::{code, text::printable};
 use tokio::sync::Semaphore;
 
 use super::{
-    answer::{Refusal, document, limit, page},
+    answer::{Refusal, document, limit, list as listed},
     authority::assurance,
     call::{Asked, Call, Context},
     entry, search, witnesses,
@@ -59,7 +62,22 @@ pub(super) async fn entries(
     for row in &rows {
         items.push(entry::shown_to(&context.who, shared, row).await?);
     }
-    Ok(page(items, next))
+    let archived = left_out(shared, filter, next.is_some()).await?;
+    Ok(listed(&List { items, next, archived }))
+}
+
+/// The entries that a list or an export with this filter does not look at; `more` says that it ends before the oldest ones.
+pub(super) async fn left_out(
+    shared: &Shared,
+    filter: &AuditFilter,
+    more: bool,
+) -> Result<Option<LeftOut>, StoreError> {
+    let newest_first = filter.order == Some(AuditOrder::Newest);
+    let archive = shared.store.newest_archive().await?.filter(|archive| {
+        // Nothing in an archive is younger than the archive.
+        filter.since.is_none_or(|since| since <= archive.at) && !(newest_first && more)
+    });
+    Ok(archive.map(|archive| LeftOut { size: archive.size, folder: archive.folder }))
 }
 
 pub(super) async fn show(

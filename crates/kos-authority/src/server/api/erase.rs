@@ -32,14 +32,12 @@ use crate::{
     erasure::{guardians_of, nameless},
     record::{Person, SystemChange},
     search::{Order, Query},
-    store::{EntryQuery, StoreError, Subject},
+    store::{StoreError, Subject},
     writer::{SystemWrite, Transaction},
 };
 
 /// Backups that an answer lists.
 const BACKUPS_MAX: u32 = 100;
-/// Entries that are counted for a plan; beyond that there are `at least` so many.
-const COUNTED_MAX: u32 = 10_000;
 /// Vaults that are looked at for holders of shares.
 const VAULTS_MAX: u32 = 1_000;
 
@@ -158,12 +156,8 @@ async fn backups(shared: &Shared, found: &[(Person, Subject)]) -> Result<(Vec<Ol
         0 => first.first().map_or(0, |row| row.position),
         _ => 0,
     };
-    let event = Some(EventType::BackupCreated);
-    let made = EntryQuery { event, from, ..EntryQuery::default() };
-    let rows = shared.store.entries(&made, COUNTED_MAX).await?;
-    let total = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-    let newest = rows.iter().rev().take(usize::try_from(BACKUPS_MAX).unwrap_or(usize::MAX));
-    Ok((newest.map(|row| OlderBackup { index: row.position, created_at: row.at }).collect(), total))
+    let (newest, total) = shared.store.newest_of(EventType::BackupCreated, from, BACKUPS_MAX).await?;
+    Ok((newest.iter().map(|row| OlderBackup { index: row.position, created_at: row.at }).collect(), total))
 }
 
 /// What would happen, in sentences.
@@ -176,11 +170,9 @@ async fn effects(
     let mut effects = Vec::new();
     for (person, subject) in found {
         let about = Query { person: Some(vec![subject.id.clone()]), ..Query::default() };
-        let rows = shared.search.find(&shared.store, &about, Order::Oldest, None, COUNTED_MAX).await?;
-        let least =
-            if rows.len() == usize::try_from(COUNTED_MAX).unwrap_or(usize::MAX) { "at least " } else { "" };
-        let (kind, entries) = (person.kind(), rows.len());
-        effects.push(format!("{least}{entries} entries speak of this {kind} and name nobody from then on"));
+        let entries = shared.search.count(&shared.store, &about, u64::MAX).await?;
+        let kind = person.kind();
+        effects.push(format!("{entries} entries speak of this {kind} and name nobody from then on"));
         effects.push(format!("log: subject_erased, {}", subject.id));
     }
     if shared.store.active_operator(name).await?.is_some() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use axum::{extract::State, response::Response};
 use kos_api::{
     Document,
-    audit::{AuditEntry, AuditFilter, ExportAudit, ExportFormat},
+    audit::{AuditEntry, AuditFilter, ExportAudit, ExportFormat, LeftOut},
     csv,
 };
 use kos_base::{AuthorityName, DeviceId, EntryId, KeyId};
@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 
 use super::{
     answer::Refusal,
+    audit::left_out,
     call::Body,
     entry,
     lifecycle::Demanded,
@@ -84,7 +85,8 @@ pub(super) async fn export(
         ExportFormat::Json => "application/json",
         ExportFormat::Jsonl => "application/jsonl",
     };
-    let sending = Sending { shared: Arc::clone(&shared), query, format, opens, size };
+    let archived = left_out(&shared, &filter, false).await?;
+    let sending = Sending { shared: Arc::clone(&shared), query, format, opens, size, archived };
     seat.send(&shared, kind, |outlet| sending.run(outlet))
 }
 
@@ -122,6 +124,7 @@ struct Sending {
     format: ExportFormat,
     opens: bool,
     size: u64,
+    archived: Option<LeftOut>,
 }
 
 impl Sending {
@@ -168,7 +171,11 @@ impl Sending {
             }
         }
         if self.format == ExportFormat::Json {
-            outlet.raw(b"],\"next\":null}\n".to_vec()).await?;
+            let archived =
+                self.archived.as_ref().map(serde_json::to_string).transpose().map_err(|_| Ended)?;
+            let archived = archived.map(|archived| format!(r#","archived":{}"#, harmless(&archived)));
+            let end = format!("],\"next\":null{}}}\n", archived.unwrap_or_default());
+            outlet.raw(end.into_bytes()).await?;
         }
         Ok(())
     }

@@ -48,6 +48,8 @@ pub(super) async fn list(State(shared): Shares, context: Context) -> Result<Resp
         let mut item = view(&shared, &guardian).await?;
         if !context.who.sees_names() {
             item.address = guardian.way.place();
+            // What went wrong there may repeat the address.
+            item.trouble = item.trouble.map(|_| "it could not be told".to_owned());
         }
         items.push(item);
     }
@@ -115,17 +117,20 @@ pub(super) async fn add(
             held.push(guardian);
         }
     }
-    let taken = || {
-        let refusal = Refusal::new(code::store::STORE_CONFLICT)
-            .saying("there is a guardian of this name, or one that was removed and is still told so");
-        refusal.about("guardian", &name).under(call.id)
-    };
-    if held.iter().any(|guardian| guardian.name == name) {
-        return Err(taken());
+    let taken = || Refusal::new(code::audit::GUARDIAN_EXISTS).about("guardian", &name).under(call.id);
+    if let Some(same) = held.iter().find(|guardian| guardian.name == name) {
+        let refusal = taken();
+        return Err(match same.leaving {
+            None => refusal,
+            Some(_) => {
+                refusal.saying("it was removed, and is told so for up to 12 hours; then its name is free")
+            }
+        });
     }
     let staying = held.iter().filter(|guardian| guardian.leaving.is_none()).count();
     if staying >= GUARDIANS_MAX || held.len() >= 2 * GUARDIANS_MAX {
-        return Err(invalid(&format!("there are {GUARDIANS_MAX} guardians already")));
+        let why = format!("there are {GUARDIANS_MAX} guardians already");
+        return Err(Refusal::new(code::audit::LIST_FULL).saying(&why).under(call.id));
     }
     if call.mode == Mode::Plan {
         return Ok(document(plan(&call, &name, "log: guardian_added")));
@@ -156,8 +161,11 @@ async fn way(shared: &Shared, wanted: &AddGuardian) -> Result<Way, Refusal> {
     let invalid = |why: &dyn std::fmt::Display| {
         Refusal::new(code::audit::GUARDIAN_INVALID).saying(&printable(&why.to_string(), 300))
     };
-    let syslog = |address: &String, ca: &Option<String>, form| {
-        sink::check_syslog(address).map_err(|error| invalid(&error))?;
+    let syslog = async |address: &String, ca: &Option<String>, form| {
+        let place = sink::syslog_address(address).map_err(|error| invalid(&error))?;
+        if let Some(place) = place {
+            place.check().await.map_err(|error| invalid(&error))?;
+        }
         ca.as_deref().map_or(Ok(()), sink::check_ca).map_err(|error| invalid(&error))?;
         Ok(Way::Syslog { address: address.clone(), ca: ca.clone(), form })
     };
@@ -168,15 +176,17 @@ async fn way(shared: &Shared, wanted: &AddGuardian) -> Result<Way, Refusal> {
             Ok(Way::Person { operator: known.name })
         }
         GuardianWay::Webhook { url, ca } => {
-            sink::webhook_address(url).map_err(|error| invalid(&error))?;
+            let place = sink::webhook_address(url).map_err(|error| invalid(&error))?;
+            place.check().await.map_err(|error| invalid(&error))?;
             ca.as_deref().map_or(Ok(()), sink::check_ca).map_err(|error| invalid(&error))?;
             let salt = entropy::array().map_err(|e| Refusal::new(e.code()))?;
             Ok(Way::Webhook { url: url.clone(), ca: ca.clone(), salt })
         }
-        GuardianWay::Syslog { address, ca } => syslog(address, ca, SyslogForm::Structured),
-        GuardianWay::Cef { address, ca } => syslog(address, ca, SyslogForm::Cef),
+        GuardianWay::Syslog { address, ca } => syslog(address, ca, SyslogForm::Structured).await,
+        GuardianWay::Cef { address, ca } => syslog(address, ca, SyslogForm::Cef).await,
         GuardianWay::Mail { relay, ca, from, to } => {
-            sink::check_mail(relay, from, to).map_err(|error| invalid(&error))?;
+            let place = sink::mail_address(relay, from, to).map_err(|error| invalid(&error))?;
+            place.check().await.map_err(|error| invalid(&error))?;
             ca.as_deref().map_or(Ok(()), sink::check_ca).map_err(|error| invalid(&error))?;
             Ok(Way::Mail { relay: relay.clone(), ca: ca.clone(), from: from.clone(), to: to.clone() })
         }

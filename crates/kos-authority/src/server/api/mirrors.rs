@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     answer::{Refusal, document, page},
-    call::{Body, Call, Mode},
+    call::{Body, Call, Context, Mode, Who},
     change::{Attempt, commit, given_before},
     lifecycle::Demanded,
     operators::Nothing,
@@ -47,8 +47,23 @@ const LOGIN_BYTES_MAX: usize = 1_024;
 const PUSH_TIME_MAX: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(50);
 
-pub(super) async fn list(State(shared): Shares) -> Result<Response, Refusal> {
-    Ok(page(all(&shared).await?, None))
+pub(super) async fn list(State(shared): Shares, context: Context) -> Result<Response, Refusal> {
+    Ok(page(for_whom(&context.who, &shared).await?, None))
+}
+
+/// Every target as this caller may see it: the path of a web address may be what lets one in, and what went wrong there may
+/// repeat it.
+async fn for_whom(who: &Who, shared: &Shared) -> Result<Vec<Item>, StoreError> {
+    let mirrors = shared.store.mirrors().await?;
+    let seen = mirrors.iter().map(|mirror| {
+        let item = view(shared, mirror);
+        if who.sees_names() {
+            return item;
+        }
+        let trouble = item.trouble.map(|_| "it could not be written".to_owned());
+        Item { target: mirror.target.place().to_owned(), trouble, ..item }
+    });
+    Ok(seen.collect())
 }
 
 /// Every target and how it stands.
@@ -147,7 +162,8 @@ async fn target<T>(shared: &Arc<Shared>, call: &Call<T>, wanted: &AddMirror) -> 
             Ok(Target::Folder { path: path.clone() })
         }
         MirrorTarget::Web { url, ca, user, password } => {
-            mirror::address(url).map_err(|error| invalid(&error.to_string()))?;
+            let place = mirror::address(url).map_err(|error| invalid(&error.to_string()))?;
+            place.check().await.map_err(|error| invalid(&error.to_string()))?;
             ca.as_deref().map_or(Ok(()), sink::check_ca).map_err(|error| invalid(&error.to_string()))?;
             let login = match (user, password) {
                 (None, None) => None,
@@ -206,19 +222,20 @@ pub(super) async fn remove(
 
 /// Has every target looked at now, and waits until each has what the log had when this was asked, or could not be
 /// written.
-pub(super) async fn push(State(shared): Shares, _: Body<Nothing>) -> Result<Response, Refusal> {
-    let (asked, size) = (Instant::now(), shared.writer.progress().borrow().log_size);
+pub(super) async fn push(State(shared): Shares, asked: Body<Nothing>) -> Result<Response, Refusal> {
+    let (who, _) = asked.by();
+    let (began, size) = (Instant::now(), shared.writer.progress().borrow().log_size);
     let at = clock::now();
     shared.mirrors.tell();
     loop {
         let all = all(&shared).await?;
         let settled = |item: &Item| {
             item.size.is_some_and(|there| there >= size)
-                || (item.failing_since.is_some_and(|since| since < at) && asked.elapsed() > LOOK * 20)
+                || (item.failing_since.is_some_and(|since| since < at) && began.elapsed() > LOOK * 20)
                 || item.state == MirrorState::Refused
         };
-        if all.iter().all(settled) || asked.elapsed() > PUSH_TIME_MAX {
-            return Ok(page(all, None));
+        if all.iter().all(settled) || began.elapsed() > PUSH_TIME_MAX {
+            return Ok(page(for_whom(who, &shared).await?, None));
         }
         sleep(LOOK).await;
     }

@@ -2,7 +2,7 @@
 
 use kos_api::audit::{AuditFilter, AuditOrder};
 use kos_audit::EventType;
-use kos_base::text::printable;
+use kos_base::{code, text::printable};
 
 use super::{answer::Refusal, call::Context};
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
 
 /// Longest name or id that is looked for, in bytes; nothing in the log is longer.
 const WORD_BYTES_MAX: usize = 1_024;
+/// Shortest part of the name of an event by which others are like it, in characters.
+const LIKE_CHARS_MIN: usize = 4;
 
 impl From<SearchError> for Refusal {
     fn from(error: SearchError) -> Self {
@@ -33,7 +35,11 @@ pub(super) async fn query(
     context: &Context,
     filter: &AuditFilter,
 ) -> Result<Query, Refusal> {
-    let event = filter.event_type.as_deref().map(str::parse::<EventType>).transpose();
+    let sees_names = context.who.sees_names();
+    if filter.person.is_some() && !sees_names {
+        return Err(Refusal::new(code::audit::PERSON_HIDDEN).under(context.id));
+    }
+    let event = filter.event_type.as_deref().map(|typed| event(context, typed)).transpose()?;
     let words = [&filter.actor, &filter.target, &filter.device, &filter.person];
     for word in words.into_iter().flatten() {
         if word.len() > WORD_BYTES_MAX {
@@ -50,9 +56,9 @@ pub(super) async fn query(
         None => None,
     };
     Ok(Query {
-        event: event.map_err(|error| context.bad(&error.to_string()))?,
-        actor: ids(&shared.store, filter.actor.as_deref()).await?,
-        target: ids(&shared.store, filter.target.as_deref()).await?,
+        event,
+        actor: ids(&shared.store, filter.actor.as_deref(), sees_names).await?,
+        target: ids(&shared.store, filter.target.as_deref(), sees_names).await?,
         device: device.map(|device| device.to_string()),
         person,
         since: filter.since,
@@ -68,10 +74,29 @@ pub(super) fn order(filter: &AuditFilter) -> Order {
     }
 }
 
-/// What may stand in an entry for what somebody typed: the id itself, or a subject of that name.
-async fn ids(store: &Store, typed: Option<&str>) -> Result<Option<Vec<String>>, StoreError> {
+/// The event type that somebody typed; those with like names, when there is none of this.
+fn event(context: &Context, typed: &str) -> Result<EventType, Refusal> {
+    typed.parse::<EventType>().map_err(|error| {
+        let parts = || typed.split(['_', '-']).filter(|part| part.len() >= LIKE_CHARS_MIN);
+        let words = EventType::ALL.iter().map(|event| event.as_str());
+        let alike: Vec<_> = words.filter(|word| parts().any(|part| word.contains(part))).collect();
+        let fix = match alike.as_slice() {
+            [] => "docs/spec/audit.md lists the event types under AUD-8".to_owned(),
+            alike => format!("one of: {}", alike.join(", ")),
+        };
+        context.bad(&error.to_string()).fixed_by(&fix)
+    })
+}
+
+/// What may stand in an entry for what somebody typed: the id itself, or a subject of that name. Names are looked up for those
+/// who see them: that something is found would tie a name to what else stands there.
+async fn ids(
+    store: &Store,
+    typed: Option<&str>,
+    sees_names: bool,
+) -> Result<Option<Vec<String>>, StoreError> {
     let Some(typed) = typed else { return Ok(None) };
-    let mut found = subjects(store, typed).await?;
+    let mut found = if sees_names { subjects(store, typed).await? } else { Vec::new() };
     found.push(typed.to_owned());
     Ok(Some(found))
 }

@@ -42,7 +42,8 @@ use crate::{
 const LOGS_MAX: usize = 256;
 
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
-    Ok(page(shared.store.witnesses().await?.iter().map(shown).collect(), None))
+    let witnesses = shared.store.witnesses().await?;
+    Ok(page(witnesses.iter().map(|witness| shown(&shared, witness)).collect(), None))
 }
 
 pub(super) async fn add(
@@ -55,18 +56,20 @@ pub(super) async fn add(
     let (key, way) = wanted(&shared, call.body.get()?).await.map_err(|refusal| refusal.under(call.id))?;
     if !key.may_cosign() {
         let why = format!("the name of a witness is ASCII and has at most {WITNESS_NAME_BYTES_MAX} bytes");
-        return Err(Refusal::new(code::audit::LOG_VERIFIER_KEY).saying(&why).under(call.id));
+        return Err(Refusal::new(code::audit::WITNESS_KEY).saying(&why).under(call.id));
     }
     let name = key.name().to_owned();
-    let conflict = |why: &str| {
-        Refusal::new(code::store::STORE_CONFLICT).saying(why).about("witness", &name).under(call.id)
-    };
+    let taken = || Refusal::new(code::audit::WITNESS_EXISTS).about("witness", &name).under(call.id);
     let held = shared.store.witnesses().await?;
-    if held.iter().any(|one| one.key.name() == name || one.key.public() == key.public()) {
-        return Err(conflict("there is a witness with this name or key"));
+    if held.iter().any(|one| one.key.name() == name) {
+        return Err(taken());
+    }
+    if let Some(same) = held.iter().find(|one| one.key.public() == key.public()) {
+        return Err(taken().saying(&format!("{} has this key, and a key counts once", same.key.name())));
     }
     if held.len() >= WITNESSES_MAX {
-        return Err(conflict("there are as many witnesses as there may be"));
+        let why = format!("{WITNESSES_MAX} witnesses");
+        return Err(Refusal::new(code::audit::LIST_FULL).saying(&why).under(call.id));
     }
     if call.mode == Mode::Plan {
         return Ok(document(plan(&call, Some(Party::new("witness", &name)), &["log: witness_added"])));
@@ -86,7 +89,7 @@ pub(super) async fn add(
         size: 0,
         cosigned_at: Timestamp::default(),
     };
-    let item = shown(&record);
+    let item = shown(&shared, &record);
     let write = SystemWrite::AddWitness(Box::new(record));
     let transaction = own(&call, now, change, vec![write]);
     match commit(&shared, &call, transaction, move |_| item.clone()).await? {
@@ -94,7 +97,7 @@ pub(super) async fn add(
             shared.witnessing.changed.notify_one();
             Ok(response)
         }
-        Attempt::Conflict => Err(conflict("there is a witness with this name or key")),
+        Attempt::Conflict => Err(taken()),
     }
 }
 
@@ -104,7 +107,7 @@ async fn wanted(shared: &Shared, asked: &AddWitness) -> Result<(WitnessKey, Witn
     match asked {
         AddWitness { url: Some(url), verifier_key: Some(key), device_id: None } => {
             let key: WitnessKey = key.parse().map_err(|e: kos_audit::VerifierKeyError| {
-                Refusal::new(e.code()).saying(&format!("the key of the witness: {e}"))
+                Refusal::new(code::audit::WITNESS_KEY).saying(&e.to_string())
             })?;
             let url: WitnessUrl = url.parse().map_err(|e: crate::witness::ParseUrlError| {
                 Refusal::new(code::audit::WITNESS_URL).saying(&e.to_string())
@@ -143,10 +146,11 @@ pub(super) async fn remove(
         return Ok(document(plan(&call, Some(Party::new("witness", &name)), &["log: witness_removed"])));
     }
     let change = SystemChange::WitnessRemoved { witness: name.clone(), verifier_key: held.key.to_string() };
-    let item = shown(&held);
+    let item = shown(&shared, &held);
     let transaction = own(&call, clock::now(), change, vec![SystemWrite::NoWitness(name.clone())]);
     match commit(&shared, &call, transaction, move |_| item.clone()).await? {
         Attempt::Done(_, response) => {
+            shared.witnessing.trouble(&name, None);
             shared.witnessing.changed.notify_one();
             Ok(response)
         }
@@ -210,18 +214,16 @@ pub(super) async fn add_log(
     let key = asked.map_err(|e: kos_audit::VerifierKeyError| {
         Refusal::new(e.code()).saying(&format!("the key of the log: {e}")).under(call.id)
     })?;
-    let conflict = |why: &str| {
-        Refusal::new(code::store::STORE_CONFLICT).saying(why).about("log", &key.origin()).under(call.id)
-    };
+    let refusal = |code| Refusal::new(code).about("log", &key.origin()).under(call.id);
     let held = shared.store.witnessed_logs().await?;
     if held.iter().any(|log| log.key.origin() == key.origin()) {
-        return Err(conflict("a log of this origin is cosigned here already"));
+        return Err(refusal(code::audit::WITNESSED_EXISTS));
     }
     if key.public() == shared.log.key().public() {
-        return Err(conflict("nobody is a witness of its own log"));
+        return Err(refusal(code::audit::WITNESS_OF_ITSELF));
     }
     if held.len() >= LOGS_MAX {
-        return Err(conflict("as many logs are cosigned here as may be"));
+        return Err(refusal(code::audit::LIST_FULL).saying(&format!("{LOGS_MAX} logs")));
     }
     if call.mode == Mode::Plan {
         let effects = ["log: log_witnessed_for", "serves /witness/add-checkpoint for this log"];
@@ -254,7 +256,7 @@ pub(super) async fn add_log(
             watching.map_err(|_| Refusal::new(code::config::INTERNAL).under(call.id))?.map_err(refuse)?;
             Ok(response)
         }
-        Attempt::Conflict => Err(conflict("a log of this origin is cosigned here already")),
+        Attempt::Conflict => Err(refusal(code::audit::WITNESSED_EXISTS)),
     }
 }
 
@@ -332,7 +334,7 @@ fn plan<T>(call: &Call<T>, object: Option<Party>, effects: &[&str]) -> Plan {
     Plan { action: call.route.name.to_owned(), object, changes: Vec::new(), effects }
 }
 
-fn shown(witness: &StoredWitness) -> Witness {
+fn shown(shared: &Shared, witness: &StoredWitness) -> Witness {
     let has_cosigned = witness.cosigned_at > Timestamp::default();
     let (url, device_id) = match &witness.way {
         WitnessWay::Url(url) => (Some(url.clone()), None),
@@ -351,6 +353,7 @@ fn shown(witness: &StoredWitness) -> Witness {
         },
         size: has_cosigned.then_some(witness.size),
         cosigned_at: has_cosigned.then_some(witness.cosigned_at),
+        trouble: shared.witnessing.trouble_of(witness.key.name()),
         added_at: witness.added_at,
     }
 }

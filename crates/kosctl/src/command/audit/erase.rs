@@ -42,15 +42,16 @@ impl Erase {
         let name = self.person.as_ref().or(self.address.as_ref()).cloned().unwrap_or_default();
         let danger = Danger::Severe { name: &name, id: &name, confirmed: self.confirm.as_deref() };
         let what = format!("nobody will ever again read in the log that it was {name}");
-        if session.consent(&what, danger, self.dry_run.into())? == Consent::Withheld {
-            return Ok(Ending::Withheld);
-        }
         let body = ErasePerson {
             person: self.person,
             address: self.address,
             reason: self.reason,
             myself: self.myself.then_some(true),
         };
+        let change = (&routes::AUDIT_ERASE, &[][..], &body);
+        if session.consent_to(&client, change, (&what, danger), self.dry_run).await? == Consent::Withheld {
+            return Ok(Ending::Withheld);
+        }
         let how = Change { dry_run: self.dry_run, if_match: None };
         let outcome = client.change::<Erasure, _>(&routes::AUDIT_ERASE, &[], &body, &how).await?;
         if let Outcome::Done(erasure) = &outcome {

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use aws_lc_rs::digest::{Context, SHA256};
 use clap::{Args, ValueEnum};
 use kos_api::{
-    audit::{AuditFilter, ExportAudit, ExportFormat},
+    List,
+    audit::{AuditEntry, AuditFilter, ExportAudit, ExportFormat},
     backup::SealedFile as Written,
     routes,
 };
 use kos_base::text::printable;
 
-use super::filter::Filter;
+use super::{super::follow::note_archived, filter::Filter};
 use crate::{
     Fault,
     files::{self, Draft, Readers},
@@ -52,16 +53,25 @@ impl Export {
             files::keep(out)?;
         }
         let client = session.client()?;
-        let AuditFilter { event_type, actor, target, device, person, since, until, .. } =
-            self.filter.asked(&client).await?;
+        let filter = self.filter.asked(&client).await?;
+        // What is exported says nothing of what is not, but as JSON.
+        let asked = AuditFilter { limit: Some(1), ..filter.clone() };
+        let page: List<AuditEntry> = client.list(&routes::AUDIT_LIST, &[], &asked).await?;
+        let AuditFilter { event_type, actor, target, device, person, since, until, .. } = filter;
         let format = match self.format {
             Form::Csv => ExportFormat::Csv,
             Form::Json => ExportFormat::Json,
             Form::Jsonl => ExportFormat::Jsonl,
         };
         let body = ExportAudit { format, event_type, actor, target, device, person, since, until };
+        let tell = || {
+            if let Some(archived) = &page.archived {
+                note_archived(session, archived);
+            }
+        };
         let Some(out) = self.out else {
             client.download(&routes::AUDIT_EXPORT, &body, write_bytes).await?;
+            tell();
             return Ok(Ending::Done);
         };
         let mut draft = Draft::start(&out, Readers::Owner)?;
@@ -73,6 +83,7 @@ impl Export {
         };
         client.download(&routes::AUDIT_EXPORT, &body, take).await?;
         draft.finish()?;
+        tell();
         let sha256 = data_encoding::HEXLOWER.encode(digest.finish().as_ref());
         let file = printable(&out.display().to_string(), 4096);
         session.printer.row(&Written { file, bytes, sha256 }).map(|()| Ending::Done)

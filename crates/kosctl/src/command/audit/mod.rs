@@ -17,14 +17,16 @@ pub(super) use self::{
     verify::{By, judge},
 };
 
+use core::str::FromStr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use data_encoding::{BASE64, HEXLOWER};
 use kos_api::{
     audit::{AuditEntry, AuditFilter, AuditOrder, Checkpoint},
     routes,
 };
-use kos_audit::LogKey;
+use kos_audit::{LogKey, VerifierKeyError};
 use kos_base::text::printable;
 
 use super::{device::find, follow};
@@ -92,7 +94,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "DEVICE", conflicts_with_all = ["newest", "person"])]
     log_of: Option<String>,
     /// At most so many.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 }
 
@@ -220,9 +222,31 @@ pub(super) async fn log_key(
             return Err(Fault::usage("a copy of a log is judged by the log's key", fix));
         }
     };
-    text.trim().parse().map_err(|e: kos_audit::key::VerifierKeyError| Fault::Malformed {
-        path: place,
+    parse_key(&place, &text)
+}
+
+/// The verifier key in a text that came from `place`.
+fn parse_key<K: FromStr<Err = VerifierKeyError>>(place: &Path, text: &str) -> Result<K, Fault> {
+    text.trim().parse().map_err(|e: VerifierKeyError| Fault::Malformed {
+        path: place.to_owned(),
         reason: printable(&e.to_string(), 200),
         code: e.code(),
     })
+}
+
+/// Who signed a note, when it has no signature line of this key: a key that was mixed up shows so, and changes to the log do
+/// not. By the ids of keys, which are told and prove nothing.
+fn other_signer(note: &str, key: &LogKey) -> Option<String> {
+    let own = key.to_string();
+    let own = own.rsplit_once('+').map_or("", |(name_and_id, _)| name_and_id);
+    let signers: Vec<_> = note.lines().filter_map(signer).collect();
+    let first = signers.first().filter(|_| !signers.iter().any(|signer| signer == own))?;
+    Some(format!("another key signed this: {}, and not {own}, which was given", printable(first, 200)))
+}
+
+/// `NAME+ID` of a signature line.
+fn signer(line: &str) -> Option<String> {
+    let (name, signature) = line.strip_prefix("\u{2014} ")?.split_once(' ')?;
+    let bytes = BASE64.decode(signature.as_bytes()).ok()?;
+    Some(format!("{name}+{}", HEXLOWER.encode(bytes.get(..4)?)))
 }

@@ -11,7 +11,7 @@ use kos_audit::{
 use kos_base::{EntryId, Timestamp, code};
 use serde::{Deserialize, Serialize};
 
-use super::{fetch_entry, log_key, owner};
+use super::{fetch_entry, log_key, other_signer, owner};
 use crate::{
     Client, Fault,
     files::{self, Readers},
@@ -145,7 +145,10 @@ fn judge(proof: Proof, key: &LogKey) -> AuditProof {
     let judged: Result<_, ProofError> = proof.verify(None, key, &[]);
     let (proven, detail) = match judged {
         Ok(proven) => (Some(proven), None),
-        Err(why) => (None, Some(format!("{}: {why}", code::audit::LOG_PROOF.title()))),
+        Err(why) => {
+            let other = other_signer(&text, key);
+            (None, Some(other.unwrap_or_else(|| format!("{}: {why}", code::audit::LOG_PROOF.title()))))
+        }
     };
     let entry = proven.as_ref().map(|p| p.entry().entry());
     let head = proven.as_ref().map(|p| *p.checkpoint().head());

@@ -6,9 +6,13 @@ use std::{
 };
 
 use kos_api::routes;
-use kos_audit::tree::Piece;
-use kos_base::code::Exit;
+use kos_audit::{LogKey, SignedCheckpoint, tree::Piece};
+use kos_base::{
+    code::{self, Exit},
+    text::printable,
+};
 
+use super::NOTE_BYTES_MAX;
 use crate::{
     Client, Fault, files,
     server::{Address, Web},
@@ -44,6 +48,13 @@ impl Place {
             let web = Web::new(text.parse()?, roots, session.timeout)?;
             return Ok(Self::Web(Box::new(web)));
         }
+        if let Some((scheme, _)) = text.split_once("://") {
+            let message = format!("nothing is read by {}://", printable(scheme, 40));
+            return Err(Fault::usage(
+                message,
+                "name `server`, http:// or https:// with an address, or a folder",
+            ));
+        }
         Ok(Self::Folder(text.into()))
     }
 
@@ -78,12 +89,43 @@ impl Source<'_> {
         let missing = |server: String| Fault::Answer { server, reason: "it has no checkpoint".to_owned() };
         match (self.read("checkpoint").await?, self) {
             (Some(bytes), _) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            (None, Self::Folder(folder)) => Err(Fault::Unreadable {
-                path: folder.join("checkpoint"),
-                source: io::ErrorKind::NotFound.into(),
-            }),
+            (None, Self::Folder(folder)) => {
+                let there = if folder.is_dir() {
+                    "the folder has no file `checkpoint`"
+                } else {
+                    "there is no such folder"
+                };
+                Err(Fault::Malformed {
+                    path: (*folder).to_owned(),
+                    reason: there.to_owned(),
+                    code: code::audit::NO_LOG_THERE,
+                })
+            }
             (None, Self::Server(_) | Self::Web(_) | Self::DeviceLog(..)) => Err(missing(self.to_string())),
         }
+    }
+
+    /// Refuses what is no archive of this log: a folder that has none of its checkpoints would be passed over in silence.
+    pub(super) fn check_archives(archives: &[PathBuf], key: &LogKey) -> Result<(), Fault> {
+        for archive in archives {
+            let malformed = |reason: &str| Fault::Malformed {
+                path: archive.clone(),
+                reason: reason.to_owned(),
+                code: code::audit::NO_ARCHIVE_THERE,
+            };
+            let text = match files::read(&archive.join("checkpoint"), NOTE_BYTES_MAX) {
+                Ok(text) => text,
+                Err(Fault::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    return Err(malformed("the folder has no file `checkpoint`"));
+                }
+                Err(fault) => return Err(fault),
+            };
+            let signed = SignedCheckpoint::parse(&String::from_utf8_lossy(&text)).ok();
+            if signed.and_then(|signed| signed.verify(key, &[]).ok()).is_none() {
+                return Err(malformed("its checkpoint is not one of this log"));
+            }
+        }
+        Ok(())
     }
 
     /// The newest checkpoint that the log gives out as witnessed.

@@ -10,7 +10,7 @@ use kos_api::{
 };
 use kos_base::code::Exit;
 
-use super::filter::Filter;
+use super::{super::follow::note_archived, filter::Filter};
 use crate::{
     Client, Fault,
     server::Event,
@@ -42,16 +42,22 @@ impl Tail {
         let filter = self.filter.asked(&client).await?;
         // Before the entries: what comes between the two is among them, or follows.
         let head: Checkpoint = client.show(&routes::AUDIT_CHECKPOINT, &[]).await?;
-        let mut last = Vec::new();
+        let (mut last, mut archived) = (Vec::new(), None);
         if self.lines > 0 {
             let limit = Some(self.lines.min(LINES_MAX));
             let newest = AuditFilter { order: Some(AuditOrder::Newest), limit, ..filter.clone() };
             let page: List<AuditEntry> = client.list(&routes::AUDIT_LIST, &[], &newest).await?;
+            archived = page.archived;
             last.extend(page.items.into_iter().rev());
         }
         let from = last.last().map_or(head.size, |entry| head.size.max(entry.index + 1));
         let mut widths = Vec::new();
         session.printer.lines(&last, &mut widths)?;
+        if let Some(archived) =
+            archived.filter(|_| last.len() < usize::try_from(self.lines).unwrap_or(usize::MAX))
+        {
+            note_archived(session, &archived);
+        }
         if !self.follow {
             return Ok(Ending::Done);
         }

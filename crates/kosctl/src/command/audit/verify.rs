@@ -1,7 +1,11 @@
 //! Verifying a whole log: every leaf, every signature, every hash, here and not where the log is kept.
 
 use core::ops::Range;
-use std::{num::NonZero, path::PathBuf, thread};
+use std::{
+    num::NonZero,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use clap::Args;
 use kos_api::{
@@ -15,9 +19,10 @@ use kos_audit::{
     tree::{Bundle, Piece, Tile},
     witness::Judgement,
 };
+use kos_base::code;
 
 use super::{
-    NOTE_BYTES_MAX, log_key, owner,
+    NOTE_BYTES_MAX, log_key, other_signer, owner,
     prove::judge_saved,
     source::{Place, Source},
 };
@@ -97,7 +102,7 @@ impl Verify {
             return judge_saved(session, proof, self.key.as_deref()).await;
         }
         let held = match &self.against {
-            Some(path) => Some(String::from_utf8_lossy(&files::read(path, NOTE_BYTES_MAX)?).into_owned()),
+            Some(path) => Some(held_checkpoint(path)?),
             None => None,
         };
         let by = self.by(held.clone())?;
@@ -149,6 +154,7 @@ impl Verify {
         key: &LogKey,
         by: &By,
     ) -> Result<(AuditVerdict, Result<(), Fault>), Fault> {
+        Source::check_archives(&by.archives, key)?;
         let (verdict, judged) = match self.range()? {
             Some(range) => judge_range((source, &by.archives), key, by.held.as_deref(), range).await?,
             None => judge(source, key, by).await?,
@@ -157,7 +163,21 @@ impl Verify {
             |failure: &log::Failure| matches!(failure.kind, FailureKind::Forked | FailureKind::Rewound);
         let held = by.held.as_ref().filter(|_| verdict.failures.iter().any(contradicts));
         let kept = held.map_or(Ok(()), |held| self.keep_evidence(session, key, held, &judged));
-        Ok((written(verdict), kept))
+        if self.witnesses.is_empty() && self.range()?.is_none() && source.witnessed().await?.is_some() {
+            session.terminal.note(
+                "witnesses cosigned this log; by their keys it is worth more: --witness VKEY (docs/guide/witness.md)",
+            );
+        }
+        let mut verdict = written(verdict);
+        if let Some(why) = other_signer(&judged, key) {
+            // Everything else that is found follows from it.
+            let detail = |failure: &LogFailure| failure.detail.starts_with("the checkpoint: ");
+            verdict.failures.retain(|failure| !detail(failure));
+            verdict
+                .failures
+                .insert(0, LogFailure { index: None, kind: LogFailureKind::BadSignature, detail: why });
+        }
+        Ok((verdict, kept))
     }
 
     /// The held checkpoint and the one that was judged. A source that is asked again may answer something else.
@@ -198,6 +218,19 @@ impl Verify {
             return Err(Fault::usage("--to is before --from", "kosctl audit verify --from 10 --to 20"));
         }
         Ok(Some(from..to.unwrap_or(u64::MAX)))
+    }
+}
+
+/// A checkpoint that somebody kept, as it was written. What it is worth is for the verdict to say.
+fn held_checkpoint(path: &Path) -> Result<String, Fault> {
+    let text = String::from_utf8_lossy(&files::read(path, NOTE_BYTES_MAX)?).into_owned();
+    match SignedCheckpoint::parse(&text) {
+        Ok(_) => Ok(text),
+        Err(why) => Err(Fault::Malformed {
+            path: path.to_owned(),
+            reason: why.to_string(),
+            code: code::audit::CHECKPOINT_FORM,
+        }),
     }
 }
 

@@ -89,7 +89,7 @@ pub(crate) struct List {
     #[arg(long)]
     offline: bool,
     /// At most so many.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 }
 
@@ -102,7 +102,7 @@ pub(crate) struct Events {
     #[arg(long = "event", value_name = "TYPE")]
     event_type: Option<String>,
     /// At most so many.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 }
 

@@ -8,19 +8,19 @@ use kos_api::{
     authority::Status,
     routes::{self, encode},
     text::SecretText,
-    vault::{AddAuthoriser, RemoveFromVault, Vault as Item},
+    vault::{AddAuthoriser, Vault as Item},
 };
 use kos_base::code;
 use zeroize::Zeroizing;
 
-use super::{CodeFlag, PassphraseFlag, Place, change, typed_code};
+use super::{CodeFlag, PassphraseFlag, Place, Removal, change, typed_code};
 use crate::{
     Client, Fault,
     arguments::ChangeFlags,
     chance,
     command::qr,
     session::{Ending, Session},
-    terminal::{Answers, Consent, Danger, read_secret, say},
+    terminal::{Answers, read_secret, say},
 };
 
 /// Bytes of a seed that is made here, as RFC 4226 recommends.
@@ -63,13 +63,7 @@ pub(crate) struct Add {
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
     #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    passphrase: PassphraseFlag,
-    #[command(flatten)]
-    code: CodeFlag,
-    #[command(flatten)]
-    change: ChangeFlags,
+    removal: Removal,
 }
 
 impl Authoriser {
@@ -125,18 +119,8 @@ impl Add {
 
 impl Remove {
     async fn run(self, session: &Session) -> Result<Ending, Fault> {
-        let (client, values) = (session.client()?, [self.place.name()]);
-        let question = format!("have {} ask for no one-time codes any more", values[0]);
-        let danger = Danger::Moderate { yes: self.change.yes };
-        if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
-            return Ok(Ending::Withheld);
-        }
-        let body = RemoveFromVault {
-            passphrase: self.passphrase.read()?,
-            code: self.code.read(session, &client, values[0], &self.change).await?,
-        };
-        let route = &routes::VAULT_AUTHORISER_REMOVE;
-        change::<Item, _>(session, &client, route, &values, &body, &self.change).await
+        let question = format!("have {} ask for no one-time codes any more", self.removal.place.name());
+        self.removal.run(session, &routes::VAULT_AUTHORISER_REMOVE, (None, &question)).await
     }
 }
 

@@ -198,10 +198,13 @@ impl Remove {
         let client = session.client()?;
         let question = format!("remove {} with all its versions", self.name);
         let danger = Danger::Moderate { yes: self.change.yes };
-        if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
+        let (route, values) = (&routes::VAULT_REMOVE, [self.place.name(), self.name.as_str()]);
+        let body = nothing();
+        let asked =
+            session.consent_to(&client, (route, &values, &body), (&question, danger), self.change.dry_run);
+        if asked.await? == Consent::Withheld {
             return Ok(Ending::Withheld);
         }
-        let (route, values) = (&routes::VAULT_REMOVE, [self.place.name(), self.name.as_str()]);
         change::<VaultEntry, _>(session, &client, route, &values, &nothing(), &self.change).await
     }
 }

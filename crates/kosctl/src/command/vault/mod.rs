@@ -22,8 +22,9 @@ use kos_api::{
     List,
     routes::{self, Route},
     text::SecretText,
-    vault::Vault as VaultItem,
+    vault::{RemoveFromVault, Vault as VaultItem, VaultSlot},
 };
+use kos_base::text::printable;
 use serde::Serialize;
 
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
     arguments::ChangeFlags,
     output::Shown,
     session::{Ending, Session},
-    terminal::{Answers, read_secret},
+    terminal::{Answers, Consent, Danger, read_secret},
 };
 
 /// What to do with vaults.
@@ -132,6 +133,19 @@ struct CodeFlag {
     code_file: Option<PathBuf>,
 }
 
+/// What is told to whatever takes something away from a vault that opens it, or that it asks for.
+#[derive(Debug, Args)]
+struct Removal {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    passphrase: PassphraseFlag,
+    #[command(flatten)]
+    code: CodeFlag,
+    #[command(flatten)]
+    change: ChangeFlags,
+}
+
 /// The text is no name of an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct BadEnvironment;
@@ -147,6 +161,50 @@ impl PassphraseFlag {
         let passphrase = read_secret("passphrase", self.passphrase_file.as_deref())?;
         Ok(SecretText::new(passphrase.to_string()))
     }
+}
+
+impl Removal {
+    /// Takes it away after a yes. Nobody is asked about a slot that is not there: `slot` says which of them are meant.
+    async fn run(
+        &self,
+        session: &Session,
+        route: &Route,
+        (slot, question): (Option<Slot<'_>>, &str),
+    ) -> Result<Ending, Fault> {
+        let (client, environment) = (session.client()?, self.place.name());
+        let danger = Danger::Moderate { yes: self.change.yes };
+        if let Some(Slot { kind, name, list, is_meant }) = slot.filter(|_| danger.is_asked()) {
+            let vault: VaultItem = client.show(&routes::VAULT_SHOW, &[environment]).await?;
+            if !vault.slots.iter().any(|slot| slot.name == name && is_meant(slot)) {
+                return Err(Fault::Missing { kind, name: printable(name, 80), fix: list });
+            }
+        }
+        if session.consent(question, danger, self.change.dry_run.into())? == Consent::Withheld {
+            return Ok(Ending::Withheld);
+        }
+        let body = RemoveFromVault {
+            passphrase: self.passphrase.read()?,
+            code: self.code.read(session, &client, environment, &self.change).await?,
+        };
+        let values: Vec<&str> = [environment].into_iter().chain(slot.map(|slot| slot.name)).collect();
+        let ending = change::<VaultItem, _>(session, &client, route, &values, &body, &self.change).await?;
+        if slot.is_some() {
+            session
+                .terminal
+                .note("it goes on opening older copies of the vault: rotate as well if it is in wrong hands");
+        }
+        Ok(ending)
+    }
+}
+
+/// One of those slots of a vault that can be taken away.
+#[derive(Clone, Copy)]
+struct Slot<'a> {
+    kind: &'static str,
+    name: &'a str,
+    /// How to see what there is.
+    list: &'static str,
+    is_meant: fn(&VaultSlot) -> bool,
 }
 
 impl CodeFlag {

@@ -20,14 +20,14 @@ use data_encoding::{BASE32_NOPAD, BASE64, HEXLOWER};
 use kos_api::{
     Kind, routes,
     text::SecretText,
-    vault::{AddOfflineKey, RemoveFromVault, Vault as Item},
+    vault::{AddOfflineKey, Vault as Item},
 };
 use kos_base::{AgreementKey, Secret, code, text::printable};
 use kos_vault::OfflineKey;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{CodeFlag, PassphraseFlag, Place, change};
+use super::{CodeFlag, PassphraseFlag, Place, Removal, Slot, change};
 use crate::{
     Fault,
     arguments::ChangeFlags,
@@ -35,7 +35,6 @@ use crate::{
     files::{self, Readers},
     output::{Column, Shown},
     session::{Ending, Session},
-    terminal::{Consent, Danger},
 };
 
 const SECRET: &str = "kos-offline-secret";
@@ -92,13 +91,7 @@ pub(crate) struct Remove {
     /// The slot, as `vault status --env NAME` lists it.
     name: String,
     #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    passphrase: PassphraseFlag,
-    #[command(flatten)]
-    code: CodeFlag,
-    #[command(flatten)]
-    change: ChangeFlags,
+    removal: Removal,
 }
 
 /// A key that was made.
@@ -185,23 +178,15 @@ impl Add {
 
 impl Remove {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
-        let (client, values) = (session.client()?, [self.place.name(), self.name.as_str()]);
-        let question = format!("let the offline key {} open {} no more", values[1], values[0]);
-        let danger = Danger::Moderate { yes: self.change.yes };
-        if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
-            return Ok(Ending::Withheld);
-        }
-        let body = RemoveFromVault {
-            passphrase: self.passphrase.read()?,
-            code: self.code.read(session, &client, values[0], &self.change).await?,
+        let question =
+            format!("let the offline key {} open {} no more", self.name, self.removal.place.name());
+        let slot = Slot {
+            kind: "offline key",
+            name: &self.name,
+            list: "kosctl vault status --env NAME",
+            is_meant: |slot| slot.recipient.is_some(),
         };
-        let ending =
-            change::<Item, _>(session, &client, &routes::VAULT_OFFLINE_REMOVE, &values, &body, &self.change)
-                .await?;
-        session
-            .terminal
-            .note("it goes on opening older copies of the vault: rotate as well if it is in wrong hands");
-        Ok(ending)
+        self.removal.run(session, &routes::VAULT_OFFLINE_REMOVE, (Some(slot), &question)).await
     }
 }
 

@@ -12,15 +12,15 @@ use kos_api::{
     authority::Status,
     routes,
     text::SecretText,
-    vault::{AddPasskey, RemoveFromVault, Vault as Item, VaultPasskey, VaultSlot},
+    vault::{AddPasskey, UnlockVault, Vault as Item, VaultPasskey, VaultSlot},
 };
 use kos_base::{Secret, text::printable};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{CodeFlag, PassphraseFlag, Place, change};
+use super::{CodeFlag, PassphraseFlag, Place, Removal, Slot, change};
 use crate::{
-    Client, Fault,
+    Change, Client, Fault,
     arguments::ChangeFlags,
     chance,
     page::{
@@ -28,7 +28,6 @@ use crate::{
         webauthn::{Assertion, Creation, Made, RELYING_PARTY, Stage, Unfit},
     },
     session::{Ending, Session},
-    terminal::{Consent, Danger},
 };
 
 /// What to do with passkeys.
@@ -81,13 +80,7 @@ pub(crate) struct Remove {
     /// The passkey, as `vault passkey list` names it.
     name: String,
     #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    passphrase: PassphraseFlag,
-    #[command(flatten)]
-    code: CodeFlag,
-    #[command(flatten)]
-    change: ChangeFlags,
+    removal: Removal,
 }
 
 /// What the page brings when a passkey was made.
@@ -123,6 +116,12 @@ impl Add {
         let numbered = || (1..).map(|n: u32| format!("passkey-{n}")).find(is_free);
         let name = self.name.clone().or_else(numbered).unwrap_or_default();
         let passphrase = self.passphrase.read()?;
+        if !self.change.dry_run && vault.authoriser.is_none() {
+            // A wrong one is told before a passkey is made that nothing becomes of. With codes it would take two of them.
+            let body = UnlockVault { passphrase: Some(passphrase.clone()), passkey: None, code: None };
+            let how = Change::default();
+            client.change::<Item, _>(&routes::VAULT_UNLOCK, &[environment], &body, &how).await?;
+        }
         let salt: [u8; 32] = chance::bytes()?;
         let made = if self.change.dry_run {
             // A plan needs a passkey that could be, and makes none.
@@ -193,23 +192,14 @@ impl List {
 
 impl Remove {
     async fn run(self, session: &Session) -> Result<Ending, Fault> {
-        let (client, values) = (session.client()?, [self.place.name(), self.name.as_str()]);
-        let question = format!("let the passkey {} open {} no more", values[1], values[0]);
-        let danger = Danger::Moderate { yes: self.change.yes };
-        if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
-            return Ok(Ending::Withheld);
-        }
-        let body = RemoveFromVault {
-            passphrase: self.passphrase.read()?,
-            code: self.code.read(session, &client, values[0], &self.change).await?,
+        let question = format!("let the passkey {} open {} no more", self.name, self.removal.place.name());
+        let slot = Slot {
+            kind: "passkey",
+            name: &self.name,
+            list: "kosctl vault passkey list",
+            is_meant: |slot| slot.passkey.is_some(),
         };
-        let ending =
-            change::<Item, _>(session, &client, &routes::VAULT_PASSKEY_REMOVE, &values, &body, &self.change)
-                .await?;
-        session
-            .terminal
-            .note("it goes on opening older copies of the vault: rotate as well if it is in wrong hands");
-        Ok(ending)
+        self.removal.run(session, &routes::VAULT_PASSKEY_REMOVE, (Some(slot), &question)).await
     }
 }
 

@@ -95,8 +95,8 @@ pub(super) struct Lane {
     runtime: Runtime,
     plant: Option<Plant>,
     ledgers: Both<Ledger>,
-    /// The first entry of the log that was not looked at.
-    position: u64,
+    /// The entry of the log that was looked at last.
+    looked_at: Option<u64>,
     /// Entries about a vault that no run has looked at since.
     unseen: Vec<(String, Event)>,
     pub(super) report: Report,
@@ -133,7 +133,7 @@ impl Lane {
             runtime,
             plant,
             ledgers,
-            position: 0,
+            looked_at: None,
             unseen: Vec::new(),
             report: Report::default(),
         };
@@ -396,14 +396,14 @@ impl Lane {
         let mut events = Vec::new();
         loop {
             let filter = AuditFilter {
-                cursor: Some(self.position.to_string()),
+                cursor: self.looked_at.map(|index| index.to_string()),
                 limit: Some(500),
                 ..AuditFilter::default()
             };
             let page: List<AuditEntry> =
                 self.runtime.block_on(client.list(&routes::AUDIT_LIST, &[], &filter))?;
             for entry in page.items {
-                self.position = entry.index + 1;
+                self.looked_at = Some(entry.index);
                 let Some(target) = entry.target.filter(|target| target.kind == "vault") else { continue };
                 let number = |field: &str| entry.details.get(field).and_then(Value::as_u64);
                 let name = entry.details.get("entry").and_then(Value::as_str).map(str::to_owned);

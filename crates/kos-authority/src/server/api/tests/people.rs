@@ -79,6 +79,98 @@ async fn a_viewer_sees_neither_names_nor_the_path_of_a_webhook() {
 }
 
 #[tokio::test]
+async fn only_administrators_learn_who_acknowledged_who_is_a_guardian_and_what_the_log_says_of_a_name() {
+    let bench = Bench::new().await;
+    bench.operator("berta", OperatorRole::Admin).await;
+    add_guardian(&bench, "night", json!({"person": {"operator": "berta"}})).await;
+    let mirror = json!({"name": "far", "target": {"web": {"url": "https://b.example/T0KEN"}}});
+    assert_eq!(bench.post("/api/v1/audit/mirrors", mirror).await.status, StatusCode::OK);
+    let id = plans::alert(&bench, 1).await;
+    let acknowledged = bench.post(&format!("/api/v1/alerts/{id}/ack"), json!({})).await;
+    assert_eq!(acknowledged.body["item"]["acknowledgedBy"]["id"], "root", "{}", acknowledged.body);
+    for (role, sees) in
+        [(OperatorRole::Viewer, false), (OperatorRole::Operator, false), (OperatorRole::Admin, true)]
+    {
+        let origin = bench.operator(&format!("vera-{role:?}").to_lowercase(), role).await;
+        let get = async |path: &str| bench.ask(origin.clone(), "GET", path, &[], "").await;
+        for path in ["/api/v1/alerts".to_owned(), format!("/api/v1/alerts/{id}")] {
+            let alerts = get(&path).await;
+            let alert = alerts.body.get("item").unwrap_or(&alerts.body["items"][0]);
+            let who = &alert["acknowledgedBy"];
+            assert_eq!(who["type"], "local-user", "{}", alerts.body);
+            assert_eq!(who["id"], if sees { json!("root") } else { Value::Null }, "{role:?} {path}");
+        }
+        let guardian = guardians(&bench, origin.clone()).await[0].clone();
+        assert_eq!(guardian["address"], if sees { "berta" } else { "an operator" }, "{role:?}");
+        let mirrors = get("/api/v1/audit/mirrors").await;
+        let place = if sees { "https://b.example/T0KEN" } else { "https://b.example" };
+        assert_eq!(mirrors.body["items"][0]["target"], place, "{role:?}");
+        // That a name finds something would say whose the entries are.
+        let person = get("/api/v1/audit/entries?person=root").await;
+        let actor = get("/api/v1/audit/entries?actor=root").await;
+        let plain = get("/api/v1/audit/entries?actor=attic").await;
+        assert!(!plain.body["items"].as_array().unwrap().is_empty(), "{}", plain.body);
+        if sees {
+            assert!(!person.body["items"].as_array().unwrap().is_empty());
+            assert!(!actor.body["items"].as_array().unwrap().is_empty());
+        } else {
+            assert_eq!((person.status, code(&person)), (StatusCode::FORBIDDEN, "KOS-E0595"), "{role:?}");
+            assert_eq!(actor.body["items"], json!([]), "{role:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_exists_already_and_what_can_never_work_is_said_with_codes_of_its_own() {
+    let bench = Bench::new().await;
+    let hook = |url: &str| json!({"name": "pager", "way": {"webhook": {"url": url}}});
+    for never in [
+        "http://192.0.2.7/x",
+        "https://169.254.169.254/",
+        "https://100.100.100.200/",
+        "https://[64:ff9b::a9fe:a9fe]/",
+    ] {
+        let refused = bench.post("/api/v1/guardians", hook(never)).await;
+        assert_eq!(code(&refused), "KOS-E0536", "{never}: {}", refused.body);
+        assert!(
+            refused.body["detail"].as_str().unwrap().contains("which is not dialled"),
+            "{}",
+            refused.body
+        );
+    }
+    let added = bench.post("/api/v1/guardians", hook("https://192.0.2.7/x")).await;
+    assert_eq!(added.status, StatusCode::OK, "{}", added.body);
+    let again = bench.post("/api/v1/guardians", hook("https://192.0.2.7/x")).await;
+    assert_eq!((again.status, code(&again)), (StatusCode::CONFLICT, "KOS-E0594"), "{}", again.body);
+    let own = json!({"verifierKey": bench.shared().log.key().to_string()});
+    let own = bench.post("/api/v1/audit/witnessed-logs", own).await;
+    assert_eq!((own.status, code(&own)), (StatusCode::BAD_REQUEST, "KOS-E0593"), "{}", own.body);
+    let nonsense = json!({"url": "http://127.0.0.1:9/w", "verifierKey": "nonsense"});
+    let nonsense = bench.post("/api/v1/audit/witnesses", nonsense).await;
+    assert_eq!(code(&nonsense), "KOS-E0597", "{}", nonsense.body);
+    let event = bench.get("/api/v1/audit/entries?eventType=device_renam").await;
+    assert!(event.body["fix"].as_str().unwrap().contains("device_renamed"), "{}", event.body);
+}
+
+#[tokio::test]
+async fn an_alert_is_found_by_the_beginning_of_its_id_when_no_other_begins_so() {
+    let bench = Bench::new().await;
+    let mut ids = Vec::new();
+    for n in 1..=20 {
+        ids.push(plans::alert(&bench, n).await);
+    }
+    let whole = bench.get(&format!("/api/v1/alerts/{}", ids[0])).await;
+    assert_eq!(whole.status, StatusCode::OK, "{}", whole.body);
+    let beginning = ids[0].get(..8).unwrap();
+    let found = bench.get(&format!("/api/v1/alerts/{beginning}")).await;
+    assert_eq!(found.body["item"]["alertId"], ids[0].as_str(), "{}", found.body);
+    for bad in [ids[0].get(..3).unwrap(), "zzzzzz", "%25%25%25%25", "ffffffff0"] {
+        let none = bench.get(&format!("/api/v1/alerts/{bad}")).await;
+        assert_eq!((none.status, code(&none)), (StatusCode::NOT_FOUND, "KOS-E0534"), "{bad}: {}", none.body);
+    }
+}
+
+#[tokio::test]
 async fn a_backup_whose_entry_is_archived_still_holds_the_key() {
     let bench = Bench::new().await;
     bench.operator("anna", OperatorRole::Viewer).await;

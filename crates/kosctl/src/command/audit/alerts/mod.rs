@@ -42,7 +42,7 @@ pub(crate) struct List {
     #[arg(long)]
     open: bool,
     /// At most so many.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 }
 

@@ -15,10 +15,10 @@ use std::{
 };
 
 use kos_audit::{LogKey, SignedCheckpoint, VerifiedCheckpoint, tree::Piece};
-use kos_base::{code, digest::sha256, text::printable};
+use kos_base::{code, digest::sha256};
 use rustix::fs::{FlockOperation, flock, syncfs};
 
-use super::super::NOTE_BYTES_MAX;
+use super::super::{NOTE_BYTES_MAX, parse_key};
 use crate::{
     Fault,
     files::{self, Readers},
@@ -68,12 +68,7 @@ impl Copy {
     pub(super) fn key(&self) -> Result<Option<LogKey>, Fault> {
         let path = self.folder.join(KEY);
         let Some(bytes) = there(&path, NOTE_BYTES_MAX)? else { return Ok(None) };
-        let read = String::from_utf8_lossy(&bytes).trim().parse();
-        read.map(Some).map_err(|e: kos_audit::key::VerifierKeyError| Fault::Malformed {
-            path,
-            reason: printable(&e.to_string(), 200),
-            code: e.code(),
-        })
+        parse_key(&path, &String::from_utf8_lossy(&bytes)).map(Some)
     }
 
     /// Begins the copy of the log of `key`.

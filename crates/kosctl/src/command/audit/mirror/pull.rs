@@ -100,6 +100,7 @@ impl Pull {
         let place = Place::parse(&self.from, self.ca.as_deref(), session)?;
         let copy = Copy::open(&self.to)?;
         let key = self.key(session, &place, &copy).await?;
+        Source::check_archives(&self.archive, &key)?;
         loop {
             match self.once(session, &place.source(), &copy, &key).await {
                 Ok(done) => {

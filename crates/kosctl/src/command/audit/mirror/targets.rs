@@ -99,28 +99,34 @@ impl Remove {
         let client = session.client()?;
         let danger = Danger::Moderate { yes: self.change.yes };
         let question = format!("write copies of the log to {} no more; what is there stays", self.name);
-        if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
+        let (route, values, nothing) = (&routes::MIRROR_REMOVE, [self.name.as_str()], serde_json::json!({}));
+        let asked =
+            session.consent_to(&client, (route, &values, &nothing), (&question, danger), self.change.dry_run);
+        if asked.await? == Consent::Withheld {
             return Ok(Ending::Withheld);
         }
-        let how = self.change.change();
-        let (route, nothing) = (&routes::MIRROR_REMOVE, serde_json::json!({}));
-        session.outcome(&client.change::<Item, _>(route, &[&self.name], &nothing, &how).await?)
+        session.outcome(&client.change::<Item, _>(route, &values, &nothing, &self.change.change()).await?)
     }
 }
 
 /// Lists the targets.
 pub(super) async fn list(session: &Session) -> Result<Ending, Fault> {
     let list: List<Item> = session.client()?.list(&routes::MIRROR_LIST, &[], &serde_json::json!({})).await?;
-    session.printer.list(&list)?;
+    print(session, &list)?;
+    Ok(Ending::Done)
+}
+
+fn print(session: &Session, list: &List<Item>) -> Result<(), Fault> {
+    session.printer.list(list)?;
     if list.items.is_empty() {
         session.terminal.note("the authority writes no copies of its log (kosctl audit mirror add)");
     }
-    Ok(Ending::Done)
+    Ok(())
 }
 
 /// Has every target brought up to date; whether each is.
 pub(super) async fn push(session: &Session) -> Result<Ending, Fault> {
     let list: List<Item> = session.client()?.ask_list(&routes::MIRROR_PUSH).await?;
-    session.printer.list(&list)?;
+    print(session, &list)?;
     Ok(Ending::judged(list.items.iter().all(|item| item.state == MirrorState::Current)))
 }

@@ -12,7 +12,7 @@ use kos_audit::{
 use kos_base::{code, text::printable};
 use serde::{Deserialize, Serialize};
 
-use super::super::{NOTE_BYTES_MAX, source::Source};
+use super::super::{NOTE_BYTES_MAX, parse_key, source::Source};
 use crate::{
     Fault, files,
     output::{Column, Form, Shown},
@@ -101,7 +101,7 @@ impl Judge {
         let text = |path: &Path| -> Result<String, Fault> {
             Ok(String::from_utf8_lossy(&files::read(path, 4 * NOTE_BYTES_MAX)?).into_owned())
         };
-        let key = self.key.as_deref().map(|path| read_key(path, &text(path)?)).transpose()?;
+        let key = self.key.as_deref().map(|path| parse_key::<AnyLogKey>(path, &text(path)?)).transpose()?;
         let bad = |path: &Path, reason: &str| Fault::Malformed {
             path: path.to_owned(),
             reason: printable(reason, 200),
@@ -122,14 +122,6 @@ impl Judge {
             _ => Err(Fault::usage("two checkpoints are judged by the key of the log", "--key FILE")),
         }
     }
-}
-
-fn read_key(path: &Path, text: &str) -> Result<AnyLogKey, Fault> {
-    text.trim().parse().map_err(|e: kos_audit::VerifierKeyError| Fault::Malformed {
-        path: path.to_owned(),
-        reason: printable(&e.to_string(), 200),
-        code: e.code(),
-    })
 }
 
 /// Grows the tree in `folder` again, up to the larger checkpoint.

@@ -109,11 +109,13 @@ impl Remove {
     async fn run(self, session: &Session, client: &Client) -> Result<Ending, Fault> {
         let danger = Danger::Moderate { yes: self.change.yes };
         let question = format!("take the word of {} no more", self.name);
-        if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
+        let (route, values, nothing) = (&routes::WITNESS_REMOVE, [self.name.as_str()], serde_json::json!({}));
+        let asked =
+            session.consent_to(client, (route, &values, &nothing), (&question, danger), self.change.dry_run);
+        if asked.await? == Consent::Withheld {
             return Ok(Ending::Withheld);
         }
-        let (route, nothing, how) = (&routes::WITNESS_REMOVE, serde_json::json!({}), self.change.change());
-        session.outcome(&client.change::<Item, _>(route, &[&self.name], &nothing, &how).await?)
+        session.outcome(&client.change::<Item, _>(route, &values, &nothing, &self.change.change()).await?)
     }
 }
 

@@ -61,12 +61,19 @@ impl Serve {
             Self::Remove(Remove { origin, change }) => {
                 let danger = Danger::Moderate { yes: change.yes };
                 let question = format!("cosign {origin} no more");
-                if session.consent(&question, danger, change.dry_run.into())? == Consent::Withheld {
+                let (route, values, nothing) =
+                    (&routes::WITNESSED_REMOVE, [origin.as_str()], serde_json::json!({}));
+                let asked = session.consent_to(
+                    client,
+                    (route, &values, &nothing),
+                    (&question, danger),
+                    change.dry_run,
+                );
+                if asked.await? == Consent::Withheld {
                     return Ok(Ending::Withheld);
                 }
-                let (route, nothing, how) =
-                    (&routes::WITNESSED_REMOVE, serde_json::json!({}), change.change());
-                session.outcome(&client.change::<WitnessedLog, _>(route, &[&origin], &nothing, &how).await?)
+                let how = change.change();
+                session.outcome(&client.change::<WitnessedLog, _>(route, &values, &nothing, &how).await?)
             }
         }
     }

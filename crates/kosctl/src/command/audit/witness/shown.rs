@@ -19,6 +19,7 @@ impl Shown for Witness {
         column("cosigned", "cosignedAt").looks(Form::Moment),
         column("at", "url"),
         column("device", "deviceId"),
+        column("trouble", "trouble"),
         column("added", "addedAt").looks(Form::Moment).wide(),
         column("key", "verifierKey").wide(),
     ];
