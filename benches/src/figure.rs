@@ -56,6 +56,14 @@ pub(crate) const ISSUE_PER_S: Figure = Figure {
     goal: None,
     what: "decisions with certificate, kID and signed log entries on one core, without network and disk",
 };
+pub(crate) const ATTEST_VERIFY_PER_S: Figure = Figure {
+    name: "attest_verify_per_s",
+    unit: "1/s",
+    better: Better::Higher,
+    floor: None,
+    goal: Some(1_000.0),
+    what: "attestations of a TPM judged on one core: challenge, answer, two certificates of keys, quote",
+};
 pub(crate) const HEARTBEAT_PER_S: Figure = Figure {
     name: "heartbeat_per_s",
     unit: "1/s",
@@ -193,6 +201,7 @@ pub(crate) const ALL: [&Figure; 19] = [
     &ENROL_PER_S,
     &ENROL_P99_MS,
     &ISSUE_PER_S,
+    &ATTEST_VERIFY_PER_S,
     &HEARTBEAT_PER_S,
     &IDLE_LINK_BYTES,
     &KOSD_RSS_BYTES,

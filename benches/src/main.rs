@@ -27,14 +27,15 @@ use clap::{Parser, builder::PossibleValuesParser};
 
 use crate::{
     figure::{
-        ALL, AUTHORITY_READY_MS, ENROL_P99_MS, ENROL_PER_S, Figure, HEARTBEAT_PER_S, IDLE_LINK_BYTES,
-        ISSUE_PER_S, KOSD_BINARY_BYTES, KOSD_READY_MS, KOSD_RSS_BYTES, LOG_APPEND_TO_PROOF_P99_MS,
-        LOG_ENTRIES_PER_S, LOG_PROOF_10M_MS, LOG_SIGNATURE_VERIFY_PER_S, LOG_TREE_VERIFY_PER_S, Line,
-        Measured, QUARANTINE_CUT_MS, REVOCATION_CUT_MS, VAULT_DECRYPT_US, VAULT_READ_MS, VAULT_WRITE_MS,
+        ALL, ATTEST_VERIFY_PER_S, AUTHORITY_READY_MS, ENROL_P99_MS, ENROL_PER_S, Figure, HEARTBEAT_PER_S,
+        IDLE_LINK_BYTES, ISSUE_PER_S, KOSD_BINARY_BYTES, KOSD_READY_MS, KOSD_RSS_BYTES,
+        LOG_APPEND_TO_PROOF_P99_MS, LOG_ENTRIES_PER_S, LOG_PROOF_10M_MS, LOG_SIGNATURE_VERIFY_PER_S,
+        LOG_TREE_VERIFY_PER_S, Line, Measured, QUARANTINE_CUT_MS, REVOCATION_CUT_MS, VAULT_DECRYPT_US,
+        VAULT_READ_MS, VAULT_WRITE_MS,
     },
     figures::{
-        Ground, Scale, copied_log, daemon, enrolment, heartbeat, idle, issuing, log, quarantine, readiness,
-        revocation, vault,
+        Ground, Scale, attestation, copied_log, daemon, enrolment, heartbeat, idle, issuing, log, quarantine,
+        readiness, revocation, vault,
     },
 };
 
@@ -60,6 +61,7 @@ struct Arguments {
 enum Group {
     Enrolment,
     Issuing,
+    Attestation,
     Heartbeat,
     Idle,
     Daemon,
@@ -75,6 +77,7 @@ enum Group {
 const GROUPS: [(Group, &[&Figure]); 11] = [
     (Group::Enrolment, &[&ENROL_PER_S, &ENROL_P99_MS]),
     (Group::Issuing, &[&ISSUE_PER_S]),
+    (Group::Attestation, &[&ATTEST_VERIFY_PER_S]),
     (Group::Heartbeat, &[&HEARTBEAT_PER_S]),
     (Group::Idle, &[&IDLE_LINK_BYTES]),
     (Group::Daemon, &[&KOSD_RSS_BYTES, &KOSD_BINARY_BYTES, &KOSD_READY_MS]),
@@ -133,6 +136,7 @@ async fn measure(group: Group, ground: &mut Ground) -> Result<Vec<Measured>> {
     match group {
         Group::Enrolment => enrolment::measure(ground).await,
         Group::Issuing => issuing::measure(ground).await,
+        Group::Attestation => attestation::measure(ground).await,
         Group::Heartbeat => heartbeat::measure(ground).await,
         Group::Idle => idle::measure(ground).await,
         Group::Daemon => daemon::measure(ground).await,

@@ -120,6 +120,7 @@ impl Ca {
             publication: None,
             heartbeat_s: 60,
             rules: Vec::new(),
+            attestation: authority::AttestationTerms::default(),
         };
         let boot = BootId::new(EntryId::from_parts(now, entropy::array()?));
         Ok(Self { context: Arc::new(context), issuing: [one, two], kid, log, log_key, boot, entries: 0 })

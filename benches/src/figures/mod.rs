@@ -1,5 +1,6 @@
 //! The measurements, one file for what is measured together.
 
+pub(crate) mod attestation;
 pub(crate) mod copied_log;
 pub(crate) mod daemon;
 pub(crate) mod enrolment;

@@ -81,6 +81,7 @@ impl Newcomer {
             name: None,
             capabilities: Vec::new(),
             bootloader: BootloaderLock::None,
+            keys: kos_identity::enrolment::device::KeyHome::Elsewhere,
         };
         let mut machine = Machine::load(profile, None, None, ClockTrust::Trusted)?;
         let mut keys = Keys { ticket: Arc::clone(ticket), signing: BTreeMap::new() };

@@ -12,6 +12,7 @@
 //!   that it does not know, since a misspelt one would be silently without effect.
 
 pub mod alert;
+pub mod attestation;
 pub mod audit;
 pub mod authority;
 pub mod backup;

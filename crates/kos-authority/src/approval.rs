@@ -36,6 +36,8 @@ struct Written {
     macs: BTreeSet<Mac>,
     #[serde(default)]
     key_ids: BTreeSet<KeyId>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    eks: BTreeSet<KeyId>,
     #[serde(default)]
     roles: BTreeSet<Role>,
     #[serde(default = "least")]
@@ -55,8 +57,8 @@ impl TryFrom<Written> for Checked {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let Written { name, serials, macs, key_ids, roles, profile } = written;
-        if serials.len() + macs.len() + key_ids.len() > NAMED_MAX {
+        let Written { name, serials, macs, key_ids, eks, roles, profile } = written;
+        if serials.len() + macs.len() + key_ids.len() + eks.len() > NAMED_MAX {
             return Err(format!("rule `{name}` names more than {NAMED_MAX} serials, addresses and keys"));
         }
         let odd = |serial: &&String| {
@@ -65,7 +67,7 @@ impl TryFrom<Written> for Checked {
         if let Some(odd) = serials.iter().find(odd) {
             return Err(format!("rule `{name}`: `{odd}` is not a serial of 1 to {SERIAL_BYTES_MAX} bytes"));
         }
-        let asks = Asks { serials, macs, keys: key_ids, roles };
+        let asks = Asks { serials, macs, keys: key_ids, eks, roles };
         let rule = ApprovalRule::new(name.clone(), asks, profile);
         rule.map(Self).map_err(|error| format!("rule `{name}`: {error}"))
     }
@@ -73,8 +75,8 @@ impl TryFrom<Written> for Checked {
 
 impl From<&ApprovalRule> for Written {
     fn from(rule: &ApprovalRule) -> Self {
-        let Asks { serials, macs, keys, roles } = rule.asks().clone();
-        Self { name: rule.name().clone(), serials, macs, key_ids: keys, roles, profile: rule.profile() }
+        let Asks { serials, macs, keys, eks, roles } = rule.asks().clone();
+        Self { name: rule.name().clone(), serials, macs, key_ids: keys, eks, roles, profile: rule.profile() }
     }
 }
 
@@ -126,6 +128,7 @@ fn differences(before: &[Written], after: &[Written]) -> Vec<Change> {
         serials: rule.serials.clone(),
         macs: rule.macs.clone(),
         keys: rule.key_ids.clone(),
+        eks: rule.eks.clone(),
         roles: rule.roles.clone(),
         profile: rule.profile,
     });

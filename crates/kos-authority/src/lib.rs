@@ -17,6 +17,7 @@
 
 pub mod alert;
 mod approval;
+mod attesting;
 mod authority;
 mod backup;
 pub mod clock;

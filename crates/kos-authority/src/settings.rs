@@ -24,6 +24,8 @@ use crate::{approval, files};
 
 /// Longest settings file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Most files with roots of makers of TPMs.
+const EK_ROOT_FILES_MAX: usize = 32;
 /// The first port when nothing else is said.
 pub const PORT_BASE: u16 = 8640;
 
@@ -67,6 +69,9 @@ pub struct Settings {
     /// Where their key file is; `keys/machine.key` when absent.
     #[serde(deserialize_with = "keys_file")]
     pub keys_file: Option<PathBuf>,
+    /// PEM files with the roots of makers of TPMs, absolute paths.
+    #[serde(deserialize_with = "ek_roots")]
+    pub ek_roots: Vec<PathBuf>,
     /// Whom it lets in without a person.
     #[serde(deserialize_with = "approval::read")]
     pub approve: Vec<ApprovalRule>,
@@ -110,6 +115,7 @@ impl Default for Settings {
             keys_tpm_counter: COUNTER.parse().ok(),
             ca_keys: Home::Vault,
             token: None,
+            ek_roots: Vec::new(),
             approve: Vec::new(),
         }
     }
@@ -252,6 +258,16 @@ fn refusal(path: &str, error: &serde_saphyr::Error) -> SettingsError {
             SettingsError::Invalid { path, line, why }
         }
     }
+}
+
+fn ek_roots<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<PathBuf>, D::Error> {
+    let paths: Option<Vec<PathBuf>> = Deserialize::deserialize(d)?;
+    let paths = paths.unwrap_or_default();
+    if paths.len() <= EK_ROOT_FILES_MAX && paths.iter().all(|path| path.is_absolute()) {
+        return Ok(paths);
+    }
+    let why = format_args!("ek_roots are at most {EK_ROOT_FILES_MAX} absolute paths");
+    Err(serde::de::Error::custom(why))
 }
 
 fn heartbeat<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {

@@ -139,6 +139,7 @@ impl Applicant {
             profile: SecurityProfile::Sec2,
             name: None,
             capabilities: Vec::new(),
+            attestation: None,
         });
         let FromAuthority::Welcome(welcome) = line.tell(&hello).await else { panic!("not welcome") };
         let prove = FromDevice::Prove(Prove {
@@ -147,6 +148,7 @@ impl Applicant {
             csr: self.csr.clone().into(),
             agreement: AgreementKey([5; 32]),
             means: Means::Lobby,
+            attestation: None,
         });
         line.tell(&prove).await
     }

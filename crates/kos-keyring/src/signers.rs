@@ -194,6 +194,14 @@ impl Signers {
         self.home
     }
 
+    /// The TPM, if it answers.
+    ///
+    /// # Errors
+    /// When it does not, or lets nobody make the storage key.
+    pub fn tpm(&self) -> Result<Tpm, SignerError> {
+        Ok(Tpm::open(&self.tpm)?)
+    }
+
     /// Makes a key. In a token it gets a label of its own that begins with `label`: others may keep theirs there, too. What it
     /// takes the place of is destroyed by [`Signers::destroy`], once the vault has the new one.
     ///

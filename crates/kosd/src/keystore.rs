@@ -9,6 +9,8 @@
 //!
 //! Source: `docs/spec/keyring.md` KR-1, KR-11, KR-12, KR-20 to KR-23.
 
+mod attest;
+
 use std::{
     fmt,
     path::PathBuf,

@@ -79,6 +79,46 @@ impl SoftTpm {
         format!("swtpm:unix:{}", self.socket().display())
     }
 
+    /// Lets `swtpm_localca` play its maker: a certificate for the endorsement key of these two coordinates, one after the other,
+    /// in the place where makers put it. The file of its issuer's certificate, PEM.
+    pub fn certify_ek(&self, coordinates: &[u8]) -> PathBuf {
+        let folder = self.path("maker");
+        fs::create_dir(&folder).unwrap();
+        let at = |name: &str| folder.join(name).display().to_string();
+        let settings = format!(
+            "statedir = {}\nsigningkey = {}\nissuercert = {}\ncertserial = {}\n",
+            folder.display(),
+            at("signkey.pem"),
+            at("issuercert.pem"),
+            at("certserial"),
+        );
+        fs::write(folder.join("ca.conf"), settings).unwrap();
+        fs::write(folder.join("ca.options"), "").unwrap();
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let (x, y) = coordinates.split_at(32);
+        let made = Command::new("swtpm_localca")
+            .args(["--type", "ek", "--tpm2", "--decryption", "--vmid", "attic", "--dir", &at("")])
+            .args(["--ek", &format!("x={},y={},id=secp256r1", hex(x), hex(y))])
+            .args(["--configfile", &at("ca.conf"), "--optsfile", &at("ca.options")])
+            .args(["--tpm-spec-family", "2.0", "--tpm-spec-level", "0", "--tpm-spec-revision", "164"])
+            .args([
+                "--tpm-manufacturer",
+                "id:00001014",
+                "--tpm-model",
+                "swtpm",
+                "--tpm-version",
+                "id:20191023",
+            ])
+            .output()
+            .expect("swtpm_localca is installed: cargo xtask test deps");
+        assert!(made.status.success(), "{}", said(&made));
+        let size = fs::metadata(folder.join("ek.cert")).unwrap().len().to_string();
+        let attributes = "ownerread|authread|ownerwrite|authwrite|no_da";
+        self.judge(&["tpm2_nvdefine", "0x01c0000a", "-C", "o", "-s", &size, "-a", attributes]);
+        self.judge(&["tpm2_nvwrite", "0x01c0000a", "-C", "o", "-i", &at("ek.cert")]);
+        folder.join("issuercert.pem")
+    }
+
     /// Runs one of `tpm2-tools` against this TPM. Whether it was content, and all that it says.
     pub fn tool(&self, words: &[&str]) -> (bool, String) {
         let (program, arguments) = words.split_first().unwrap();

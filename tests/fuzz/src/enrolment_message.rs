@@ -121,6 +121,7 @@ fn context() -> Context {
         publication: None,
         heartbeat_s: 60,
         rules: Vec::new(),
+        attestation: authority::AttestationTerms::default(),
     }
 }
 
@@ -209,6 +210,7 @@ fn profile() -> Profile {
         name: None,
         capabilities: Vec::new(),
         bootloader: BootloaderLock::None,
+        keys: device::KeyHome::Elsewhere,
     }
 }
 

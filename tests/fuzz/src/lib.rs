@@ -7,6 +7,7 @@
 //!
 //! What it does not do: find bytes. `fuzz/fuzz_targets` holds a fuzzer for each target, `fuzz/corpus` where it starts.
 
+pub mod attestation;
 pub mod audit;
 pub mod backup;
 pub mod cbor;
@@ -35,7 +36,8 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
+    Target { name: "attestation", run: attestation::run },
     Target { name: "audit", run: audit::run },
     Target { name: "backup", run: backup::run },
     Target { name: "cbor", run: cbor::run },

@@ -122,6 +122,7 @@ impl AuthorityKit {
             publication: None,
             heartbeat_s: 60,
             rules: Vec::new(),
+            attestation: kos_identity::enrolment::authority::AttestationTerms::default(),
         };
         Ok(Self { context: Arc::new(context), issuing: [one, two], kid, orders })
     }

@@ -7,10 +7,11 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("kos-base", &[]),
     ("kos-policy", &["kos-base"]),
-    ("kos-identity", &["kos-base", "kos-policy"]),
+    ("kos-attest", &["kos-base", "kos-emulator"]),
+    ("kos-identity", &["kos-base", "kos-attest", "kos-emulator", "kos-policy"]),
     ("kos-klp", &["kos-base", "kos-policy"]),
     ("kos-audit", &["kos-base"]),
     ("kos-shares", &["kos-base"]),
@@ -19,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("kos-backup", &["kos-base"]),
     ("kos-net", &["kos-base", "kos-identity", "kos-klp", "kos-policy"]),
     ("kos-secret-memory", &["kos-vault"]),
-    ("kos-hardware", &["kos-base", "kos-net", "kos-emulator"]),
+    ("kos-hardware", &["kos-base", "kos-attest", "kos-net", "kos-emulator"]),
     (
         "kos-keyring",
         &["kos-base", "kos-hardware", "kos-net", "kos-secret-memory", "kos-vault", "kos-emulator"],
@@ -43,6 +44,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
         "kos-authority",
         &[
             "kos-base",
+            "kos-attest",
             "kos-identity",
             "kos-klp",
             "kos-audit",
@@ -69,6 +71,8 @@ const ARROWS: [(&str, &[&str]); 23] = [
         "kos-fuzz",
         &[
             "kos-base",
+            "kos-attest",
+            "kos-emulator",
             "kos-identity",
             "kos-klp",
             "kos-audit",
@@ -83,6 +87,8 @@ const ARROWS: [(&str, &[&str]); 23] = [
         "kos-bench",
         &[
             "kos-base",
+            "kos-attest",
+            "kos-emulator",
             "kos-identity",
             "kos-klp",
             "kos-audit",

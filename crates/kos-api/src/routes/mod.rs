@@ -24,8 +24,8 @@ pub use access::{Access, Caller, Object};
 pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
-    alert, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, mirror, operator,
-    plan::ChangeQuery, policy, ticket, vault, witness,
+    alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, mirror,
+    operator, plan::ChangeQuery, policy, ticket, vault, witness,
 };
 use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
@@ -303,6 +303,24 @@ routes! {
         (NONE, NONE) -> ALERT_RULES, "Shows the rules that raise alerts.";
     ALERT_RULES_APPLY = "alert-rules-apply", Put "/api/v1/alert-rules", [Admin], Changes,
         (CHANGE, Shape::plain::<alert::ApplyRules>()) -> ALERT_RULES, "Puts other rules in force.";
+    ATTESTATION = "attestation-show", Get "/api/v1/devices/{device}/attestation", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<attestation::Attestation>(), "Shows what was verified last of a device's TPM.";
+    EK_LIST = "ek-list", Get "/api/v1/attestation/eks", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<attestation::ListedEk>(),
+        "Lists endorsement keys that count without a certificate of their maker.";
+    EK_ADD = "ek-add", Post "/api/v1/attestation/eks", [Admin], Changes,
+        (CHANGE, Shape::plain::<attestation::AddEk>()) -> Shape::document::<attestation::ListedEk>(),
+        "Has a TPM count by its endorsement key.";
+    EK_REMOVE = "ek-remove", Delete "/api/v1/attestation/eks/{ek}", [Admin], Changes,
+        (CHANGE, NONE) -> Shape::document::<attestation::ListedEk>(), "Has a TPM count by its endorsement key no more.";
+    GOLDEN_LIST = "golden-list", Get "/api/v1/attestation/golden", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<attestation::Golden>(), "Lists what good starts look like.";
+    GOLDEN_ADD = "golden-add", Post "/api/v1/attestation/golden", [Admin], Changes,
+        (CHANGE, Shape::plain::<attestation::AddGolden>()) -> Shape::document::<attestation::Golden>(),
+        "Makes a golden set of what a device showed last.";
+    GOLDEN_REMOVE = "golden-remove", Delete "/api/v1/attestation/golden/{golden}", [Admin], Changes,
+        (CHANGE, NONE) -> Shape::document::<attestation::Golden>(), "Removes a golden set.";
+
     GUARDIAN_LIST = "guardian-list", Get "/api/v1/guardians", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::list::<alert::Guardian>(), "Lists who is told of alerts.";
     GUARDIAN_ADD = "guardian-add", Post "/api/v1/guardians", [Admin], Changes,

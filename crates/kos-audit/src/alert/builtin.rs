@@ -96,6 +96,15 @@ fn rows() -> Vec<Row> {
             "The clock of the authority jumped",
         ),
         (
+            "attestation-changed",
+            Essential,
+            High,
+            Per::Target,
+            of(&[E::AttestationChanged, E::AttestationFailed]),
+            Each,
+            "A TPM tells of another start than before, or what it says does not hold",
+        ),
+        (
             "clone",
             Essential,
             Critical,

@@ -136,6 +136,20 @@ events! {
     BootloaderLockFailed = "bootloader_lock_failed", Ordinary;
     /// A device whose image was verified came with another manifest, or with none.
     ImageAltered = "image_altered", Critical;
+    /// What the TPM of a device said of itself, its keys and its start held.
+    AttestationVerified = "attestation_verified", Ordinary;
+    /// It did not, or a device that had shown a TPM shows none any more.
+    AttestationFailed = "attestation_failed", Critical;
+    /// A TPM tells of another start than before.
+    AttestationChanged = "attestation_changed", Critical;
+    /// An operator listed the endorsement key of a TPM.
+    EkAllowed = "ek_allowed", Ordinary;
+    /// An operator took one off the list.
+    EkRemoved = "ek_removed", Ordinary;
+    /// An operator said what a good start looks like.
+    GoldenAdded = "golden_added", Ordinary;
+    /// An operator took that back.
+    GoldenRemoved = "golden_removed", Ordinary;
     /// Two devices claim the same hardware or identity.
     CloneAlert = "clone_alert", Critical;
 

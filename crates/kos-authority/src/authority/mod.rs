@@ -31,7 +31,9 @@ pub(crate) use self::{
 };
 use crate::{
     alert::Alerts,
-    approval, clock,
+    approval,
+    attesting::Attesting,
+    clock,
     device_log::{self, DeviceLogs},
     fleet::{Links, step},
     keys::{Keep, Kept, Keys, KeysError},
@@ -112,6 +114,8 @@ pub(crate) struct Shared {
     pub(crate) kill: Kill,
     /// The witness that this authority is for others.
     pub(crate) cosigner: Cosigner,
+    /// What is asked of TPMs.
+    pub(crate) attesting: Attesting,
     pub(crate) witnessing: Witnessing,
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
@@ -254,6 +258,7 @@ impl Authority {
         Publisher::new(Arc::clone(&board), writer.clone(), &keys).publish_due(started_at).await?;
         let presence = Presence::new(settings.heartbeat(), store.heartbeats().await?);
 
+        let attesting = Attesting::read(&settings)?;
         let cosigner = Cosigner::new(home.witness(), name.clone());
         cosigner.resume(&keep, &store.witnessed_logs().await?, started_at);
         let place = Place::of(&store).await?;
@@ -281,6 +286,7 @@ impl Authority {
             policy: Refused::default(),
             links,
             cosigner,
+            attesting,
             witnessing: Witnessing::default(),
             kill: Kill::load(&home)
                 .map_err(|error| StartError::Kill { why: error.to_string(), code: error.code() })?,

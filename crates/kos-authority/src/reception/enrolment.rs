@@ -168,13 +168,17 @@ impl Desk {
             Some(id) => self.shared.store.ticket(id).await?,
             None => None,
         };
-        let lookalikes = self.shared.store.lookalikes(&query.macs, &query.serials, query.key).await?;
+        let lookalikes =
+            self.shared.store.lookalikes(&query.macs, &query.serials, query.ek, query.key).await?;
         let lobby = self.shared.store.lobby_count(&query.source).await?;
         // All three: of the root, of the CA that signs the device, and of the CA that signed the certificate of this
         // port, by which the device knows us.
         let crls = self.shared.board.view().lists().map(|list| list.der().to_vec()).collect();
         let (waiting, waiting_from_source) = (lobby.total, lobby.from_source);
-        Ok(Found { device, ticket, lookalikes, waiting, waiting_from_source, crls })
+        let known = self.shared.store.attestation_lists().await?;
+        let ek_listed = query.ek.is_some_and(|ek| known.lists(ek));
+        let golden = if query.ek.is_some() { known.golden_sets() } else { Vec::new() };
+        Ok(Found { device, ticket, lookalikes, waiting, waiting_from_source, ek_listed, golden, crls })
     }
 }
 

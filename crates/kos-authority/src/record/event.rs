@@ -227,6 +227,25 @@ fn registry_event(change: &registry::Change) -> Draft {
         C::ImageAltered { device, from, to } => {
             about(EventType::ImageAltered, device, json!({"from": hex(from), "to": to.as_deref().map(hex)}))
         }
+        C::AttestationVerified { device, ek, tier, vouched_by, golden, pcr_digest } => about(
+            EventType::AttestationVerified,
+            device,
+            json!({
+                "ek": ek.to_string(),
+                "evidenceTier": tier.as_str(),
+                "vouchedBy": vouched_by,
+                "golden": golden,
+                "pcrDigest": hex(pcr_digest),
+            }),
+        ),
+        C::AttestationFailed { device, code } => about(
+            EventType::AttestationFailed,
+            device,
+            json!({"code": code.to_string(), "reason": code.title()}),
+        ),
+        C::AttestationChanged { device, pcrs, pcr_digest } => {
+            about(EventType::AttestationChanged, device, json!({"pcrs": pcrs, "pcrDigest": hex(pcr_digest)}))
+        }
     }
 }
 
@@ -264,6 +283,18 @@ fn system_event(change: &SystemChange) -> Draft {
                 "refused": refused.map(|code| code.to_string())
             }),
         ),
+        C::EkAllowed { ek, note } => {
+            draft(EventType::EkAllowed, About::Authority, json!({"ek": ek.to_string(), "note": note}))
+        }
+        C::EkRemoved { ek } => draft(EventType::EkRemoved, About::Authority, json!({"ek": ek.to_string()})),
+        C::GoldenAdded { name, device, pcr_digest } => draft(
+            EventType::GoldenAdded,
+            About::Authority,
+            json!({"golden": name, "device": device, "pcrDigest": hex(pcr_digest)}),
+        ),
+        C::GoldenRemoved { name } => {
+            draft(EventType::GoldenRemoved, About::Authority, json!({"golden": name}))
+        }
         C::MirrorAdded { name, target } => {
             draft(EventType::MirrorAdded, About::Authority, json!({"mirror": name, "address": target}))
         }
@@ -332,11 +363,11 @@ fn system_event(change: &SystemChange) -> Draft {
             draft(EventType::LossesRecorded, About::Authority, details)
         }
         C::Stopped => draft(EventType::AuthorityStopped, About::Authority, json!({})),
-        C::RuleAdded { rule, serials, macs, keys, roles, profile } => draft(
+        C::RuleAdded { rule, serials, macs, keys, eks, roles, profile } => draft(
             EventType::ApprovalRuleAdded,
             About::Rule(rule.clone()),
             json!({
-                "serials": serials, "macs": macs, "keyIds": keys, "roles": roles, "profile": profile
+                "serials": serials, "macs": macs, "keyIds": keys, "eks": eks, "roles": roles, "profile": profile
             }),
         ),
         C::RuleRemoved { rule } => {

@@ -77,11 +77,20 @@ pub enum SystemChange {
         serials: BTreeSet<String>,
         macs: BTreeSet<Mac>,
         keys: BTreeSet<KeyId>,
+        eks: BTreeSet<KeyId>,
         roles: BTreeSet<Role>,
         profile: SecurityProfile,
     },
     /// It lets in by this rule no more.
     RuleRemoved { rule: RuleName },
+    /// An operator listed the endorsement key of a TPM.
+    EkAllowed { ek: KeyId, note: String },
+    /// An operator took one off the list.
+    EkRemoved { ek: KeyId },
+    /// An operator said that starts like the one of a device are good.
+    GoldenAdded { name: Name, device: DeviceId, pcr_digest: Vec<u8> },
+    /// An operator took that back.
+    GoldenRemoved { name: Name },
     /// It listens elsewhere.
     ListenChanged { address: String, advertise: Option<String> },
     /// Its keys are in another file of their vault than it said before: sealed anew, or opened in another way.

@@ -266,6 +266,7 @@ pub(super) fn context(shared: &Shared) -> Context {
         publication: shared.publication(),
         heartbeat_s: u32::try_from(shared.settings.heartbeat().as_secs()).unwrap_or(60),
         rules: shared.settings.approve.clone(),
+        attestation: shared.attesting.terms.clone(),
     }
 }
 

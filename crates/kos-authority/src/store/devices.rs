@@ -144,7 +144,7 @@ impl Store {
         rows.iter().map(|row| Ok((parsed(row, "devices")?, count(row, 1)?))).collect()
     }
 
-    /// Devices that show one of these hardware addresses or serials, those that were banned first, then by id; at most
+    /// Devices that show one of these hardware addresses or serials, or this endorsement key, those that were banned first, then by id; at most
     /// `LOOKALIKES_MAX`.
     ///
     /// Left out is who has the identity key `own`, and who was never let in: a stranger may claim any hardware.
@@ -152,11 +152,12 @@ impl Store {
         &self,
         macs: &[Mac],
         serials: &[String],
+        ek: Option<KeyId>,
         own: Option<KeyId>,
     ) -> Result<Vec<Lookalike>, StoreError> {
         let own = own.map(|key| key.to_string()).unwrap_or_default();
         let (mut banned, mut others) = (BTreeSet::new(), BTreeSet::new());
-        for fact in hardware(macs, serials) {
+        for fact in hardware(macs, serials, ek) {
             banned.extend(self.others_showing(&banned_fact(&fact), &own).await?);
             others.extend(self.others_showing(&fact, &own).await?);
         }
@@ -301,7 +302,8 @@ fn facts(device: &Device) -> BTreeSet<String> {
     let unconfirmed = device.pending.as_ref().map(|issued| issued.credential.key.id());
     let keys = [Some(device.identity_key.id()), service, unconfirmed];
     let keys = keys.into_iter().flatten().map(|key| format!("key {key}"));
-    let hardware: Vec<_> = hardware(&device.macs, &device.serials).collect();
+    let hardware: Vec<_> =
+        hardware(&device.macs, &device.serials, device.attested.as_ref().map(|held| held.ek)).collect();
     let banned: Vec<_> = hardware.iter().filter(|_| device.banned).map(|fact| banned_fact(fact)).collect();
     keys.chain(hardware).chain(banned).collect()
 }
@@ -311,10 +313,10 @@ fn banned_fact(fact: &str) -> String {
     format!("banned {fact}")
 }
 
-/// What two devices may not have in common: universally administered addresses, and serials.
-fn hardware(macs: &[Mac], serials: &[String]) -> impl Iterator<Item = String> {
+/// What two devices may not have in common: universally administered addresses, serials, and the endorsement key of a TPM.
+fn hardware(macs: &[Mac], serials: &[String], ek: Option<KeyId>) -> impl Iterator<Item = String> {
     let macs = macs.iter().filter(|mac| mac.is_universal()).map(|mac| format!("mac {mac}"));
-    macs.chain(serials.iter().map(|serial| format!("serial {serial}")))
+    macs.chain(serials.iter().map(|serial| format!("serial {serial}"))).chain(ek.map(|ek| format!("ek {ek}")))
 }
 
 fn cells(device: &Device) -> Vec<Cell> {

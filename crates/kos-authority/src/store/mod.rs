@@ -17,6 +17,7 @@ mod alert_tests;
 mod alerts;
 mod answers;
 mod archives;
+mod attestation;
 mod certificates;
 mod coverage;
 mod device_logs;
@@ -54,6 +55,7 @@ pub use self::{
     alerts::{AlertChoice, AlertNote, Course, Delivery, EngineState, Fate, StoredAlert},
     answers::{Answer, Digest},
     archives::Archive,
+    attestation::{AttestationLists, ListedEk, StoredGolden},
     certificates::{StoredCertificate, StoredCrl},
     device_logs::LogAnchor,
     devices::{DeviceQuery, LobbyCount},

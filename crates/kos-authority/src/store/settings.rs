@@ -28,6 +28,8 @@ pub enum Setting {
     WitnessThreshold,
     /// The signed rules of alerts, in base64.
     AlertRules,
+    /// Endorsement keys that an operator listed, and golden sets.
+    Attestation,
 }
 
 impl Setting {
@@ -42,6 +44,7 @@ impl Setting {
             Self::KeysSealed => "keys_sealed",
             Self::WitnessThreshold => "witness_threshold",
             Self::AlertRules => "alert_rules",
+            Self::Attestation => "attestation",
         }
     }
 }

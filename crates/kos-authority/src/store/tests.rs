@@ -125,7 +125,7 @@ async fn answers(store: &Store) -> Result<Vec<String>, StoreError> {
     for n in 1..=9 {
         said.push(format!("{:?}", store.device(&device_id(n)).await?));
         said.push(format!("{:?}", store.device_by_key(key(n).id()).await?));
-        said.push(format!("{:?}", store.lookalikes(&[], &[format!("S{n}")], None).await?));
+        said.push(format!("{:?}", store.lookalikes(&[], &[format!("S{n}")], None, None).await?));
         said.push(format!("{:?}", store.ticket(id(n)).await?));
         said.push(format!("{:?}", store.certificate(key(200).id(), &[n]).await?));
         said.push(format!("{:?}", store.certificate_of(&device_id(n), 1).await?));
@@ -224,7 +224,7 @@ async fn a_row_that_was_changed_by_another_program_is_an_error_with_its_name() {
             "devices" => store.device(&device_id(1)).await.unwrap_err(),
             "tickets" => store.ticket(id(1)).await.unwrap_err(),
             "settings" => store.setting(Setting::Authority).await.unwrap_err(),
-            _ => store.lookalikes(&[], &["S2".to_owned()], None).await.unwrap_err(),
+            _ => store.lookalikes(&[], &["S2".to_owned()], None, None).await.unwrap_err(),
         };
         assert!(matches!(&found, StoreError::Damaged { table: named, .. } if *named == table), "{found}");
         assert_eq!(found.code(), kos_base::code::store::STORE_DAMAGED);
@@ -384,10 +384,10 @@ async fn devices_are_listed_by_what_was_asked_and_found_by_what_they_show() {
     assert!(store.devices_with_prefix("%", 2).await.unwrap().is_empty());
     let mac = "00:11:22:33:44:02".parse().unwrap();
     let second = Lookalike { id: device_id(2), state: DeviceState::Pending, banned: false };
-    assert_eq!(store.lookalikes(&[mac], &[], None).await.unwrap(), [second]);
-    assert!(store.lookalikes(&[mac], &[], Some(key(2).id())).await.unwrap().is_empty());
+    assert_eq!(store.lookalikes(&[mac], &[], None, None).await.unwrap(), [second]);
+    assert!(store.lookalikes(&[mac], &[], None, Some(key(2).id())).await.unwrap().is_empty());
     let waits = "00:11:22:33:44:04".parse().unwrap();
-    assert!(store.lookalikes(&[waits], &[], None).await.unwrap().is_empty(), "it was never let in");
+    assert!(store.lookalikes(&[waits], &[], None, None).await.unwrap().is_empty(), "it was never let in");
     close(store, writer).await;
 }
 
@@ -400,7 +400,7 @@ async fn a_serial_that_everybody_shows_does_not_bring_the_whole_registry() {
         device.serials = vec!["To be filled".to_owned()];
         writer.write(&Write::Device(Box::new(device))).await.unwrap();
     }
-    let found = store.lookalikes(&[], &["To be filled".to_owned()], None).await.unwrap();
+    let found = store.lookalikes(&[], &["To be filled".to_owned()], None, None).await.unwrap();
     assert_eq!(found.len(), Lobby::LOOKALIKES_MAX + 1);
     assert!(found.iter().all(|other| other.state == DeviceState::Active && !other.banned));
 
@@ -410,7 +410,7 @@ async fn a_serial_that_everybody_shows_does_not_bring_the_whole_registry() {
     last.banned = true;
     last.version += 1;
     writer.write(&Write::Device(Box::new(last))).await.unwrap();
-    let found = store.lookalikes(&[], &["To be filled".to_owned()], None).await.unwrap();
+    let found = store.lookalikes(&[], &["To be filled".to_owned()], None, None).await.unwrap();
     assert_eq!(found.len(), Lobby::LOOKALIKES_MAX + 1);
     let banned = Lookalike { id: device_id(40), state: DeviceState::Decommissioned, banned: true };
     assert_eq!((&found[0], found.iter().filter(|other| other.banned).count()), (&banned, 1));

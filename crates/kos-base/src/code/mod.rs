@@ -3,8 +3,9 @@
 //! Every failure that a person or program can meet has one. The code carries its title, the exit code of the command
 //! line and one fix, so that `kosctl explain` works without a server and `docs/reference/errors.md` is written from
 //! the same table. Areas: 00 use and config, 01 store, 02 enrolment, 03 certificates, 04 KLP, 05 audit, 06 vault,
-//! 07 policy.
+//! 07 policy and attestation.
 
+pub mod attest;
 pub mod audit;
 pub mod certificate;
 pub mod config;
@@ -139,6 +140,7 @@ impl Code {
             kill::ALL,
             policy::ALL,
             quarantine::ALL,
+            attest::ALL,
         ];
         areas.into_iter().flatten().copied()
     }

@@ -1,4 +1,4 @@
-//! A TPM 2.0: seals, keys and counters.
+//! A TPM 2.0: seals, keys, counters, and what it says of itself.
 //!
 //! Every errand opens its own connection, makes the storage key, does its work and flushes what it loaded; so a TPM that
 //! was restarted or put back is simply used again, and other programs get their turn. Errands of one [`Tpm`] come one
@@ -6,9 +6,10 @@
 //!
 //! What it does not do: set up a TPM. Its owner hierarchy has to be without a password, as it is unless somebody set one.
 //!
-//! Source: TPM 2.0 Library (TCG), PC Client Platform TPM Profile; `docs/spec/hardware.md` HW-3 to HW-16.
+//! Source: TPM 2.0 Library (TCG), PC Client Platform TPM Profile; `docs/spec/hardware.md` HW-3 to HW-16; `docs/spec/attestation.md`.
 
 mod address;
+mod attest;
 mod blob;
 mod counter;
 mod exchange;
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::{
     address::{ParseTpmAddressError, TpmAddress},
+    attest::{Endorsement, KeyCertificate, PcrQuote},
     counter::{Age, Counter, CounterAnchor, CounterIndex, ParseCounterIndexError},
     pcr::{ParsePcrsError, Pcrs},
 };

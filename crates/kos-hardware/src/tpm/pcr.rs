@@ -38,12 +38,33 @@ impl Pcrs {
         if mask >> PCRS == 0 { Some(Self(mask)) } else { None }
     }
 
-    /// Ties a policy session to the values that the PCRs have now.
-    pub(super) fn bind(self, exchange: &mut Exchange, session: TpmHandle) -> Result<(), HardwareError> {
+    /// From bits, bit n for PCR n; nothing if one of them is of no PCR.
+    pub const fn from_bits(bits: u32) -> Option<Self> {
+        Self::from_mask(bits)
+    }
+
+    /// The numbers, from the lowest.
+    pub(super) fn numbers(self) -> impl Iterator<Item = u32> {
+        (0..PCRS).filter(move |number| self.0 >> number & 1 == 1)
+    }
+
+    /// Those of `numbers` that a TPM has.
+    pub(super) fn of(numbers: &[u32]) -> Self {
+        Self(numbers.iter().filter(|number| **number < PCRS).fold(0, |mask, number| mask | 1 << number))
+    }
+
+    /// As commands name them.
+    pub(super) fn selection(self) -> Result<TpmlPcrSelection, HardwareError> {
         let [a, b, c, _] = self.0.to_le_bytes();
         let pcr_select = TpmsPcrSelect::try_from([a, b, c].as_slice()).map_err(malformed)?;
         let mut pcrs = TpmlPcrSelection::default();
         pcrs.try_push(TpmsPcrSelection { hash: TpmAlgId::Sha256, pcr_select }).map_err(malformed)?;
+        Ok(pcrs)
+    }
+
+    /// Ties a policy session to the values that the PCRs have now.
+    pub(super) fn bind(self, exchange: &mut Exchange, session: TpmHandle) -> Result<(), HardwareError> {
+        let pcrs = self.selection()?;
         let bind = TpmPolicyPcrCommand { handles: [session], pcr_digest: Tpm2bDigest::default(), pcrs };
         exchange.run::<_, TpmPolicyPcrResponse>(&bind, Authority::None).map(drop)
     }

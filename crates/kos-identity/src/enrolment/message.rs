@@ -9,6 +9,7 @@
 //! Source: `docs/spec/enrolment.md` ENR-3, ENR-6 to ENR-9; vectors in `tests/vectors/enrolment`; fuzz target
 //! `enrolment_message`.
 
+pub use super::attestation::{KeyCertificate, Offer, PcrQuote, Statement, TpmChallenge};
 use kos_base::{
     AgreementKey, AuthorityName, Capability, Channel, DeviceId, EntryId, GroupPath, Mac, Name, PublicKey,
     Role, SecurityProfile, Timestamp,
@@ -111,6 +112,9 @@ pub struct Hello {
     /// What it offers.
     #[n(6)]
     pub capabilities: Vec<Capability>,
+    /// The keys of its TPM, if it is to prove that its own are in one.
+    #[n(7)]
+    pub attestation: Option<Offer>,
 }
 
 /// Hashing domain of the commitment in `Hello`.
@@ -174,6 +178,9 @@ pub struct Welcome {
     /// Number of the certificate in service, if there is one.
     #[n(6)]
     pub in_service: Option<u32>,
+    /// What its TPM is to open, when it offered that.
+    #[n(7)]
+    pub challenge: Option<TpmChallenge>,
 }
 
 /// The request for a certificate.
@@ -195,6 +202,9 @@ pub struct Prove {
     /// What entitles the device.
     #[n(4)]
     pub means: Means,
+    /// What its TPM says, when it was challenged.
+    #[n(5)]
+    pub attestation: Option<Statement>,
 }
 
 /// What entitles a device to a certificate.
@@ -487,6 +497,7 @@ impl FromDevice {
             };
             limit(hello.facts.serials.iter().all(fits), "serial")?;
             limit(hello.capabilities.len() <= Capability::COUNT_MAX, "capabilities")?;
+            limit(hello.attestation.as_ref().is_none_or(Offer::is_within_limits), "attestation")?;
         }
         if let Self::Isolated(Isolated { bundle: Some(bundle), .. }) = &message {
             limit(bundle.len() <= BUNDLE_BYTES_MAX, "bundle")?;

@@ -7,6 +7,7 @@
 //!
 //! Source: `docs/spec/enrolment.md`.
 
+pub mod attestation;
 pub mod authority;
 pub mod device;
 pub mod message;

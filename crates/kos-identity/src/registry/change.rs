@@ -1,7 +1,8 @@
 //! What happened, to be recorded, together with what it writes.
 
 use kos_base::{
-    Capability, Channel, Code, DeviceId, DeviceState, EntryId, KeyId, Name, Role, SecurityProfile, Timestamp,
+    Capability, Channel, Code, DeviceId, DeviceState, EntryId, EvidenceTier, KeyId, Name, Role,
+    SecurityProfile, Timestamp,
 };
 use minicbor::{Decode, Encode};
 
@@ -112,6 +113,19 @@ pub enum Change {
     BootloaderReported { device: DeviceId, locked: bool, detail: String },
     /// A device whose image was verified came with another manifest, or with none; both by digest.
     ImageAltered { device: DeviceId, from: Vec<u8>, to: Option<Vec<u8>> },
+    /// What a device's TPM said held; who vouches for the TPM, or why nobody does.
+    AttestationVerified {
+        device: DeviceId,
+        ek: KeyId,
+        tier: EvidenceTier,
+        vouched_by: String,
+        golden: Option<String>,
+        pcr_digest: Vec<u8>,
+    },
+    /// What the TPM of a known device said does not hold, or it said nothing any more.
+    AttestationFailed { device: DeviceId, code: Code },
+    /// The TPM tells of another start than before: the PCRs that have other values, and the digest of all that were quoted.
+    AttestationChanged { device: DeviceId, pcrs: Vec<u32>, pcr_digest: Vec<u8> },
 }
 
 /// A record to be written. A record with version 1 must not exist yet; one with version n needs n - 1 in the store.

@@ -13,7 +13,7 @@ use kos_base::{
 use kos_policy::{Image, Proven, Refusal, Request, Standing, Way, decide, guardrails};
 use minicbor::{Decode, Encode};
 
-use super::Case;
+use super::{Attested, Case};
 use crate::enrolment::message::{Bootloader, Bytes32};
 
 /// Everything the authority keeps about a device.
@@ -117,6 +117,9 @@ pub struct Device {
     /// Present from the order of a quarantine until the device is in service again.
     #[n(40)]
     pub case: Option<Case>,
+    /// What was verified last of its TPM.
+    #[n(41)]
+    pub attested: Option<Attested>,
 }
 
 /// A certificate and the keys that go with it.
@@ -316,6 +319,7 @@ impl Device {
             image: None,
             bootloader: None,
             case: None,
+            attested: None,
         }
     }
 

@@ -7,6 +7,7 @@
 //! Source: `docs/spec/enrolment.md` REG-1 to REG-9.
 
 mod age;
+mod attested;
 mod case;
 mod change;
 mod device;
@@ -15,6 +16,7 @@ mod restore;
 mod ticket;
 
 pub use age::Stage;
+pub use attested::Attested;
 pub use case::{Approval, Bundle, Case};
 pub use change::{Actor, Change, Commit, Revocation, RevocationReason, Write};
 pub(crate) use device::FirstContact;

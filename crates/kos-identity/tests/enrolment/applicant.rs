@@ -2,12 +2,15 @@
 
 use core::cell::OnceCell;
 
-use kos_base::{AgreementKey, EntryId, KeyAlgorithm, Role, SecurityProfile, digest::sha256};
+use kos_attest::Binding;
+use kos_base::{AgreementKey, EntryId, KeyAlgorithm, Role, Secret, SecurityProfile, digest::sha256};
+use kos_emulator::paper::{self, PaperTpm};
 use kos_identity::{
     csr,
     enrolment::{
         message::{
-            Bootloader, Facts, FromAuthority, FromDevice, Hello, Image, Means, Prove, Stored, Welcome,
+            Bootloader, Facts, FromAuthority, FromDevice, Hello, Image, KeyCertificate, Means, Offer,
+            PcrQuote, Prove, Statement, Stored, Welcome,
         },
         proof::{RenewalKind, RenewalProof, TicketProof, commitment},
     },
@@ -31,6 +34,8 @@ pub(crate) struct Applicant {
     pub(crate) nonce: [u8; 32],
     /// Made once: an ECDSA signature is another one each time.
     pub(crate) csr: OnceCell<Vec<u8>>,
+    /// What says of itself that it has the keys.
+    pub(crate) tpm: Option<PaperTpm>,
 }
 
 impl Applicant {
@@ -53,7 +58,45 @@ impl Applicant {
             image: Image::Unverified,
             nonce: [seed; 32],
             csr: OnceCell::new(),
+            tpm: None,
         }
+    }
+
+    /// One whose keys are in a TPM.
+    pub(crate) fn with_tpm(seed: u8) -> Self {
+        Self {
+            identity: TestKey::new(KeyAlgorithm::P256, seed),
+            operational: TestKey::new(KeyAlgorithm::P256, seed + 1),
+            tpm: Some(PaperTpm::new()),
+            ..Self::with_keys(seed, seed + 1)
+        }
+    }
+
+    fn offer(&self) -> Option<Offer> {
+        let tpm = self.tpm.as_ref()?;
+        Some(Offer { ek: tpm.ek_public().into(), ak: tpm.ak_public().into(), certificates: Vec::new() })
+    }
+
+    /// What the TPM says for this conversation.
+    pub(crate) fn statement(&self, line: &Line, welcome: &Welcome) -> Option<Statement> {
+        let (tpm, challenge) = (self.tpm.as_ref()?, welcome.challenge.as_ref()?);
+        let [enrolment, _] = &line.exporters;
+        let csr = sha256(&self.csr());
+        let binding = Binding::of_request(enrolment, &welcome.nonce, self.identity.public().id(), &csr);
+        let secret = tpm.activate(&challenge.credential, &challenge.seed).unwrap_or_default();
+        let certified = |key: &TestKey| {
+            let public = paper::signing(paper::KEY, key.public().raw());
+            let paper::Said { attest, signature } = tpm.certify(&public, binding.as_bytes());
+            KeyCertificate { public: public.into(), attest: attest.into(), signature: signature.into() }
+        };
+        let paper::Said { attest, signature } = tpm.quote(challenge.pcrs, binding.as_bytes());
+        let values = tpm.values(challenge.pcrs).into();
+        Some(Statement {
+            answer: binding.answer(&Secret::new(secret)).into(),
+            identity: certified(&self.identity),
+            operational: certified(&self.operational),
+            quote: PcrQuote { attest: attest.into(), signature: signature.into(), values },
+        })
     }
 
     pub(crate) fn hello(&self) -> Vec<u8> {
@@ -65,6 +108,7 @@ impl Applicant {
             profile: self.profile,
             name: None,
             capabilities: Vec::new(),
+            attestation: self.offer(),
         };
         FromDevice::Hello(hello).to_bytes()
     }
@@ -95,6 +139,7 @@ impl Applicant {
             csr: self.csr().into(),
             agreement: AgreementKey([5; 32]),
             means: Means::Lobby,
+            attestation: None,
         }
     }
 
@@ -142,13 +187,21 @@ impl Applicant {
     pub(crate) fn enrol(&self, office: &mut Office, ticket: EntryId, seed: u8) -> Vec<FromAuthority> {
         let (mut line, welcome) = self.greet(office);
         let means = self.by_ticket(&line, ticket, seed);
-        self.prove(office, &mut line, Prove { means, ..self.request(&welcome) })
+        let attestation = self.statement(&line, &welcome);
+        self.prove(office, &mut line, Prove { means, attestation, ..self.request(&welcome) })
     }
 
     /// Asks for the first certificate without anything.
     pub(crate) fn wait_in_lobby(&self, office: &mut Office) -> Vec<FromAuthority> {
         let (mut line, welcome) = self.greet(office);
         self.prove(office, &mut line, self.request(&welcome))
+    }
+
+    /// The same with what the TPM says.
+    pub(crate) fn wait_in_lobby_with_tpm(&self, office: &mut Office) -> Vec<FromAuthority> {
+        let (mut line, welcome) = self.greet(office);
+        let attestation = self.statement(&line, &welcome);
+        self.prove(office, &mut line, Prove { attestation, ..self.request(&welcome) })
     }
 
     pub(crate) fn prove(&self, office: &mut Office, line: &mut Line, prove: Prove) -> Vec<FromAuthority> {
@@ -164,7 +217,8 @@ impl Applicant {
         let mut line = office.call(Some(by.public()));
         let welcome = self.greet_on(office, &mut line);
         let means = self.by_keys(office, &line, &welcome, (kind, issue, by));
-        self.prove(office, &mut line, Prove { means, ..self.request(&welcome) })
+        let attestation = self.statement(&line, &welcome);
+        self.prove(office, &mut line, Prove { means, attestation, ..self.request(&welcome) })
     }
 
     /// Confirms a certificate over a connection with its key.

@@ -5,6 +5,7 @@
 
 mod admission;
 mod applicant;
+mod attested;
 mod boot;
 mod continuity;
 mod device;

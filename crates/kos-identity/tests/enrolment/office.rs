@@ -3,8 +3,9 @@
 use core::time::Duration;
 use std::{collections::VecDeque, sync::Arc};
 
+use kos_attest::GoldenSet;
 use kos_base::{
-    Code, DeviceId, EntryId, KeyAlgorithm, PublicKey, Role, Secret, SecurityProfile, Timestamp, code,
+    Code, DeviceId, EntryId, KeyAlgorithm, KeyId, PublicKey, Role, Secret, SecurityProfile, Timestamp, code,
 };
 use kos_identity::{
     certificate::{self, Certificate, IssuerClass, IssuerContext, Serial},
@@ -49,6 +50,9 @@ pub(crate) struct Office {
     /// Who waits besides, in all and from [`SOURCE`].
     pub(crate) waiting: (u64, u64),
     pub(crate) crls: Vec<Vec<u8>>,
+    /// The endorsement key that an operator listed.
+    pub(crate) listed: Option<KeyId>,
+    pub(crate) golden: Vec<GoldenSet>,
     draws: u8,
     calls: u8,
 }
@@ -91,6 +95,7 @@ impl Office {
             publication: None,
             heartbeat_s: 60,
             rules: Vec::new(),
+            attestation: kos_identity::enrolment::authority::AttestationTerms::default(),
         };
         Self {
             context: Arc::new(context),
@@ -109,6 +114,8 @@ impl Office {
             failures: VecDeque::new(),
             waiting: (0, 0),
             crls: Vec::new(),
+            listed: None,
+            golden: Vec::new(),
             draws: 0,
             calls: 0,
         }
@@ -148,6 +155,7 @@ impl Office {
             publication: None,
             heartbeat_s: held.heartbeat_s,
             rules,
+            attestation: self.context.attestation.clone(),
         });
     }
 
@@ -230,7 +238,8 @@ impl Office {
         let alike = |other: &&Device| {
             Some(&other.id) != own
                 && (other.macs.iter().any(|mac| query.macs.contains(mac))
-                    || other.serials.iter().any(|serial| query.serials.contains(serial)))
+                    || other.serials.iter().any(|serial| query.serials.contains(serial))
+                    || query.ek.is_some_and(|ek| other.attested.as_ref().is_some_and(|held| held.ek == ek)))
         };
         let (waiting, waiting_from_source) = self.waiting;
         Found {
@@ -240,6 +249,8 @@ impl Office {
             waiting,
             waiting_from_source,
             crls: self.crls.clone(),
+            ek_listed: query.ek.is_some() && query.ek == self.listed,
+            golden: self.golden.clone(),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
 /// What is asked of a device: serials, addresses, keys, roles.
 fn asks(serials: &[&str], macs: &[&str], keys: &[KeyId], roles: &[Role]) -> Asks {
     Asks {
+        eks: std::collections::BTreeSet::new(),
         serials: serials.iter().map(ToString::to_string).collect(),
         macs: macs.iter().map(|mac| mac.parse().unwrap()).collect(),
         keys: keys.iter().copied().collect(),

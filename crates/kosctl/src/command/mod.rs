@@ -1,5 +1,6 @@
 //! The commands, one file a noun: its arguments and what it does.
 
+mod attest;
 mod audit;
 mod authority;
 mod backup;
@@ -71,6 +72,9 @@ pub(crate) enum Command {
     /// What security profiles allow, and which rule decides.
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// What TPMs prove: of devices, by whose keys, of which starts.
+    #[command(subcommand)]
+    Attest(attest::Attest),
     /// Vaults of secrets, one an environment.
     #[command(subcommand)]
     Vault(vault::Vault),
@@ -111,6 +115,7 @@ impl Command {
             Self::Operator(operator) => operator.run(session).await,
             Self::Guardian(guardian) => guardian.run(session).await,
             Self::Policy(policy) => policy.run(session).await,
+            Self::Attest(attest) => attest.run(session).await,
             Self::Vault(vault) => vault.run(session).await,
             Self::Kill(kill) => kill.run(session).await,
             Self::Backup(backup) => backup.run(session).await,

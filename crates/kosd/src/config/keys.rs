@@ -235,7 +235,7 @@ sections! {
         opener: One<OpenerWord>, like "credential", else Value "key-file";
         /// Where the key file lies, below ROOT. On another medium it keeps the keys from whoever copies the disk.
         key_file: One<RootedPath>, like "/mnt/key/machine.key", else Words "`machine.key` in the folder of keys";
-        /// Where signing keys are made and stay. `vault`: in the vault. `tpm`: in the TPM. `token`: in a PKCS#11 token. The
+        /// Where signing keys are made and stay. `vault`: in the vault. `tpm`: in the TPM, which then proves itself and them to the authority. `token`: in a PKCS#11 token. The
         /// identity key stays where it was made; the others follow at their next renewal. The agreement key is always in
         /// the vault.
         keys: One<HomeWord>, like "tpm", else Value "vault";

@@ -114,6 +114,11 @@ impl Device {
                 };
                 Some(Input::Signed(signature.map_err(|error| Setback::Provider(error.to_string()))?))
             }
+            Output::Offer => Some(Input::Offered(self.keys.offer(self.clock.now())?)),
+            Output::Attest { challenge, binding, slot } => {
+                let statement = self.keys.attest(&challenge, binding, slot, self.clock.now())?;
+                Some(Input::Attested(Box::new(statement)))
+            }
             Output::ShowCode(code) => {
                 tracing::warn!(code, "compare this code with the one that the authority shows");
                 self.condition.code = Some(code.clone());

@@ -33,11 +33,12 @@ use kos_base::{Code, DeviceId, KeyAlgorithm, Role, Secret, SecurityProfile, code
 use kos_identity::{
     certificate::Certificate,
     enrolment::{
-        device::{Anchor, BootloaderLock, Command, Delivery, Input, Journal, Machine, Profile},
+        device::{Anchor, BootloaderLock, Command, Delivery, Input, Journal, KeyHome, Machine, Profile},
         message::Image,
         ticket::TicketText,
     },
 };
+use kos_keyring::Home;
 use kos_net::{
     dialler::Dialler,
     discovery::Candidate,
@@ -536,5 +537,9 @@ fn profile(
         name: config.name.clone().or_else(|| observer.host_name()),
         capabilities: config.capabilities.clone(),
         bootloader,
+        keys: match config.key_home {
+            Home::Tpm => KeyHome::Tpm,
+            Home::Vault | Home::Token => KeyHome::Elsewhere,
+        },
     }
 }

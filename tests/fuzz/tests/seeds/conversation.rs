@@ -72,6 +72,7 @@ fn hello() -> FromDevice {
         profile: SecurityProfile::Sec2,
         name: Some("kitchen".parse().unwrap()),
         capabilities: vec!["telemetry".parse().unwrap()],
+        attestation: None,
     })
 }
 
@@ -83,6 +84,7 @@ fn prove(means: Means) -> FromDevice {
         csr: csr().into(),
         agreement: AgreementKey([5; 32]),
         means,
+        attestation: None,
     })
 }
 
@@ -118,6 +120,7 @@ fn record() -> Vec<u8> {
 fn welcome() -> FromAuthority {
     FromAuthority::Welcome(Welcome {
         in_service: None,
+        challenge: None,
         token: [1; 32].into(),
         nonce: [2; 32].into(),
         uuid: uuid(),

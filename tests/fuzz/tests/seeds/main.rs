@@ -168,6 +168,15 @@ fn ticket() -> Vec<Seed> {
     vec![("ticket/one".into(), one.as_bytes().to_vec()), ("ticket/many".into(), many.as_bytes().to_vec())]
 }
 
+fn attestation() -> Vec<Seed> {
+    let mut seeds = copy("attestation", "attestation", &["quote.msg", "quote.sig", "certify.bin"]);
+    for name in ["ek", "ak", "ak-rsa", "key"] {
+        let bytes = fs::read(root().join("tests/vectors/attestation").join(format!("{name}.pub"))).unwrap();
+        seeds.push((format!("attestation/{name}"), bytes[2..].to_vec()));
+    }
+    seeds
+}
+
 fn vault() -> Vec<Seed> {
     let mut seeds = copy("vault", "vault/golden", &["before.json", "vault.json", "passkey.json"]);
     seeds.extend(copy("vault", "vault/source", &["pbkdf2.json", "argon2id.json"]));
@@ -177,6 +186,7 @@ fn vault() -> Vec<Seed> {
 #[test]
 fn seeds_are_what_the_vectors_hold_and_the_writers_write() {
     let made = [
+        attestation(),
         audit(),
         cbor(),
         certificate(),

@@ -110,6 +110,7 @@ impl Store {
             crls: self.lists.values().map(|list| list.der.clone()).collect(),
             ticket: query.ticket.and_then(|id| self.tickets.get(&id)).cloned(),
             device,
+            ..Found::default()
         }
     }
 

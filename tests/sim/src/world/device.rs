@@ -224,6 +224,9 @@ impl World {
                     self.erase(id, &[KeySlot::Operational(slot), KeySlot::Agreement(slot)]);
                 }
             }
+            Output::Offer | Output::Attest { .. } => {
+                anyhow::bail!("no device of the simulator has a TPM");
+            }
             Output::LockBootloader => {
                 let locked = if self.chance.one_in(4) { Err(()) } else { Ok(()) };
                 self.answer_soon(id, Input::BootloaderLocked(locked));

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use kos_base::{EntryId, Mac, Role, SecurityProfile};
 use kos_identity::{
     enrolment::{
-        device::{Anchor, BootloaderLock, Profile},
+        device::{Anchor, BootloaderLock, KeyHome, Profile},
         message::{Facts, Image},
     },
     registry::{Actor, Change, Commit, Ticket, Write},
@@ -93,6 +93,7 @@ impl World {
             name: None,
             capabilities: Vec::new(),
             bootloader,
+            keys: KeyHome::Elsewhere,
         };
         let hardware = match self.chance.below(8) {
             0 => Hardware::Never,

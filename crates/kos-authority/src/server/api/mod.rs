@@ -8,6 +8,7 @@ mod alert_stream;
 mod alerts;
 mod answer;
 mod archive;
+mod attestation;
 mod audit;
 mod authority;
 mod backup;
@@ -201,6 +202,13 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::MIRROR_ADD, mirrors::add)
         .on(&routes::MIRROR_REMOVE, mirrors::remove)
         .on(&routes::MIRROR_PUSH, mirrors::push)
+        .on(&routes::ATTESTATION, attestation::show)
+        .on(&routes::EK_LIST, attestation::eks)
+        .on(&routes::EK_ADD, attestation::add_ek)
+        .on(&routes::EK_REMOVE, attestation::remove_ek)
+        .on(&routes::GOLDEN_LIST, attestation::golden_sets)
+        .on(&routes::GOLDEN_ADD, attestation::add_golden)
+        .on(&routes::GOLDEN_REMOVE, attestation::remove_golden)
         .on(&routes::WITNESS_LIST, witnesses::list)
         .on(&routes::WITNESS_ADD, witnesses::add)
         .on(&routes::WITNESS_REMOVE, witnesses::remove)

@@ -149,6 +149,7 @@ fn hello() -> Vec<u8> {
         profile: kos_base::SecurityProfile::Sec2,
         name: None,
         capabilities: Vec::new(),
+        attestation: None,
     })
     .to_bytes()
 }

@@ -22,8 +22,8 @@ use crate::{
         proof::{Exporter, RenewalKind, RenewalProof, TicketProof, comparison_code},
     },
     registry::{
-        Actor, Change, Commit, Device, FirstContact, Lobby, Operation, RevocationReason, Ticket, TicketError,
-        TicketUse, Write,
+        Actor, Attested, Change, Commit, Device, FirstContact, Lobby, Operation, RevocationReason, Ticket,
+        TicketError, TicketUse, Write,
     },
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Circumstances<'a> {
     pub(super) source: &'a str,
     /// Number of the certificate that was in service when the conversation began.
     pub(super) served: Option<u32>,
+    /// What its TPM proved in this conversation.
+    pub(super) attested: Option<&'a Attested>,
 }
 
 pub(super) fn decide(with: &Circumstances<'_>, request: &Request, found: &Found) -> Decision {
@@ -219,11 +221,13 @@ fn rule_for<'a>(
     }
     let facts = &request.hello.facts;
     let (key, role) = (request.peer.id(), request.hello.role);
-    let said = Shown { macs: &facts.macs, serials: &facts.serials, key, role };
+    let ek = with.attested.map(|attested| attested.ek);
+    let said = Shown { macs: &facts.macs, serials: &facts.serials, key, ek, role };
     let recorded = Shown {
         macs: &device.macs,
         serials: &device.serials,
         key: device.identity_key.id(),
+        ek,
         role: device.role,
     };
     with.context.rules.iter().find(|rule| rule.fits(&said) && rule.fits(&recorded))

@@ -17,12 +17,14 @@
 //! Source: `docs/spec/enrolment.md` ENR-4, ENR-10 to ENR-12, ENR-25, ENR-31, PRF-7; `docs/spec/quarantine.md` QRN-8, QRN-16.
 
 mod admit;
+mod attested;
 mod confirm;
 mod issue;
 mod rule;
 
 use std::{collections::VecDeque, sync::Arc};
 
+use kos_attest::{Challenge, EkRoots, GoldenSet, Pcrs};
 use kos_base::{
     AuthorityName, Code, DeviceId, DeviceState, EntryId, KeyId, Mac, PublicKey, Secret, Timestamp, code,
     key::SignatureForm,
@@ -70,6 +72,23 @@ pub struct Context {
     pub heartbeat_s: u32,
     /// Whom the operator lets in without a person; the first rule that fits decides.
     pub rules: Vec<ApprovalRule>,
+    /// What is asked of TPMs.
+    pub attestation: AttestationTerms,
+}
+
+/// What an authority asks of TPMs, and whom it believes about them.
+#[derive(Clone, Debug)]
+pub struct AttestationTerms {
+    /// Which PCRs are quoted.
+    pub pcrs: Pcrs,
+    /// Roots of makers.
+    pub roots: EkRoots,
+}
+
+impl Default for AttestationTerms {
+    fn default() -> Self {
+        Self { pcrs: Pcrs::DEFAULT, roots: EkRoots::default() }
+    }
 }
 
 /// What happened.
@@ -168,6 +187,8 @@ pub struct Query {
     pub macs: Vec<Mac>,
     /// Likewise.
     pub serials: Vec<String>,
+    /// An endorsement key: whether it is listed, and who else showed it.
+    pub ek: Option<KeyId>,
     /// For counting who waits from this address.
     pub source: String,
 }
@@ -185,6 +206,10 @@ pub struct Found {
     pub waiting: u64,
     /// How many wait from this address.
     pub waiting_from_source: u64,
+    /// Whether an operator listed the endorsement key.
+    pub ek_listed: bool,
+    /// What good starts look like.
+    pub golden: Vec<GoldenSet>,
     /// Newest revocation lists, DER.
     pub crls: Vec<Vec<u8>>,
 }
@@ -200,8 +225,9 @@ pub struct Lookalike {
     pub banned: bool,
 }
 
-/// Random bytes of a session: token 32, nonce 32, UUID 10, serial number 16, kID 16.
-pub const RANDOM_BYTES: usize = 106;
+/// Random bytes of a session: token 32, nonce 32, UUID 10, serial number 16, kID 16, one-time key of a challenge 32, its
+/// secret 32.
+pub const RANDOM_BYTES: usize = 170;
 
 /// One connection.
 #[derive(Debug)]
@@ -216,6 +242,8 @@ pub struct Session {
     served: Option<u32>,
     /// Whether the nonce is that of an earlier conversation, which put the device into the lobby.
     nonce: Nonce,
+    /// What the TPM of the device is to answer, if it offered that.
+    challenge: Option<Challenge>,
     conflicts: u32,
     outputs: VecDeque<Output>,
 }
@@ -233,6 +261,8 @@ struct Random {
     uuid: [u8; 10],
     serial: [u8; 16],
     cti: [u8; 16],
+    /// Until the challenge is made.
+    challenge: Option<attested::Draws>,
 }
 
 #[derive(Debug)]
@@ -299,6 +329,7 @@ impl Session {
             random: Random::default(),
             served: None,
             nonce: Nonce::Fresh,
+            challenge: None,
             conflicts: 0,
             outputs: VecDeque::new(),
         }
@@ -416,6 +447,13 @@ impl Session {
                 self.nonce = Nonce::Repeated;
             }
         }
+        if let (Some(offer), Some(draws)) = (&hello.attestation, self.random.challenge.take()) {
+            match attested::challenge(offer, draws) {
+                Ok(challenge) => self.challenge = Some(challenge),
+                Err(error) => return self.refuse_misuse(error.code()),
+            }
+        }
+        let challenge = self.challenge.as_ref().map(|made| attested::sent(made, &self.context));
         self.send(&FromAuthority::Welcome(Welcome {
             token: ByteArray::from(self.random.token),
             nonce: ByteArray::from(self.random.nonce),
@@ -424,6 +462,7 @@ impl Session {
             authority: self.context.name.clone(),
             issues,
             in_service: self.served,
+            challenge,
         }));
         self.phase = Phase::Greeted(hello, uuid);
     }
@@ -434,7 +473,8 @@ impl Session {
             return self.refuse_misuse(code::enrolment::PROTOCOL);
         };
         let token: bool = prove.token.as_slice().ct_eq(&self.random.token).into();
-        if !token || commitment(&prove.nonce) != *hello.commitment {
+        let is_answered = prove.attestation.is_some() == self.challenge.is_some();
+        if !token || !is_answered || commitment(&prove.nonce) != *hello.commitment {
             return self.refuse_misuse(code::enrolment::PROTOCOL);
         }
         let Ok(csr) = csr::Request::parse(&prove.csr, csr::Request::BYTES_MAX) else {
@@ -457,6 +497,7 @@ impl Session {
             ticket,
             macs: request.hello.facts.macs.clone(),
             serials: request.hello.facts.serials.clone(),
+            ek: self.challenge.as_ref().map(|made| made.ek().id()),
             source: self.source.clone(),
         };
         self.ask(Phase::Proving(request), Output::Lookup(query));
@@ -469,15 +510,29 @@ impl Session {
             return self.refuse(code::store::STORE_CONFLICT);
         }
         let crls = found.crls.clone();
-        let with = admit::Circumstances {
-            now,
-            context: &self.context,
-            exporters: &self.exporters,
-            nonce: &self.random.nonce,
-            source: &self.source,
-            served: self.served,
+        let [exporter, _] = &self.exporters;
+        let bound = (exporter, &self.random.nonce);
+        let held = attested::judge(&self.context, now, self.challenge.as_ref(), &request, found, bound);
+        let decision = match (held, &found.device) {
+            (Ok(attested), _) => {
+                let with = admit::Circumstances {
+                    now,
+                    context: &self.context,
+                    exporters: &self.exporters,
+                    nonce: &self.random.nonce,
+                    source: &self.source,
+                    served: self.served,
+                    attested: attested.as_ref(),
+                };
+                attested::stamp(admit::decide(&with, &request, found), attested.as_ref())
+            }
+            (Err(error), Some(device)) if device.enrolled_at.is_some() => {
+                let (commit, code) = attested::failed(device, error);
+                Decision::RefuseAfter(commit, code)
+            }
+            (Err(error), _) => return self.refuse_misuse(error.code()),
         };
-        match admit::decide(&with, &request, found) {
+        match decision {
             Decision::Issue(plan) => {
                 let step = Issuing::start(&self.context, now, request, *plan, crls, &self.random);
                 self.issuing(step);
@@ -586,7 +641,11 @@ impl Random {
         let (token, rest) = bytes.expose().split_at(32);
         let (nonce, rest) = rest.split_at(32);
         let (uuid, rest) = rest.split_at(10);
-        let (serial, cti) = rest.split_at(16);
+        let (serial, rest) = rest.split_at(16);
+        let (cti, rest) = rest.split_at(16);
+        let (one_time, secret) = rest.split_at(32);
+        let draw = |bytes: &[u8]| bytes.try_into().ok().map(Secret::new);
+        self.challenge = draw(one_time).zip(draw(secret));
         self.token.copy_from_slice(token);
         self.nonce.copy_from_slice(nonce);
         self.uuid.copy_from_slice(uuid);

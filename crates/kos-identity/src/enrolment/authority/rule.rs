@@ -30,8 +30,17 @@ pub struct Asks {
     pub macs: BTreeSet<Mac>,
     /// Identity keys.
     pub keys: BTreeSet<KeyId>,
+    /// Endorsement keys of TPMs, which prove that they have the device's keys.
+    pub eks: BTreeSet<KeyId>,
     /// Roles that the device may ask for.
     pub roles: BTreeSet<Role>,
+}
+
+impl Asks {
+    /// Whether it asks for something that is proven.
+    fn names_keys(&self) -> bool {
+        !self.keys.is_empty() || !self.eks.is_empty()
+    }
 }
 
 /// What a device shows.
@@ -40,6 +49,8 @@ pub(super) struct Shown<'a> {
     pub(super) macs: &'a [Mac],
     pub(super) serials: &'a [String],
     pub(super) key: KeyId,
+    /// Of the TPM that proved itself in this conversation.
+    pub(super) ek: Option<KeyId>,
     pub(super) role: Role,
 }
 
@@ -47,7 +58,7 @@ pub(super) struct Shown<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// It would let everybody in.
-    #[error("a rule names serials, hardware addresses or keys")]
+    #[error("a rule names serials, hardware addresses, identity keys or endorsement keys")]
     Everybody,
     /// It names a hardware address that software chooses.
     #[error("{0} is not a hardware address that a maker assigned")]
@@ -66,13 +77,13 @@ impl ApprovalRule {
     /// # Errors
     /// When it would let everybody in, or give more than what it asks for is worth; mend it.
     pub fn new(name: RuleName, asks: Asks, profile: SecurityProfile) -> Result<Self, RuleError> {
-        if asks.serials.is_empty() && asks.macs.is_empty() && asks.keys.is_empty() {
+        if asks.serials.is_empty() && asks.macs.is_empty() && !asks.names_keys() {
             return Err(RuleError::Everybody);
         }
         if let Some(mac) = asks.macs.iter().find(|mac| !mac.is_universal()) {
             return Err(RuleError::Address(*mac));
         }
-        if asks.keys.is_empty() && profile > Self::CLAIMS_GIVE {
+        if !asks.names_keys() && profile > Self::CLAIMS_GIVE {
             return Err(RuleError::Profile(profile));
         }
         Ok(Self { name, asks, profile })
@@ -95,10 +106,11 @@ impl ApprovalRule {
 
     /// Whether a device that shows this is one of those that it speaks of.
     pub(super) fn fits(&self, shown: &Shown<'_>) -> bool {
-        let Asks { serials, macs, keys, roles } = &self.asks;
+        let Asks { serials, macs, keys, eks, roles } = &self.asks;
         (serials.is_empty() || shown.serials.iter().any(|serial| serials.contains(serial)))
             && (macs.is_empty() || shown.macs.iter().any(|mac| macs.contains(mac)))
             && (keys.is_empty() || keys.contains(&shown.key))
+            && (eks.is_empty() || shown.ek.is_some_and(|ek| eks.contains(&ek)))
             && (roles.is_empty() || roles.contains(&shown.role))
     }
 }

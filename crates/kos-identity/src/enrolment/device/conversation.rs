@@ -5,21 +5,22 @@
 
 use core::time::Duration;
 
+use kos_attest::Binding;
 use kos_base::{
     AgreementKey, KeyId, PublicKey, SecurityProfile, Timestamp, code, digest::sha256, key::SignatureForm,
 };
 use minicbor::bytes::{ByteArray, ByteVec};
 
 use super::{
-    CODES_MAX, COMPARISONS_MAX, Candidate, Comparison, Event, Held, Input, Installation, KeySlot, Machine,
-    MadeKey, Output, Owed, RETRY_MAX, SignWith, Slot, Wish,
+    CODES_MAX, COMPARISONS_MAX, Candidate, Comparison, Event, Held, Input, Installation, KeyHome, KeySlot,
+    Machine, MadeKey, Output, Owed, RETRY_MAX, SignWith, Slot, Wish,
     isolation::Report,
     verify::{self, VerifiedGrant},
 };
 use crate::{
     csr,
     enrolment::{
-        message::{Facts, FromAuthority, FromDevice, Grant, Hello, Means, Prove, Welcome},
+        message::{Facts, FromAuthority, FromDevice, Grant, Hello, Means, Offer, Prove, Statement, Welcome},
         proof::{Exporter, RenewalKind, RenewalProof, TicketProof, commitment, comparison_code},
     },
 };
@@ -31,6 +32,7 @@ pub(super) struct Conversation {
     pub(super) step: Step,
     nonce: [u8; 32],
     jitter: u64,
+    offer: Option<Offer>,
 }
 
 /// As many codes were made as may be.
@@ -63,10 +65,13 @@ pub(super) enum Step {
     MakingAgreement(Slot, PublicKey),
     SigningRequest(Slot, AgreementKey, csr::Request),
     Drawing,
+    Offering,
     Connecting,
     AwaitingWelcome(Link),
     /// Waits for one signature, or for two: first by the old or identity key.
     Proving(Box<Greeted>, Option<Vec<u8>>),
+    /// Waits for the TPM.
+    Attesting(Box<Greeted>, Means),
     AwaitingAnswer(Box<Greeted>),
     LockingBootloader,
     ConnectingToConfirm,
@@ -103,6 +108,8 @@ impl Conversation {
             | Step::MakingAgreement(..)
             | Step::SigningRequest(..)
             | Step::Drawing
+            | Step::Offering
+            | Step::Attesting(..)
             | Step::Proving(..)
             | Step::Gathering
             | Step::SigningReport(_)
@@ -134,7 +141,7 @@ impl Machine {
             }
             _ => (Step::Drawing, Output::Draw),
         };
-        self.go_on(Conversation { purpose, step, nonce: [0; 32], jitter: 0 }, output);
+        self.go_on(Conversation { purpose, step, nonce: [0; 32], jitter: 0, offer: None }, output);
     }
 
     pub(super) fn go_on(&mut self, conversation: Conversation, output: Output) {
@@ -168,6 +175,15 @@ impl Machine {
                 let (nonce, jitter) = random.expose().split_at(32);
                 talk.nonce.copy_from_slice(nonce);
                 talk.jitter = jitter.iter().fold(0, |n, b| n << 8 | u64::from(*b));
+                if self.profile.keys == KeyHome::Tpm && talk.purpose != Purpose::CheckIn {
+                    talk.step = Step::Offering;
+                    self.go_on(talk, Output::Offer);
+                } else {
+                    self.connect(talk);
+                }
+            }
+            (Step::Offering, Input::Offered(offer)) => {
+                talk.offer = offer;
                 self.connect(talk);
             }
             (Step::Connecting, Input::Connected { root, enrolment, renewal }) => {
@@ -183,6 +199,9 @@ impl Machine {
             (Step::Proving(greeted, first), Input::Signed(signature)) => {
                 let means = self.means(&talk, first, signature);
                 self.prove(now, talk, greeted, means);
+            }
+            (Step::Attesting(greeted, means), Input::Attested(statement)) => {
+                self.send_proof(now, talk, greeted, means, Some(*statement));
             }
             (Step::AwaitingAnswer(greeted), Input::Received(frame)) => {
                 self.answered(now, talk, &greeted, &frame);
@@ -268,6 +287,7 @@ impl Machine {
             profile: self.wanted_profile(),
             name: self.profile.name.clone(),
             capabilities: self.profile.capabilities.clone(),
+            attestation: talk.offer.clone(),
         };
         talk.step = Step::AwaitingWelcome(link);
         self.go_on(talk, Output::Send(FromDevice::Hello(hello).to_bytes()));
@@ -374,7 +394,29 @@ impl Machine {
         }
     }
 
+    /// Lets the TPM say what the authority asked for, and sends everything.
     fn prove(&mut self, now: Timestamp, mut talk: Conversation, greeted: Box<Greeted>, means: Means) {
+        let asked = talk.offer.as_ref().and(greeted.welcome.challenge.clone());
+        match (asked, &self.journal.candidate, &self.journal.identity) {
+            (Some(challenge), Some(candidate), Some(identity)) => {
+                let (exporter, nonce) = (&greeted.link.enrolment, &greeted.welcome.nonce);
+                let binding = Binding::of_request(exporter, nonce, identity.id(), &sha256(&candidate.csr));
+                let slot = candidate.slot;
+                talk.step = Step::Attesting(greeted, means);
+                self.go_on(talk, Output::Attest { challenge, binding, slot });
+            }
+            _ => self.send_proof(now, talk, greeted, means, None),
+        }
+    }
+
+    fn send_proof(
+        &mut self,
+        now: Timestamp,
+        mut talk: Conversation,
+        greeted: Box<Greeted>,
+        means: Means,
+        attestation: Option<Statement>,
+    ) {
         let Ok(code) = self.comparison(&talk, &greeted) else {
             return self.fail(now, Event::Untrusted(code::enrolment::TOO_MANY_CODES));
         };
@@ -385,6 +427,7 @@ impl Machine {
             csr: candidate.csr.clone(),
             agreement: candidate.agreement,
             means,
+            attestation,
         };
         talk.step = Step::AwaitingAnswer(greeted);
         self.go_on(talk, Output::Send(FromDevice::Prove(prove).to_bytes()));

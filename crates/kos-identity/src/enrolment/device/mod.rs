@@ -26,13 +26,14 @@ use std::collections::VecDeque;
 
 use core::time::Duration;
 
+pub use kos_attest::Binding;
 use kos_base::{
     AgreementKey, Capability, Code, DeviceId, EntryId, KeyId, Name, PublicKey, Role, Secret, SecurityProfile,
     Timestamp, cbor::CborError, key::SignatureForm,
 };
 
 use super::{
-    message::{Facts, Image},
+    message::{Facts, Image, Offer, Statement, TpmChallenge},
     proof::Exporter,
 };
 use conversation::{Conversation, Purpose};
@@ -66,6 +67,17 @@ pub struct Profile {
     pub capabilities: Vec<Capability>,
     /// Whether a bootloader lock command is configured.
     pub bootloader: BootloaderLock,
+    /// Whether its keys are made in a TPM, which then proves itself.
+    pub keys: KeyHome,
+}
+
+/// Where a device makes its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyHome {
+    /// In a TPM, by the word of whoever set the device up.
+    Tpm,
+    /// Anywhere else.
+    Elsewhere,
 }
 
 /// Whether a bootloader lock command is configured.
@@ -121,6 +133,10 @@ pub enum Input {
     Disconnected(Option<Code>),
     /// Answers [`Output::Sign`].
     Signed(Vec<u8>),
+    /// Answers [`Output::Offer`]; nothing when a key of the device is not in the TPM.
+    Offered(Option<Offer>),
+    /// Answers [`Output::Attest`].
+    Attested(Box<Statement>),
     /// Answers [`Output::LockBootloader`].
     BootloaderLocked(Result<(), ()>),
     /// Answers [`Output::Wipe`].
@@ -188,6 +204,17 @@ pub enum Output {
         form: SignatureForm,
         /// What.
         message: Vec<u8>,
+    },
+    /// Tell the keys by which the TPM proves itself.
+    Offer,
+    /// Let the TPM open a challenge, certify the identity key and the operational key in this slot, and quote.
+    Attest {
+        /// What the authority sent.
+        challenge: TpmChallenge,
+        /// What everything is signed for.
+        binding: Binding,
+        /// Where the operational key is.
+        slot: Slot,
     },
     /// Show six digits to a person; go on after [`Command::CodeConfirmed`]. They replace what was shown before.
     ShowCode(String),

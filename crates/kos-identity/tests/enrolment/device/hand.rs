@@ -69,6 +69,7 @@ impl Hand {
             name: None,
             capabilities: Vec::new(),
             bootloader: BootloaderLock::None,
+            keys: kos_identity::enrolment::device::KeyHome::Elsewhere,
         };
         Self {
             machine: Machine::load(profile.clone(), None, None, ClockTrust::Trusted).unwrap(),
@@ -234,6 +235,8 @@ impl Hand {
                 self.installed = Some(installation.chain);
                 None
             }
+            Output::Offer => Some(Input::Offered(None)),
+            Output::Attest { .. } => panic!("nothing was offered"),
             Output::LockBootloader => {
                 self.locks += 1;
                 Some(Input::BootloaderLocked(Ok(())))

@@ -14,7 +14,7 @@ use kos_api::{
 use kos_base::{Channel, DeviceState, GroupPath, Role, SecurityProfile};
 use kos_identity::quarantine::BUNDLE_BYTES_MAX;
 
-use super::{decommission::Order, follow};
+use super::{attest::Ask, decommission::Order, follow};
 use crate::{
     Client, Fault,
     files::{self, Readers},
@@ -55,6 +55,8 @@ pub(crate) enum Device {
     Reinstate(Reinstate),
     /// Has a device make new keys and get a new certificate.
     RegenCert(RegenOf),
+    /// Asks a device for a fresh proof of its TPM, keys and start, and judges it against the one before.
+    Attest(Ask),
     /// Ends a device for good.
     Decommission(DecommissionOf),
 }
@@ -195,6 +197,7 @@ impl Device {
             Self::Forensics(forensics) => forensics.run(session).await,
             Self::Reinstate(reinstate) => reinstate.run(session).await,
             Self::RegenCert(regen) => regen.regen.run(session, &regen.named.device).await,
+            Self::Attest(ask) => ask.run(session).await,
             Self::Decommission(end) => end.order.run(session, &end.named.device).await,
         }
     }

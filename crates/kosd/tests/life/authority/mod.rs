@@ -427,6 +427,7 @@ impl Inner {
                 publication: None,
                 heartbeat_s: 60,
                 rules: Vec::new(),
+                attestation: kos_identity::enrolment::authority::AttestationTerms::default(),
             }),
             own,
             own_serial,

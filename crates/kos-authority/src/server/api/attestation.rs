@@ -1,0 +1,219 @@
+//! Attestation over the API: what was verified of a device, whose TPMs count, what good starts look like.
+//!
+//! Source: `docs/spec/attestation.md` ATT-17, ATT-20, ATT-21.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use data_encoding::HEXLOWER;
+use kos_api::{
+    attestation::{AddEk, AddGolden, Attestation, Golden, ListedEk as Item, Pcr},
+    plan::Plan,
+    problem::Party,
+};
+use kos_attest::{Pcrs, Values};
+use kos_base::{KeyId, Timestamp, code, text::printable};
+
+use super::{
+    answer::{Refusal, document, page},
+    call::{Call, Context, Mode},
+    change::{Attempt, commit, given_before},
+    devices::{find, short},
+    lifecycle::Demanded,
+    operators::Nothing,
+};
+use crate::{
+    authority::Shared,
+    clock,
+    record::SystemChange,
+    store::{AttestationLists, ListedEk, Setting, StoreError, StoredGolden},
+    writer::{SystemWrite, Transaction},
+};
+
+type Shares = State<Arc<Shared>>;
+
+/// Most endorsement keys that are listed by hand. A larger fleet names the roots of its makers.
+const EKS_MAX: usize = 4096;
+/// Most golden sets: each is compared with each quote.
+const GOLDEN_MAX: usize = 256;
+/// Longest note, in characters.
+const NOTE_MAX: usize = 100;
+
+pub(super) async fn show(
+    State(shared): Shares,
+    context: Context,
+    Path(device): Path<String>,
+) -> Result<Response, Refusal> {
+    let record = find(&shared, &context, &device).await?;
+    let absent = || Refusal::new(code::attest::ATTEST_ABSENT).about("device", &record.id);
+    let held = record.attested.as_ref().ok_or_else(absent)?;
+    Ok(document(Attestation {
+        device_id: record.id.clone(),
+        evidence_tier: record.evidence,
+        ek: held.ek,
+        vouched_by: held.vouched_by.clone(),
+        golden: held.golden.clone(),
+        pcrs: pcrs(held.pcrs, held.values.clone()),
+        reset_count: held.reset_count,
+        restart_count: held.restart_count,
+        verified_at: held.at,
+    }))
+}
+
+pub(super) async fn eks(State(shared): Shares) -> Result<Response, Refusal> {
+    Ok(page(shared.store.attestation_lists().await?.eks.iter().map(ek).collect(), None))
+}
+
+pub(super) async fn add_ek(State(shared): Shares, call: Call<Demanded<AddEk>>) -> Result<Response, Refusal> {
+    if let Some(response) = given_before(&shared, &call).await? {
+        return Ok(response);
+    }
+    let AddEk { ek: id, note } = call.body.get()?.clone();
+    let _turn = shared.attesting.turn.lock().await;
+    let mut lists = shared.store.attestation_lists().await?;
+    let conflict =
+        |why: &str| Refusal::new(code::store::STORE_CONFLICT).saying(why).about("ek", &id).under(call.id);
+    if lists.lists(id) {
+        return Err(conflict("it is listed already"));
+    }
+    if lists.eks.len() >= EKS_MAX {
+        return Err(conflict("there are as many as there may be: name the roots of their makers"));
+    }
+    if call.mode == Mode::Plan {
+        return Ok(document(plan(&call, Party::new("ek", &id), "log: ek_allowed")));
+    }
+    let now = clock::now();
+    let listed = ListedEk { ek: id, note: printable(&note, NOTE_MAX), added_at: now };
+    let item = ek(&listed);
+    let change = SystemChange::EkAllowed { ek: id, note: listed.note.clone() };
+    lists.eks.push(listed);
+    done(&shared, &call, now, change, &lists, item).await
+}
+
+pub(super) async fn remove_ek(
+    State(shared): Shares,
+    Path(id): Path<String>,
+    call: Call<Nothing>,
+) -> Result<Response, Refusal> {
+    if let Some(response) = given_before(&shared, &call).await? {
+        return Ok(response);
+    }
+    let _turn = shared.attesting.turn.lock().await;
+    let mut lists = shared.store.attestation_lists().await?;
+    let unknown = || Refusal::new(code::attest::ATTEST_UNKNOWN).about("ek", &short(&id)).under(call.id);
+    let key: KeyId = id.parse().map_err(|_| unknown())?;
+    let at = lists.eks.iter().position(|listed| listed.ek == key).ok_or_else(unknown)?;
+    if call.mode == Mode::Plan {
+        return Ok(document(plan(&call, Party::new("ek", &key), "log: ek_removed")));
+    }
+    let item = ek(&lists.eks.remove(at));
+    done(&shared, &call, clock::now(), SystemChange::EkRemoved { ek: key }, &lists, item).await
+}
+
+pub(super) async fn golden_sets(State(shared): Shares) -> Result<Response, Refusal> {
+    Ok(page(shared.store.attestation_lists().await?.golden.iter().map(golden).collect(), None))
+}
+
+pub(super) async fn add_golden(
+    State(shared): Shares,
+    call: Call<Demanded<AddGolden>>,
+) -> Result<Response, Refusal> {
+    if let Some(response) = given_before(&shared, &call).await? {
+        return Ok(response);
+    }
+    let AddGolden { name, device_id } = call.body.get()?.clone();
+    let record = shared.store.device(&device_id).await?;
+    let absent = || Refusal::new(code::attest::ATTEST_ABSENT).about("device", &device_id).under(call.id);
+    let held = record.and_then(|record| record.attested).ok_or_else(absent)?;
+    let _turn = shared.attesting.turn.lock().await;
+    let mut lists = shared.store.attestation_lists().await?;
+    if lists.golden.iter().any(|set| set.name == name) || lists.golden.len() >= GOLDEN_MAX {
+        return Err(Refusal::new(code::attest::ATTEST_GOLDEN_EXISTS).about("golden", &name).under(call.id));
+    }
+    if call.mode == Mode::Plan {
+        return Ok(document(plan(&call, Party::new("golden", &name), "log: golden_added")));
+    }
+    let now = clock::now();
+    let values = HEXLOWER.encode(&held.values);
+    let set = StoredGolden {
+        name: name.clone(),
+        pcrs: held.pcrs,
+        values,
+        device: device_id.clone(),
+        added_at: now,
+    };
+    let item = golden(&set);
+    let change = SystemChange::GoldenAdded { name, device: device_id, pcr_digest: held.digest() };
+    lists.golden.push(set);
+    done(&shared, &call, now, change, &lists, item).await
+}
+
+pub(super) async fn remove_golden(
+    State(shared): Shares,
+    Path(name): Path<String>,
+    call: Call<Nothing>,
+) -> Result<Response, Refusal> {
+    if let Some(response) = given_before(&shared, &call).await? {
+        return Ok(response);
+    }
+    let _turn = shared.attesting.turn.lock().await;
+    let mut lists = shared.store.attestation_lists().await?;
+    let unknown = || Refusal::new(code::attest::ATTEST_UNKNOWN).about("golden", &short(&name)).under(call.id);
+    let at = lists.golden.iter().position(|set| set.name.as_ref() == name).ok_or_else(unknown)?;
+    if call.mode == Mode::Plan {
+        return Ok(document(plan(&call, Party::new("golden", &short(&name)), "log: golden_removed")));
+    }
+    let set = lists.golden.remove(at);
+    let change = SystemChange::GoldenRemoved { name: set.name.clone() };
+    done(&shared, &call, clock::now(), change, &lists, golden(&set)).await
+}
+
+/// Writes the lists with the entry that says so. Whoever calls has the turn.
+async fn done<B, T>(
+    shared: &Arc<Shared>,
+    call: &Call<B>,
+    at: Timestamp,
+    change: SystemChange,
+    lists: &AttestationLists,
+    item: T,
+) -> Result<Response, Refusal>
+where
+    T: kos_api::envelope::Kind + serde::Serialize + Clone + Send + Sync + 'static,
+{
+    let text = serde_json::to_string(lists).map_err(|e| StoreError::Entry(e.to_string()))?;
+    let system = vec![SystemWrite::Setting(Setting::Attestation, Some(text))];
+    let (actor, changes) = (call.who.actor(), vec![change.into()]);
+    let transaction = Transaction { at, actor, changes, writes: Vec::new(), system, answer: None };
+    match commit(shared, call, transaction, move |_| item.clone()).await? {
+        Attempt::Done(_, response) => Ok(response),
+        Attempt::Conflict => Err(Refusal::new(code::store::STORE_CONFLICT).under(call.id)),
+    }
+}
+
+fn plan<T>(call: &Call<T>, object: Party, effect: &str) -> Plan {
+    let (action, effects) = (call.route.name.to_owned(), vec![effect.to_owned()]);
+    Plan { action, object: Some(object), changes: Vec::new(), effects }
+}
+
+fn ek(listed: &ListedEk) -> Item {
+    Item { ek: listed.ek, note: listed.note.clone(), added_at: listed.added_at }
+}
+
+fn golden(set: &StoredGolden) -> Golden {
+    let values = HEXLOWER.decode(set.values.as_bytes()).unwrap_or_default();
+    Golden {
+        name: set.name.clone(),
+        pcrs: pcrs(set.pcrs, values),
+        device_id: set.device.clone(),
+        added_at: set.added_at,
+    }
+}
+
+fn pcrs(bits: u32, values: Vec<u8>) -> Vec<Pcr> {
+    let values = Pcrs::from_bits(bits).and_then(|pcrs| Values::new(pcrs, values).ok());
+    let pcr = |(number, value): (u32, &[u8])| Pcr { number, value: HEXLOWER.encode(value) };
+    values.map(|values| values.each().map(pcr).collect()).unwrap_or_default()
+}

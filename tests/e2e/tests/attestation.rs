@@ -1,0 +1,101 @@
+//! Devices whose TPM proves itself: what the authority makes of it, with a TPM in software and a maker played by `swtpm_localca`.
+#![cfg(test)]
+
+use std::fs;
+
+use kos_e2e::{
+    fleet::{self, Authority, Device},
+    wait,
+};
+use kos_emulator::SoftTpm;
+use serde_json::Value;
+
+fn device_with(tpm: &SoftTpm, name: &str) -> Device {
+    let secrets = format!("secrets:\n  keys: tpm\n  tpm: \"{}\"\n", tpm.address());
+    Device::new(name, &secrets).unwrap()
+}
+
+fn attestation(authority: &Authority, id: &str) -> Value {
+    authority.json(&["attest", "show", id]).unwrap()["item"].clone()
+}
+
+/// New keys, with a new attestation. What it came to.
+fn renewed(authority: &Authority, id: &str) -> Value {
+    let before = authority.device(id).unwrap();
+    authority.json(&["regen-cert", "--device", id]).unwrap();
+    authority.device_becomes(id, "certSerial", |serial| *serial != before["certSerial"]).unwrap();
+    authority.device(id).unwrap()["evidenceTier"].clone()
+}
+
+fn count(authority: &Authority, event: &str) -> usize {
+    let entries = authority.json(&["audit", "list", "--event", event]).unwrap();
+    entries["items"].as_array().unwrap().len()
+}
+
+#[test]
+fn evidence_grows_with_what_operators_and_starts_say() {
+    let authority = Authority::start_with("heartbeat_seconds: 5\n").unwrap();
+    let tpm = SoftTpm::new();
+    let mut device = device_with(&tpm, "tpm-1");
+    let id = fleet::bring_into_service(&authority, &mut device).unwrap();
+    assert_eq!(authority.device(&id).unwrap()["evidenceTier"], "key-in-tpm");
+    let shown = attestation(&authority, &id);
+    assert_eq!(shown["vouchedBy"], "the TPM has no certificate for its endorsement key");
+    assert_eq!(shown["pcrs"].as_array().unwrap().len(), 4);
+    let ek = shown["ek"].as_str().unwrap().to_owned();
+
+    authority.json(&["attest", "ek", "add", &ek, "--note", "bench 3"]).unwrap();
+    assert_eq!(renewed(&authority, &id), "ek-activated");
+    authority.json(&["attest", "golden", "add", "r1", "--from", &id, "--yes"]).unwrap();
+    assert_eq!(renewed(&authority, &id), "quote-verified");
+    assert_eq!(attestation(&authority, &id)["golden"], "r1");
+    let entries = authority.json(&["audit", "list", "--event", "attestation_verified"]).unwrap();
+    assert_eq!(entries["items"].as_array().unwrap().len(), 3);
+
+    // Another start: it is told, and no golden set fits.
+    tpm.judge(&["tpm2_pcrextend", &format!("7:sha256={}", "ab".repeat(32))]);
+    assert_eq!(renewed(&authority, &id), "ek-activated");
+    assert_eq!(count(&authority, "attestation_changed"), 1);
+    let alerts = || {
+        let alerts = authority.json(&["audit", "alerts", "list"])?;
+        let found = alerts["items"].as_array().into_iter().flatten();
+        Ok(found.into_iter().any(|alert| alert["rule"] == "attestation-changed").then_some(()))
+    };
+    wait::until("the alert", alerts).unwrap();
+
+    // Off the list again.
+    authority.json(&["attest", "ek", "remove", &ek, "--yes"]).unwrap();
+    assert_eq!(renewed(&authority, &id), "key-in-tpm");
+    assert_eq!(authority.json(&["attest", "ek", "list"]).unwrap()["items"], serde_json::json!([]));
+}
+
+#[test]
+fn the_maker_vouches_where_its_root_was_named() {
+    let tpm = SoftTpm::new();
+    // The key that the template of the TCG gives, as tpm2-tools make it.
+    tpm.judge(&["tpm2_createek", "-G", "ecc", "-c", "ek.ctx", "-u", "ek.pub"]);
+    tpm.judge(&["tpm2_flushcontext", "-t"]);
+    let public = fs::read(tpm.path("ek.pub")).unwrap();
+    let (rest, y) = public.split_at(public.len() - 32);
+    let coordinates = [&rest[rest.len() - 34..rest.len() - 2], y].concat();
+    let root = tpm.certify_ek(&coordinates);
+
+    let settings = format!("heartbeat_seconds: 5\nek_roots: [\"{}\"]\n", root.display());
+    let authority = Authority::start_with(&settings).unwrap();
+    let mut device = device_with(&tpm, "tpm-2");
+    let id = fleet::bring_into_service(&authority, &mut device).unwrap();
+    assert_eq!(authority.device(&id).unwrap()["evidenceTier"], "ek-chain-verified");
+    assert_eq!(attestation(&authority, &id)["vouchedBy"], "id:00001014 swtpm id:20191023");
+}
+
+/// A device that does not say that its keys are in a TPM is asked for none, also where there is one.
+#[test]
+fn no_tpm_is_adopted_silently() {
+    let authority = Authority::start_with("heartbeat_seconds: 5\n").unwrap();
+    let tpm = SoftTpm::new();
+    let secrets = format!("secrets:\n  tpm: \"{}\"\n", tpm.address());
+    let mut device = Device::new("vault-1", &secrets).unwrap();
+    let id = fleet::bring_into_service(&authority, &mut device).unwrap();
+    assert_eq!(authority.device(&id).unwrap()["evidenceTier"], "key-on-device");
+    assert_eq!(count(&authority, "attestation_verified"), 0);
+}
