@@ -74,7 +74,7 @@ enum Group {
 }
 
 /// In the order of the figures. The devices of the first are used by the next; the last takes some out of service.
-const GROUPS: [(Group, &[&Figure]); 11] = [
+const GROUPS: [(Group, &[&Figure]); 12] = [
     (Group::Enrolment, &[&ENROL_PER_S, &ENROL_P99_MS]),
     (Group::Issuing, &[&ISSUE_PER_S]),
     (Group::Attestation, &[&ATTEST_VERIFY_PER_S]),
