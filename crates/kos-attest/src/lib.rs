@@ -20,8 +20,8 @@
 mod attest;
 mod certificate;
 mod credential;
-mod error;
 mod evidence;
+mod fault;
 mod kdf;
 mod pcrs;
 mod public;
@@ -31,7 +31,7 @@ mod signature;
 pub use attest::Clock;
 pub use certificate::{ChainFault, EkRoots, Maker, VouchedEk, vouch};
 pub use credential::{ActivatedEk, Binding, CertifiedKey, Challenge, Quoted, Signed, VerifiedQuote};
-pub use error::AttestError;
 pub use evidence::{Evidence, GoldenSet, Trust};
+pub use fault::AttestError;
 pub use pcrs::{Pcrs, Values};
 pub use public::{AttestationKey, EndorsementKey, PUBLIC_BYTES_MAX};

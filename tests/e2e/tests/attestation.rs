@@ -49,8 +49,10 @@ fn evidence_grows_with_what_operators_and_starts_say() {
     authority.json(&["attest", "golden", "add", "r1", "--from", &id, "--yes"]).unwrap();
     assert_eq!(renewed(&authority, &id), "quote-verified");
     assert_eq!(attestation(&authority, &id)["golden"], "r1");
-    let entries = authority.json(&["audit", "list", "--event", "attestation_verified"]).unwrap();
-    assert_eq!(entries["items"].as_array().unwrap().len(), 3);
+    assert_eq!(count(&authority, "attestation_verified"), 3);
+    let asked = authority.json(&["device", "attest", &id]).unwrap();
+    assert_eq!(asked["item"]["evidenceTier"], "quote-verified");
+    assert_eq!(count(&authority, "attestation_verified"), 4);
 
     // Another start: it is told, and no golden set fits.
     tpm.judge(&["tpm2_pcrextend", &format!("7:sha256={}", "ab".repeat(32))]);
@@ -73,6 +75,7 @@ fn evidence_grows_with_what_operators_and_starts_say() {
 fn the_maker_vouches_where_its_root_was_named() {
     let tpm = SoftTpm::new();
     // The key that the template of the TCG gives, as tpm2-tools make it.
+    tpm.judge(&["tpm2_startup", "-c"]);
     tpm.judge(&["tpm2_createek", "-G", "ecc", "-c", "ek.ctx", "-u", "ek.pub"]);
     tpm.judge(&["tpm2_flushcontext", "-t"]);
     let public = fs::read(tpm.path("ek.pub")).unwrap();

@@ -175,9 +175,14 @@ impl Desk {
         // port, by which the device knows us.
         let crls = self.shared.board.view().lists().map(|list| list.der().to_vec()).collect();
         let (waiting, waiting_from_source) = (lobby.total, lobby.from_source);
-        let known = self.shared.store.attestation_lists().await?;
-        let ek_listed = query.ek.is_some_and(|ek| known.lists(ek));
-        let golden = if query.ek.is_some() { known.golden_sets() } else { Vec::new() };
+        // Only whoever shows a TPM has them looked at.
+        let (ek_listed, golden) = match query.ek {
+            Some(ek) => {
+                let known = self.shared.store.attestation_lists().await?;
+                (known.lists(ek), known.golden_sets())
+            }
+            None => (false, Vec::new()),
+        };
         Ok(Found { device, ticket, lookalikes, waiting, waiting_from_source, ek_listed, golden, crls })
     }
 }

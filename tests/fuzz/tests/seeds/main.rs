@@ -169,8 +169,8 @@ fn ticket() -> Vec<Seed> {
 }
 
 fn attestation() -> Vec<Seed> {
-    let mut seeds = copy("attestation", "attestation", &["quote.msg", "quote.sig", "certify.bin"]);
-    for name in ["ek", "ak", "ak-rsa", "key"] {
+    let mut seeds = copy("attestation", "attestation", &["quote.msg", "quote.sig"]);
+    for name in ["ek", "ak", "ak-rsa"] {
         let bytes = fs::read(root().join("tests/vectors/attestation").join(format!("{name}.pub"))).unwrap();
         seeds.push((format!("attestation/{name}"), bytes[2..].to_vec()));
     }

@@ -6,8 +6,8 @@
 //! Source: `docs/spec/attestation.md` ATT-1 to ATT-6, ATT-17 to ATT-23.
 
 use kos_attest::{
-    AttestError, AttestationKey, Binding, Challenge, Clock, EndorsementKey, Evidence, Quoted, Signed, Trust,
-    Values, vouch,
+    AttestError, AttestationKey, Binding, Challenge, Clock, EkRoots, EndorsementKey, Evidence, Pcrs, Quoted,
+    Signed, Trust, Values, vouch,
 };
 use kos_base::{Code, EvidenceTier, KeyId, PublicKey, Secret, Timestamp, code};
 
@@ -19,6 +19,21 @@ use crate::{
     },
     registry::{Actor, Attested, Change, Commit, Device, Write},
 };
+
+/// What an authority asks of TPMs, and whom it believes about them.
+#[derive(Clone, Debug)]
+pub struct AttestationTerms {
+    /// Which PCRs are quoted.
+    pub pcrs: Pcrs,
+    /// Roots of makers.
+    pub roots: EkRoots,
+}
+
+impl Default for AttestationTerms {
+    fn default() -> Self {
+        Self { pcrs: Pcrs::DEFAULT, roots: EkRoots::default() }
+    }
+}
 
 /// What a challenge is drawn from: one-time key, secret.
 pub(super) type Draws = (Secret<32>, Secret<32>);
@@ -186,7 +201,7 @@ pub(super) fn take(device: &mut Device, attested: Option<&Attested>) -> Vec<Chan
 /// The numbers of PCRs that have another value now.
 fn differing(before: &Attested, now: &Attested) -> Option<Vec<u32>> {
     let values = |attested: &Attested| {
-        let pcrs = kos_attest::Pcrs::from_bits(attested.pcrs)?;
+        let pcrs = Pcrs::from_bits(attested.pcrs)?;
         Values::new(pcrs, attested.values.clone()).ok()
     };
     let differing = values(now)?.differing(&values(before)?);

@@ -19,12 +19,13 @@
 mod admit;
 mod attested;
 mod confirm;
+mod draw;
 mod issue;
 mod rule;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use kos_attest::{Challenge, EkRoots, GoldenSet, Pcrs};
+use kos_attest::{Challenge, GoldenSet};
 use kos_base::{
     AuthorityName, Code, DeviceId, DeviceState, EntryId, KeyId, Mac, PublicKey, Secret, Timestamp, code,
     key::SignatureForm,
@@ -43,6 +44,9 @@ use crate::{
     csr::{self, VerifiedRequest},
     registry::{Commit, Device, Ticket},
 };
+pub use attested::AttestationTerms;
+pub use draw::RANDOM_BYTES;
+use draw::Random;
 use issue::Issuing;
 pub use issue::{kid_grant, role_profile};
 pub use rule::{ApprovalRule, Asks, RuleError, RuleName};
@@ -74,21 +78,6 @@ pub struct Context {
     pub rules: Vec<ApprovalRule>,
     /// What is asked of TPMs.
     pub attestation: AttestationTerms,
-}
-
-/// What an authority asks of TPMs, and whom it believes about them.
-#[derive(Clone, Debug)]
-pub struct AttestationTerms {
-    /// Which PCRs are quoted.
-    pub pcrs: Pcrs,
-    /// Roots of makers.
-    pub roots: EkRoots,
-}
-
-impl Default for AttestationTerms {
-    fn default() -> Self {
-        Self { pcrs: Pcrs::DEFAULT, roots: EkRoots::default() }
-    }
 }
 
 /// What happened.
@@ -225,10 +214,6 @@ pub struct Lookalike {
     pub banned: bool,
 }
 
-/// Random bytes of a session: token 32, nonce 32, UUID 10, serial number 16, kID 16, one-time key of a challenge 32, its
-/// secret 32.
-pub const RANDOM_BYTES: usize = 170;
-
 /// One connection.
 #[derive(Debug)]
 pub struct Session {
@@ -252,17 +237,6 @@ pub struct Session {
 enum Nonce {
     Fresh,
     Repeated,
-}
-
-#[derive(Debug, Default)]
-struct Random {
-    token: [u8; 32],
-    nonce: [u8; 32],
-    uuid: [u8; 10],
-    serial: [u8; 16],
-    cti: [u8; 16],
-    /// Until the challenge is made.
-    challenge: Option<attested::Draws>,
 }
 
 #[derive(Debug)]
@@ -634,22 +608,4 @@ impl Session {
 fn pending(now: Timestamp, since: Timestamp) -> FromAuthority {
     let waited = u32::try_from(now.since(since).as_secs()).unwrap_or(u32::MAX);
     FromAuthority::Pending(Pending { retry_after_s: (waited / 8).clamp(RETRY_AFTER_S, RETRY_AFTER_MAX_S) })
-}
-
-impl Random {
-    fn take(&mut self, bytes: &Secret<RANDOM_BYTES>) {
-        let (token, rest) = bytes.expose().split_at(32);
-        let (nonce, rest) = rest.split_at(32);
-        let (uuid, rest) = rest.split_at(10);
-        let (serial, rest) = rest.split_at(16);
-        let (cti, rest) = rest.split_at(16);
-        let (one_time, secret) = rest.split_at(32);
-        let draw = |bytes: &[u8]| bytes.try_into().ok().map(Secret::new);
-        self.challenge = draw(one_time).zip(draw(secret));
-        self.token.copy_from_slice(token);
-        self.nonce.copy_from_slice(nonce);
-        self.uuid.copy_from_slice(uuid);
-        self.serial.copy_from_slice(serial);
-        self.cti.copy_from_slice(cti);
-    }
 }
