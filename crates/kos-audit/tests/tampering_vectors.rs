@@ -100,7 +100,7 @@ fn verify(files: &Files) -> Verdict {
 
 fn verify_range(files: &Files, range: std::ops::Range<u64>) -> Verdict {
     let Given { key, checkpoint, held } = given(files);
-    let mut check = RangeCheck::new(&key, &[], &checkpoint, held.as_deref(), range);
+    let mut check = RangeCheck::new(&key, &checkpoint, held.as_deref(), range);
     while let Some(piece) = check.next() {
         let read = |bytes: &[u8]| -> Vec<_> {
             let leaves = Bundle::leaves(bytes);

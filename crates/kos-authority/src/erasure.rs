@@ -3,10 +3,12 @@
 //!
 //! Source: `docs/spec/audit.md`, AUD-83 and AUD-84; `docs/spec/alerts.md`, ALR-28.
 
-use kos_base::{Name, text::printable};
+use kos_base::{Name, Timestamp, text::printable};
+use kos_identity::registry::{Revocation, RevocationReason};
 
 use crate::{
     alert::{Guardian, Way},
+    record::{Change, SystemChange},
     store::{Operator, Store, StoreError},
     writer::SystemWrite,
 };
@@ -55,4 +57,36 @@ pub(crate) async fn guardians_of(store: &Store, name: &Name) -> Result<Vec<Guard
     let mut guardians = store.guardians().await?;
     guardians.retain(|guardian| matches!(&guardian.way, Way::Person { operator } if operator == name));
     Ok(guardians)
+}
+
+/// What is recorded and written when guardians are told no more.
+pub(crate) fn dismissal(guardians: Vec<Guardian>) -> (Vec<Change>, Vec<SystemWrite>) {
+    let names = guardians.iter().map(|guardian| SystemWrite::NoGuardian(guardian.name.clone())).collect();
+    let changes = guardians.into_iter().map(|one| SystemChange::GuardianRemoved(Box::new(one)).into());
+    (changes.collect(), names)
+}
+
+/// What is recorded and written when an operator is removed, and is a guardian no more; with their record afterwards.
+pub(crate) fn removal(
+    operator: Operator,
+    guardians: Vec<Guardian>,
+    at: Timestamp,
+) -> (Operator, Vec<Change>, Vec<SystemWrite>) {
+    let revocation = Revocation {
+        issuer: operator.issuer,
+        serial: operator.serial.clone(),
+        key: operator.key,
+        at,
+        not_after: operator.not_after,
+        reason: RevocationReason::PrivilegeWithdrawn,
+        subject: format!("operator {}", operator.name),
+    };
+    let (id, name, key) = (operator.id, operator.name.clone(), operator.key);
+    let record = Operator { removed: true, version: operator.version + 1, ..operator };
+    let mut changes = vec![SystemChange::OperatorRemoved { operator: id, name, key }.into()];
+    let mut writes = vec![SystemWrite::Operator(Box::new(record.clone())), SystemWrite::Revoke(revocation)];
+    let (dismissed, gone) = dismissal(guardians);
+    changes.extend(dismissed);
+    writes.extend(gone);
+    (record, changes, writes)
 }

@@ -30,6 +30,7 @@ pub mod log;
 pub mod metrics;
 pub mod mirror;
 mod outside;
+mod pause;
 pub mod presence;
 mod reception;
 pub mod record;

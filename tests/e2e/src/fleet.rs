@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    judge,
+    judge::{self, Desk},
     program::{self, Finished, Program},
     wait,
 };
@@ -104,6 +104,21 @@ impl Authority {
         Ok(authority)
     }
 
+    /// The folder of the published log, once it holds everything that the log holds now.
+    ///
+    /// # Errors
+    /// When it does not follow.
+    pub fn published(&self) -> Result<PathBuf> {
+        let folder = self.data().join("authority/log");
+        let desk = Desk::new()?;
+        let head = desk.at("head");
+        wait::until("the log's files to follow", || {
+            self.json(&["audit", "checkpoint", "--out", &head])?;
+            Ok((fs::read(folder.join("checkpoint")).ok() == Some(fs::read(&head)?)).then_some(()))
+        })?;
+        Ok(folder)
+    }
+
     /// A copy of all its data, keys included, with ports of its own: what somebody has who copied the disk. It does not run
     /// yet.
     ///
@@ -113,10 +128,7 @@ impl Authority {
         ensure!(self.program.is_none(), "the authority runs");
         let folder = TempDir::with_prefix("kos-e2e-copied-")?;
         let to = folder.path().join("authority");
-        let mut copy = Command::new("cp");
-        copy.arg("-a").arg(self.data().join("authority")).arg(&to);
-        let done = program::finish(copy, "")?;
-        ensure!(done.status.success(), "cp failed: {}", done.stderr);
+        program::copy(&self.data().join("authority"), &to)?;
         Ok(Self { folder, program: None, ports: Ports::free()?, environment: self.environment.clone() })
     }
 

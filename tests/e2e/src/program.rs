@@ -301,6 +301,18 @@ impl Drop for Program {
     }
 }
 
+/// Copies a folder with everything in it, as somebody does who has the disk.
+///
+/// # Errors
+/// When it cannot be copied.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    let mut copying = Command::new("cp");
+    copying.arg("--archive").arg(from).arg(to);
+    let done = finish(copying, "")?;
+    ensure!(done.status.success(), "cp failed: {}", done.stderr);
+    Ok(())
+}
+
 /// Every file below `folder` with its content; links are not followed.
 ///
 /// # Errors

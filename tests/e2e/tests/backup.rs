@@ -1,11 +1,15 @@
 //! A machine is lost: what a backup brings back, and what it must not.
 #![cfg(test)]
 
-use std::{fs, net::TcpStream, path::PathBuf};
+use std::{
+    fs,
+    net::TcpStream,
+    path::{Path, PathBuf},
+};
 
 use kos_e2e::{
     fleet::{self, Authority, Device},
-    judge, program, wait,
+    program, wait,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -41,18 +45,11 @@ impl Elsewhere {
 
     /// The log as it is published, and its newest head.
     fn copy_log(&self, authority: &Authority) {
-        let head = self.at("head");
-        let published = authority.data().join("authority/log");
         // The log may still grow by what follows from the last change, such as a new revocation list.
-        wait::until("the log's files to follow", || {
-            authority.json(&["audit", "checkpoint", "--out", &head])?;
-            let held = fs::read_to_string(&head)?;
-            Ok((fs::read_to_string(published.join("checkpoint"))? == held).then_some(()))
-        })
-        .unwrap();
-        let copied =
-            judge::run("cp", &["--recursive", &published.to_string_lossy(), &self.at("log")], "").unwrap();
-        assert!(copied.status.success());
+        let published = authority.published().unwrap();
+        let log = self.at("log");
+        program::copy(&published, Path::new(&log)).unwrap();
+        fs::copy(Path::new(&log).join("checkpoint"), self.at("head")).unwrap();
     }
 }
 
@@ -258,7 +255,7 @@ fn a_log_that_is_older_or_of_somebody_else_opens_nothing() {
     let mut restored = Authority::put_back(&lost, &backup, PASSPHRASE).unwrap();
     restored.serve_closed().unwrap();
     let changed = elsewhere.at("changed");
-    assert!(judge::run("cp", &["--recursive", &elsewhere.at("log"), &changed], "").unwrap().status.success());
+    program::copy(Path::new(&elsewhere.at("log")), Path::new(&changed)).unwrap();
     for (row, mut bytes) in program::files(&PathBuf::from(&changed).join("tile/entries")).unwrap() {
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&row, bytes).unwrap();

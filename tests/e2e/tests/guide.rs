@@ -1,13 +1,13 @@
 //! `docs/guide/verify-with-other-tools.md`: its commands are run as they stand there, in its order, by one shell.
 #![cfg(test)]
 
-use std::{collections::BTreeSet, env, fs, os::unix::fs::symlink, process::Command};
+use std::{collections::BTreeSet, env, os::unix::fs::symlink, process::Command};
 
 use kos_e2e::{
     fleet::{self, Authority},
     judge::{self, Desk},
     operator::Operator,
-    program, wait,
+    program,
 };
 
 const GUIDE: &str = include_str!("../../../docs/guide/verify-with-other-tools.md");
@@ -107,13 +107,7 @@ fn the_commands_of_the_guide_do_what_it_says() {
 
 /// The published log, once it holds everything.
 fn copy_log(authority: &Authority, desk: &Desk) {
-    let published = authority.data().join("authority/log");
-    let head = desk.at("head-now");
-    wait::until("the log's files to follow", || {
-        authority.json(&["audit", "checkpoint", "--out", &head])?;
-        Ok((fs::read(published.join("checkpoint")).ok() == Some(fs::read(&head)?)).then_some(()))
-    })
-    .unwrap();
+    let published = authority.published().unwrap();
     for (path, bytes) in program::files(&published).unwrap() {
         let name = path.strip_prefix(&published).unwrap().to_string_lossy().into_owned();
         desk.put(&format!("copy-of-log/{name}"), bytes).unwrap();

@@ -21,11 +21,6 @@ use serde_json::Value;
 const PASSPHRASE: &str = "correct horse battery staple";
 const CREDENTIAL: &str = "kos-machine-key";
 
-fn copy(from: &Path, to: &Path) {
-    let (from, to) = (from.display().to_string(), to.display().to_string());
-    judge::agrees("cp", &["--archive", &from, &to], "").unwrap();
-}
-
 fn settings(authority: &Authority, text: &str) {
     fs::write(at(authority.data(), "authority.yaml"), text).unwrap();
 }
@@ -71,7 +66,7 @@ fn keys_of_an_earlier_version_are_sealed_whenever_the_program_is_killed() {
         for number in 1.. {
             let data = PathBuf::from(desk.at("data"));
             let _ = fs::remove_dir_all(&data);
-            copy(authority.data(), &data);
+            program::copy(authority.data(), &data).unwrap();
             let inject = format!("inject={call}:signal=KILL:when={number}");
             let words = ["serve", "--data", &desk.at("data"), "--port-base", "0"];
             let serve = program::command("kos-authority", &words).unwrap();
@@ -210,7 +205,7 @@ fn damage_a_missing_key_and_an_old_vault_end_the_start_and_nothing_is_overwritte
     // A change of the way in makes the next file; the one before is then an old one.
     let desk = Desk::new().unwrap();
     let old = PathBuf::from(desk.at("old"));
-    copy(&at(&data, "keys"), &old);
+    program::copy(&at(&data, "keys"), &old).unwrap();
     settings(&authority, &format!("keys_file: {}\n", desk.at("machine.key")));
     authority.serve().unwrap();
     authority.stop().unwrap();

@@ -186,12 +186,6 @@ fn a_torn_end_is_cut_off_and_a_lost_one_is_found() {
     authority.stop().unwrap();
 }
 
-/// Copies a folder of files.
-fn copy(from: &Path, to: &Path) {
-    let done = judge::agrees("cp", &["-a", &from.to_string_lossy(), &to.to_string_lossy()], "");
-    done.unwrap();
-}
-
 #[test]
 fn a_store_that_was_put_back_is_not_extended_and_with_its_log_is_found_by_who_holds_a_checkpoint() {
     let mut authority = Authority::start().unwrap();
@@ -200,8 +194,8 @@ fn a_store_that_was_put_back_is_not_extended_and_with_its_log_is_found_by_who_ho
     authority.stop().unwrap();
     let folder = authority.data().join("authority");
     let old = tempfile::tempdir().unwrap();
-    copy(&folder.join("store.db"), &old.path().join("store.db"));
-    copy(&folder.join("log"), &old.path().join("log"));
+    program::copy(&folder.join("store.db"), &old.path().join("store.db")).unwrap();
+    program::copy(&folder.join("log"), &old.path().join("log")).unwrap();
     authority.serve().unwrap();
     ticket(&socket).unwrap();
     let held = Held::of(&authority).unwrap();
@@ -211,10 +205,10 @@ fn a_store_that_was_put_back_is_not_extended_and_with_its_log_is_found_by_who_ho
     authority.stop().unwrap();
     assert_eq!(held.judge(authority.data()).unwrap()["item"]["ok"], true);
 
-    copy(&old.path().join("store.db"), &folder.join("store.db"));
+    program::copy(&old.path().join("store.db"), &folder.join("store.db")).unwrap();
     check(&authority.refuses().unwrap(), 8, "KOS-E0509");
     fs::remove_dir_all(folder.join("log")).unwrap();
-    copy(&old.path().join("log"), &folder.join("log"));
+    program::copy(&old.path().join("log"), &folder.join("log")).unwrap();
     authority.serve().unwrap();
     ticket(&socket).unwrap();
     authority.stop().unwrap();

@@ -91,11 +91,6 @@ fn size_in(checkpoint: &str) -> Result<u64> {
     checkpoint.lines().nth(1).and_then(|size| size.parse().ok()).context("a checkpoint without size")
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let (from, to) = (from.display().to_string(), to.display().to_string());
-    judge::agrees("cp", &["--archive", &from, &to], "").map(drop)
-}
-
 #[test]
 fn two_authorities_witness_each_other_and_foreign_tools_agree() {
     let (attic, cellar) = (Authority::start().unwrap(), Authority::start_with("name: cellar\n").unwrap());
@@ -186,6 +181,13 @@ fn foreign_witnesses_cosign_and_those_that_are_down_slow_or_lie_hold_nobody_up()
         let one = list["items"].as_array().unwrap().iter().find(|one| one["name"] == name).cloned().unwrap();
         assert!(["waiting", "lost"].contains(&one["state"].as_str().unwrap()), "{one}");
         assert_eq!(one["size"], Value::Null, "{one}");
+        // What is wrong with it is said where it is looked for.
+        wait::until("what is wrong", || {
+            let list = attic.json(&["audit", "witness", "list"])?;
+            let one = list["items"].as_array().and_then(|all| all.iter().find(|one| one["name"] == name));
+            Ok(one.and_then(|one| one["trouble"].as_str()).map(|why| assert!(why.contains("KOS-E0526"))))
+        })
+        .unwrap();
     }
     let doctor = attic.kosctl(&["doctor"]).unwrap();
     assert_eq!(doctor.code(), 10, "{}", doctor.stdout);
@@ -317,7 +319,7 @@ fn a_log_that_was_put_back_is_refused_by_its_witness_and_found_by_whoever_verifi
     witnessed(&attic, size).unwrap();
     attic.stop().unwrap();
     let (home, before) = (attic.data().join("authority"), attic.data().join("before"));
-    copy(&home, &before).unwrap();
+    program::copy(&home, &before).unwrap();
     attic.serve().unwrap();
     let size = (0..5).fold(0, |_, _| grow(&attic).unwrap());
     witnessed(&attic, size).unwrap();
@@ -327,7 +329,7 @@ fn a_log_that_was_put_back_is_refused_by_its_witness_and_found_by_whoever_verifi
 
     // Everything as it was, and on from there with the log's own key.
     fs::rename(&home, attic.data().join("after")).unwrap();
-    copy(&before, &home).unwrap();
+    program::copy(&before, &home).unwrap();
     attic.serve().unwrap();
     witness_state(&attic, "cellar/witness", "disagrees").unwrap();
     assert_eq!(held(&cellar, "attic").unwrap(), newest, "the witness went on with another log");
@@ -395,14 +397,14 @@ fn devices_cosign_and_tell_when_the_log_is_not_the_one_that_they_cosigned() {
 
     attic.stop().unwrap();
     let (home, before) = (attic.data().join("authority"), attic.data().join("before"));
-    copy(&home, &before).unwrap();
+    program::copy(&home, &before).unwrap();
     attic.serve().unwrap();
     let size = (0..4).fold(0, |_, _| grow(&attic).unwrap());
     witnessed(&attic, size).unwrap();
     // In order, so that the devices hear that their links end.
     attic.stop().unwrap();
     fs::rename(&home, attic.data().join("after")).unwrap();
-    copy(&before, &home).unwrap();
+    program::copy(&before, &home).unwrap();
     attic.serve().unwrap();
     for (_, id) in &devices {
         witness_state(&attic, &format!("attic/{id}"), "disagrees").unwrap();

@@ -5,7 +5,7 @@
 //! # use kos_audit::{LeafReading, LogKey, RangeCheck, Verdict, tree::Bundle};
 //! # fn verify(key: &LogKey, read: impl Fn(&str) -> Option<Vec<u8>>) -> Verdict {
 //! let text = read("checkpoint").and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-//! let mut check = RangeCheck::new(key, &[], &text, None, 10..20);
+//! let mut check = RangeCheck::new(key, &text, None, 10..20);
 //! while let Some(piece) = check.next() {
 //!     check.take(read(&piece.path()), |bytes| {
 //!         Bundle::leaves(bytes).flatten().map(|leaf| LeafReading::of(leaf, key)).collect()
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     checkpoint::VerifiedCheckpoint,
-    key::{LogKey, Origin, WitnessKey},
+    key::{LogKey, Origin},
     tree::{Piece, PieceError, TreeHash, TreeHead, Walk},
 };
 
@@ -45,17 +45,11 @@ pub struct RangeCheck {
 impl RangeCheck {
     /// Begins with the log's checkpoint and, if somebody kept one, an earlier checkpoint of the same log. `range` is of
     /// indices.
-    pub fn new(
-        key: &LogKey,
-        witnesses: &[WitnessKey],
-        checkpoint: &str,
-        held: Option<&str>,
-        range: Range<u64>,
-    ) -> Self {
+    pub fn new(key: &LogKey, checkpoint: &str, held: Option<&str>, range: Range<u64>) -> Self {
         let mut failures = Failures::default();
-        let checkpoint = signed_checkpoint(&mut failures, key, witnesses, checkpoint, "the checkpoint");
-        let held = held
-            .and_then(|text| signed_checkpoint(&mut failures, key, witnesses, text, "the held checkpoint"));
+        let mut signed = |text: &str, name: &str| signed_checkpoint(&mut failures, key, &[], text, name);
+        let checkpoint = signed(checkpoint, "the checkpoint");
+        let held = held.and_then(|text| signed(text, "the held checkpoint"));
         let mut walk = None;
         if let Some(head) = checkpoint.as_ref().map(|checkpoint| *checkpoint.head()) {
             if range.end > head.size {

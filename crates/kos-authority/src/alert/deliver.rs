@@ -196,7 +196,7 @@ async fn report(
 /// How long to wait after so many failures in a row: between half and all of a time that doubles, so that guardians that
 /// failed together are not tried together.
 fn pause(failures: u32) -> Duration {
-    let longest = PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(PAUSE_MAX);
+    let longest = crate::pause::after(failures, PAUSE, PAUSE_MAX);
     let random = entropy::array().map_or(0, u32::from_be_bytes);
     let share = f64::from(random) / f64::from(u32::MAX);
     longest.mul_f64(0.5 + share / 2.0)

@@ -3,15 +3,12 @@
 
 use std::{
     collections::HashMap,
-    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use kos_base::{DeviceId, Timestamp};
 use tokio::time::Instant;
-
-use super::copy::bytes_below;
 
 /// Most bytes of logs and evidence that are kept of one device. Stops it from filling the disk of the authority. They are counted
 /// anew when it is reached: whoever moves old logs away makes room.
@@ -35,6 +32,8 @@ pub(super) enum Charge {
     Fits,
     TooFast,
     Full,
+    /// What is kept of the device has to be counted first.
+    Uncounted,
 }
 
 /// The pages of all devices that were heard.
@@ -57,12 +56,16 @@ struct Page {
 }
 
 impl Book {
-    /// Takes a message with `bytes` of entries off what the device may bring now.
-    pub(super) fn charge(&self, device: &DeviceId, folder: &Path, bytes: u64) -> Charge {
+    /// Takes a message with `bytes` of entries off what the device may bring now. `counted` is what is kept of it, where that
+    /// was counted: files are not walked here, under the lock that all devices wait for.
+    pub(super) fn charge(&self, device: &DeviceId, counted: Option<u64>, bytes: u64) -> Charge {
         let now = Instant::now();
         let mut pages = self.pages();
+        if counted.is_none() && !pages.contains_key(device) {
+            return Charge::Uncounted;
+        }
         let page = pages.entry(device.clone()).or_insert_with(|| Page {
-            bytes: bytes_below(folder),
+            bytes: 0,
             allowance: BURST_BYTES,
             at: now,
             anchored_at: None,
@@ -76,11 +79,13 @@ impl Book {
         page.allowance =
             page.allowance.saturating_add(seconds.saturating_mul(BYTES_PER_SECOND)).min(BURST_BYTES);
         let Some(rest) = page.allowance.checked_sub(bytes.max(MESSAGE_BYTES)) else { return Charge::TooFast };
-        page.allowance = rest;
-        if page.bytes.saturating_add(bytes) > BYTES_MAX {
-            page.bytes = bytes_below(folder);
+        page.bytes = counted.unwrap_or(page.bytes);
+        let is_full = page.bytes.saturating_add(bytes) > BYTES_MAX;
+        if is_full && counted.is_none() {
+            return Charge::Uncounted;
         }
-        if page.bytes.saturating_add(bytes) > BYTES_MAX { Charge::Full } else { Charge::Fits }
+        page.allowance = rest;
+        if is_full { Charge::Full } else { Charge::Fits }
     }
 
     /// These were written.
@@ -159,22 +164,32 @@ fn left(page: &Page, now: Timestamp) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
+
+    use super::{super::copy::bytes_below, *};
     use crate::fixtures;
+
+    /// As a message is charged: what is kept is counted when the book asks for it.
+    fn charge(book: &Book, device: &DeviceId, folder: &Path, bytes: u64) -> Charge {
+        match book.charge(device, None, bytes) {
+            Charge::Uncounted => book.charge(device, Some(bytes_below(folder)), bytes),
+            charge => charge,
+        }
+    }
 
     const NOW: Timestamp = Timestamp::from_unix_s(1_795_170_000);
 
     #[tokio::test(start_paused = true)]
     async fn a_device_that_sends_for_ever_is_slowed_down_and_one_that_was_away_is_not() {
         let (book, device, folder) = (Book::default(), fixtures::device_id(1), Path::new("/nowhere"));
-        assert_eq!(book.charge(&device, folder, BURST_BYTES), Charge::Fits);
-        assert_eq!(book.charge(&device, folder, 1), Charge::TooFast);
+        assert_eq!(charge(&book, &device, folder, BURST_BYTES), Charge::Fits);
+        assert_eq!(charge(&book, &device, folder, 1), Charge::TooFast);
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(book.charge(&device, folder, 2 * BYTES_PER_SECOND), Charge::Fits);
-        assert_eq!(book.charge(&device, folder, 1), Charge::TooFast);
+        assert_eq!(charge(&book, &device, folder, 2 * BYTES_PER_SECOND), Charge::Fits);
+        assert_eq!(charge(&book, &device, folder, 1), Charge::TooFast);
         // Messages with next to nothing in them, or nothing, are as much work.
         tokio::time::advance(Duration::from_secs(1)).await;
-        let few = (0..100).take_while(|_| book.charge(&device, folder, 0) == Charge::Fits).count();
+        let few = (0..100).take_while(|_| charge(&book, &device, folder, 0) == Charge::Fits).count();
         assert_eq!(few, usize::try_from(BYTES_PER_SECOND / MESSAGE_BYTES).unwrap());
     }
 
@@ -182,16 +197,16 @@ mod tests {
     async fn only_what_was_written_fills_the_room_of_a_device_and_who_makes_room_is_seen() {
         let (book, device, folder) = (Book::default(), fixtures::device_id(1), Path::new("/nowhere"));
         for _ in 0..40 {
-            assert_eq!(book.charge(&device, folder, BURST_BYTES), Charge::Fits);
+            assert_eq!(charge(&book, &device, folder, BURST_BYTES), Charge::Fits);
             tokio::time::advance(Duration::from_secs(3_600)).await;
         }
         let folder = tempfile::tempdir().unwrap();
         let kept = std::fs::File::create(folder.path().join("1")).unwrap();
         kept.set_len(BYTES_MAX).unwrap();
         book.taken(&device, BYTES_MAX);
-        assert_eq!(book.charge(&device, folder.path(), 1), Charge::Full);
+        assert_eq!(charge(&book, &device, folder.path(), 1), Charge::Full);
         kept.set_len(0).unwrap();
-        assert_eq!(book.charge(&device, folder.path(), 1), Charge::Fits);
+        assert_eq!(charge(&book, &device, folder.path(), 1), Charge::Fits);
     }
 
     #[test]
@@ -220,7 +235,7 @@ mod tests {
     fn ordinary_entries_are_anchored_once_in_a_while() {
         let (book, device) = (Book::default(), fixtures::device_id(1));
         assert_eq!(book.anchor_in(&device, false, NOW), Some(Duration::ZERO));
-        assert_eq!(book.charge(&device, Path::new("/nowhere"), 1), Charge::Fits);
+        assert_eq!(charge(&book, &device, Path::new("/nowhere"), 1), Charge::Fits);
         book.anchored(&device, NOW);
         assert!(book.due(NOW, true).is_empty());
         assert_eq!(book.anchor_in(&device, false, NOW), None);

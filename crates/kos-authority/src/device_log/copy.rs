@@ -11,12 +11,13 @@ use kos_audit::{
 };
 use kos_base::{Code, code, text::reason};
 
-use crate::files::{self, Mode, replace};
+use crate::{
+    files::{self, Mode, replace},
+    log::CHECKPOINT_BYTES_MAX,
+};
 
 const CHECKPOINT: &str = "checkpoint";
 const KEY: &str = "key";
-/// Longest checkpoint that is read back, in bytes.
-const CHECKPOINT_BYTES_MAX: u64 = 16 * 1024;
 /// Pieces of evidence that are kept of one device, each at most as long as a message. The first tell most.
 const EVIDENCE_MAX: usize = 32;
 

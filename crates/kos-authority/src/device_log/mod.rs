@@ -155,10 +155,17 @@ async fn take_part(
     let begun = held.map_or(0, |anchor| anchor.number);
     let number = known.map_or(begun + 1, |anchor| anchor.number);
     let bytes: u64 = log.leaves.iter().map(|leaf| u64::try_from(leaf.len()).unwrap_or(u64::MAX)).sum();
-    match logs.book.charge(&device.id, &logs.folder(&device.id), bytes) {
+    let mut charge = logs.book.charge(&device.id, None, bytes);
+    if charge == Charge::Uncounted {
+        let folder = logs.folder(&device.id);
+        let counted = tokio::task::spawn_blocking(move || copy::bytes_below(&folder)).await;
+        let counted = counted.map_err(|_| Refusal::Own(code::config::INTERNAL))?;
+        charge = logs.book.charge(&device.id, Some(counted), bytes);
+    }
+    match charge {
         Charge::Fits => {}
         Charge::TooFast => return Err(Refusal::Limit(code::audit::DEVICE_LOG_RATE, "flood")),
-        Charge::Full => return Err(Refusal::Limit(code::audit::DEVICE_LOG_FULL, "full")),
+        Charge::Full | Charge::Uncounted => return Err(Refusal::Limit(code::audit::DEVICE_LOG_FULL, "full")),
     }
     if known.is_none() && has_begun_too_many(shared, &device.id, number, now).await? {
         return Err(Refusal::Limit(code::audit::DEVICE_LOG_FULL, "too-many-logs"));

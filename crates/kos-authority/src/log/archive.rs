@@ -22,7 +22,7 @@ use kos_audit::{
 };
 use kos_base::text::reason;
 
-use super::piece::piece;
+use super::{piece::piece, publish::CHECKPOINT_BYTES_MAX};
 use crate::{
     files,
     outside::{Outside, identity},
@@ -115,9 +115,6 @@ pub(crate) async fn write(
 }
 
 const CHECKPOINT: &str = "checkpoint";
-
-/// Longest checkpoint that is read, in bytes.
-const CHECKPOINT_BYTES_MAX: u64 = 16 * 1024;
 
 /// The hashes of the leaves in a bundle, if they are those of its tile.
 fn checked(bundle: &[u8], tile: &[u8]) -> Option<Vec<TreeHash>> {

@@ -34,7 +34,7 @@ const CHECKPOINT: &str = "checkpoint";
 const WITNESSED: &str = "checkpoint.witnessed";
 
 /// Longest checkpoint that is written or read back, in bytes: the lines of all witnesses take half of it.
-pub(crate) const CHECKPOINT_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const CHECKPOINT_BYTES_MAX: u64 = 16 * 1024;
 
 impl LogFiles {
     /// The log in `folder`, which is made when it is missing.
@@ -56,8 +56,7 @@ impl LogFiles {
     /// # Errors
     /// When there is one that cannot be read.
     pub fn checkpoint(&self) -> io::Result<Option<String>> {
-        let bytes_max = u64::try_from(CHECKPOINT_BYTES_MAX).unwrap_or(u64::MAX);
-        files::read_text(&self.folder.join(CHECKPOINT), bytes_max)
+        files::read_text(&self.folder.join(CHECKPOINT), CHECKPOINT_BYTES_MAX)
     }
 
     /// The same for a start. One that is too long or no text is an empty one, which [`Tail::load`](super::Tail::load)

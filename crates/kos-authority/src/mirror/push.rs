@@ -134,7 +134,7 @@ impl Worker<'_> {
         }
         match error {
             MirrorError::Refused { .. } => PAUSE_MAX,
-            _ => PAUSE.saturating_mul(1 << (self.failures - 1).min(16)).min(PAUSE_MAX),
+            _ => crate::pause::after(self.failures, PAUSE, PAUSE_MAX),
         }
     }
 

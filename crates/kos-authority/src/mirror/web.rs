@@ -20,10 +20,8 @@ use tokio::{task::JoinSet, time::timeout};
 use zeroize::Zeroizing;
 
 use super::MirrorError;
-use crate::alert::sink::{Address, AddressError, Cover};
+use crate::alert::sink::{Address, AddressError, WEB};
 
-/// What an address may begin with.
-const SCHEMES: [(&str, Cover, u16); 2] = [("https", Cover::Tls, 443), ("http", Cover::Plain, 80)];
 /// How long one request may take.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
 /// Longest answer that is read, in bytes: a bundle of 256 leaves of 64 KiB.
@@ -31,7 +29,7 @@ const ANSWER_BYTES_MAX: usize = 256 * 65_538;
 
 /// Reads the address of a target.
 pub(crate) fn address(url: &str) -> Result<Address, AddressError> {
-    let address = Address::parse(url, &SCHEMES)?;
+    let address = Address::parse(url, &WEB)?;
     if address.path.contains('?') {
         return Err(AddressError("there is no query below which files can be put".to_owned()));
     }

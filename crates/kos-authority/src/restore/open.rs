@@ -16,10 +16,10 @@ use kos_net::entropy;
 
 use super::{Restoration, RestoreError, effects::Effects, merge};
 use crate::{
-    erasure::{NAMELESS, guardians_of, nameless},
+    erasure::{NAMELESS, dismissal, guardians_of, nameless, removal},
     keys::Keys,
     log::LogSigner,
-    record::{Change as Recorded, Person, SystemChange},
+    record::{Person, SystemChange},
     store::{DeviceQuery, Operator, Store, StoreError},
     writer::{SystemWrite, Transaction, Writer},
 };
@@ -303,14 +303,9 @@ impl Opening<'_> {
         let named = ["operator", "local-user", "share-holder"].contains(&kind).then(|| name.parse().ok());
         let mut system = Vec::new();
         if let Some(name) = named.flatten() {
-            let guardians = guardians_of(self.store, &name).await?;
-            let gone: Vec<Recorded> = guardians
-                .iter()
-                .map(|guardian| SystemChange::GuardianRemoved(Box::new(guardian.clone())).into())
-                .collect();
-            if !gone.is_empty() {
-                let removed = guardians.into_iter().map(|guardian| SystemWrite::NoGuardian(guardian.name));
-                self.writer.commit(Transaction::own(self.now, gone, removed.collect())).await?;
+            let (changes, writes) = dismissal(guardians_of(self.store, &name).await?);
+            if !changes.is_empty() {
+                self.writer.commit(Transaction::own(self.now, changes, writes)).await?;
             }
             system.extend(nameless(self.store, &name).await?);
         }
@@ -327,25 +322,8 @@ impl Opening<'_> {
     }
 
     async fn remove(&self, operator: Operator) -> Result<(), RestoreError> {
-        let revocation = Revocation {
-            issuer: operator.issuer,
-            serial: operator.serial.clone(),
-            key: operator.key,
-            at: self.now,
-            not_after: operator.not_after,
-            reason: RevocationReason::PrivilegeWithdrawn,
-            subject: format!("operator {}", operator.name),
-        };
-        let (id, name, key) = (operator.id, operator.name.clone(), operator.key);
-        let guardians = guardians_of(self.store, &name).await?;
-        let mut changes: Vec<Recorded> =
-            vec![SystemChange::OperatorRemoved { operator: id, name, key }.into()];
-        let record = Operator { removed: true, version: operator.version + 1, ..operator };
-        let mut system = vec![SystemWrite::Operator(Box::new(record)), SystemWrite::Revoke(revocation)];
-        for guardian in guardians {
-            system.push(SystemWrite::NoGuardian(guardian.name.clone()));
-            changes.push(SystemChange::GuardianRemoved(Box::new(guardian)).into());
-        }
+        let guardians = guardians_of(self.store, &operator.name).await?;
+        let (_, changes, system) = removal(operator, guardians, self.now);
         self.writer.commit(Transaction::own(self.now, changes, system)).await?;
         Ok(())
     }

@@ -63,7 +63,7 @@ impl Opener {
     }
 
     /// As the log calls it.
-    const fn name(&self) -> &'static str {
+    pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Passphrase(..) => "passphrase",
             Self::Agreed(..) => "offline-key",

@@ -12,7 +12,7 @@ use kos_vault::{Agreed, NewSlot, Passphrase, SlotKind, SlotName, VaultError};
 use super::{
     VaultFault,
     deed::{Deed, Opener},
-    renew::{Kept, is_own_slot},
+    renew::is_own_slot,
 };
 use crate::record::VaultDeed;
 
@@ -44,17 +44,9 @@ impl Deed {
         passphrase: Passphrase,
         code: Option<SecretText>,
     ) -> Result<Vault, VaultFault> {
-        let mut ring = self.ring().await;
-        let (mut vault, anchor, _) = self.open_by(&mut ring, Opener::Passphrase(passphrase, code)).await?;
-        let is_it = |kind| matches!(kind, SlotKind::Offline(_));
-        if !vault.slots().any(|held| held.name == slot && is_it(held.kind)) {
-            return Err(VaultError::SlotUnknown.into());
-        }
-        vault.remove_slot(&slot)?;
-        let sharing = anchor.sharing.clone();
-        let deed = |generation| VaultDeed::OfflineKeyRemoved { slot, generation };
-        self.settle(&mut ring, vault, Some(anchor), sharing, deed).await?;
-        self.view(&mut ring).await
+        let is_one = |kind| matches!(kind, SlotKind::Offline(_));
+        let removed = |slot, generation| VaultDeed::OfflineKeyRemoved { slot, generation };
+        self.remove_slot((slot, is_one), (passphrase, code), removed).await
     }
 
     /// Opens the vault by what an offline key agreed on, and gives it new keys and one passphrase.
@@ -64,13 +56,6 @@ impl Deed {
         code: Option<SecretText>,
         passphrase: Passphrase,
     ) -> Result<Vault, VaultFault> {
-        let mut ring = self.ring().await;
-        let (vault, anchor, _) = self.open_by(&mut ring, Opener::Agreed(agreed, code)).await?;
-        let (vault, _) = self.renew(vault, passphrase, None, Kept::Nothing).await?;
-        let deed = |generation| VaultDeed::Recovered { generation, by: "offline-key" };
-        self.settle(&mut ring, vault, Some(anchor), None, deed).await?;
-        ring.recovery = None;
-        ring.failures.clear();
-        self.view(&mut ring).await
+        self.recover_by(Opener::Agreed(agreed, code), passphrase).await
     }
 }

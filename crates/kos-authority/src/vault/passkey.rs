@@ -11,7 +11,7 @@ use kos_vault::{NewSlot, Passkey, Passphrase, PrfOutput, SlotKind, SlotName, Vau
 use super::{
     VaultFault,
     deed::{Deed, Opener},
-    renew::{Kept, is_own_slot},
+    renew::is_own_slot,
 };
 use crate::record::VaultDeed;
 
@@ -51,16 +51,9 @@ impl Deed {
         passphrase: Passphrase,
         code: Option<SecretText>,
     ) -> Result<Vault, VaultFault> {
-        let mut ring = self.ring().await;
-        let (mut vault, anchor, _) = self.open_by(&mut ring, Opener::Passphrase(passphrase, code)).await?;
-        if !vault.slots().any(|held| held.name == slot && held.kind == SlotKind::Passkey) {
-            return Err(VaultError::SlotUnknown.into());
-        }
-        vault.remove_slot(&slot)?;
-        let sharing = anchor.sharing.clone();
-        let deed = |generation| VaultDeed::PasskeyRemoved { slot, generation };
-        self.settle(&mut ring, vault, Some(anchor), sharing, deed).await?;
-        self.view(&mut ring).await
+        let is_one = |kind| kind == SlotKind::Passkey;
+        let removed = |slot, generation| VaultDeed::PasskeyRemoved { slot, generation };
+        self.remove_slot((slot, is_one), (passphrase, code), removed).await
     }
 
     /// Opens the vault by what a passkey gave, and gives it new keys and one passphrase.
@@ -70,13 +63,6 @@ impl Deed {
         code: Option<SecretText>,
         passphrase: Passphrase,
     ) -> Result<Vault, VaultFault> {
-        let mut ring = self.ring().await;
-        let (vault, anchor, _) = self.open_by(&mut ring, Opener::Passkey(output, code)).await?;
-        let (vault, _) = self.renew(vault, passphrase, None, Kept::Nothing).await?;
-        let deed = |generation| VaultDeed::Recovered { generation, by: "passkey" };
-        self.settle(&mut ring, vault, Some(anchor), None, deed).await?;
-        ring.recovery = None;
-        ring.failures.clear();
-        self.view(&mut ring).await
+        self.recover_by(Opener::Passkey(output, code), passphrase).await
     }
 }

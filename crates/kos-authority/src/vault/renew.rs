@@ -207,6 +207,40 @@ impl Deed {
         self.view(&mut ring).await
     }
 
+    /// Removes the slot of something that opens the vault, of the kind that is meant.
+    pub(super) async fn remove_slot(
+        self,
+        (slot, is_one): (SlotName, fn(SlotKind) -> bool),
+        (passphrase, code): (Passphrase, Option<SecretText>),
+        removed: fn(SlotName, u64) -> VaultDeed,
+    ) -> Result<Vault, VaultFault> {
+        let mut ring = self.ring().await;
+        let (mut vault, anchor, _) = self.open_by(&mut ring, Opener::Passphrase(passphrase, code)).await?;
+        if !vault.slots().any(|held| held.name == slot && is_one(held.kind)) {
+            return Err(VaultError::SlotUnknown.into());
+        }
+        vault.remove_slot(&slot)?;
+        let sharing = anchor.sharing.clone();
+        self.settle(&mut ring, vault, Some(anchor), sharing, |generation| removed(slot, generation)).await?;
+        self.view(&mut ring).await
+    }
+
+    /// Opens the vault by what one person has, and gives it new keys and one passphrase.
+    pub(super) async fn recover_by(
+        self,
+        opener: Opener,
+        passphrase: Passphrase,
+    ) -> Result<Vault, VaultFault> {
+        let (mut ring, by) = (self.ring().await, opener.name());
+        let (vault, anchor, _) = self.open_by(&mut ring, opener).await?;
+        let (vault, _) = self.renew(vault, passphrase, None, Kept::Nothing).await?;
+        let deed = |generation| VaultDeed::Recovered { generation, by };
+        self.settle(&mut ring, vault, Some(anchor), None, deed).await?;
+        ring.recovery = None;
+        ring.failures.clear();
+        self.view(&mut ring).await
+    }
+
     /// A new master key, and slots for a passphrase and, where it is shared, for the key that shares join to. Of the others
     /// stays what is to be kept.
     pub(super) async fn renew(

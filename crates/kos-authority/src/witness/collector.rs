@@ -34,6 +34,7 @@ use crate::{
     clock,
     fleet::Undelivered,
     log::{CHECKPOINT_BYTES_MAX, consistency},
+    pause,
     record::SystemChange,
     store::{LogState, StoreError, StoredWitness, WitnessState, WitnessWay},
     writer::{Cosigned, SystemWrite, Transaction},
@@ -77,7 +78,8 @@ impl Round {
     fn cosigned(&self) -> Option<(SignedCheckpoint, LogState)> {
         let lines: String = self.lines.values().map(String::as_str).collect();
         let checkpoint = format!("{}{lines}", self.text);
-        if lines.is_empty() || checkpoint.len() > CHECKPOINT_BYTES_MAX {
+        let is_too_long = u64::try_from(checkpoint.len()).is_ok_and(|len| len > CHECKPOINT_BYTES_MAX);
+        if lines.is_empty() || is_too_long {
             return None;
         }
         let signed = SignedCheckpoint::parse(&checkpoint).ok()?;
@@ -292,7 +294,7 @@ impl Collector {
                     // That it has no link is known here.
                     WitnessWay::Device(_) => DEVICE_PAUSE_MAX,
                 };
-                let pause = PAUSE_MIN.saturating_mul(1 << (asked.failures - 1).min(10)).min(longest);
+                let pause = pause::after(asked.failures, PAUSE_MIN, longest);
                 asked.again_at = Some(Instant::now() + pause);
                 let since = *asked.failing_since.get_or_insert(now);
                 tracing::warn!(witness = name, why, "a witness does not cosign");
@@ -491,7 +493,7 @@ mod tests {
     #[test]
     fn the_lines_of_all_witnesses_are_kept_and_no_more_than_a_start_reads_back() {
         let most = answered(WITNESSES_MAX, WITNESS_NAME_BYTES_MAX).cosigned().unwrap().1;
-        assert!(most.checkpoint.len() < CHECKPOINT_BYTES_MAX && most.size == 7);
+        assert!(u64::try_from(most.checkpoint.len()).unwrap() < CHECKPOINT_BYTES_MAX && most.size == 7);
         assert_eq!(
             most.checkpoint.lines().filter(|line| line.starts_with('\u{2014}')).count(),
             WITNESSES_MAX + 1

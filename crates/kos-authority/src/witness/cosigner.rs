@@ -147,24 +147,37 @@ impl Cosigner {
             Some(_) => keep.witness_key(now)?,
             None => None,
         };
-        let key_of = |key: &SigningKey| {
-            let name = format!("{}/witness", self.name);
-            WitnessKey::new(&name, key.public().clone()).map_err(|e| CosignerError::Key(e.to_string()))
-        };
         if let (Some(owner), Some(key)) = (owner, held)
-            && key_of(&key)? == owner
+            && self.named(&key)? == owner
         {
-            self.view().key = Some((owner.clone(), Arc::clone(&key)));
-            *open = Some(Open { witness: Witness::new(owner), key });
+            *open = Some(self.opened(owner, key));
             return Ok(None);
         }
         // Who has lost its memory is another witness.
+        self.begin(&mut open, keep, now).map(Some)
+    }
+
+    /// Begins as another witness, which has a key of its own and remembers nothing.
+    fn begin(&self, open: &mut Option<Open>, keep: &Keep, now: Timestamp) -> Result<Head, CosignerError> {
         let (key, head) = keep.make_witness_key(now)?;
-        let own = key_of(&key)?;
+        let own = self.named(&key)?;
         self.memory.begin(&own)?;
-        self.view().key = Some((own.clone(), Arc::clone(&key)));
-        *open = Some(Open { witness: Witness::new(own), key });
-        Ok(Some(head))
+        *open = Some(self.opened(own, key));
+        Ok(head)
+    }
+
+    /// The witness with this key, of no log yet.
+    fn opened(&self, own: WitnessKey, key: Arc<SigningKey>) -> Open {
+        let mut view = self.view();
+        view.key = Some((own.clone(), Arc::clone(&key)));
+        view.logs.clear();
+        Open { witness: Witness::new(own), key }
+    }
+
+    /// A key under the name of this witness.
+    fn named(&self, key: &SigningKey) -> Result<WitnessKey, CosignerError> {
+        let name = format!("{}/witness", self.name);
+        WitnessKey::new(&name, key.public().clone()).map_err(|e| CosignerError::Key(e.to_string()))
     }
 
     /// Opens the witness for a log that is added: with a new key when something was signed of it that is not remembered
@@ -182,28 +195,20 @@ impl Cosigner {
         if !self.memory.has_lost(origin)? {
             return self.open(keep, now);
         }
-        let (key, head) = keep.make_witness_key(now)?;
-        let name = format!("{}/witness", self.name);
-        let own = WitnessKey::new(&name, key.public().clone());
-        let own = own.map_err(|e| CosignerError::Key(e.to_string()))?;
         // Those that are lost besides stay refused, until they are added again themselves.
         let lost: Vec<_> =
             logs.iter().filter(|log| self.memory.has_lost(log.key.origin()).unwrap_or(true)).collect();
-        let mut open = self.lock();
-        self.memory.begin(&own)?;
-        {
-            let mut view = self.view();
-            view.key = Some((own.clone(), Arc::clone(&key)));
-            view.logs.clear();
-        }
-        *open = Some(Open { witness: Witness::new(own), key });
-        drop(open);
-        for log in logs.iter().filter(|log| !lost.iter().any(|lost| lost.key == log.key)) {
+        let head = self.begin(&mut self.lock(), keep, now)?;
+        self.watch_all(logs.iter().filter(|log| !lost.iter().any(|lost| lost.key == log.key)));
+        Ok(Some(head))
+    }
+
+    fn watch_all<'a>(&self, logs: impl Iterator<Item = &'a WitnessedLog>) {
+        for log in logs {
             if let Err(error) = self.watch(&log.key) {
                 tracing::error!(origin = log.key.origin(), code = %error.code(), %error, "a log is not cosigned");
             }
         }
-        Ok(Some(head))
     }
 
     /// Cosigns this log from now on. The witness is open. Blocks.
@@ -234,11 +239,7 @@ impl Cosigner {
             tracing::error!(code = %error.code(), %error, "no log of others is cosigned");
             return;
         }
-        for log in logs {
-            if let Err(error) = self.watch(&log.key) {
-                tracing::error!(origin = log.key.origin(), code = %error.code(), %error, "a log is not cosigned");
-            }
-        }
+        self.watch_all(logs.iter());
     }
 
     /// Cosigns this log no more. Blocks.

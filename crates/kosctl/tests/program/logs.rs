@@ -164,6 +164,16 @@ fn a_copy_of_a_log_is_judged_without_a_server() {
     );
     assert_eq!(verify(&["--against", &held]).1["assurance"], "held-checkpoint");
 
+    // That there are witnesses is said to whoever named none.
+    let told = |words: &[&str]| {
+        let run = user.run(&[&["audit", "verify", "--log", &folder, "--key", &key], words].concat());
+        run.err.contains("witnesses cosigned this log")
+    };
+    assert!(!told(&[]));
+    std::fs::write(format!("{folder}/checkpoint.witnessed"), &log.checkpoint).unwrap();
+    assert!(told(&[]));
+    std::fs::remove_file(format!("{folder}/checkpoint.witnessed")).unwrap();
+
     let rewound = user.write("later", &self::log(301).checkpoint);
     let (code, verdict) = verify(&["--against", &rewound]);
     assert_eq!((code, &verdict["failures"][0]["kind"]), (10, &"rewound".into()), "{verdict}");
@@ -312,6 +322,41 @@ fn one_entry_is_proven_and_its_proof_is_worth_something_later() {
     assert_eq!((offline(&moved).code, offline(&moved).json()["item"]["ok"].as_bool()), (10, Some(false)));
     let garbage = offline(&user.write("garbage", "hello"));
     assert_eq!((garbage.code, garbage.failure()["code"].as_str()), (8, Some("KOS-E0506")));
+}
+
+#[test]
+fn an_entry_of_a_copy_is_shown_and_proven_without_a_server() {
+    let (user, log) = (User::new(), log(300));
+    let (folder, key) = (log.write(&user), user.write("key", log.key.to_string()));
+    let of = |words: &[&str], key: &str| {
+        let run = user.run(&[&["audit"], words, &["--log", &folder, "--key", key, "-o", "json"]].concat());
+        (run.code, run)
+    };
+    for index in ["0", "255", "256", "299"] {
+        let (code, shown) = of(&["show", index], &key);
+        assert_eq!(code, 0, "{}", shown.err);
+        assert_eq!(shown.json()["item"]["index"].to_string(), index);
+        assert_eq!(shown.json()["item"]["eventType"], "authority_created");
+        let out = user.path("proof");
+        let (code, proven) = of(&["prove", index, "--out", &out], &key);
+        assert_eq!((code, &proven.json()["item"]["ok"]), (0, &true.into()), "{}", proven.err);
+        assert_eq!(user.run(&["audit", "verify", "--proof", &out, "--key", &key]).code, 0);
+    }
+    let (code, beyond) = of(&["show", "300"], &key);
+    assert_eq!((code, beyond.failure()["code"].as_str()), (3, Some("KOS-E0508")), "{}", beyond.err);
+    let other = user.write("other", other_key());
+    let (code, foreign) = of(&["show", "7"], &other);
+    assert!(code == 8 && foreign.err.contains("another key signed this"), "{}", foreign.err);
+    // A copy that somebody changed proves nothing.
+    let bundle = format!("{folder}/tile/entries/000");
+    let mut bytes = std::fs::read(&bundle).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&bundle, bytes).unwrap();
+    assert_eq!(of(&["prove", "0"], &key).0, 10);
+    assert_eq!(of(&["show", "0"], &key).0, 8);
+    std::fs::remove_file(bundle).unwrap();
+    let (code, gone) = of(&["show", "0"], &key);
+    assert!(code == 8 && gone.err.contains("is missing, or is in an archive"), "{}", gone.err);
 }
 
 #[test]

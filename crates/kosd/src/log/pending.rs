@@ -94,16 +94,7 @@ impl Pending {
     /// Removes it, whatever it is.
     pub(super) fn remove(&self) -> Result<(), RootError> {
         self.dropped.store(0, Ordering::Relaxed);
-        match fs::symlink_metadata(&self.path) {
-            Ok(meta) if meta.is_dir() => {
-                file::empty(&self.path)?;
-                fs::remove_dir(&self.path).map_err(|error| RootError::unwritable(&self.path, error))
-            }
-            Ok(meta) if !meta.is_file() => {
-                fs::remove_file(&self.path).map_err(|error| RootError::unwritable(&self.path, error))
-            }
-            _ => file::remove(&self.path),
-        }
+        file::clear(&self.path)
     }
 }
 

@@ -66,16 +66,25 @@ pub fn empty_except(folder: &Path, kept: &[&str]) -> Result<(), RootError> {
         if kept.iter().any(|kept| name == *kept) {
             continue;
         }
-        let removed = match fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_dir() => empty(&path)
-                .and_then(|()| fs::remove_dir(&path).map_err(|error| RootError::unwritable(&path, error))),
-            Ok(meta) if meta.is_file() => remove(&path),
-            _ => fs::remove_file(&path).map_err(|error| RootError::unwritable(&path, error)),
-        };
-        first = first.and(removed);
+        first = first.and(clear(&path));
     }
     sync_folder(folder).map_err(|error| RootError::unwritable(folder, error))?;
     first
+}
+
+/// Removes what is at a path, whatever it is: a folder with all that is in it, a link and not where it leads.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn clear(path: &Path) -> Result<(), RootError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => empty(path)
+            .and_then(|()| fs::remove_dir(path).map_err(|error| RootError::unwritable(path, error))),
+        Ok(meta) if !meta.is_file() => {
+            fs::remove_file(path).map_err(|error| RootError::unwritable(path, error))
+        }
+        _ => remove(path),
+    }
 }
 
 /// Removes what a power cut left unfinished in the folder.

@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use kos_e2e::{
     fleet::{self, Authority},
     judge::{self, Desk},
-    program, wait,
+    program,
 };
 
 /// Saves the head of the log and returns its size.
@@ -29,12 +29,7 @@ fn go_verifies_the_published_log_and_every_proof_that_kosctl_saves() {
         fs::rename(desk.at("head"), desk.at(&format!("log/old/{size}"))).unwrap();
         authority.json(&["device", "rename", &id, name]).unwrap();
     }
-    let published = authority.data().join("authority/log");
-    wait::until("the log's files to follow", || {
-        head(&authority, &desk, "head");
-        Ok((fs::read(published.join("checkpoint"))? == desk.take("head")?).then_some(()))
-    })
-    .unwrap();
+    let published = authority.published().unwrap();
     for (path, bytes) in program::files(&published).unwrap() {
         let name = path.strip_prefix(&published).unwrap().to_string_lossy().into_owned();
         desk.put(&format!("log/{name}"), bytes).unwrap();

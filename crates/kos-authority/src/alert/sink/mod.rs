@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub(crate) use self::{
     mail::address as mail_address,
-    reach::{Address, AddressError, Cover, check_ca},
+    reach::{Address, AddressError, WEB, check_ca},
     syslog::address as syslog_address,
     webhook::{address as webhook_address, secret as webhook_secret},
 };

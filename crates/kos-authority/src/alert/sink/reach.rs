@@ -53,6 +53,9 @@ pub(crate) enum Cover {
     Open,
 }
 
+/// What an address on the web may begin with, where something is brought to: under TLS, or on this machine.
+pub(crate) const WEB: [(&str, Cover, u16); 2] = [("https", Cover::Tls, 443), ("http", Cover::Plain, 80)];
+
 /// Where a guardian listens: `SCHEME://HOST[:PORT][PATH]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
@@ -312,10 +315,8 @@ pub(crate) fn check_ca(pem: &str) -> Result<(), AddressError> {
 mod tests {
     use super::*;
 
-    const SCHEMES: [(&str, Cover, u16); 2] = [("https", Cover::Tls, 443), ("http", Cover::Plain, 80)];
-
     fn check(text: &str, wanted: Option<(Cover, &str, u16, &str)>) {
-        let parsed = Address::parse(text, &SCHEMES).ok();
+        let parsed = Address::parse(text, &WEB).ok();
         let wanted = wanted.map(|(cover, host, port, path)| {
             let (host, path) = (host.to_owned(), path.to_owned());
             Address { cover, host, port, path }
@@ -349,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_only_this_machine_can_reach_is_not_dialled() {
-        let address = |text: &str| Address::parse(text, &SCHEMES).unwrap();
+        let address = |text: &str| Address::parse(text, &WEB).unwrap();
         let (tls, plain) = (address("https://a/"), address("http://a/"));
         for (ip, by_tls, by_plain) in [
             ("127.0.0.1", true, true),
@@ -395,7 +396,7 @@ mod tests {
             ("https://nobody.invalid/", true),
             ("http://nobody.invalid/", false),
         ] {
-            assert_eq!(Address::parse(text, &SCHEMES).unwrap().check().await.is_ok(), may, "{text}");
+            assert_eq!(Address::parse(text, &WEB).unwrap().check().await.is_ok(), may, "{text}");
         }
     }
 }

@@ -19,15 +19,12 @@ use tokio::task::JoinSet;
 
 use super::{
     SinkError,
-    reach::{Address, AddressError, Cover, Stream},
+    reach::{Address, AddressError, Stream, WEB},
 };
 use crate::{
     alert::{GuardianName, Notice, seal},
     clock,
 };
-
-/// What a webhook's address may begin with.
-const SCHEMES: [(&str, Cover, u16); 2] = [("https", Cover::Tls, 443), ("http", Cover::Plain, 80)];
 
 /// For what the secret is derived.
 const PURPOSE: &str = "webhook";
@@ -43,7 +40,7 @@ struct Event<'a> {
 
 /// Reads the address of a webhook.
 pub(crate) fn address(url: &str) -> Result<Address, AddressError> {
-    Address::parse(url, &SCHEMES)
+    Address::parse(url, &WEB)
 }
 
 /// The secret of a webhook.

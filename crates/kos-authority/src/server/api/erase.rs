@@ -29,7 +29,7 @@ use crate::{
     alert::{Guardian, Way},
     authority::Shared,
     clock,
-    erasure::{guardians_of, nameless},
+    erasure::{dismissal, guardians_of, nameless},
     record::{Person, SystemChange},
     search::{Order, Query},
     store::{StoreError, Subject},
@@ -232,16 +232,9 @@ async fn dismiss<T>(shared: &Shared, call: &Call<T>, people: &[Person]) -> Resul
     if guardians.is_empty() {
         return Ok(false);
     }
-    let changes =
-        guardians.iter().map(|guardian| SystemChange::GuardianRemoved(Box::new(guardian.clone())).into());
-    let transaction = Transaction {
-        at: clock::now(),
-        actor: call.who.actor(),
-        changes: changes.collect(),
-        writes: Vec::new(),
-        system: guardians.iter().map(|guardian| SystemWrite::NoGuardian(guardian.name.clone())).collect(),
-        answer: None,
-    };
+    let (changes, system) = dismissal(guardians);
+    let transaction =
+        Transaction { actor: call.who.actor(), ..Transaction::own(clock::now(), changes, system) };
     match shared.writer.commit(transaction).await {
         // Somebody else removed one of them.
         Ok(_) | Err(StoreError::Conflict { .. }) => {}

@@ -18,7 +18,6 @@ use kos_base::{EntryId, Timestamp, code, key::SignatureForm};
 use kos_identity::{
     certificate::{self, Certificate, IssuerClass, IssuerContext, OperatorGrant, Serial, Unsigned, Warrant},
     csr::{Request, VerifiedRequest},
-    registry::{Revocation, RevocationReason},
 };
 use kos_net::entropy;
 use rustls_pki_types::{CertificateSigningRequestDer, pem::PemObject as _};
@@ -33,7 +32,7 @@ use super::{
 use crate::{
     authority::Shared,
     clock,
-    erasure::guardians_of,
+    erasure::{guardians_of, removal},
     record::SystemChange,
     store::{Operator as Record, StoreError},
     writer::{SystemWrite, Transaction},
@@ -136,25 +135,8 @@ pub(super) async fn remove(
             return Ok(document(plan));
         }
         let now = clock::now();
-        let revocation = Revocation {
-            issuer: held.issuer,
-            serial: held.serial.clone(),
-            key: held.key,
-            at: now,
-            not_after: held.not_after,
-            reason: RevocationReason::PrivilegeWithdrawn,
-            subject: format!("operator {}", held.name),
-        };
-        let change =
-            SystemChange::OperatorRemoved { operator: held.id, name: held.name.clone(), key: held.key };
-        let record = Record { removed: true, version: held.version + 1, ..held };
+        let (record, changes, system) = removal(held, guardians, now);
         let shown = view(&record, now)?;
-        let mut changes = vec![change.into()];
-        let mut system = vec![SystemWrite::Operator(Box::new(record)), SystemWrite::Revoke(revocation)];
-        for guardian in guardians {
-            system.push(SystemWrite::NoGuardian(guardian.name.clone()));
-            changes.push(SystemChange::GuardianRemoved(Box::new(guardian)).into());
-        }
         let transaction = Transaction {
             at: now,
             actor: call.who.actor(),

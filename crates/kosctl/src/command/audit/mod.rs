@@ -2,6 +2,7 @@
 
 mod alerts;
 mod archive;
+mod copy;
 mod erase;
 mod export;
 mod filter;
@@ -40,6 +41,7 @@ use erase::Erase;
 use export::Export;
 use filter::Filter;
 use prove::Prove;
+use source::Place;
 use tail::Tail;
 use verify::Verify;
 use witness::Witness;
@@ -106,6 +108,20 @@ pub(crate) struct Show {
     /// Shows an entry of the log that this device has delivered, in place of the authority's own.
     #[arg(long, value_name = "DEVICE")]
     log_of: Option<String>,
+    #[command(flatten)]
+    copy: OfCopy,
+}
+
+/// A copy of a log in place of a server's.
+#[derive(Debug, Args)]
+pub(super) struct OfCopy {
+    /// An entry of a copy of a log: of a folder with its files, or of the address below which somebody serves them; needs no
+    /// server.
+    #[arg(long, value_name = "DIR", requires = "key", conflicts_with = "log_of")]
+    log: Option<String>,
+    /// The file with the key of the log.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 /// `audit checkpoint`
@@ -128,9 +144,15 @@ impl Audit {
             Self::List(list) => list.run(session).await,
             Self::Tail(tail) => tail.run(session).await,
             Self::Show(show) => {
-                let client = session.client()?;
-                let device = owner(&client, show.log_of.as_deref()).await?;
-                let entry = fetch_entry(&client, device.as_deref(), show.index).await?;
+                let entry = if let Some(log) = &show.copy.log {
+                    let place = Place::parse(log, None, session)?;
+                    let key = log_key(session, show.copy.key.as_deref(), None).await?;
+                    copy::entry(&copy::prove(&place.source(), show.index).await?, &key)?
+                } else {
+                    let client = session.client()?;
+                    let device = owner(&client, show.log_of.as_deref()).await?;
+                    fetch_entry(&client, device.as_deref(), show.index).await?
+                };
                 session.printer.item(&entry)?;
                 if let (true, Some(proof)) = (session.printer.is_for_people(), &entry.merkle_proof) {
                     write_out(&format!("\n{proof}"))?;
@@ -238,9 +260,10 @@ fn parse_key<K: FromStr<Err = VerifierKeyError>>(place: &Path, text: &str) -> Re
 /// not. By the ids of keys, which are told and prove nothing.
 fn other_signer(note: &str, key: &LogKey) -> Option<String> {
     let own = key.to_string();
-    let own = own.rsplit_once('+').map_or("", |(name_and_id, _)| name_and_id);
+    // Base64, which comes last, has this character as well.
+    let own = own.splitn(3, '+').take(2).collect::<Vec<_>>().join("+");
     let signers: Vec<_> = note.lines().filter_map(signer).collect();
-    let first = signers.first().filter(|_| !signers.iter().any(|signer| signer == own))?;
+    let first = signers.first().filter(|_| !signers.contains(&own))?;
     Some(format!("another key signed this: {}, and not {own}, which was given", printable(first, 200)))
 }
 
@@ -249,4 +272,29 @@ fn signer(line: &str) -> Option<String> {
     let (name, signature) = line.strip_prefix("\u{2014} ")?.split_once(' ')?;
     let bytes = BASE64.decode(signature.as_bytes()).ok()?;
     Some(format!("{name}+{}", HEXLOWER.encode(bytes.get(..4)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    use kos_base::{KeyAlgorithm, PublicKey};
+
+    use super::*;
+
+    #[test]
+    fn a_log_is_known_by_its_own_key_whatever_characters_that_has() {
+        let keys = (0..64).map(|seed| {
+            let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+            let public = PublicKey::from_raw(KeyAlgorithm::Ed25519, pair.public_key().as_ref()).unwrap();
+            LogKey::new(&"attic".parse().unwrap(), public).unwrap()
+        });
+        let keys: Vec<_> = keys.collect();
+        assert!(keys.iter().any(|key| key.to_string().matches('+').count() > 2));
+        for (at, key) in keys.iter().enumerate() {
+            let id = HEXLOWER.decode(key.to_string().split('+').nth(1).unwrap().as_bytes()).unwrap();
+            let note = format!("attic/klog\n1\nAA==\n\n\u{2014} attic/klog {}\n", BASE64.encode(&id));
+            assert_eq!(other_signer(&note, key), None);
+            assert!(other_signer(&note, &keys[(at + 1) % keys.len()]).is_some());
+        }
+    }
 }

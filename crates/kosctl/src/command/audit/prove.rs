@@ -11,7 +11,7 @@ use kos_audit::{
 use kos_base::{EntryId, Timestamp, code};
 use serde::{Deserialize, Serialize};
 
-use super::{fetch_entry, log_key, other_signer, owner};
+use super::{copy, fetch_entry, log_key, other_signer, owner, source::Place};
 use crate::{
     Client, Fault,
     files::{self, Readers},
@@ -31,6 +31,10 @@ pub(crate) struct Prove {
     /// A proof that was saved with --out; needs no server.
     #[arg(long, value_name = "FILE", conflicts_with = "index", requires = "key")]
     proof: Option<PathBuf>,
+    /// An entry of a copy of a log: of a folder with its files, or of the address below which somebody serves them; needs no
+    /// server.
+    #[arg(long, value_name = "DIR", requires = "key", conflicts_with_all = ["log_of", "proof"])]
+    log: Option<String>,
     /// The file with the key of the log; without it, the server's word is taken for it.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -77,16 +81,21 @@ impl Shown for AuditProof {
 
 impl Prove {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
-        let (proof, key) = match (&self.proof, self.index) {
-            (Some(path), _) => (read(path)?, log_key(session, self.key.as_deref(), None).await?),
-            (None, Some(index)) => {
+        let (proof, key) = match (&self.proof, &self.log, self.index) {
+            (Some(path), ..) => (read(path)?, log_key(session, self.key.as_deref(), None).await?),
+            (None, Some(log), Some(index)) => {
+                let place = Place::parse(log, None, session)?;
+                let key = log_key(session, self.key.as_deref(), None).await?;
+                (copy::prove(&place.source(), index).await?, key)
+            }
+            (None, None, Some(index)) => {
                 let client = session.client()?;
                 let device = owner(&client, self.log_of.as_deref()).await?;
                 let device = device.as_deref();
                 let key = log_key(session, self.key.as_deref(), Some((&client, device))).await?;
                 (fetch(&client, device, index).await?, key)
             }
-            (None, None) => return Err(Fault::usage("which entry?", "kosctl audit prove INDEX")),
+            (None, _, None) => return Err(Fault::usage("which entry?", "kosctl audit prove INDEX")),
         };
         if let Some(path) = &self.out {
             files::write(path, proof.to_string().as_bytes(), Readers::Owner)?;

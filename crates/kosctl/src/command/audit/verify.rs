@@ -246,7 +246,7 @@ async fn judge_range(
         let signed = SignedCheckpoint::parse(&text).ok().and_then(|signed| signed.verify(key, &[]).ok());
         range.end = signed.map_or(0, |signed| signed.head().size).max(range.start.saturating_add(1));
     }
-    let mut check = RangeCheck::new(key, &[], &text, held, range);
+    let mut check = RangeCheck::new(key, &text, held, range);
     while let Some(piece) = check.next() {
         check.take(found(source, archives, piece).await?, |bytes| read_leaves(bytes, key));
     }
