@@ -12,9 +12,11 @@
 )]
 
 mod children;
+mod evidence;
 mod fuzz;
 mod programs;
 mod reference;
+mod sbom;
 mod stages;
 mod tidy;
 mod tools;
@@ -26,6 +28,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::programs::{Bench, Crash, Sim};
+use crate::sbom::Sbom;
 use crate::workspace::Workspace;
 
 /// The exit code of a judge that found something.
@@ -46,8 +49,10 @@ enum Command {
     Tidy,
     /// Write the generated pages of docs/reference
     Reference {
+        /// All pages unless some are named
+        pages: Vec<String>,
         /// Compare instead of writing; exit 10 when a page is stale
-        #[arg(long)]
+        #[arg(long, conflicts_with = "pages")]
         check: bool,
     },
     /// Live many simulated fleets, each from its own seed
@@ -64,6 +69,8 @@ enum Command {
     },
     /// Measure the figures of SPECIFICATION.md
     Bench(Bench),
+    /// List what each program is made of, as CycloneDX
+    Sbom(Sbom),
 }
 
 fn main() -> ExitCode {
@@ -82,11 +89,12 @@ fn run(command: Command, workspace: &Workspace) -> Result<u8> {
     match command {
         Command::Test { stages } => stages::run(&stages, workspace),
         Command::Tidy => tidy::run(workspace),
-        Command::Reference { check: false } => reference::write(workspace).map(|()| 0),
-        Command::Reference { check: true } => reference::check(workspace),
+        Command::Reference { check: false, pages } => reference::write(&pages, workspace).map(|()| 0),
+        Command::Reference { check: true, .. } => reference::check(workspace),
         Command::Sim(sim) => programs::sim(&sim, programs::Build::Release, workspace),
         Command::Crash(crash) => programs::crash(&crash, programs::Build::Release, workspace),
         Command::Bench(bench) => programs::bench(&bench, workspace),
+        Command::Sbom(sbom) => sbom::run(&sbom, workspace).map(|()| 0),
         Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds, workspace),
     }
 }

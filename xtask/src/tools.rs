@@ -20,6 +20,9 @@ pub(crate) const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 /// Coverage-guided fuzzing.
 pub(crate) const FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
 
+/// What a program is made of, in a form that others read.
+pub(crate) const CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "0.5.9" };
+
 impl Tool {
     /// Where the program is, after building it if it was not there in this version.
     pub(crate) fn install(&self, workspace: &Workspace) -> Result<PathBuf> {
@@ -34,9 +37,13 @@ impl Tool {
     }
 
     fn is_current(&self, program: &PathBuf) -> bool {
-        let answer = Command::new(program).arg("--version").output();
-        answer.is_ok_and(|answer| {
-            String::from_utf8_lossy(&answer.stdout).split_whitespace().any(|word| word == self.version)
+        // Some answer as a program, some only as the subcommand of cargo that they are.
+        let subcommand = self.name.strip_prefix("cargo-").unwrap_or(self.name);
+        [&["--version"][..], &[subcommand, "--version"]].iter().any(|words| {
+            let answer = Command::new(program).args(*words).output();
+            answer.is_ok_and(|answer| {
+                String::from_utf8_lossy(&answer.stdout).split_whitespace().any(|word| word == self.version)
+            })
         })
     }
 }

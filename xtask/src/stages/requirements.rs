@@ -34,10 +34,12 @@ pub(super) fn install(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
         eprintln!("missing: the Python judges of xtask/python-packages.txt: {error:#}");
     }
 
-    let deny = tools::DENY.install(workspace);
-    tally.count(deny.is_ok());
-    if let Err(error) = deny {
-        eprintln!("missing: {}: {error:#}", tools::DENY.name);
+    for tool in [tools::DENY, tools::CYCLONEDX] {
+        let installed = tool.install(workspace);
+        tally.count(installed.is_ok());
+        if let Err(error) = installed {
+            eprintln!("missing: {}: {error:#}", tool.name);
+        }
     }
     Ok(())
 }

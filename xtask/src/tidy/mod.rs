@@ -6,6 +6,7 @@
 mod arrows;
 mod core;
 mod decisions;
+mod evidence;
 mod habits;
 mod lints;
 mod manifests;
@@ -49,7 +50,7 @@ pub(crate) struct Rule {
 pub(crate) const REFERENCE: Rule = Rule { name: "reference", find: pages::find };
 
 /// Every rule.
-pub(crate) const RULES: [Rule; 17] = [
+pub(crate) const RULES: [Rule; 18] = [
     Rule { name: "arrow", find: arrows::find },
     Rule { name: "file-size", find: sizes::find_long_files },
     Rule { name: "core-size", find: sizes::find_large_core_crates },
@@ -59,6 +60,7 @@ pub(crate) const RULES: [Rule; 17] = [
     Rule { name: "map", find: map::find },
     Rule { name: "decision", find: decisions::find },
     REFERENCE,
+    Rule { name: "evidence", find: evidence::find },
     Rule { name: "core", find: core::find },
     Rule { name: "clock", find: habits::find_second_clocks },
     Rule { name: "name", find: habits::find_vague_names },

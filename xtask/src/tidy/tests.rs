@@ -87,6 +87,11 @@ fn reference_finds_stale_missing_and_hand_made_pages() {
 }
 
 #[test]
+fn evidence_finds_tests_that_are_none_and_requirements_without_an_answer() {
+    check("evidence");
+}
+
+#[test]
 fn core_finds_io_clock_and_randomness_outside_of_tests() {
     check("core");
 }
