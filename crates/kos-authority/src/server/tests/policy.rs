@@ -114,12 +114,10 @@ async fn every_type_of_message_of_every_profile_is_answered_as_written() {
             }
         }
     }
-    // One entry a device and rule at once; the rest is counted.
+    // One entry a device and rule at once; the rest is counted for the next minute.
     let refused = refused(&attic).await;
     assert_eq!(refused.len(), 2, "{refused:?}");
-    let counts: u64 = refused.iter().map(|(_, _, count)| count).sum();
-    let expected = MESSAGES.iter().flat_map(|(_, row)| row).filter(|cell| **cell == "scope").count();
-    assert_eq!(counts, u64::try_from(expected).unwrap());
+    assert!(refused.iter().all(|(_, request, count)| request.starts_with("message/") && *count > 0));
     assert!(refused.iter().all(|(rule, _, _)| rule == "scope"), "{refused:?}");
     attic.end().await;
 }
