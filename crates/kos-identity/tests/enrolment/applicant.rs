@@ -176,7 +176,7 @@ impl Applicant {
             kind,
         }
         .to_be_signed();
-        let (first, new) = (by.sign(&signed).into(), self.operational.sign(&signed).into());
+        let (first, new) = (proof(by, &signed).into(), proof(&self.operational, &signed).into());
         match kind {
             RenewalKind::Renewal => Means::Renewal { issue, old: first, new },
             RenewalKind::Recovery => Means::Recovery { issue, identity: first, new },
@@ -250,6 +250,25 @@ impl Applicant {
     pub(crate) fn with_next_key(&self, operational: u8) -> Self {
         Self::with_keys(self.seed, operational)
     }
+}
+
+/// A signature as proofs have it: the two numbers of ECDSA at fixed length.
+fn proof(key: &TestKey, message: &[u8]) -> Vec<u8> {
+    let signature = key.sign(message);
+    if key.public().algorithm() == KeyAlgorithm::Ed25519 {
+        return signature;
+    }
+    let mut fixed = vec![0; 64];
+    let mut rest = &signature[2..];
+    for place in fixed.chunks_exact_mut(32) {
+        let (number, after) = rest[2..].split_at(usize::from(rest[1]));
+        // A leading zero keeps the number positive.
+        let number = &number[number.len().saturating_sub(32)..];
+        let at = place.len() - number.len();
+        place[at..].copy_from_slice(number);
+        rest = after;
+    }
+    fixed
 }
 
 /// A request for a certificate for this key, signed by it.
