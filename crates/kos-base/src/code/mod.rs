@@ -139,8 +139,8 @@ impl Code {
             hardware::ALL,
             kill::ALL,
             policy::ALL,
-            quarantine::ALL,
             attest::ALL,
+            quarantine::ALL,
         ];
         areas.into_iter().flatten().copied()
     }

@@ -46,6 +46,7 @@ pub(crate) fn device(id: &str, name: Option<&str>) -> Device {
         image: None,
         recoveries_left: Some(3),
         successor_of: None,
+        quarantine: None,
         lobby: None,
         quarantine: None,
     }
