@@ -48,7 +48,6 @@ pub(crate) fn device(id: &str, name: Option<&str>) -> Device {
         successor_of: None,
         quarantine: None,
         lobby: None,
-        quarantine: None,
     }
 }
 
