@@ -123,7 +123,7 @@ fn a_recovery_does_not_lead_down() {
 fn the_way_back_from_quarantine_does_not_lead_down() {
     let mut office = Office::new();
     let first = Applicant::in_service(&mut office, 20);
-    office.operate(Operation::Quarantine { reason: "because".to_owned() });
+    office.quarantine();
     office.operate(Operation::Reinstate { reason: "cleaned".to_owned() });
     let next = Applicant { profile: Sec1, ..first.with_next_key(70) };
     let ticket = office.ticket(41);

@@ -68,7 +68,7 @@ fn a_device_does_not_take_a_recovery_that_leads_down() {
 #[test]
 fn a_device_does_not_come_back_from_quarantine_with_less() {
     let (mut office, mut hand) = in_service();
-    office.operate(Operation::Quarantine { reason: "because".to_owned() });
+    office.quarantine();
     office.operate(Operation::Reinstate { reason: "cleaned".to_owned() });
     lower_everything(&mut office);
     hand.command(&mut office, Command::CheckIn);
