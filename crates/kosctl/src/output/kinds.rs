@@ -2,6 +2,7 @@
 
 mod alert;
 mod attestation;
+mod kill;
 mod mirror;
 
 use kos_api::{
@@ -11,7 +12,6 @@ use kos_api::{
     chain::IdentityChain,
     device::Device,
     doctor::Doctor,
-    kill::{KillArmed, KillNotice, KillReport, KillStatus},
     lifecycle::Decommission,
     local::DeviceStatus,
     operator::Operator,
@@ -536,66 +536,4 @@ impl Shown for Doctor {
             column("fix", "fix"),
         ],
     )];
-}
-
-impl Shown for KillStatus {
-    const NAME: &'static str = "state";
-    const PLURAL: &'static str = "kill switches";
-    const COLUMNS: &'static [Column<'static>] = &[
-        column("subject", "subject"),
-        column("name", "name"),
-        column("state", "state"),
-        column("until", "expiresAt").looks(Form::Moment),
-        column("program", "program"),
-        column("wrong codes", "wrongCodes"),
-    ];
-}
-
-impl Shown for KillArmed {
-    const NAME: &'static str = "code";
-    const PLURAL: &'static str = "armings";
-    const COLUMNS: &'static [Column<'static>] = &[
-        column("subject", "subject"),
-        column("name", "name"),
-        column("code", "code"),
-        column("until", "expiresAt").looks(Form::Moment),
-        column("program", "program"),
-        column("would go", "targets"),
-    ];
-}
-
-impl Shown for KillReport {
-    const NAME: &'static str = "complete";
-    const PLURAL: &'static str = "reports";
-    const COLUMNS: &'static [Column<'static>] = &[
-        column("subject", "subject"),
-        column("name", "name"),
-        column("complete", "complete").looks(Form::Good),
-        column("fired", "firedAt").looks(Form::Moment),
-        column("recorded", "recorded").looks(Form::Good),
-        column("log entry", "auditIndex"),
-        column("notice", "notice"),
-        column("notified", "notified"),
-        column("program", "program"),
-        column("remaining", "remaining"),
-    ];
-    const SECTIONS: &'static [Section] =
-        &[Section::of("targets", &[column("target", "path"), column("assurance", "assurance")])];
-}
-
-impl Shown for KillNotice {
-    const NAME: &'static str = "ok";
-    const PLURAL: &'static str = "notices";
-    const COLUMNS: &'static [Column<'static>] = &[
-        column("ok", "ok").looks(Form::Good),
-        column("subject", "subject"),
-        column("name", "name"),
-        column("authority", "authority"),
-        column("fired", "firedAt").looks(Form::Moment),
-        column("key", "keyId"),
-        column("program", "program"),
-        column("log entry", "auditIndex"),
-        column("checkpoint", "checkpoint").looks(Form::Lines),
-        column("failures", "failures"),
-    ];
 }

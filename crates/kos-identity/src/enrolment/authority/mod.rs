@@ -21,13 +21,14 @@ mod attested;
 mod confirm;
 mod draw;
 mod issue;
+mod query;
 mod rule;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use kos_attest::{Challenge, GoldenSet};
+use kos_attest::Challenge;
 use kos_base::{
-    AuthorityName, Code, DeviceId, DeviceState, EntryId, KeyId, Mac, PublicKey, Secret, Timestamp, code,
+    AuthorityName, Code, DeviceId, DeviceState, EntryId, PublicKey, Secret, Timestamp, code,
     key::SignatureForm,
 };
 use minicbor::bytes::ByteArray;
@@ -42,13 +43,14 @@ use super::{
 use crate::{
     certificate::{Certificate, IssuerClass, Publication},
     csr::{self, VerifiedRequest},
-    registry::{Commit, Device, Ticket},
+    registry::{Commit, Device},
 };
 pub use attested::AttestationTerms;
 pub use draw::RANDOM_BYTES;
 use draw::Random;
 use issue::Issuing;
 pub use issue::{kid_grant, role_profile};
+pub use query::{Found, Lookalike, Query};
 pub use rule::{ApprovalRule, Asks, RuleError, RuleName};
 
 /// How often a commit that met a conflict is decided again.
@@ -161,57 +163,6 @@ pub enum AuthorityKey {
     Issuing(IssuerClass),
     /// Signs kIDs.
     Kid,
-}
-
-/// What to look up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query {
-    /// A device whose identity key, operational key or unconfirmed operational key this is.
-    pub key: Option<KeyId>,
-    /// A device by id.
-    pub device: Option<DeviceId>,
-    /// A ticket.
-    pub ticket: Option<EntryId>,
-    /// Devices that show any of these under another identity key.
-    pub macs: Vec<Mac>,
-    /// Likewise.
-    pub serials: Vec<String>,
-    /// An endorsement key: whether it is listed, and who else showed it.
-    pub ek: Option<KeyId>,
-    /// For counting who waits from this address.
-    pub source: String,
-}
-
-/// What was found.
-#[derive(Clone, Debug, Default)]
-pub struct Found {
-    /// The device.
-    pub device: Option<Device>,
-    /// The ticket.
-    pub ticket: Option<Ticket>,
-    /// Devices with the same hardware and another identity key.
-    pub lookalikes: Vec<Lookalike>,
-    /// How many devices wait in all.
-    pub waiting: u64,
-    /// How many wait from this address.
-    pub waiting_from_source: u64,
-    /// Whether an operator listed the endorsement key.
-    pub ek_listed: bool,
-    /// What good starts look like.
-    pub golden: Vec<GoldenSet>,
-    /// Newest revocation lists, DER.
-    pub crls: Vec<Vec<u8>>,
-}
-
-/// A device with the same hardware as the one that asks, under another identity key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lookalike {
-    /// Which.
-    pub id: DeviceId,
-    /// Where it is in its life.
-    pub state: DeviceState,
-    /// Whether it was banned.
-    pub banned: bool,
 }
 
 /// One connection.
