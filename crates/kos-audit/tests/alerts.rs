@@ -275,6 +275,7 @@ fn every_built_in_rule_raises_on_what_it_is_for() {
     let cases = [
         ("access-probing", many(codes(E::AccessRefused, "KOS-E0004"), 20)),
         ("alerting-changed", many(at(1, E::GuardianRemoved), 1)),
+        ("attestation-changed", many(at(1, E::AttestationChanged), 1)),
         ("clock-step", many(at(1, E::TimeStepped), 1)),
         ("clone", many(at(1, E::CloneAlert), 1)),
         ("downgrade-attempt", many(codes(E::EnrolmentRefused, "KOS-E0218"), 1)),

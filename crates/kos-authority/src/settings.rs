@@ -419,7 +419,10 @@ mod tests {
                 "`a.yaml`, line 3: unknown key `serial`, did you mean `serials`?",
             ),
             ("approve:\n  - serials: [S1]\n", "name"),
-            ("approve:\n  - name: a\n", "line 2: rule `a`: a rule names serials, hardware addresses or keys"),
+            (
+                "approve:\n  - name: a\n",
+                "line 2: rule `a`: a rule names serials, hardware addresses, identity keys",
+            ),
             (
                 "approve:\n  - {name: a, serials: [S1], profile: SEC-2}\n",
                 "line 2: rule `a`: a rule that names no keys gives at most SEC-1, not SEC-2",

@@ -33,6 +33,19 @@ async fn bench() -> (Bench, Made) {
     if let Some(credential) = &mut in_service.credential {
         credential.issuer = bench.shared().keys.issuing_certificate(IssuerClass::One).key_id();
     }
+    in_service.attested = Some(kos_identity::registry::Attested {
+        ek: kos_base::KeyId::from_bytes([7; 32]),
+        ak: vec![7; 34],
+        pcrs: 1,
+        values: vec![0; 32],
+        clock_ms: 1,
+        reset_count: 1,
+        restart_count: 0,
+        tier: kos_base::EvidenceTier::KeyInTpm,
+        at: NOW,
+        vouched_by: "nobody".to_owned(),
+        golden: None,
+    });
     bench.add(in_service).await;
     let mut waiting = device(2);
     waiting.lobby = Some(fixtures::lobby("192.0.2.7"));
@@ -59,6 +72,11 @@ async fn bench() -> (Bench, Made) {
         let added = bench.post(&format!("/api/v1/audit/{path}"), body).await;
         assert_eq!(added.status, StatusCode::OK, "{}", added.body);
     }
+    let listed = bench.post("/api/v1/attestation/eks", json!({"ek": "aa".repeat(32)})).await;
+    assert_eq!(listed.status, StatusCode::OK, "{}", listed.body);
+    let golden = json!({"name": "r1", "deviceId": MEMBER});
+    let golden = bench.post("/api/v1/attestation/golden", golden).await;
+    assert_eq!(golden.status, StatusCode::OK, "{}", golden.body);
     let near = json!({"name": "near", "target": {"web": {"url": "https://a.example/log"}}});
     let named = bench.post("/api/v1/audit/mirrors", near).await;
     assert_eq!(named.status, StatusCode::OK, "{}", named.body);
@@ -165,6 +183,10 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
             ("", json!({"name": "otto", "role": "viewer", "csr": request_of(&key)}))
         }
         "operator-remove" => ("anna", json!({})),
+        "ek-add" => ("", json!({"ek": "bb".repeat(32)})),
+        "ek-remove" => ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", json!({})),
+        "golden-add" => ("", json!({"name": "r2", "deviceId": MEMBER})),
+        "golden-remove" => ("r1", json!({})),
         "audit-archive" => ("", json!({"folder": made.archive, "beforeIndex": 256})),
         "audit-erase" => ("", json!({"person": "anna", "reason": "asked for it"})),
         "alert-ack" => (&made.alert, json!({})),
