@@ -18,6 +18,7 @@ use kos_identity::{
         },
         message::{AuthorityKeys, Facts, FromAuthority, FromDevice, Image},
     },
+    quarantine::{self, Known},
     registry::Ticket,
 };
 
@@ -72,6 +73,11 @@ fn check_signed(bytes: &[u8]) -> Verdict {
     assert!(decommission::verify_record(bytes, &nobodys_key()).is_err(), "nobody signed this record");
     let device = "kdev-7f4ac30123456789".parse().expect("a device id");
     assert!(decommission::verify_order(bytes, &nobodys_key(), &device).is_err(), "nobody signed this order");
+    assert!(quarantine::verify_record(bytes, &nobodys_key()).is_err(), "nobody signed this record");
+    let authority = "attic".parse().expect("a name");
+    let orders = nobodys_key();
+    let known = Known { device: &device, authority: &authority, orders: &orders, issue: 0, obeyed: None };
+    assert!(quarantine::judge(bytes, &known).is_err(), "nobody signed this order");
     Verdict::of(&journal).or(Verdict::of(&record))
 }
 
