@@ -8,12 +8,12 @@
 
 use kos_base::{
     AgreementKey, Capability, Channel, DeviceId, DeviceState, EntryId, EvidenceTier, GroupPath, KeyId, Mac,
-    Name, PublicKey, Role, SecurityProfile, Timestamp, code,
+    Name, PublicKey, Role, SecurityProfile, Timestamp,
 };
-use kos_policy::{Image, Proven, Refusal, Request, Standing, Way, decide, guardrails};
+use kos_policy::{Image, Proven, Request, Standing, Way, decide, guardrails};
 use minicbor::{Decode, Encode};
 
-use super::{Attested, Case};
+use super::{Attested, Case, StateError};
 use crate::enrolment::message::{Bootloader, Bytes32};
 
 /// Everything the authority keeps about a device.
@@ -234,32 +234,6 @@ pub struct Order {
     /// When it was given.
     #[n(2)]
     pub at: Timestamp,
-}
-
-/// The way to another state or profile does not exist.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StateError {
-    /// No such transition.
-    #[error("a device that is {from} cannot become {to}")]
-    Transition {
-        /// Where it is.
-        from: DeviceState,
-        /// Where it was to go.
-        to: DeviceState,
-    },
-    /// The security profile is lower than the one it has held, or was not proven.
-    #[error(transparent)]
-    Policy(#[from] Refusal),
-}
-
-impl StateError {
-    /// The stable code.
-    pub const fn code(&self) -> kos_base::Code {
-        match self {
-            Self::Transition { .. } => code::enrolment::STATE_FORBIDS,
-            Self::Policy(refusal) => refusal.code(),
-        }
-    }
 }
 
 /// What a device is, at first contact.

@@ -171,6 +171,7 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "device-reject" => (WAITING, json!({})),
         "device-reinstate" => (SUSPENDED, json!({})),
         "device-set-role" => (MEMBER, json!({"role": "relay"})),
+        "device-set-profile" => (MEMBER, json!({"profile": "SEC-1"})),
         "device-set-channel" => (MEMBER, json!({"channel": "beta"})),
         "device-rename" => (MEMBER, json!({"name": "x"})),
         "device-tag" => (MEMBER, json!({"add": ["a"]})),
