@@ -37,7 +37,7 @@ async fn an_order_revokes_takes_tickets_back_and_names_what_a_person_has_to_chan
     bench.add(member(1)).await;
     let mut known = fixtures::ticket(7);
     (known.uses, known.uses_max) = (1, 5);
-    known.expires_at = crate::clock::now().plus(core::time::Duration::from_secs(600));
+    known.expires_at = crate::clock::now().plus(Duration::from_secs(600));
     add_ticket(&bench, known.clone(), &member(1)).await;
     let mut others = fixtures::ticket(8);
     others.expires_at = known.expires_at;
