@@ -87,15 +87,6 @@ fn rows() -> Vec<Row> {
             "The rules of alerts changed, or a guardian is told no more",
         ),
         (
-            "clock-step",
-            Essential,
-            Medium,
-            Per::None,
-            of(&[E::TimeStepped]),
-            Each,
-            "The clock of the authority jumped",
-        ),
-        (
             "attestation-changed",
             Essential,
             High,
@@ -103,6 +94,15 @@ fn rows() -> Vec<Row> {
             of(&[E::AttestationChanged, E::AttestationFailed]),
             Each,
             "A TPM tells of another start than before, or what it says does not hold",
+        ),
+        (
+            "clock-step",
+            Essential,
+            Medium,
+            Per::None,
+            of(&[E::TimeStepped]),
+            Each,
+            "The clock of the authority jumped",
         ),
         (
             "clone",

@@ -85,14 +85,14 @@ fn a_high_profile_needs_the_evidence_and_keeps_needing_it() {
     applicant.wait_in_lobby_with_tpm(&mut office);
     office.operate(Operation::Approve { profile });
     let refused = refusal(&applicant.wait_in_lobby_with_tpm(&mut office));
-    assert_eq!(refused, code::certificate::ISSUE_FORBIDDEN, "nobody vouches for the TPM");
+    assert_eq!(refused, code::policy::POLICY_EVIDENCE, "nobody vouches for the TPM");
     list(&mut office, &applicant);
     issued(&applicant.wait_in_lobby_with_tpm(&mut office));
     assert_eq!(applicant.confirm(&mut office, 1), [FromAuthority::Recorded]);
 
     let silent = Applicant { tpm: None, image: applicant.image.clone(), ..next(&applicant, 70) };
     let answers = silent.go_on(&mut office, (Renewal, 1, &applicant.operational));
-    assert_eq!(refusal(&answers), code::certificate::ISSUE_FORBIDDEN, "a renewal without a statement");
+    assert_eq!(refusal(&answers), code::policy::POLICY_EVIDENCE, "a renewal without a statement");
     let shown = Applicant { image: applicant.image.clone(), ..next(&applicant, 71) };
     let shown = Applicant { tpm: applicant.tpm, ..shown };
     issued(&shown.go_on(&mut office, (Renewal, 1, &applicant.operational)));

@@ -126,6 +126,8 @@ fn the_way_back_from_quarantine_does_not_lead_down() {
     office.quarantine();
     office.operate(Operation::Reinstate { reason: "cleaned".to_owned() });
     let next = Applicant { profile: Sec1, ..first.with_next_key(70) };
+    // An authority before this version kept no case.
+    office.devices[0].case = None;
     let ticket = office.ticket(41);
     office.tickets[1].profile_cap = Sec1;
     assert!(matches!(next.enrol(&mut office, ticket, 41).as_slice(), [FromAuthority::Pending(_)]));
@@ -133,6 +135,16 @@ fn the_way_back_from_quarantine_does_not_lead_down() {
         assert_eq!(refused(&office, Operation::Approve { profile: lower }), Some(codes::DOWNGRADE));
     }
     office.operate(Operation::Approve { profile: Sec2 });
+    assert_eq!(says(&issued(&next.go_on(&mut office, (Recovery, 1, &next.identity)))), Sec2);
+}
+
+#[test]
+fn neither_does_the_one_with_a_case() {
+    let mut office = Office::new();
+    let first = Applicant::in_service(&mut office, 20);
+    office.quarantine();
+    office.operate(Operation::Reinstate { reason: "cleaned".to_owned() });
+    let next = Applicant { profile: Sec1, ..first.with_next_key(70) };
     assert_eq!(says(&issued(&next.go_on(&mut office, (Recovery, 1, &next.identity)))), Sec2);
 }
 
