@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn every_planted_bug_breaks_a_law() {
         for plant in Plant::ALL {
-            let findings = run(Seeds { first: 1, count: 100 }, Some(*plant)).unwrap();
+            let findings = run(Seeds { first: 1, count: 300 }, Some(*plant)).unwrap();
             assert!(findings.first_breach.is_some(), "{plant}");
             assert_eq!(plant.as_str().parse(), Ok(*plant));
         }

@@ -95,7 +95,7 @@ impl Machine {
         }
         self.conversation = None;
         self.wish = None;
-        self.failures = 0;
+        (self.failures, self.held_back) = (0, 0);
         self.pause = None;
         // Told first: whoever reads the log of the device finds the order before what it did.
         self.outputs.extend([Output::Close, Output::Event(Event::Isolated(order.id))]);
@@ -113,13 +113,14 @@ impl Machine {
         self.proceed(now);
     }
 
-    /// Nobody has let it back yet. It asks again after an eighth of the time that it has waited.
+    /// Nobody has let it back yet. The pause before it asks again doubles: its clock may be wrong, so it does not measure.
     pub(super) fn still_isolated(&mut self, now: Timestamp) {
-        let since = self.journal.isolation.as_ref().map_or(now, |case| case.at);
+        let pause = WAIT_MIN.saturating_mul(1 << self.held_back.min(9)).min(RETRY_MAX);
+        self.held_back = self.held_back.saturating_add(1);
         self.conversation = None;
         self.wish = None;
         self.failures = 0;
-        self.rest(now, (now.since(since) / 8).clamp(WAIT_MIN, RETRY_MAX));
+        self.rest(now, pause);
         self.outputs.extend([Output::Close, Output::Event(Event::StillIsolated)]);
     }
 

@@ -305,6 +305,8 @@ pub struct Machine {
     /// The shell still owes an answer to a conversation that was given up.
     owed: Owed,
     failures: u32,
+    /// How often it was told that nobody has let it back, since the order or the start.
+    held_back: u32,
     pause: Option<Pause>,
     outputs: VecDeque<Output>,
 }
@@ -361,6 +363,7 @@ impl Machine {
             ending: record.map(Ending::written),
             owed: Owed::Nothing,
             failures: 0,
+            held_back: 0,
             pause: None,
             outputs: VecDeque::new(),
         })
