@@ -80,6 +80,10 @@ fn a_newer_log_brings_back_what_was_revoked_and_lets_everybody_else_return() {
     lost.json(&["regen-cert", "--device", &renewed]).unwrap();
     lost.device_becomes(&renewed, "kidSubject", |subject| *subject != before).unwrap();
     lost.json(&["device", "quarantine", &stolen, "--reason", "stolen", "--yes"]).unwrap();
+    wait::until("the stolen one to obey", || {
+        Ok((devices[2].0.status()?["state"] == "quarantined").then_some(()))
+    })
+    .unwrap();
     let serial = lost.device(&quiet).unwrap()["certSerial"].clone();
     let (newcomer, unknown) = fleet::device_in_service(&lost, "backup-new").unwrap();
     devices.push((newcomer, unknown.clone()));
