@@ -20,9 +20,8 @@ use tpm2_protocol::{
     data::{
         Tpm2bData, Tpm2bDigest, Tpm2bEccParameter, Tpm2bEncryptedSecret, Tpm2bIdObject, Tpm2bNonce,
         Tpm2bPublic, TpmAlgId, TpmCc, TpmEccCurve, TpmRcBase, TpmRh, TpmSe, TpmaNv, TpmaObject, TpmaSession,
-        TpmlPcrSelection, TpmsAuthCommand, TpmsEccParms, TpmsEccPoint, TpmsSchemeHash, TpmtEccScheme,
-        TpmtPublic, TpmtSigScheme, TpmtSymDefObject, TpmuAsymScheme, TpmuPublicId, TpmuPublicParms,
-        TpmuSymKeyBits, TpmuSymMode,
+        TpmlPcrSelection, TpmsAuthCommand, TpmsEccParms, TpmsEccPoint, TpmtPublic, TpmtSigScheme,
+        TpmtSymDefObject, TpmuPublicId, TpmuPublicParms, TpmuSymKeyBits, TpmuSymMode,
     },
     frame::{
         TpmActivateCredentialCommand, TpmCertifyCommand, TpmCreatePrimaryCommand, TpmCreatePrimaryResponse,
@@ -36,6 +35,7 @@ use super::{
     Tpm,
     blob::{Blob, Kind},
     exchange::{Authority, Exchange, frame, malformed, marshalled, refusal},
+    key::signing_object,
     pcr::Pcrs,
     primary::{COORDINATE_BYTES, aes_128_cfb},
     seal::{is_as_wanted, load},
@@ -219,32 +219,9 @@ fn endorsement_key() -> Result<TpmtPublic, HardwareError> {
 
 /// Restricted: it signs digests of what this TPM itself made, and nothing else.
 fn attestation_key() -> TpmtPublic {
-    TpmtPublic {
-        object_type: TpmAlgId::Ecc,
-        name_alg: TpmAlgId::Sha256,
-        object_attributes: TpmaObject::FIXED_TPM
-            | TpmaObject::FIXED_PARENT
-            | TpmaObject::SENSITIVE_DATA_ORIGIN
-            | TpmaObject::USER_WITH_AUTH
-            | TpmaObject::NO_DA
-            | TpmaObject::RESTRICTED
-            | TpmaObject::SIGN_ENCRYPT,
-        parameters: TpmuPublicParms::Ecc(TpmsEccParms {
-            symmetric: TpmtSymDefObject {
-                algorithm: TpmAlgId::Null,
-                key_bits: TpmuSymKeyBits::Null,
-                mode: TpmuSymMode::Null,
-            },
-            scheme: TpmtEccScheme {
-                scheme: TpmAlgId::Ecdsa,
-                details: TpmuAsymScheme::Hash(TpmsSchemeHash { hash_alg: TpmAlgId::Sha256 }),
-            },
-            curve_id: TpmEccCurve::NistP256,
-            ..Default::default()
-        }),
-        unique: TpmuPublicId::Ecc(TpmsEccPoint::default()),
-        ..Default::default()
-    }
+    let mut key = signing_object(TpmsEccPoint::default());
+    key.object_attributes |= TpmaObject::RESTRICTED;
+    key
 }
 
 /// A session that fulfils the policy of the endorsement key.

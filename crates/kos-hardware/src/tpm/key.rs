@@ -98,7 +98,7 @@ impl HardwareKey for TpmKey {
 }
 
 /// With a scheme of its own, so that it signs nothing but digests with ECDSA and SHA-256.
-fn signing_object(point: TpmsEccPoint) -> TpmtPublic {
+pub(super) fn signing_object(point: TpmsEccPoint) -> TpmtPublic {
     TpmtPublic {
         object_type: TpmAlgId::Ecc,
         name_alg: TpmAlgId::Sha256,

@@ -130,8 +130,14 @@ pub(super) async fn add_golden(
     let held = record.and_then(|record| record.attested).ok_or_else(absent)?;
     let _turn = shared.attesting.turn.lock().await;
     let mut lists = shared.store.attestation_lists().await?;
-    if lists.golden.iter().any(|set| set.name == name) || lists.golden.len() >= GOLDEN_MAX {
-        return Err(Refusal::new(code::attest::ATTEST_GOLDEN_EXISTS).about("golden", &name).under(call.id));
+    let conflict = |code| Refusal::new(code).about("golden", &name).under(call.id);
+    if lists.golden.iter().any(|set| set.name == name) {
+        return Err(conflict(code::attest::ATTEST_GOLDEN_EXISTS));
+    }
+    if lists.golden.len() >= GOLDEN_MAX {
+        return Err(
+            conflict(code::store::STORE_CONFLICT).saying("there are as many as there may be: remove one")
+        );
     }
     if call.mode == Mode::Plan {
         return Ok(document(plan(&call, Party::new("golden", &name), "log: golden_added")));
