@@ -29,6 +29,7 @@ pub mod mirror;
 pub mod openapi;
 pub mod operator;
 pub mod plan;
+pub mod policy;
 pub mod problem;
 pub mod routes;
 mod schema;

@@ -53,6 +53,15 @@ pub struct SetRole {
     pub role: Role,
 }
 
+/// Gives a device a higher security profile, from its next certificate on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SetProfile {
+    /// The profile. One that is lower, or that the device has not proven, is refused.
+    #[schema(value_type = schema::SecurityProfile)]
+    pub profile: SecurityProfile,
+}
+
 /// Moves a device to another firmware channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -31,6 +31,7 @@ pub mod metrics;
 pub mod mirror;
 mod outside;
 mod pause;
+mod policy;
 pub mod presence;
 mod reception;
 pub mod record;

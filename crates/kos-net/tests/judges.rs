@@ -208,7 +208,7 @@ async fn a_suite_that_is_too_weak_for_the_peers_profile_ends_the_connection() {
         let (outcome, said) = server.meet(client).await;
         match outcome {
             Ok(facts) => assert!(allowed && facts.suite.as_str() == suite, "{who} {suite}"),
-            Err(HandshakeError::WeakSuite { .. }) => assert!(!allowed, "{who} {suite}"),
+            Err(HandshakeError::Policy(_)) => assert!(!allowed, "{who} {suite}"),
             Err(other) => unreachable!("{who} {suite} {other:?} {said}"),
         }
     }

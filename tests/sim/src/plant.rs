@@ -53,6 +53,8 @@ plants! {
     CrlNumberReused = "crl-number-reused",
     /// Superseded certificates do not reach the revocation list.
     RevocationForgotten = "revocation-forgotten",
+    /// The store says of a device in service that its security profile, and that of its certificate, is lower.
+    ProfileForgotten = "profile-forgotten",
     /// The alert that a copy of a device is about is dropped.
     AlertSwallowed = "alert-swallowed",
     /// A kill switch destroys while its notice is still on the way to the disk.

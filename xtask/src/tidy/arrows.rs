@@ -7,16 +7,17 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("kos-base", &[]),
-    ("kos-identity", &["kos-base"]),
-    ("kos-klp", &["kos-base"]),
+    ("kos-policy", &["kos-base"]),
+    ("kos-identity", &["kos-base", "kos-policy"]),
+    ("kos-klp", &["kos-base", "kos-policy"]),
     ("kos-audit", &["kos-base"]),
     ("kos-shares", &["kos-base"]),
     ("kos-vault", &["kos-base"]),
     ("kos-api", &["kos-base"]),
     ("kos-backup", &["kos-base"]),
-    ("kos-net", &["kos-base", "kos-identity", "kos-klp"]),
+    ("kos-net", &["kos-base", "kos-identity", "kos-klp", "kos-policy"]),
     ("kos-secret-memory", &["kos-vault"]),
     ("kos-hardware", &["kos-base", "kos-net", "kos-emulator"]),
     (
@@ -30,6 +31,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
             "kos-identity",
             "kos-klp",
             "kos-audit",
+            "kos-policy",
             "kos-vault",
             "kos-net",
             "kos-api",
@@ -44,6 +46,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
             "kos-identity",
             "kos-klp",
             "kos-audit",
+            "kos-policy",
             "kos-net",
             "kos-api",
             "kos-backup",

@@ -25,7 +25,8 @@ use crate::FOUND;
 use crate::workspace::Workspace;
 
 /// The crates that may do no IO and know neither clock nor chance.
-const CORE: [&str; 6] = ["kos-audit", "kos-base", "kos-identity", "kos-klp", "kos-shares", "kos-vault"];
+const CORE: [&str; 7] =
+    ["kos-audit", "kos-base", "kos-identity", "kos-klp", "kos-policy", "kos-shares", "kos-vault"];
 
 /// The crates that become programs; each reads the clock in one place.
 const PROGRAMS: [&str; 4] = ["kos-authority", "kosctl", "kosd", "quickstart"];

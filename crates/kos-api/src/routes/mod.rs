@@ -25,7 +25,7 @@ pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
     alert, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, mirror, operator,
-    plan::ChangeQuery, ticket, vault, witness,
+    plan::ChangeQuery, policy, ticket, vault, witness,
 };
 use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
@@ -210,6 +210,15 @@ routes! {
         (CHANGE, Shape::plain::<lifecycle::Reject>()) -> DEVICE, "Sends a device out of the lobby.";
     DEVICE_SET_ROLE = "device-set-role", Post "/api/v1/devices/{device}/set-role", [OperatorWrite], Changes,
         (CHANGE, Shape::plain::<lifecycle::SetRole>()) -> DEVICE, "Gives a device another role.";
+    DEVICE_SET_PROFILE = "device-set-profile", Post "/api/v1/devices/{device}/set-profile", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<lifecycle::SetProfile>()) -> DEVICE, "Gives a device a higher security profile.";
+    DEVICE_POLICY = "device-policy", Get "/api/v1/devices/{device}/policy", [OperatorRead], Reads,
+        (Shape::plain::<policy::PolicyQuestion>(), NONE) -> Shape::list::<policy::PolicyDecision>(),
+        "Explains what a device may do at which door, and which rule decides.";
+    POLICY_LIST = "policy-list", Get "/api/v1/policy/profiles", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<policy::PolicyProfile>(), "Lists the security profiles and their guardrails.";
+    POLICY_SHOW = "policy-show", Get "/api/v1/policy/profiles/{profile}", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<policy::PolicyProfile>(), "Shows the guardrails of a security profile.";
     DEVICE_SET_CHANNEL = "device-set-channel", Post "/api/v1/devices/{device}/set-channel", [OperatorWrite], Changes,
         (CHANGE, Shape::plain::<lifecycle::SetChannel>()) -> DEVICE, "Moves a device to another firmware channel.";
     DEVICE_RENAME = "device-rename", Post "/api/v1/devices/{device}/rename", [OperatorWrite], Changes,

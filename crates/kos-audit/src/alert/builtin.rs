@@ -58,7 +58,8 @@ fn of(events: &[E]) -> Vec<Pattern> {
 
 /// Refusals of an enrolment with one of these codes.
 fn refused(codes: &[&str]) -> Vec<Pattern> {
-    codes.iter().map(|code| Pattern::of(&[E::EnrolmentRefused]).with("code", *code)).collect()
+    let events = [E::EnrolmentRefused, E::PolicyRefused];
+    codes.iter().map(|code| Pattern::of(&events).with("code", *code)).collect()
 }
 
 fn rows() -> Vec<Row> {
@@ -110,8 +111,9 @@ fn rows() -> Vec<Row> {
             Per::Target,
             one(
                 of(&[E::ImageAltered, E::BootloaderLockFailed]),
-                // A higher profile than the ticket allows, one that goes down, an image that is not verified.
-                refused(&["KOS-E0208", "KOS-E0218", "KOS-E0229"]),
+                // A higher profile than the ticket allows, one that goes down, an image that is not verified, more than
+                // was proven, another profile than the one that was certified.
+                refused(&["KOS-E0208", "KOS-E0218", "KOS-E0229", "KOS-E0701", "KOS-E0703"]),
             ),
             Each,
             "A device tried to come in, or to stay, with less protection than it had or needs",

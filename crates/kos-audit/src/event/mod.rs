@@ -147,6 +147,10 @@ events! {
     ChannelChanged = "channel_changed", Ordinary;
     /// The role changed.
     RoleChanged = "role_changed", Ordinary;
+    /// The security profile was raised.
+    ProfileChanged = "profile_changed", Critical;
+    /// A security profile refused something.
+    PolicyRefused = "policy_refused", Ordinary;
     /// The name changed.
     DeviceRenamed = "device_renamed", Ordinary;
     /// The labels changed.

@@ -38,6 +38,7 @@ use crate::{
     kill::{self, live::Kill},
     log::{LogFiles, LogSigner},
     mirror::Mirrors,
+    policy::Refused,
     presence::Presence,
     reception::MisuseBook,
     record::{Change, Ending, SystemChange},
@@ -97,6 +98,8 @@ pub(crate) struct Shared {
     pub(crate) presence: Presence,
     /// Who was refused at the API and at handshakes. Apart from enrolment, where refusals keep a source waiting.
     pub(crate) refusals: MisuseBook,
+    /// What security profiles refused to devices.
+    pub(crate) policy: Refused,
     pub(crate) links: Arc<Links>,
     pub(crate) vaults: Vaults,
     /// What devices have delivered of their own logs.
@@ -272,6 +275,7 @@ impl Authority {
             board,
             presence,
             refusals: MisuseBook::of_few_sources(),
+            policy: Refused::default(),
             links,
             cosigner,
             witnessing: Witnessing::default(),

@@ -57,6 +57,9 @@ impl Talk<'_> {
                 };
             }
         };
+        if kind.errand().is_some_and(|errand| !self.may(errand)) {
+            return self.refuse(Some(id), code::policy::POLICY_SCOPE).await;
+        }
         match kind {
             MessageType::HEARTBEAT => {
                 self.heartbeat(now, id, &said).await?;

@@ -11,6 +11,7 @@ use std::{
 use kos_base::{DeviceId, KeyId};
 use kos_identity::registry::{Device, Write};
 use kos_klp::body::WitnessAnswer;
+use kos_policy::Standing;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::writer::Committed;
@@ -63,6 +64,7 @@ impl Cut {
 struct Handle {
     number: u64,
     key: KeyId,
+    standing: Standing,
     push: mpsc::Sender<Push>,
     relay: mpsc::Sender<Vec<u8>>,
     /// Dropping it cuts the link.
@@ -101,14 +103,19 @@ pub(crate) struct Registration {
 
 impl Links {
     /// Enters a link. An older one of the same device is cut: a device has one link.
-    pub(crate) fn enter(self: &Arc<Self>, device: DeviceId, key: KeyId) -> Registration {
+    pub(crate) fn enter(self: &Arc<Self>, device: DeviceId, key: KeyId, standing: Standing) -> Registration {
         let (push, pushes) = mpsc::channel(PUSHES_MAX);
         let (relay, relayed) = mpsc::channel(RELAYED_MAX);
         let (cutter, cut) = watch::channel(());
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let handle = Handle { number, key, push, relay, _cut: cutter };
+        let handle = Handle { number, key, standing, push, relay, _cut: cutter };
         self.open().insert(device.clone(), handle);
         Registration { links: Arc::clone(self), device, number, pushes, relayed, cut: Cut(cut) }
+    }
+
+    /// What the certificate of a device says that has a link.
+    pub(super) fn standing(&self, device: &DeviceId) -> Option<Standing> {
+        self.open().get(device).map(|handle| handle.standing)
     }
 
     /// Gives a frame to the link of a device.
@@ -227,8 +234,8 @@ mod tests {
     #[test]
     fn a_newer_link_of_a_device_cuts_the_older_one_and_outlives_it() {
         let links = Arc::new(Links::default());
-        let first = links.enter(fixtures::device_id(1), fixtures::key(1).id());
-        let second = links.enter(fixtures::device_id(1), fixtures::key(1).id());
+        let first = links.enter(fixtures::device_id(1), fixtures::key(1).id(), fixtures::SEC2);
+        let second = links.enter(fixtures::device_id(1), fixtures::key(1).id(), fixtures::SEC2);
         assert!(first.cut.is_now());
         assert!(!first.is_current() && second.is_current());
         drop(first);
@@ -242,7 +249,8 @@ mod tests {
     fn frames_for_a_link_that_does_not_keep_up_are_refused_and_news_come_through() {
         let links = Arc::new(Links::default());
         let device = fixtures::member(1);
-        let mut link = links.enter(device.id.clone(), device.credential.as_ref().unwrap().key.id());
+        let mut link =
+            links.enter(device.id.clone(), device.credential.as_ref().unwrap().key.id(), fixtures::SEC2);
         let nobody = fixtures::device_id(2);
         assert_eq!(links.pass_on(&nobody, vec![1]), Err(Undelivered::NoLink));
         for _ in 0..RELAYED_MAX {
@@ -260,7 +268,7 @@ mod tests {
         let links = Arc::new(Links::default());
         let mut device = fixtures::member(1);
         let key = device.credential.as_ref().map(|c| c.key.id()).unwrap();
-        let mut link = links.enter(device.id.clone(), key);
+        let mut link = links.enter(device.id.clone(), key, fixtures::SEC2);
         links.device_changed(&device);
         assert!(matches!(link.pushes.try_recv(), Ok(Push::Record(_))));
         device.enter(Timestamp::from_unix_s(6), DeviceState::Suspended, "test").unwrap();

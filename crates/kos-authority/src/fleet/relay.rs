@@ -1,7 +1,8 @@
 //! The authority as a relay between two of its devices: it passes on what it cannot read.
 //!
 //! A frame goes on only from a link to a link, so both devices are in good standing, and only if a relay may pass it on
-//! at all: encrypted or of a secure channel, with a recipient, not expired, with a hop left. Nothing is stored: a device
+//! at all: encrypted or of a secure channel, with a recipient, not expired, with a hop left; and only if the security profiles of both
+//! ends allow it (POLS-19). Nothing is stored: a device
 //! that has no link now gets nothing, and the sender is told.
 //!
 //! Limits: [`Allowance`] for each sender, and the queue of each recipient (`links`).
@@ -17,6 +18,7 @@ use kos_klp::{
     message::MessageId,
     party::PartyKind,
 };
+use kos_policy::{Forwarding, Request, decide};
 use tokio::time::Instant;
 
 use super::{
@@ -68,6 +70,16 @@ impl Talk<'_> {
     fn deliver(&mut self, now: Timestamp, frame: &Frame<'_>) -> Result<(), Code> {
         let passed_on = frame.relay(now).map_err(|error| error.code())?;
         let to = self.recipient(frame.hop()).ok_or(code::klp::KLP_RECIPIENT)?;
+        let forwarding = match frame.content() {
+            Content::Channel(_) => Forwarding::Channel,
+            Content::Encrypted(_) | Content::Plain(_) => Forwarding::Encrypted,
+        };
+        // Without a link the recipient is not reached anyhow; what the sender may not at all it hears first.
+        let other = self.board.shared.links.standing(&to).unwrap_or(self.standing);
+        decide(self.standing, Request::Peer(forwarding, other)).check().map_err(|refusal| {
+            self.board.shared.policy.count(&self.id, refusal);
+            refusal.code()
+        })?;
         if !self.allowance.take(Instant::now(), passed_on.len()) {
             return Err(code::klp::KLP_MEMORY);
         }

@@ -1,6 +1,6 @@
 //! What the authority says to a device over its link, and what it makes of the answers.
 //!
-//! Source: `docs/spec/klp.md` KLP-45 to KLP-50.
+//! Source: `docs/spec/klp.md` KLP-45 to KLP-50; `docs/spec/policy.md` POLS-12, POLS-13, POLS-17.
 
 use std::{
     ops::ControlFlow,
@@ -30,6 +30,7 @@ use kos_net::{
     entropy,
     keys::SigningKey,
 };
+use kos_policy::{Credential, Entrance, Errand, Refusal, Request, Standing, decide};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, sleep},
@@ -41,7 +42,7 @@ use super::{
 };
 use crate::{
     authority::Shared,
-    clock,
+    clock, policy,
     presence::Arrival,
     record::{Change, SystemChange},
     revocation::News,
@@ -101,6 +102,8 @@ pub(super) enum Ended {
     #[error(transparent)]
     Entropy(#[from] entropy::NoEntropy),
     #[error(transparent)]
+    Policy(#[from] Refusal),
+    #[error(transparent)]
     Party(#[from] kos_klp::party::ParsePartyError),
 }
 
@@ -112,6 +115,8 @@ pub(super) struct Talk<'a> {
     pub(super) sender: LinkSender,
     pub(super) id: DeviceId,
     pub(super) device: Arc<Device>,
+    /// What its certificate says, which decides what it may do here.
+    pub(super) standing: Standing,
     /// When the certificate of the link runs out, and the link with it.
     pub(super) not_after: Timestamp,
     /// What was signed and heard over this link, once anything was.
@@ -161,9 +166,15 @@ impl Switchboard {
         let not_after = about.peer.not_after();
         // Before it enters, since entering cuts the link that the device has.
         self.in_service(&id, key).await?;
-        let mut registration = self.shared.links.enter(id.clone(), key);
+        let standing = policy::standing_of(&about.peer).ok_or(Ended::NotInService)?;
+        let mut registration = self.shared.links.enter(id.clone(), key, standing);
         // And afterwards again: a change from now on reaches the link, and one before is in this record.
         let device = self.in_service(&id, key).await?;
+        let shown = Credential::Certificate { record: device.profile() };
+        if let Err(refusal) = decide(standing, Request::Enter(Entrance::Link, shown)).check() {
+            self.shared.policy.count(&id, refusal);
+            return Err(refusal.into());
+        }
         let own = Arc::clone(&self.own.borrow());
         let session = Session::new(
             LinkRole::Listener,
@@ -181,6 +192,7 @@ impl Switchboard {
             sender,
             id,
             device,
+            standing,
             not_after,
             heard: None,
             allowance: Allowance::new(Instant::now()),
@@ -396,7 +408,12 @@ impl Talk<'_> {
                 // What stands in the kID may have changed, so the next answer brings a new one.
                 self.kid_sent_at = None;
                 let channel = self.device.channel;
-                if self.told.channel.replace(channel).is_some_and(|told| told != channel) {
+                let told = self.told.channel.replace(channel);
+                if !self.may(Errand::Command) {
+                    // The next heartbeat's answer asks for new keys where they are due.
+                    return Ok(());
+                }
+                if told.is_some_and(|told| told != channel) {
                     self.command(Instruction::SetChannel(channel)).await?;
                 }
                 if self.device.regenerate && self.told.regenerate_version.is_none() {
@@ -420,6 +437,9 @@ impl Talk<'_> {
 
     /// Asks the device to cosign. An older question that it has not answered is given up.
     async fn ask_witness(&mut self, ask: Arc<WitnessAsk>) -> Result<(), Ended> {
+        if !self.may(Errand::Witness) {
+            return Ok(());
+        }
         let id = MessageId::from_bytes(entropy::array()?);
         let said = body::write(&WitnessRequest { request: ask.request.clone() });
         let frame = self.session.link_frame(clock::now(), &Outgoing::new(MessageType::WITNESS, id, &said))?;
@@ -435,6 +455,12 @@ impl Talk<'_> {
             drop(ask.answer.try_send(body::read(result)?));
         }
         Ok(())
+    }
+
+    /// Whether the device takes part in this. Whoever asks for it otherwise is counted (POLS-13).
+    pub(super) fn may(&self, errand: Errand) -> bool {
+        let decided = decide(self.standing, Request::Message(errand)).check();
+        decided.map_err(|refusal| self.board.shared.policy.count(&self.id, refusal)).is_ok()
     }
 
     async fn command(&mut self, instruction: Instruction) -> Result<(), Ended> {
@@ -477,11 +503,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn frames_are_taken_together_until_the_link_is_cut_or_they_have_had_their_time() {
         let (links, begun) = (Arc::new(Links::default()), Instant::now());
-        let mut link = links.enter(fixtures::device_id(1), fixtures::key(1).id());
+        let mut link = links.enter(fixtures::device_id(1), fixtures::key(1).id(), fixtures::SEC2);
         assert!(takes_more(&link.cut, begun));
         tokio::time::advance(TOGETHER_TIME_MAX).await;
         assert!(!takes_more(&link.cut, begun) && takes_more(&link.cut, Instant::now()));
-        let _newer = links.enter(fixtures::device_id(1), fixtures::key(1).id());
+        let _newer = links.enter(fixtures::device_id(1), fixtures::key(1).id(), fixtures::SEC2);
         assert!(!takes_more(&link.cut, Instant::now()));
         // Having asked takes nothing away.
         link.cut.wait().await;

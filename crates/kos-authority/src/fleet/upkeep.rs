@@ -9,7 +9,7 @@ use kos_identity::registry::{Actor, Lobby, Write};
 use super::{ageing::Ageing, steps::Steps};
 use crate::{
     authority::Shared,
-    clock, device_log,
+    clock, device_log, policy,
     reception::{MisuseBook, Tally},
     record::{Change, SystemChange},
     store::StoreError,
@@ -36,6 +36,7 @@ pub(crate) async fn run(shared: Arc<Shared>, misuse: Arc<MisuseBook>) {
         let done = done.and(record_silence(&shared, now).await);
         let done = done.and(record_misuse(&shared, &misuse, now).await);
         let done = done.and(record_misuse(&shared, &shared.refusals, now).await);
+        let done = done.and(policy::record(&shared, now).await);
         let done = done.and(device_log::anchor_due(&shared, now, false).await);
         let done = done.and(ageing.round(&shared, now).await);
         let done = match round % LOBBY_ROUNDS {
@@ -75,7 +76,7 @@ pub(crate) async fn close_books(
     for book in [misuse, &shared.refusals] {
         write_tallies(shared, book, now, book.close()).await?;
     }
-    Ok(())
+    policy::record(shared, now).await
 }
 
 async fn write_tallies(

@@ -132,6 +132,8 @@ fn registry_event(change: &registry::Change) -> Draft {
                 EventType::TicketProofFailed
             } else if [code::enrolment::RATE_LIMITED, code::config::OVERLOADED].contains(code) {
                 EventType::RateLimited
+            } else if code.number() / 100 == 7 {
+                EventType::PolicyRefused
             } else if *code == code::config::NOT_SIGNED_IN || code.number() / 100 > 2 {
                 // Certificates and links; enrolment has numbers of its own.
                 EventType::AccessRefused
@@ -185,6 +187,9 @@ fn registry_event(change: &registry::Change) -> Draft {
         }
         C::RoleChanged { device, from, to } => {
             about(EventType::RoleChanged, device, json!({"from": from, "to": to}))
+        }
+        C::ProfileChanged { device, from, to } => {
+            about(EventType::ProfileChanged, device, json!({"from": from, "to": to}))
         }
         C::DeviceRenamed { device, to } => about(EventType::DeviceRenamed, device, json!({"to": to})),
         C::DeviceTagged { device, tags } => about(EventType::DeviceTagged, device, json!({"tags": tags})),
@@ -371,6 +376,14 @@ fn system_event(change: &SystemChange) -> Draft {
                 "heldLog": held.map(|(number, _)| number), "heldSize": held.map(|(_, size)| size),
                 "evidence": evidence.as_ref().map(|(file, _)| file),
                 "evidenceSha256": evidence.as_ref().map(|(_, digest)| hex(digest)),
+            }),
+        ),
+        C::PolicyRefused { device, refusal, count } => about(
+            EventType::PolicyRefused,
+            device,
+            json!({
+                "rule": refusal.rule().as_str(), "request": refusal.request().to_string(),
+                "code": refusal.code().to_string(), "why": refusal.to_string(), "count": count,
             }),
         ),
         C::KillArmed { delete_program } => {

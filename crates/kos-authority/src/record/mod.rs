@@ -18,6 +18,7 @@ use kos_base::{
     digest::Sha256,
 };
 use kos_identity::{enrolment::authority::RuleName, registry};
+use kos_policy::Refusal;
 use kos_vault::{EntryName, Environment, RelyingParty, SecretType, SlotName, VaultId};
 
 use crate::alert::Guardian;
@@ -106,6 +107,8 @@ pub enum SystemChange {
     DeviceRestored { device: DeviceId },
     /// It serves again.
     RestoreOpened { merged: u64, loss: bool },
+    /// Its security profile refused something to a device; `count` times since the last entry.
+    PolicyRefused { device: DeviceId, refusal: Refusal, count: u64 },
     /// Its kill switch can be fired.
     KillArmed { delete_program: bool },
     /// It cannot any more: for wrong codes, or because somebody asked.

@@ -12,7 +12,6 @@ use kos_audit::{Entry, EventType, Target};
 use kos_base::{Capability, DeviceId, DeviceState, EntryId, KeyId, SecurityProfile, Timestamp};
 use kos_identity::{
     certificate::IssuerClass,
-    enrolment::authority::issuer_class,
     registry::{Certified, Missed, RevocationReason},
 };
 use serde::de::DeserializeOwned;
@@ -76,10 +75,14 @@ impl Effects {
         let became =
             |state| Some((state, details.get("reason").unwrap_or_else(|| entry.event_type.to_string())));
         match entry.event_type {
-            EventType::DeviceEnrolled => story.profile = details.get("profile"),
+            EventType::DeviceEnrolled => {
+                story.profile = details.get("profile");
+                // It came back from quarantine with more than it had.
+                story.missed.profile = story.missed.profile.max(story.profile);
+            }
             EventType::CertificateIssued => {
                 let profile = story.profile.or_else(|| profile_of(device)).unwrap_or(SecurityProfile::Sec2);
-                let issuer = issuer(issuer_class(profile));
+                let issuer = issuer(IssuerClass::of(profile));
                 story.missed.certificates.extend(details.certified(issuer));
             }
             EventType::CertificateRevoked => {
@@ -106,6 +109,10 @@ impl Effects {
                 story.missed.became = became(DeviceState::Decommissioned);
             }
             EventType::DeviceBanned => story.missed.banned = true,
+            EventType::ProfileChanged => {
+                story.profile = details.get("to").or(story.profile);
+                story.missed.profile = story.missed.profile.max(story.profile);
+            }
             EventType::ChannelChanged => story.missed.channel = details.get("to"),
             EventType::RoleChanged => story.missed.role = details.get("to"),
             EventType::DeviceRenamed => story.missed.name = details.get("to"),

@@ -218,7 +218,7 @@ impl Front {
 /// A certificate that is not taken is worth an entry; a line that breaks off is not.
 fn refused(shared: &Shared, remote: SocketAddr, error: &HandshakeError) {
     tracing::debug!(%remote, code = %error.code(), %error, "a handshake failed");
-    if matches!(error, HandshakeError::Peer(_) | HandshakeError::WeakSuite { .. }) {
+    if matches!(error, HandshakeError::Peer(_) | HandshakeError::Policy(_)) {
         shared.refusals.count(clock::now(), &source_of(remote.ip()).to_string(), error.code());
     }
 }

@@ -1,6 +1,7 @@
 //! The doors on real sockets: links by every carrier, the API over TLS, and moving elsewhere.
 
 mod messages;
+mod policy;
 mod relaying;
 
 use std::{net::SocketAddr, time::Duration};

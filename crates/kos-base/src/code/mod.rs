@@ -2,7 +2,8 @@
 //!
 //! Every failure that a person or program can meet has one. The code carries its title, the exit code of the command
 //! line and one fix, so that `kosctl explain` works without a server and `docs/reference/errors.md` is written from
-//! the same table. Areas: 00 use and config, 01 store, 02 enrolment, 03 certificates, 04 KLP, 05 audit, 06 vault.
+//! the same table. Areas: 00 use and config, 01 store, 02 enrolment, 03 certificates, 04 KLP, 05 audit, 06 vault,
+//! 07 policy.
 
 pub mod audit;
 pub mod certificate;
@@ -11,6 +12,7 @@ pub mod enrolment;
 pub mod hardware;
 pub mod kill;
 pub mod klp;
+pub mod policy;
 pub mod share;
 pub mod store;
 pub mod vault;
@@ -134,6 +136,7 @@ impl Code {
             share::ALL,
             hardware::ALL,
             kill::ALL,
+            policy::ALL,
         ];
         areas.into_iter().flatten().copied()
     }

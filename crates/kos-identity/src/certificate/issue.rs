@@ -21,6 +21,7 @@ use der::{
     asn1::{Ia5String, ObjectIdentifier, OctetString},
 };
 use kos_base::{AuthorityName, Code, PublicKey, SecurityProfile, Timestamp, code};
+use kos_policy::{Request, Standing, Way, decide};
 use rustls_pki_types::{DnsName, ServerName};
 use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use x509_cert::{
@@ -43,7 +44,7 @@ use x509_cert::{
 use super::{
     Certificate, DeviceFacts, IssuerClass, OperatorName, PeerIdentity, Profile, Publication, Serial,
     SigningError, Unsigned, moment, oid,
-    profile::{BACK_DATING, evidence_needed},
+    profile::BACK_DATING,
     signed::{ToBeSigned, algorithm},
     spiffe::trust_domain_uri,
 };
@@ -109,11 +110,8 @@ pub enum IssueError {
     #[error("the certificate would speak for another authority than its issuer's")]
     Authority,
     /// The device has not proven enough for the profile.
-    #[error("{profile} needs evidence of tier `{}`", evidence_needed(*.profile))]
-    Evidence {
-        /// The profile that was asked for.
-        profile: SecurityProfile,
-    },
+    #[error(transparent)]
+    Policy(#[from] kos_policy::Refusal),
     /// The key's algorithm is not that of the profile, or the key is the issuer's own.
     #[error("the key is not one that this kind of certificate may have")]
     Key,
@@ -126,9 +124,8 @@ impl IssueError {
     /// The stable code.
     pub const fn code(&self) -> Code {
         match self {
-            Self::Issuer | Self::Authority | Self::Evidence { .. } | Self::Key => {
-                code::certificate::ISSUE_FORBIDDEN
-            }
+            Self::Issuer | Self::Authority | Self::Key => code::certificate::ISSUE_FORBIDDEN,
+            Self::Policy(refusal) => refusal.code(),
             Self::IssuerValidity => code::certificate::CERT_EXPIRED,
             Self::Encoding(_) => code::config::INTERNAL,
         }
@@ -147,9 +144,9 @@ pub fn issue(warrant: Warrant, serial: Serial, context: &IssuerContext<'_>) -> R
             if facts.subject.authority != authority {
                 return Err(IssueError::Authority);
             }
-            if facts.evidence < evidence_needed(facts.profile) {
-                return Err(IssueError::Evidence { profile: facts.profile });
-            }
+            // The last look (POLS-21): whoever made the grant has looked at the record, which says more than this.
+            let proven = Standing::certified(SecurityProfile::Sec0, facts.evidence);
+            decide(proven, Request::Certify(Way::Enrolment, facts.profile)).check()?;
             let names = device_names(&facts, hardware_serial.as_deref())?;
             let extra = Extension {
                 extn_id: oid::IDENTITY_EXTENSION,

@@ -27,7 +27,7 @@ pub use issue::{
     AuthorityGrant, DeviceGrant, IssueError, IssuerContext, OperatorGrant, Warrant, identity_certificate,
     issue, issuing_ca, root,
 };
-pub use profile::{BACK_DATING, IssuerClass, Profile, evidence_needed};
+pub use profile::{BACK_DATING, IssuerClass, Profile};
 pub use publication::{ParsePublicUrlError, PublicUrl, Publication};
 pub use serial::{ParseSerialError, Serial};
 pub use signed::SigningError;

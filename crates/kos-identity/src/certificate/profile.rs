@@ -8,7 +8,8 @@ use const_oid::{
     ObjectIdentifier,
     db::rfc5280::{ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH},
 };
-use kos_base::{EvidenceTier, KeyAlgorithm, SecurityProfile};
+use kos_base::{KeyAlgorithm, SecurityProfile};
+use kos_policy::{IssuingCa, guardrails};
 
 /// How far a certificate is back-dated, so that a peer whose clock is a little slow accepts it at once.
 pub const BACK_DATING: Duration = Duration::from_secs(5 * 60);
@@ -43,6 +44,14 @@ impl IssuerClass {
     /// Both.
     pub const ALL: [Self; 2] = [Self::One, Self::Two];
 
+    /// The one that signs for devices of a security profile.
+    pub const fn of(profile: SecurityProfile) -> Self {
+        match guardrails(profile).issuing_ca {
+            IssuingCa::One => Self::One,
+            IssuingCa::Two => Self::Two,
+        }
+    }
+
     /// The digit in the CA's name.
     pub const fn number(self) -> u8 {
         match self {
@@ -58,10 +67,7 @@ impl Profile {
         let days = match self {
             Self::Root => 20 * 365 + 5,
             Self::Issuing(_) => 3 * 365 + 1,
-            Self::Device(SecurityProfile::Sec0 | SecurityProfile::Sec1) => 30,
-            Self::Device(SecurityProfile::Sec2) => 14,
-            Self::Device(SecurityProfile::Sec3) => 7,
-            Self::Device(SecurityProfile::Sec4) => 1,
+            Self::Device(profile) => guardrails(profile).certificate_days,
             Self::Operator | Self::Authority => 90,
         };
         DAY.saturating_mul(days)
@@ -71,12 +77,8 @@ impl Profile {
     pub const fn issuer(self) -> Option<IssuerClass> {
         match self {
             Self::Root | Self::Issuing(_) => None,
-            Self::Device(SecurityProfile::Sec0 | SecurityProfile::Sec1 | SecurityProfile::Sec2) => {
-                Some(IssuerClass::One)
-            }
-            Self::Device(SecurityProfile::Sec3 | SecurityProfile::Sec4)
-            | Self::Operator
-            | Self::Authority => Some(IssuerClass::Two),
+            Self::Device(profile) => Some(IssuerClass::of(profile)),
+            Self::Operator | Self::Authority => Some(IssuerClass::Two),
         }
     }
 
@@ -96,15 +98,5 @@ impl Profile {
             Self::Operator => &[ID_KP_CLIENT_AUTH],
             Self::Device(_) | Self::Authority => &[ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH],
         }
-    }
-}
-
-/// The least that a device must have proven before it gets a certificate of this security profile.
-pub const fn evidence_needed(profile: SecurityProfile) -> EvidenceTier {
-    match profile {
-        SecurityProfile::Sec0 | SecurityProfile::Sec1 => EvidenceTier::None,
-        SecurityProfile::Sec2 => EvidenceTier::KeyOnDevice,
-        SecurityProfile::Sec3 => EvidenceTier::EkActivated,
-        SecurityProfile::Sec4 => EvidenceTier::QuoteVerified,
     }
 }

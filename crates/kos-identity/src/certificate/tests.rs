@@ -67,6 +67,13 @@ fn a_certificate_never_outlives_its_issuer() {
     }
 }
 
+/// What issuance says to a device that claims more than it has shown.
+fn policy(profile: SecurityProfile, shown: EvidenceTier) -> IssueError {
+    let newcomer = kos_policy::Standing::certified(SecurityProfile::Sec0, shown);
+    let request = kos_policy::Request::Certify(kos_policy::Way::Enrolment, profile);
+    IssueError::Policy(kos_policy::decide(newcomer, request).check().unwrap_err())
+}
+
 #[test]
 fn issuing_refuses_what_the_profile_does_not_allow() {
     let authority = TestAuthority::new("attic", 1);
@@ -82,12 +89,12 @@ fn issuing_refuses_what_the_profile_does_not_allow() {
     refuse(
         |grant| grant.facts.evidence = EvidenceTier::None,
         IssuerClass::One,
-        IssueError::Evidence { profile: SecurityProfile::Sec2 },
+        policy(SecurityProfile::Sec2, EvidenceTier::None),
     );
     refuse(
         |grant| grant.facts.profile = SecurityProfile::Sec4,
         IssuerClass::Two,
-        IssueError::Evidence { profile: SecurityProfile::Sec4 },
+        policy(SecurityProfile::Sec4, EvidenceTier::KeyOnDevice),
     );
     refuse(
         |grant| grant.facts.subject.authority = "cellar".parse().unwrap(),

@@ -86,6 +86,8 @@ pub enum Change {
     ChannelChanged { device: DeviceId, from: Channel, to: Channel },
     /// The role changed.
     RoleChanged { device: DeviceId, from: Role, to: Role },
+    /// The security profile was raised.
+    ProfileChanged { device: DeviceId, from: SecurityProfile, to: SecurityProfile },
     /// The name changed.
     DeviceRenamed { device: DeviceId, to: Name },
     /// The labels changed.

@@ -10,6 +10,7 @@ use kos_base::{
     AgreementKey, Capability, Channel, DeviceId, DeviceState, EntryId, EvidenceTier, GroupPath, KeyId, Mac,
     Name, PublicKey, Role, SecurityProfile, Timestamp, code,
 };
+use kos_policy::{Image, Proven, Refusal, Request, Standing, Way, decide, guardrails};
 use minicbor::{Decode, Encode};
 
 use crate::enrolment::message::{Bootloader, Bytes32};
@@ -140,6 +141,9 @@ pub struct Credential {
     /// End of validity.
     #[n(6)]
     pub not_after: Timestamp,
+    /// The security profile that it certifies. Nothing in records of version 0.1.0, where it was that of the device.
+    #[n(7)]
+    pub profile: Option<SecurityProfile>,
 }
 
 /// A credential that was issued and whose holder has not confirmed it yet.
@@ -236,14 +240,9 @@ pub enum StateError {
         /// Where it was to go.
         to: DeviceState,
     },
-    /// Profiles never go down.
-    #[error("a device with {from} cannot be given {to}")]
-    Downgrade {
-        /// What it has.
-        from: SecurityProfile,
-        /// What it was to get.
-        to: SecurityProfile,
-    },
+    /// The security profile is lower than the one it has held, or was not proven.
+    #[error(transparent)]
+    Policy(#[from] Refusal),
 }
 
 impl StateError {
@@ -251,7 +250,7 @@ impl StateError {
     pub const fn code(&self) -> kos_base::Code {
         match self {
             Self::Transition { .. } => code::enrolment::STATE_FORBIDS,
-            Self::Downgrade { .. } => code::enrolment::DOWNGRADE,
+            Self::Policy(refusal) => refusal.code(),
         }
     }
 }
@@ -275,11 +274,7 @@ impl Device {
     /// How often a device of this profile may recover before an operator must raise the counter. The more its certificate
     /// is worth, the shorter it lives, and the more a person should know of a device that was silent for longer.
     pub const fn recoveries(profile: SecurityProfile) -> u32 {
-        match profile {
-            SecurityProfile::Sec0 | SecurityProfile::Sec1 | SecurityProfile::Sec2 => 3,
-            SecurityProfile::Sec3 => 1,
-            SecurityProfile::Sec4 => 0,
-        }
+        guardrails(profile).recoveries
     }
 
     /// A device that nobody has let in yet.
@@ -412,15 +407,51 @@ impl Device {
         Ok(())
     }
 
+    /// Gives a device in service a higher profile, which counts from its next certificate on.
+    ///
+    /// # Errors
+    /// When it would go down.
+    pub(super) fn raise_profile(&mut self, to: SecurityProfile) -> Result<(), StateError> {
+        self.check_profile(to)?;
+        if self.profile != to {
+            // What is certified now is told until there is another certificate (POLS-22).
+            let waiting = self.pending.as_mut().map(|issued| &mut issued.credential);
+            for held in self.credential.iter_mut().chain(waiting) {
+                held.profile.get_or_insert(self.profile);
+            }
+            self.regenerate = self.credential.is_some();
+        }
+        self.assign_profile(to)
+    }
+
     /// Whether [`Device::assign_profile`] would do it.
     ///
     /// # Errors
     /// When it would go down.
     pub fn check_profile(&self, to: SecurityProfile) -> Result<(), StateError> {
-        if self.enrolled_at.is_some() && to < self.profile {
-            return Err(StateError::Downgrade { from: self.profile, to });
-        }
-        Ok(())
+        Ok(decide(self.standing(), Request::Certify(Way::Approval, to)).check()?)
+    }
+
+    /// What it has held in service, and what it has proven (POLS-12, POLS-26).
+    pub fn standing(&self) -> Standing {
+        let recorded = self.enrolled_at.map(|_| self.profile);
+        let certified = self.credential.as_ref().and_then(|credential| credential.profile);
+        Standing { profile: recorded.max(certified).unwrap_or(SecurityProfile::Sec0), proven: self.proven() }
+    }
+
+    /// What it has proven about its keys and its boot.
+    pub const fn proven(&self) -> Proven {
+        let image = if self.image.is_some() { Image::Verified } else { Image::Unverified };
+        let bootloader = match self.bootloader {
+            Some(Bootloader::Failed) => kos_policy::Bootloader::Failed,
+            Some(Bootloader::Locked) | None => kos_policy::Bootloader::Fine,
+        };
+        Proven { evidence: self.evidence, image, bootloader }
+    }
+
+    /// What its certificate in service says of its profile: that counts on the wire, whatever the record was raised to.
+    pub fn certified_profile(&self, credential: &Credential) -> SecurityProfile {
+        credential.profile.unwrap_or(self.profile)
     }
 
     /// Whether it waits and somebody has let it in.
@@ -476,6 +507,7 @@ pub(crate) mod tests {
             agreement: AgreementKey([0; 32]),
             not_before: Timestamp::from_unix_s(0),
             not_after: Timestamp::from_unix_s(1_000),
+            profile: None,
         }
     }
 
@@ -506,6 +538,17 @@ pub(crate) mod tests {
         device.enrolled_at = Some(Timestamp::from_unix_s(1));
         assert!(device.assign_profile(SecurityProfile::Sec3).is_ok());
         assert!(device.assign_profile(SecurityProfile::Sec2).is_err());
+    }
+
+    #[test]
+    fn a_record_that_was_lowered_does_not_make_its_certificate_lower() {
+        let mut device = device();
+        device.enrolled_at = Some(Timestamp::from_unix_s(1));
+        device.credential = Some(Credential { profile: Some(SecurityProfile::Sec2), ..credential(&device) });
+        device.profile = SecurityProfile::Sec1;
+        assert_eq!(device.standing().profile, SecurityProfile::Sec2);
+        assert!(device.check_profile(SecurityProfile::Sec1).is_err());
+        assert!(device.check_profile(SecurityProfile::Sec2).is_ok());
     }
 
     #[test]

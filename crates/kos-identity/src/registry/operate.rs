@@ -6,6 +6,8 @@
 
 use kos_base::{Capability, Channel, Code, DeviceState, Name, Role, SecurityProfile, Timestamp, code};
 
+use kos_policy::{Errand, Refusal, Request, Way, decide};
+
 use super::{Actor, Change, Commit, Device, Order, RevocationReason, StateError, Write};
 
 /// One thing that an operator asks for.
@@ -23,6 +25,8 @@ pub enum Operation {
     SetChannel { channel: Channel, allow_dev: AllowDev },
     /// Give another role.
     SetRole { role: Role },
+    /// Give a higher security profile.
+    SetProfile { profile: SecurityProfile },
     /// Give another name.
     Rename { name: Name },
     /// Replace the labels.
@@ -66,6 +70,9 @@ pub enum OperateError {
         /// What was asked.
         verb: &'static str,
     },
+    /// The security profile does not allow it.
+    #[error(transparent)]
+    Policy(#[from] Refusal),
     /// Channel `dev` without the mark.
     #[error("the device is not marked for channel dev")]
     DevNotAllowed,
@@ -75,11 +82,20 @@ pub enum OperateError {
 }
 
 impl OperateError {
+    /// What the security profile refused, if it was that.
+    pub const fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Policy(refusal) | Self::State(StateError::Policy(refusal)) => Some(*refusal),
+            _ => None,
+        }
+    }
+
     /// The stable code; `None` when there is simply nothing to do.
     pub const fn code(&self) -> Option<Code> {
         match self {
             Self::State(e) => Some(e.code()),
             Self::Forbidden { .. } => Some(code::enrolment::STATE_FORBIDS),
+            Self::Policy(refusal) => Some(refusal.code()),
             Self::DevNotAllowed => Some(code::enrolment::CHANNEL_FORBIDDEN),
             Self::AlreadySo => None,
         }
@@ -122,6 +138,8 @@ impl Operation {
             }
             Self::SetChannel { channel, allow_dev } => {
                 in_service(before, "moved to another channel")?;
+                // It would be told by a command (POLS-24).
+                decide(next.standing(), Request::Message(Errand::Command)).check()?;
                 if allow_dev == AllowDev::Mark {
                     next.dev_allowed = true;
                 }
@@ -143,6 +161,16 @@ impl Operation {
                 // The role stands in certificate and kID, so new ones are due.
                 next.regenerate = true;
                 vec![Change::RoleChanged { device: id, from, to: role }]
+            }
+            Self::SetProfile { profile } => {
+                in_service(before, "given another security profile")?;
+                let from = next.profile();
+                if from == profile {
+                    return Err(OperateError::AlreadySo);
+                }
+                decide(next.standing(), Request::Certify(Way::Change, profile)).check()?;
+                next.raise_profile(profile)?;
+                vec![Change::ProfileChanged { device: id, from, to: profile }]
             }
             Self::Rename { name } => {
                 if next.name == name {

@@ -5,12 +5,12 @@
 //! simply go on. It is sent through the lobby, where it shows its identity key: with its approval in hand when the log
 //! says that it was in service, and before a person otherwise.
 //!
-//! Invariants: nothing here takes a revocation back, raises a profile, or lets in a device that was stopped, ended or banned
+//! Invariants: nothing here takes a revocation back, lowers a profile or raises it beyond what the log says, or lets in a device that was stopped, ended or banned
 //! after the backup. Whatever a record holds that is not known to be in service is revoked.
 //!
 //! Source: `docs/spec/enrolment.md` RST-1 to RST-6.
 
-use kos_base::{Capability, Channel, DeviceId, DeviceState, KeyId, Name, Role, Timestamp};
+use kos_base::{Capability, Channel, DeviceId, DeviceState, KeyId, Name, Role, SecurityProfile, Timestamp};
 use minicbor::bytes::ByteArray;
 
 use super::{Actor, Change, Commit, Device, Lobby, Revocation, RevocationReason, Write, operate::revoke_all};
@@ -30,6 +30,8 @@ pub struct Missed {
     pub channel: Option<Channel>,
     /// The role that it was given.
     pub role: Option<Role>,
+    /// The security profile that it was raised to.
+    pub profile: Option<SecurityProfile>,
     /// The name that it was given.
     pub name: Option<Name>,
     /// The labels that it was given.
@@ -178,6 +180,10 @@ impl Device {
         self.channel = missed.channel.unwrap_or(self.channel);
         self.role = missed.role.unwrap_or(self.role);
         self.recoveries_left = missed.recoveries_left.unwrap_or(self.recoveries_left);
+        if let Some(profile) = missed.profile {
+            // One that is lower changes nothing (POLS-26).
+            let _ = self.raise_profile(profile);
+        }
         if let Some(name) = &missed.name {
             self.name = name.clone();
         }
@@ -265,6 +271,7 @@ mod tests {
             agreement: AgreementKey([0; 32]),
             not_before: Timestamp::from_unix_s(0),
             not_after: Timestamp::from_unix_s(10_000),
+            profile: None,
         });
         device
     }
@@ -373,6 +380,31 @@ mod tests {
         assert_eq!((device.channel, device.role, device.recoveries_left), (Channel::Beta, Role::Relay, 1));
         assert_eq!((device.name.as_ref(), device.state()), ("cellar", DeviceState::Active));
         assert_eq!(revoked, []);
+    }
+
+    #[test]
+    fn a_profile_that_was_raised_after_the_backup_stays_raised() {
+        let raised = |to, certificates| Missed { profile: Some(to), certificates, ..Missed::default() };
+        let mut before = in_service(DeviceState::Active);
+        before.assign_profile(SecurityProfile::Sec2).unwrap();
+        let back = before.clone().catch_up(NOW, &raised(SecurityProfile::Sec3, Vec::new()), [5; 32]);
+        let device = written(&back).0;
+        assert_eq!(device.profile(), SecurityProfile::Sec3);
+        let held = device.credential.as_ref().unwrap();
+        assert_eq!(device.certified_profile(held), SecurityProfile::Sec2, "until the next certificate");
+        assert!(device.regenerate);
+        // It has that certificate already, which the backup does not know.
+        let back = before.clone().catch_up(NOW, &raised(SecurityProfile::Sec3, vec![second()]), [5; 32]);
+        let lobby = written(&back).0.lobby.as_ref();
+        assert_eq!(lobby.map(|lobby| lobby.profile), Some(SecurityProfile::Sec3));
+        // A log that says less, whoever wrote it, changes nothing.
+        for lower in [SecurityProfile::Sec0, SecurityProfile::Sec1] {
+            let back = before.clone().catch_up(NOW, &raised(lower, Vec::new()), [5; 32]);
+            assert_eq!(written(&back).0.profile(), SecurityProfile::Sec2, "{lower}");
+            let lost = before.clone().after_loss(NOW).unwrap();
+            let lower = written(&lost).0.check_profile(lower);
+            assert_eq!(lower.unwrap_err().code(), kos_base::code::enrolment::DOWNGRADE);
+        }
     }
 
     #[test]

@@ -344,7 +344,7 @@ fn evidence_bounds_what_an_approval_can_give() {
     waits(&applicant.wait_in_lobby(&mut office));
     office.operate(Operation::Approve { profile: SecurityProfile::Sec3 });
     let answers = applicant.wait_in_lobby(&mut office);
-    assert_eq!(refusal(&answers), kos_base::code::certificate::ISSUE_FORBIDDEN);
+    assert_eq!(refusal(&answers), kos_base::code::policy::POLICY_EVIDENCE);
     assert!(office.certificates.is_empty());
     office.operate(Operation::Approve { profile: SecurityProfile::Sec2 });
     issued(&applicant.wait_in_lobby(&mut office));

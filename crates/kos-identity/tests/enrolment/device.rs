@@ -1,5 +1,6 @@
 //! The device's machine against a real authority, with a shell that a test can bend.
 
+mod downgrade;
 mod hand;
 
 use core::time::Duration;

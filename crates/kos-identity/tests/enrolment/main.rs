@@ -8,6 +8,7 @@ mod applicant;
 mod boot;
 mod continuity;
 mod device;
+mod downgrade;
 mod endings;
 mod office;
 mod operators;

@@ -1,8 +1,10 @@
 //! The types of messages, and what a receiver demands of each.
 //!
-//! Source: `docs/spec/klp.md` KLP-22, KLP-23.
+//! Source: `docs/spec/klp.md` KLP-22, KLP-23; `docs/spec/policy.md` POLS-16.
 
 use core::{fmt, time::Duration};
+
+use kos_policy::Errand;
 
 use crate::proof::ProofClass;
 
@@ -42,6 +44,7 @@ struct Row {
     life_s: u64,
     unhandled: Unhandled,
     audience: Audience,
+    errand: Errand,
 }
 
 const fn row(
@@ -50,8 +53,9 @@ const fn row(
     life_s: u64,
     unhandled: Unhandled,
     audience: Audience,
+    errand: Errand,
 ) -> Row {
-    Row { name, least, life_s, unhandled, audience }
+    Row { name, least, life_s, unhandled, audience, errand }
 }
 
 /// KLP-23, in order of the numbers from 1 up; a number that is not given yet has no row.
@@ -60,28 +64,29 @@ static TABLE: [Option<Row>; 17] = {
     use ProofClass::{Batch, Link, Solo};
     use Unhandled::{Ignore, Refuse};
     [
-        Some(row("TASK_REQUEST", Batch, HOUR, Refuse, One)),
-        Some(row("AGENT_MIGRATION", Solo, HOUR, Refuse, One)),
-        Some(row("REPUTATION_DELTA", Solo, 7 * DAY, Ignore, One)),
-        Some(row("BROADCAST_ANNOUNCE", Solo, HOUR, Ignore, Everyone)),
-        Some(row("VECTOR_SYNC", Batch, DAY, Ignore, One)),
-        Some(row("TRUST_UPDATE", Solo, 7 * DAY, Refuse, Everyone)),
-        Some(row("SERVICE_DISCOVERY", Solo, HOUR, Ignore, Everyone)),
-        Some(row("HEARTBEAT", Link, 5 * MINUTE, Refuse, One)),
-        Some(row("COMMAND", Solo, DAY, Refuse, One)),
-        Some(row("REPORT", Link, DAY, Ignore, One)),
-        Some(row("CONFIG", Solo, DAY, Refuse, One)),
-        Some(row("UPDATE", Solo, 7 * DAY, Refuse, One)),
-        Some(row("LOG", Link, 7 * DAY, Ignore, One)),
-        Some(row("REVOCATION", Solo, 7 * DAY, Refuse, Everyone)),
-        Some(row("ACK", Link, DAY, Ignore, One)),
-        Some(row("WITNESS", Link, 5 * MINUTE, Refuse, One)),
-        Some(row("ALERT", Solo, DAY, Refuse, One)),
+        Some(row("TASK_REQUEST", Batch, HOUR, Refuse, One, Errand::Agent)),
+        Some(row("AGENT_MIGRATION", Solo, HOUR, Refuse, One, Errand::Agent)),
+        Some(row("REPUTATION_DELTA", Solo, 7 * DAY, Ignore, One, Errand::Peer)),
+        Some(row("BROADCAST_ANNOUNCE", Solo, HOUR, Ignore, Everyone, Errand::Peer)),
+        Some(row("VECTOR_SYNC", Batch, DAY, Ignore, One, Errand::Peer)),
+        Some(row("TRUST_UPDATE", Solo, 7 * DAY, Refuse, Everyone, Errand::Peer)),
+        Some(row("SERVICE_DISCOVERY", Solo, HOUR, Ignore, Everyone, Errand::Peer)),
+        Some(row("HEARTBEAT", Link, 5 * MINUTE, Refuse, One, Errand::Upkeep)),
+        Some(row("COMMAND", Solo, DAY, Refuse, One, Errand::Command)),
+        Some(row("REPORT", Link, DAY, Ignore, One, Errand::Report)),
+        Some(row("CONFIG", Solo, DAY, Refuse, One, Errand::Command)),
+        Some(row("UPDATE", Solo, 7 * DAY, Refuse, One, Errand::Command)),
+        Some(row("LOG", Link, 7 * DAY, Ignore, One, Errand::Report)),
+        Some(row("REVOCATION", Solo, 7 * DAY, Refuse, Everyone, Errand::Upkeep)),
+        Some(row("ACK", Link, DAY, Ignore, One, Errand::Upkeep)),
+        Some(row("WITNESS", Link, 5 * MINUTE, Refuse, One, Errand::Witness)),
+        Some(row("ALERT", Solo, DAY, Refuse, One, Errand::Alert)),
     ]
 };
 
 /// What holds for a type that is not in the table: the strictest of everything.
-static STRANGER: Row = row("UNKNOWN", ProofClass::Solo, 5 * MINUTE, Unhandled::Refuse, Audience::One);
+static STRANGER: Row =
+    row("UNKNOWN", ProofClass::Solo, 5 * MINUTE, Unhandled::Refuse, Audience::One, Errand::Agent);
 
 impl MessageType {
     /// Work for an agent or service of the recipient.
@@ -162,6 +167,12 @@ impl MessageType {
     /// To whom it may go.
     pub fn audience(self) -> Audience {
         self.row().audience
+    }
+
+    /// What it is for, by which the security profiles of both ends decide. None of a type that is not in the table:
+    /// nobody handles it, and KLP-22 decides.
+    pub fn errand(self) -> Option<Errand> {
+        self.known().map(|row| row.errand)
     }
 
     fn known(self) -> Option<&'static Row> {

@@ -11,8 +11,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use kos_base::{PublicKey, SecurityProfile};
+use kos_base::{EvidenceTier, PublicKey, SecurityProfile};
 use kos_identity::chain::{Usage, VerifiedPeer};
+use kos_policy::{Credential, Entrance, Request, Standing, decide};
 use rustls::{
     ConfigBuilder, ServerConfig, WantsVerifier,
     server::{Acceptor, ClientHello, NoServerSessionStorage, ResolvesServerCert},
@@ -165,11 +166,11 @@ impl ServerTls {
                 Ok(Accepted::Enrolment { stream, facts, key: Some(key) })
             }
             (Door::Klp, Some(Admitted::Peer(peer))) => {
-                check_suite(&facts, &peer)?;
+                check_policy(Entrance::Link, &facts, &peer)?;
                 Ok(Accepted::Klp { stream, facts, peer })
             }
             (Door::Http, Some(Admitted::Peer(peer))) => {
-                check_suite(&facts, &peer)?;
+                check_policy(Entrance::Api, &facts, &peer)?;
                 Ok(Accepted::Http { stream, facts, peer })
             }
             (Door::Enrolment, Some(Admitted::Peer(_))) | (_, None | Some(Admitted::Key(_))) => {
@@ -196,14 +197,24 @@ impl ServerTls {
     }
 }
 
-/// Cuts a peer whose connection is weaker than its security profile demands. Operators and authorities have none in
-/// their certificates and are held to what a ticket gives.
-pub(crate) fn check_suite(facts: &Facts, peer: &VerifiedPeer) -> Result<(), HandshakeError> {
-    let profile = peer.facts().map_or(SecurityProfile::Sec2, |facts| facts.profile);
-    match facts.suite.suffices_for(profile) {
-        true => Ok(()),
-        false => Err(HandshakeError::WeakSuite { suite: facts.suite, profile }),
-    }
+/// Cuts a peer whose connection is weaker than its security profile demands, or whose certificate says more than it has
+/// proven (POLS-15). Operators and authorities have no profile in their certificates and are held to what a ticket gives.
+pub(crate) fn check_policy(
+    entrance: Entrance,
+    facts: &Facts,
+    peer: &VerifiedPeer,
+) -> Result<(), HandshakeError> {
+    let standing = match peer.facts() {
+        Some(said) => {
+            let standing = Standing::certified(said.profile, said.evidence);
+            // Whether the record says as much is for whoever has the record.
+            let shown = Credential::Certificate { record: said.profile };
+            decide(standing, Request::Enter(entrance, shown)).check()?;
+            standing
+        }
+        None => Standing::certified(SecurityProfile::Sec2, EvidenceTier::KeyOnDevice),
+    };
+    Ok(decide(standing, Request::Connect(facts.suite)).check()?)
 }
 
 impl fmt::Debug for ServerTls {

@@ -19,7 +19,9 @@ pub(crate) mod verifier;
 
 use std::{fmt, io, time::Duration};
 
-use kos_base::{Code, Secret, SecurityProfile, code};
+use kos_base::{Code, Secret, code};
+use kos_policy::Refusal;
+pub use kos_policy::Suite;
 use rustls::{CipherSuite, ConnectionCommon, NamedGroup, SideData};
 
 pub use self::{
@@ -63,49 +65,12 @@ impl Protocol {
     }
 }
 
-/// A cipher suite of TLS 1.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Suite {
-    /// TLS_AES_256_GCM_SHA384.
-    Aes256Gcm,
-    /// TLS_CHACHA20_POLY1305_SHA256.
-    ChaCha20Poly1305,
-    /// TLS_AES_128_GCM_SHA256.
-    Aes128Gcm,
-}
-
-impl Suite {
-    /// The name that RFC 8446 gives.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Aes256Gcm => "TLS_AES_256_GCM_SHA384",
-            Self::ChaCha20Poly1305 => "TLS_CHACHA20_POLY1305_SHA256",
-            Self::Aes128Gcm => "TLS_AES_128_GCM_SHA256",
-        }
-    }
-
-    /// Whether a device of this security profile may use it.
-    pub const fn suffices_for(self, profile: SecurityProfile) -> bool {
-        match (profile, self) {
-            (SecurityProfile::Sec0 | SecurityProfile::Sec1, _) | (_, Self::Aes256Gcm) => true,
-            (SecurityProfile::Sec2 | SecurityProfile::Sec3, suite) => matches!(suite, Self::ChaCha20Poly1305),
-            (SecurityProfile::Sec4, _) => false,
-        }
-    }
-
-    pub(crate) const fn from_rustls(suite: CipherSuite) -> Option<Self> {
-        match suite {
-            CipherSuite::TLS13_AES_256_GCM_SHA384 => Some(Self::Aes256Gcm),
-            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some(Self::ChaCha20Poly1305),
-            CipherSuite::TLS13_AES_128_GCM_SHA256 => Some(Self::Aes128Gcm),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Suite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+const fn suite_of(suite: CipherSuite) -> Option<Suite> {
+    match suite {
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => Some(Suite::Aes256Gcm),
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some(Suite::ChaCha20Poly1305),
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => Some(Suite::Aes128Gcm),
+        _ => None,
     }
 }
 
@@ -221,7 +186,7 @@ impl Facts {
         };
         Ok(Self {
             protocol: alpn.and_then(Protocol::from_alpn).ok_or(HandshakeError::Protocol)?,
-            suite: suite.and_then(Suite::from_rustls).ok_or(HandshakeError::Provider)?,
+            suite: suite.and_then(suite_of).ok_or(HandshakeError::Provider)?,
             group: group.and_then(Group::from_rustls).ok_or(HandshakeError::Provider)?,
             enrolment: secret(Exporter::Enrolment)?,
             renewal: secret(Exporter::Renewal)?,
@@ -245,14 +210,9 @@ pub enum HandshakeError {
     /// The peer is not who it must be. Not retried.
     #[error("the peer is not trusted")]
     Peer(#[source] PeerError),
-    /// The negotiated suite is too weak for the peer's security profile.
-    #[error("suite {suite} is too weak for {profile}")]
-    WeakSuite {
-        /// What was negotiated.
-        suite: Suite,
-        /// What the peer's certificate says.
-        profile: SecurityProfile,
-    },
+    /// The security profile of the peer's certificate does not allow it to come in like this.
+    #[error(transparent)]
+    Policy(#[from] Refusal),
     /// Our own configuration or provider failed.
     #[error("the TLS provider failed")]
     Provider,
@@ -264,27 +224,8 @@ impl HandshakeError {
         match self {
             Self::Protocol | Self::Tls(_) | Self::Slow => code::klp::KLP_LINK,
             Self::Peer(error) => error.code(),
-            Self::WeakSuite { .. } => code::klp::KLP_SUITE,
+            Self::Policy(refusal) => refusal.code(),
             Self::Provider => code::config::INTERNAL,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_suite_suffices_for_the_profiles_that_allow_it() {
-        use SecurityProfile::{Sec0, Sec1, Sec2, Sec3, Sec4};
-        for (suite, allowed) in [
-            (Suite::Aes256Gcm, &[Sec0, Sec1, Sec2, Sec3, Sec4][..]),
-            (Suite::ChaCha20Poly1305, &[Sec0, Sec1, Sec2, Sec3]),
-            (Suite::Aes128Gcm, &[Sec0, Sec1]),
-        ] {
-            for profile in SecurityProfile::ALL {
-                assert_eq!(suite.suffices_for(*profile), allowed.contains(profile), "{suite} {profile}");
-            }
         }
     }
 }

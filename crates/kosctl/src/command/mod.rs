@@ -15,6 +15,7 @@ mod identity;
 mod kill;
 mod operator;
 mod paper;
+mod policy;
 mod qr;
 mod status;
 mod ticket;
@@ -67,6 +68,9 @@ pub(crate) enum Command {
     /// Who is told of alerts.
     #[command(subcommand)]
     Guardian(guardian::Guardian),
+    /// What security profiles allow, and which rule decides.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Vaults of secrets, one an environment.
     #[command(subcommand)]
     Vault(vault::Vault),
@@ -106,6 +110,7 @@ impl Command {
             Self::Authority(authority) => authority.run(session).await,
             Self::Operator(operator) => operator.run(session).await,
             Self::Guardian(guardian) => guardian.run(session).await,
+            Self::Policy(policy) => policy.run(session).await,
             Self::Vault(vault) => vault.run(session).await,
             Self::Kill(kill) => kill.run(session).await,
             Self::Backup(backup) => backup.run(session).await,

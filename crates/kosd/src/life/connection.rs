@@ -103,7 +103,7 @@ async fn dial_one(
     })?;
     tls.connect(stream, &host, Protocol::Enrolment).await.map_err(|error| {
         tracing::warn!(address = %target.endpoint, error = %chain(&error), "no handshake");
-        matches!(error, HandshakeError::Peer(_) | HandshakeError::WeakSuite { .. }).then(|| error.code())
+        matches!(error, HandshakeError::Peer(_) | HandshakeError::Policy(_)).then(|| error.code())
     })
 }
 

@@ -15,11 +15,12 @@ use kos_net::{
     keys::{SigningKey, certified, self_signed},
     tls::{ClientTls, Expectation},
 };
+use kos_policy::{Request, decide};
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 use tokio::{process::Command, time::timeout};
 
-use super::{Connection, Device, Happening, JOURNAL, LifeError, News, Outcome, RECORD};
+use super::{Connection, Device, Happening, JOURNAL, LifeError, News, Outcome, RECORD, service::standing_of};
 use crate::{
     keystore::{KeystoreError, word},
     root::{self, Kind, RootError, file},
@@ -299,8 +300,20 @@ impl Device {
         self.news.tell(news);
     }
 
+    /// Tells when the configuration asks for another security profile than the certificate says. It is not followed
+    /// (POLS-23).
+    fn compare_profile(&mut self) {
+        let held = self.machine.journal().active.as_ref().and_then(|held| standing_of(held).ok());
+        let (Some(wanted), Some(standing)) = (self.config.profile, held) else { return };
+        if let Err(refusal) = decide(standing, Request::Configure(wanted)).check() {
+            self.refused_by_profile(refusal);
+            self.condition.warn(format!("identity.profile in the configuration is not followed: {refusal}"));
+        }
+    }
+
     /// Tells when the configuration speaks of another device than the one that this has become.
     pub(super) fn compare_with_config(&mut self) {
+        self.compare_profile();
         let journal = self.machine.journal();
         let (Some(member), Some(held)) = (&journal.membership, &journal.active) else { return };
         let expected = self.config.device_id.as_ref().is_none_or(|prefix| prefix.fits(&member.device));

@@ -27,6 +27,7 @@ use kos_net::{
     keys::certified,
     tls::{ClientTls, Expectation, Trust},
 };
+use kos_policy::{Refusal, Request, decide};
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 use tokio::time::Instant;
@@ -223,17 +224,20 @@ impl Device {
         let trust =
             Trust { anchors: Arc::new(Anchors::pins(anchor.pins.clone())), revocation: Arc::default() };
         let identity = PeerIdentity::Authority { authority: authority.clone() };
+        // What the certificate says; who the device is by now may have been told beforehand.
+        let standing = standing_of(held)?;
         let tls = ClientTls {
             clock: self.clock.source(),
             certified: Some(certified(chain, key)),
             expectation: Expectation::Peer { trust, identity },
-            profile: member.role.profile,
+            profile: standing.profile,
         };
         let terms = Terms {
             issue: held.issue,
             tls,
             own,
             own_key: held.operational.id(),
+            standing,
             authority,
             targets: self.targets(&anchor.addresses),
             carriers,
@@ -307,6 +311,7 @@ impl Device {
                 let _ = done.send(outcome);
             }
             Some(link::News::LogAnswered(answer)) => self.log_answered(answer),
+            Some(link::News::Refused(refusal)) => self.refused_by_profile(refusal),
             Some(link::News::Down(down)) => self.fell(down),
             None => {
                 tracing::error!("the link's task has failed");
@@ -315,6 +320,18 @@ impl Device {
                 self.service.again_at = Some(Instant::now() + SETBACK_PAUSE);
             }
         }
+    }
+
+    /// Somebody asked for what our security profile does not allow.
+    pub(super) fn refused_by_profile(&self, refusal: Refusal) {
+        tracing::warn!(code = %refusal.code(), %refusal, "refused");
+        self.note(
+            EventType::PolicyRefused,
+            json!({
+                "rule": refusal.rule().as_str(), "request": refusal.request().to_string(),
+                "code": refusal.code().to_string(), "why": refusal.to_string(),
+            }),
+        );
     }
 
     /// The authority has heard us, and says how things are.
@@ -367,7 +384,13 @@ impl Device {
         let verified = kid::verify(now, bytes, &expected).map_err(|error| error.code())?;
         let own =
             KidSubject { authority: authority.clone(), device: member.device.clone(), issue: held.issue };
-        if verified.claims().subject == own { Ok(()) } else { Err(certificate::KID_INVALID) }
+        if verified.claims().subject != own {
+            return Err(certificate::KID_INVALID);
+        }
+        let standing = standing_of(held).map_err(|setback| setback.code())?;
+        decide(standing, Request::Name(verified.claims().traits.profile))
+            .check()
+            .map_err(|refusal| refusal.code())
     }
 
     /// Does what a signed message asks for; its effect is durable when this returns.
@@ -498,6 +521,14 @@ pub(super) fn contradiction(conflicts: usize) -> String {
     format!(
         "the log of the authority contradicts what this device cosigned: {conflicts} proofs in witness.conflict-*"
     )
+}
+
+/// What the certificate in service says of this device.
+pub(super) fn standing_of(held: &Held) -> Result<kos_policy::Standing, Setback> {
+    let own = held.chain.first().and_then(|der| Certificate::parse(der).ok());
+    let said = own.as_ref().and_then(Certificate::facts);
+    said.map(|said| kos_policy::Standing::certified(said.profile, said.evidence))
+        .ok_or_else(|| Setback::Provider("the certificate in service cannot be read".to_owned()))
 }
 
 const fn carrier(named: &message::Carrier) -> Carrier {

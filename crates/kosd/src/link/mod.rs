@@ -32,6 +32,7 @@ use kos_net::{
     entropy,
     tls::{ClientTls, Expectation},
 };
+use kos_policy::{Refusal, Standing};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -61,6 +62,8 @@ pub(crate) struct Terms {
     pub(crate) own: Party,
     /// The key of the certificate.
     pub(crate) own_key: KeyId,
+    /// What the certificate says of this device, which decides what it does here, whoever asks.
+    pub(crate) standing: Standing,
     /// Who the authority is.
     pub(crate) authority: AuthorityName,
     /// Where it is, best first.
@@ -105,6 +108,8 @@ pub(crate) enum News {
     Witness(WitnessCall),
     /// It answers what was brought of the log; with the number of a code when it took nothing.
     LogAnswered(Result<LogHeld, u16>),
+    /// The authority asked for something that our security profile refuses; told once a link and rule.
+    Refused(Refusal),
     /// The link has ended, or none could be made; it is dialled again.
     Down(Down),
 }

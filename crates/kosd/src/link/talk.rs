@@ -17,6 +17,7 @@ use kos_net::{
     carrier::{self, LinkSender},
     entropy,
 };
+use kos_policy::{Request, Rule, decide};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep_until},
@@ -80,6 +81,8 @@ pub(super) struct Talk<'a> {
     assembly: Assembly,
     /// The part of the log that is under way.
     log_under_way: Option<MessageId>,
+    /// Rules by which something was refused on this link.
+    refused_by: Vec<Rule>,
 }
 
 /// A heartbeat that is not acknowledged yet.
@@ -109,6 +112,7 @@ impl<'a> Talk<'a> {
             channel_told: None,
             assembly,
             log_under_way: None,
+            refused_by: Vec::new(),
         };
         let ended = talk.go_on(&about, &mut receiver).await.err().unwrap_or(Ended::Closed);
         let due = talk.due;
@@ -199,6 +203,9 @@ impl<'a> Talk<'a> {
             Err(error) => return self.refuse(name, error).await,
         };
         let message = received.message();
+        if let Err(code) = self.may(message.kind).await? {
+            return self.reply(message.id, Err(code)).await;
+        }
         match message.kind {
             MessageType::WITNESS => match body::read::<WitnessRequest>(message.body) {
                 Ok(asked) => self.cosign(message.id, asked.request).await,
@@ -207,6 +214,19 @@ impl<'a> Talk<'a> {
             MessageType::ACK => self.acknowledged(message.reply_to, &body::read(message.body)?).await,
             _ => self.leave_unhandled(name).await,
         }
+    }
+
+    /// Whether our own security profile takes part in messages of this type (POLS-13).
+    async fn may(&mut self, kind: MessageType) -> Result<Result<(), Code>, Ended> {
+        let Some(errand) = kind.errand() else { return Ok(Ok(())) };
+        let Err(refusal) = decide(self.line.terms.standing, Request::Message(errand)).check() else {
+            return Ok(Ok(()));
+        };
+        if !self.refused_by.contains(&refusal.rule()) {
+            self.refused_by.push(refusal.rule());
+            self.line.tell(News::Refused(refusal)).await?;
+        }
+        Ok(Err(refusal.code()))
     }
 
     /// Answers a message that was not believed, if it is to be answered (KLP-44).
@@ -276,6 +296,9 @@ impl<'a> Talk<'a> {
             Err(error) => return self.refuse(name, error).await,
         };
         let message = received.message();
+        if let Err(code) = self.may(message.kind).await? {
+            return self.reply(message.id, Err(code)).await;
+        }
         let matter = match message.kind {
             MessageType::COMMAND => body::read::<Command>(message.body).map(Matter::Command),
             MessageType::ALERT => body::read::<Alert>(message.body).map(Matter::Alert),

@@ -8,6 +8,7 @@ mod endings;
 mod enrolment;
 mod kill;
 mod orders;
+mod policy;
 mod refusals;
 mod renewal;
 mod reports;

@@ -6,7 +6,7 @@ mod disk;
 use core::fmt;
 use std::rc::Rc;
 
-use kos_base::{EntryId, Timestamp};
+use kos_base::{EntryId, SecurityProfile, Timestamp};
 use kos_identity::enrolment::device::{Anchor, Event, Machine, Profile};
 
 pub use clock::{DeviceClock, Hardware};
@@ -45,6 +45,8 @@ pub struct Body {
     pub refusals: u64,
     /// The latest time that its disk knew to be past.
     pub floor: Option<Timestamp>,
+    /// The security profile of the last certificate that its disk had in service.
+    pub served: Option<SecurityProfile>,
     /// Whether its owner wants it to be part of the fleet.
     pub wanted: Wanted,
     /// Whether it is a copy, or a copy of it was made.

@@ -1,6 +1,6 @@
 //! Laws about commits, answers and revocation lists.
 
-use kos_base::{DeviceId, DeviceState, KeyId, PublicKey, Timestamp};
+use kos_base::{DeviceId, DeviceState, EvidenceTier, KeyId, PublicKey, SecurityProfile, Timestamp};
 use kos_identity::{
     certificate::{Certificate, Serial},
     crl::VerifiedCrl,
@@ -14,6 +14,14 @@ use crate::authority::Store;
 /// The records that a commit writes, as they were before it.
 #[derive(Debug)]
 pub struct Before(Vec<(DeviceId, Option<Device>)>);
+
+/// What a certificate of a device says of its profile and its evidence.
+fn said_by(device: &DeviceId, issue: u32, store: &Store) -> Option<(SecurityProfile, EvidenceTier)> {
+    let mut all = store.certificates.values();
+    let certified = all.find(|certified| certified.device == *device && certified.issue == issue)?;
+    let certificate = Certificate::parse(&certified.der).ok()?;
+    certificate.facts().map(|facts| (facts.profile, facts.evidence))
+}
 
 impl Laws {
     /// Remembers what a commit is about to change.
@@ -71,16 +79,39 @@ impl Laws {
                 let ours = new.is_some_and(|new| self.identities.contains(&new.identity_key.id()));
                 self.demand("stranger", ours, || format!("{device} is none of ours"));
                 self.granted_bytes(device, *key, commit, store);
+                self.profile_of(device, *issue, store);
                 self.certified.insert(*key, (device.clone(), *issue));
             }
             Change::DeviceActive { device, issue } | Change::CertificateRenewed { device, issue } => {
                 self.confirmed.insert((device.clone(), *issue));
+                if let Some((profile, _)) = said_by(device, *issue, store) {
+                    let served = self.served.entry(device.clone()).or_insert(profile);
+                    *served = profile.max(*served);
+                }
             }
             Change::CloneSuspected { device, .. } => {
                 self.alerts.insert(device.clone());
             }
             _ => {}
         }
+    }
+
+    /// A certificate says at least what the device has had in service, and at most what was proven.
+    fn profile_of(&mut self, device: &DeviceId, issue: u32, store: &Store) {
+        let Some((profile, evidence)) = said_by(device, issue, store) else { return };
+        let served = self.served.get(device).copied();
+        self.demand("profile", served <= Some(profile), || {
+            format!("number {issue} of {device} says {profile}, and it had {served:?}")
+        });
+        let needed = match profile {
+            SecurityProfile::Sec0 | SecurityProfile::Sec1 => EvidenceTier::None,
+            SecurityProfile::Sec2 => EvidenceTier::KeyOnDevice,
+            SecurityProfile::Sec3 => EvidenceTier::EkActivated,
+            SecurityProfile::Sec4 => EvidenceTier::QuoteVerified,
+        };
+        self.demand("profile", evidence >= needed, || {
+            format!("number {issue} of {device} says {profile} with {evidence}")
+        });
     }
 
     fn granted_bytes(&mut self, device: &DeviceId, key: KeyId, commit: &Commit, store: &Store) {

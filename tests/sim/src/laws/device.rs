@@ -1,6 +1,9 @@
 //! Laws about a device's disk and what leaves it.
 
-use kos_identity::enrolment::{device::KeySlot, message::FromDevice};
+use kos_identity::{
+    certificate::Certificate,
+    enrolment::{device::KeySlot, message::FromDevice},
+};
 
 use super::Laws;
 use crate::{
@@ -21,6 +24,14 @@ impl Laws {
             format!("{body} went back from {before:?} to {after:?}")
         });
         body.floor = after;
+        let own = journal.active.as_ref().and_then(|held| Certificate::parse(held.chain.first()?).ok());
+        if let Some(profile) = own.and_then(|own| own.facts().map(|facts| facts.profile)) {
+            let had = body.served.filter(|_| journal.identity.is_some());
+            self.demand("profile", had <= Some(profile), || {
+                format!("{body} went back from {had:?} to {profile}")
+            });
+            body.served = Some(profile);
+        }
     }
 
     /// Looks at a frame that is about to leave a device.

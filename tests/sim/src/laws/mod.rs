@@ -8,6 +8,7 @@
 //! | `stopped` | who is suspended, quarantined, banned or ended gets no certificate, and what it had is revoked |
 //! | `state` | a state changes only by a change that says so, and only where a way leads |
 //! | `frozen` | what a device is does not change; its profile never goes down; its numbers only rise |
+//! | `profile` | no certificate says a lower security profile than the device has had in service, or more than was proven; no device goes back to one |
 //! | `same-bytes` | until it is confirmed, the same request gets the same certificate |
 //! | `superseded` | every certificate that is not in service and not waiting is revoked |
 //! | `acknowledged` | an answer leaves only after what it says is committed |
@@ -30,7 +31,7 @@ mod end;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kos_base::{DeviceId, EntryId, KeyId, Timestamp};
+use kos_base::{DeviceId, EntryId, KeyId, SecurityProfile, Timestamp};
 
 pub use commit::Before;
 
@@ -59,6 +60,8 @@ pub struct Laws {
     /// Device and number of each certified key.
     certified: BTreeMap<KeyId, (DeviceId, u32)>,
     confirmed: BTreeSet<(DeviceId, u32)>,
+    /// The highest security profile that each device had in service.
+    served: BTreeMap<DeviceId, SecurityProfile>,
     alerts: BTreeSet<DeviceId>,
     lists: BTreeMap<KeyId, u64>,
     listed: BTreeSet<Vec<u8>>,

@@ -72,6 +72,7 @@ impl World {
             told: None,
             refusals: 0,
             floor: body.floor,
+            served: body.served,
             wanted: body.wanted,
             twins: Twins::Alive,
         };

@@ -50,6 +50,10 @@ impl World {
             9..=11 => self.channel(),
             12 => Operation::Approve { profile: SecurityProfile::Sec1 },
             13 if self.forget(id) => return Ok(()),
+            14 | 15 => {
+                let profile = *self.chance.pick(SecurityProfile::ALL).unwrap_or(&SecurityProfile::Sec2);
+                Operation::SetProfile { profile }
+            }
             _ => Operation::Regenerate,
         };
         self.apply(id, operation);

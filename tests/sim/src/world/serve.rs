@@ -3,12 +3,12 @@
 use core::time::Duration;
 
 use anyhow::Result;
-use kos_base::{Code, Secret};
+use kos_base::{Code, Secret, cbor};
 use kos_identity::{
     certificate::{IssuerClass, Serial},
     crl,
     enrolment::authority::{AuthorityKey, CommitFailed, Input, Output},
-    registry::{Actor, AllowDev, Change, Commit, Operation, Write},
+    registry::{Actor, AllowDev, Change, Commit, Device, Operation, Write},
 };
 
 use super::{Answer, Event, LinkId, Server, World, hours};
@@ -72,6 +72,9 @@ impl World {
                     && let Some(ticket) = &mut found.ticket
                 {
                     ticket.expires_at = self.now.plus(hours(1));
+                }
+                if self.plant == Some(Plant::ProfileForgotten) && server == Server::Real {
+                    found.device = found.device.map(with_less);
                 }
                 let device = found.device.as_ref().map(|device| device.id.clone());
                 self.answer_later(server, id, Input::Found(Box::new(found)));
@@ -267,6 +270,23 @@ impl World {
         let allow_dev = if self.chance.one_in(2) { AllowDev::Mark } else { AllowDev::Keep };
         Operation::SetChannel { channel, allow_dev }
     }
+}
+
+/// The record of a device in service as if it had never had more than SEC-1. Only its bytes can be changed like this.
+fn with_less(device: Device) -> Device {
+    const MORE: &[u8] = b"SEC-2";
+    let mut bytes = cbor::encode(&device);
+    if device.enrolled_at.is_none() {
+        return device;
+    }
+    for at in 0..bytes.len() {
+        if bytes.get(at..).is_some_and(|rest| rest.starts_with(MORE))
+            && let Some(digit) = bytes.get_mut(at + MORE.len() - 1)
+        {
+            *digit = b'1';
+        }
+    }
+    cbor::decode(&bytes, bytes.len()).unwrap_or(device)
 }
 
 /// An output in few words.

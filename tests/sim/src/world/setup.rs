@@ -116,6 +116,7 @@ impl World {
             told: None,
             refusals: 0,
             floor: None,
+            served: None,
             wanted: Wanted::Yes,
             twins: Twins::None,
         })

@@ -14,12 +14,13 @@ use kos_api::{
 use kos_base::{DeviceId, EntryId, Name, code, digest::sha256_parts};
 use kos_identity::{certificate::PeerIdentity, chain::VerifiedPeer, registry::Actor};
 use kos_net::accept::source_of;
+use kos_policy::{Credential, Entrance, Standing, decide};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use zeroize::Zeroize as _;
 
 use super::answer::Refusal;
-use crate::{authority::Shared, clock, store::Digest};
+use crate::{authority::Shared, clock, policy, store::Digest};
 
 /// How a request came in. The listener knows; nothing in the request can say so.
 #[derive(Clone, Debug)]
@@ -81,6 +82,10 @@ impl Who {
                 let in_service = known.filter(|held| {
                     held.is_admitted() && held.credential.as_ref().is_some_and(|c| c.key.id() == key)
                 });
+                if let (Some(held), Some(standing)) = (&in_service, policy::standing_of(&peer)) {
+                    let shown = Credential::Certificate { record: held.profile() };
+                    check(shared, &held.id, standing, kos_policy::Request::Enter(Entrance::Api, shown))?;
+                }
                 Ok(in_service.map_or(Self::Nobody, |held| Self::Device(held.id)))
             }
             PeerIdentity::Authority { .. } => Ok(Self::Nobody),
@@ -125,6 +130,19 @@ impl Who {
             Self::Device(device) => format!("device {device}"),
         }
     }
+}
+
+/// Whether the security profile of a device allows something; if not, that is counted.
+pub(super) fn check(
+    shared: &Shared,
+    device: &DeviceId,
+    standing: Standing,
+    request: kos_policy::Request,
+) -> Result<(), Refusal> {
+    decide(standing, request).check().map_err(|refused| {
+        shared.policy.count(device, refused);
+        Refusal::new(refused.code()).saying(&refused.to_string()).about("device", device)
+    })
 }
 
 /// The id of a request: in its answer, its problem and the server's log.

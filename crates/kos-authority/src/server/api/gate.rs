@@ -1,7 +1,8 @@
 //! What every request passes before its handler: load, caller, rights, time; and what every answer carries.
 //!
 //! The rights are those that the route declares in [`kos_api::routes`]; there is no other check of who may call,
-//! but that an alert is acknowledged by an administrator or a guardian (ALR-36).
+//! but that an alert is acknowledged by an administrator or a guardian (ALR-36), and what the security profile of a
+//! device refuses it (POLS-20).
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +12,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use kos_api::routes::{Caller, Object, REQUEST_ID, Route};
+use kos_api::routes::{Caller, Effect, Object, REQUEST_ID, Route};
 use kos_base::{EntryId, code};
 use kos_net::entropy;
 use tokio::{
@@ -21,9 +22,9 @@ use tokio::{
 
 use super::{
     answer::Refusal,
-    call::{Origin, Remote, RequestId, Who},
+    call::{self, Origin, Remote, RequestId, Who},
 };
-use crate::{authority::Shared, clock};
+use crate::{authority::Shared, clock, policy};
 
 /// Bounds the work at a time, over all routes.
 #[derive(Clone, Debug)]
@@ -69,6 +70,10 @@ impl Gate {
         let permit = Arc::clone(&self.load.requests).try_acquire_owned();
         let permit = permit.map_err(|_| Refusal::new(code::config::OVERLOADED))?;
         let origin = request.extensions().get::<Origin>().cloned().unwrap_or(Origin::Nobody);
+        let standing = match &origin {
+            Origin::Peer(peer) => policy::standing_of(peer),
+            _ => None,
+        };
         let who = Who::of(&self.shared, origin).await?;
         if !self.route.admits(caller(&who, request).await) {
             let source =
@@ -76,6 +81,13 @@ impl Gate {
             self.shared.refusals.count(clock::now(), &source, code::config::NOT_SIGNED_IN);
             let refusal = Refusal::new(code::config::NOT_SIGNED_IN);
             return Err(if who == Who::Nobody { refusal } else { refusal.with_status(403) });
+        }
+        if let (Who::Device(device), Some(standing)) = (&who, standing) {
+            let effect = match self.route.effect {
+                Effect::Reads => kos_policy::Effect::Reads,
+                Effect::Changes => kos_policy::Effect::Changes,
+            };
+            call::check(&self.shared, device, standing, kos_policy::Request::Call(effect))?;
         }
         request.extensions_mut().insert(who);
         request.extensions_mut().insert(self.route);

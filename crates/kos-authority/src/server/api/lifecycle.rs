@@ -10,7 +10,7 @@ use axum::{
     response::Response,
 };
 use kos_api::{
-    lifecycle::{Approve, Because, Reinstate, Reject, Rename, Retag, SetChannel, SetRole},
+    lifecycle::{Approve, Because, Reinstate, Reject, Rename, Retag, SetChannel, SetProfile, SetRole},
     plan::{self, Plan},
     problem::Party,
     text::Reason,
@@ -101,6 +101,15 @@ pub(super) async fn set_role(
 ) -> Result<Response, Refusal> {
     let SetRole { role } = call.body.get()?.clone();
     operate(&shared, &device, &call, |_| Ok(vec![Step::Operation(Operation::SetRole { role })])).await
+}
+
+pub(super) async fn set_profile(
+    State(shared): Shares,
+    Path(device): Path<String>,
+    call: Call<Demanded<SetProfile>>,
+) -> Result<Response, Refusal> {
+    let SetProfile { profile } = call.body.get()?.clone();
+    operate(&shared, &device, &call, |_| Ok(vec![Step::Operation(Operation::SetProfile { profile })])).await
 }
 
 pub(super) async fn set_channel(
@@ -315,6 +324,9 @@ pub(super) async fn decide<T>(
                 }
                 Err(OperateError::AlreadySo) => {}
                 Err(error) => {
+                    if let (Some(refusal), Mode::Do) = (error.refusal(), call.mode) {
+                        shared.policy.count(&parsed, refusal);
+                    }
                     let code = error.code().unwrap_or(code::enrolment::STATE_FORBIDS);
                     return Err(Refusal::new(code).saying(&error.to_string()).about("device", &parsed));
                 }

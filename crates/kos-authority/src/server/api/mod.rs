@@ -29,6 +29,7 @@ mod listen;
 mod log;
 pub(crate) mod mirrors;
 mod operators;
+mod policy;
 mod search;
 mod stream;
 mod tail;
@@ -156,6 +157,10 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::DEVICE_APPROVE, lifecycle::approve)
         .on(&routes::DEVICE_REJECT, lifecycle::reject)
         .on(&routes::DEVICE_SET_ROLE, lifecycle::set_role)
+        .on(&routes::DEVICE_SET_PROFILE, lifecycle::set_profile)
+        .on(&routes::DEVICE_POLICY, policy::explain)
+        .on(&routes::POLICY_LIST, policy::list)
+        .on(&routes::POLICY_SHOW, policy::show)
         .on(&routes::DEVICE_SET_CHANNEL, lifecycle::set_channel)
         .on(&routes::DEVICE_RENAME, lifecycle::rename)
         .on(&routes::DEVICE_TAG, lifecycle::tag)

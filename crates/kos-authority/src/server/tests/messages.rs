@@ -10,22 +10,27 @@ use kos_klp::{
 use super::*;
 
 /// A device at its end of a link.
-struct Device<'a> {
+pub(super) struct Device<'a> {
     key: &'a SigningKey,
     session: Session,
     places: Sender,
-    link: Link,
+    pub(super) link: Link,
 }
 
 impl<'a> Device<'a> {
-    fn new(attic: &Running, device: &'a Enrolled, n: u8, link: Link) -> Self {
+    pub(super) fn new(attic: &Running, device: &'a Enrolled, n: u8, link: Link) -> Self {
         let session = session(&attic.shared, device, n, &link);
         let places = EpochClaim::after(clock::now(), None).unwrap().is_durable();
         Self { key: &device.key, session, places, link }
     }
 
     /// The frames of some messages with this proof.
-    fn frames(&mut self, class: ProofClass, now: Timestamp, outgoing: &[Outgoing<'_>]) -> Vec<Vec<u8>> {
+    pub(super) fn frames(
+        &mut self,
+        class: ProofClass,
+        now: Timestamp,
+        outgoing: &[Outgoing<'_>],
+    ) -> Vec<Vec<u8>> {
         let key = self.key;
         let sign = |bytes: &[u8]| key.sign(SignatureForm::Fixed, bytes).unwrap();
         match class {
@@ -50,14 +55,14 @@ impl<'a> Device<'a> {
         }
     }
 
-    async fn send(&mut self, frames: &[Vec<u8>]) {
+    pub(super) async fn send(&mut self, frames: &[Vec<u8>]) {
         for frame in frames {
             self.link.sender.send(frame).await.unwrap();
         }
     }
 
     /// The next answer: which message it answers, and its status.
-    async fn answer(&mut self) -> (Option<MessageId>, u16) {
+    pub(super) async fn answer(&mut self) -> (Option<MessageId>, u16) {
         loop {
             let frame = timeout(SOON, self.link.receiver.recv()).await.unwrap().unwrap().unwrap();
             let Content::Plain(envelope) = Frame::parse(&frame).unwrap().into_content() else { continue };

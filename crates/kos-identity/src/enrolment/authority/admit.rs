@@ -253,7 +253,14 @@ fn unconfirmed(with: &Circumstances<'_>, request: &Request, device: Device) -> R
     if request.peer != device.identity_key {
         return Err(code::enrolment::STATE_FORBIDS);
     }
-    if is_held_for(with, request, &device) {
+    // A person has given it another profile meanwhile; it asks because it did not take what it was given.
+    let mut device = device;
+    let given = device.pending.as_ref().and_then(|issued| issued.credential.profile);
+    if let Some(approved) = device.lobby.as_ref().filter(|lobby| lobby.approved) {
+        device.assign_profile(approved.profile).map_err(|e| e.code())?;
+    }
+    let is_same = given.is_none_or(|given| given == device.profile());
+    if is_same && is_held_for(with, request, &device) {
         return Ok(Decision::Again(Box::new(device)));
     }
     if let Some((commit, code)) = forfeit(request, &device) {

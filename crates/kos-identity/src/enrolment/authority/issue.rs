@@ -2,7 +2,8 @@
 //!
 //! Source: `docs/spec/enrolment.md` ENR-9, ENR-18, ENR-26 to ENR-28.
 
-use kos_base::{Code, KidSubject, Role, SecurityProfile, Timestamp, code, key::SignatureForm};
+use kos_base::{Code, KidSubject, Role, Timestamp, code, key::SignatureForm};
+use kos_policy::{Request as Asked, Way, decide};
 use minicbor::bytes::ByteVec;
 
 use super::{AuthorityKey, Context, Output, Random, Request};
@@ -11,9 +12,7 @@ use crate::{
         self, Certificate, DeviceFacts, DeviceGrant, IssuerClass, IssuerContext, Serial, Warrant,
         capabilities_hash,
     },
-    enrolment::message::{
-        Bootloader, Bytes, Carrier, FRAME_BYTES_MAX, FromAuthority, Grant, HealthCheck, RoleProfile,
-    },
+    enrolment::message::{Bytes, Carrier, FRAME_BYTES_MAX, FromAuthority, Grant, HealthCheck, RoleProfile},
     kid,
     registry::{Actor, Change, Commit, Credential, Device, Issued, Write},
 };
@@ -71,7 +70,7 @@ impl Issuing {
     ) -> Step {
         let device = &plan.device;
         let issue = device.issues + 1;
-        let class = issuer_class(device.profile());
+        let class = IssuerClass::of(device.profile());
         let grant = DeviceGrant {
             facts: DeviceFacts {
                 subject: subject(context, device, issue),
@@ -87,12 +86,11 @@ impl Issuing {
         let publication = context.publication.as_ref();
         let issuer = IssuerContext { issuer: context.issuer(class), publication, now };
         let serial = Serial::from_random(random.serial);
-        let covered = covers(device);
+        if let Err(code) = covers(device) {
+            return Step::Refuse(code);
+        }
         match certificate::issue(Warrant::Device(grant), serial, &issuer) {
             Ok(unsigned) => {
-                if let Err(code) = covered {
-                    return Step::Refuse(code);
-                }
                 let message = unsigned.to_be_signed().to_vec();
                 let step = Signing::Certificate(unsigned, class, issue);
                 let issuing = Self { draft: Draft { request, plan, crls }, step };
@@ -148,6 +146,7 @@ impl Issuing {
                     agreement: draft.request.prove.agreement,
                     not_before: certificate.not_before(),
                     not_after: certificate.not_after(),
+                    profile: certificate.facts().map(|facts| facts.profile),
                 };
                 draft.record(&credential, &certificate);
                 draft.sign_kid(context, now, credential, certificate, random)
@@ -219,7 +218,7 @@ impl Draft {
         // The role may have changed since the certificate was signed. It changes on the device with the next one.
         let (given, profile) =
             certificate.facts().map_or((device.role, device.profile()), |facts| (facts.role, facts.profile));
-        let issuer = context.issuer(issuer_class(profile));
+        let issuer = context.issuer(IssuerClass::of(profile));
         Grant {
             chain: [certificate, issuer, &context.root].map(|c| Bytes::from(c.der().to_vec())).to_vec(),
             kid: Bytes::from(kid),
@@ -270,27 +269,12 @@ impl Context {
     }
 }
 
-/// Which issuing CA signs for a profile.
-pub const fn issuer_class(profile: SecurityProfile) -> IssuerClass {
-    match profile {
-        SecurityProfile::Sec0 | SecurityProfile::Sec1 | SecurityProfile::Sec2 => IssuerClass::One,
-        SecurityProfile::Sec3 | SecurityProfile::Sec4 => IssuerClass::Two,
-    }
-}
-
-/// Whether the device may have a certificate of its profile, evidence apart: above SEC-2 its image is verified, and the
-/// command that locks its bootloader has not failed.
+/// Whether the device may have a certificate of its profile: it does not go down, it is proven, and above SEC-2 its boot
+/// is as it should be.
 pub(super) fn covers(device: &Device) -> Result<(), Code> {
-    if device.profile() <= SecurityProfile::Sec2 {
-        return Ok(());
-    }
-    if device.image.is_none() {
-        return Err(code::enrolment::IMAGE_UNVERIFIED);
-    }
-    match device.bootloader {
-        Some(Bootloader::Failed) => Err(code::enrolment::BOOTLOADER_UNLOCKED),
-        Some(Bootloader::Locked) | None => Ok(()),
-    }
+    let way = if device.enrolled_at.is_some() { Way::Renewal } else { Way::Enrolment };
+    let decision = decide(device.standing(), Asked::Certify(way, device.profile()));
+    decision.check().map_err(|refusal| refusal.code())
 }
 
 fn subject(context: &Context, device: &Device, issue: u32) -> KidSubject {
@@ -306,7 +290,8 @@ pub fn kid_grant(context: &Context, device: &Device, credential: &Credential) ->
         certificate_not_after: credential.not_after,
         traits: kid::Traits {
             role: device.role,
-            profile: device.profile(),
+            // What was raised since counts from the next certificate on (POLS-22).
+            profile: device.certified_profile(credential),
             group: device.group.clone(),
             user: device.user.clone(),
             capabilities: device.capabilities.clone(),

@@ -42,7 +42,7 @@ use crate::{
     registry::{Commit, Device, Ticket},
 };
 use issue::Issuing;
-pub use issue::{issuer_class, kid_grant, role_profile};
+pub use issue::{kid_grant, role_profile};
 pub use rule::{ApprovalRule, Asks, RuleError, RuleName};
 
 /// How often a commit that met a conflict is decided again.
@@ -500,6 +500,8 @@ impl Session {
                 self.outputs.extend([Output::Send(answer), Output::Close]);
                 self.phase = Phase::Closed;
             }
+            // It claims more than it has proven.
+            issue::Step::Refuse(code) if code == code::policy::POLICY_EVIDENCE => self.refuse_misuse(code),
             issue::Step::Refuse(code) => self.refuse(code),
         }
     }

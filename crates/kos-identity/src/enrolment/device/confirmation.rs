@@ -61,6 +61,7 @@ impl Machine {
         };
         let (issue, chain) = (held.issue, chain_of(&held));
         let old = self.journal.active.replace(held);
+        self.journal.profile_floor = self.journal.profile_floor();
         self.ticket = None;
         self.wish = None;
         self.failures = 0;

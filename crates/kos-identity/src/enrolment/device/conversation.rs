@@ -4,7 +4,9 @@
 
 use core::time::Duration;
 
-use kos_base::{AgreementKey, KeyId, PublicKey, Timestamp, code, digest::sha256, key::SignatureForm};
+use kos_base::{
+    AgreementKey, KeyId, PublicKey, SecurityProfile, Timestamp, code, digest::sha256, key::SignatureForm,
+};
 use minicbor::bytes::{ByteArray, ByteVec};
 
 use super::{
@@ -246,7 +248,7 @@ impl Machine {
             facts,
             image: self.profile.image.clone(),
             role: self.profile.role,
-            profile: self.profile.profile,
+            profile: self.wanted_profile(),
             name: self.profile.name.clone(),
             capabilities: self.profile.capabilities.clone(),
         };
@@ -317,7 +319,7 @@ impl Machine {
                     csr: &csr,
                     ticket,
                     role: self.profile.role,
-                    profile: self.profile.profile,
+                    profile: self.wanted_profile(),
                 }
                 .to_be_signed(),
                 None => Vec::new(),
@@ -366,6 +368,11 @@ impl Machine {
         talk.step = Step::AwaitingAnswer(greeted);
         self.go_on(talk, Output::Send(FromDevice::Prove(prove).to_bytes()));
         self.outputs.extend(code.map(Output::ShowCode));
+    }
+
+    /// What it asks for: as configured, and never less than it had.
+    fn wanted_profile(&self) -> SecurityProfile {
+        self.journal.profile_floor().map_or(self.profile.profile, |floor| floor.max(self.profile.profile))
     }
 
     /// The code of an authority that is known by nothing else. It belongs to the conversation in which the device was
@@ -450,6 +457,7 @@ impl Machine {
             facts: self.facts(),
             identity: identity.id(),
             known: self.journal.active.as_ref().and(self.journal.membership.as_ref()),
+            floor: self.journal.profile_floor(),
             newest: self.journal.active.as_ref().map(|held| held.issue),
             candidate,
         };

@@ -6,7 +6,8 @@
 //! Source: `docs/spec/enrolment.md` DEV-1, DEV-2, PRF-8.
 
 use kos_base::{
-    AgreementKey, AuthorityName, DeviceId, EntryId, GroupPath, KeyId, Name, PublicKey, Timestamp,
+    AgreementKey, AuthorityName, DeviceId, EntryId, GroupPath, KeyId, Name, PublicKey, SecurityProfile,
+    Timestamp,
     cbor::{self, CborError},
 };
 use minicbor::{Decode, Encode};
@@ -58,6 +59,9 @@ pub struct Journal {
     /// How many of them were computed since a person named the authority.
     #[n(9)]
     pub codes: u32,
+    /// The highest security profile that it had in service; no certificate below it is used (POLS-27).
+    #[n(10)]
+    pub profile_floor: Option<SecurityProfile>,
 }
 
 /// A code to be compared, and the conversation that it belongs to.
@@ -210,6 +214,12 @@ pub enum Goal {
 }
 
 impl Journal {
+    /// The highest security profile that the device had in service, also if an earlier version did not write it down.
+    pub fn profile_floor(&self) -> Option<SecurityProfile> {
+        let served = self.active.as_ref().and(self.membership.as_ref()).map(|member| member.role.profile);
+        self.profile_floor.max(served)
+    }
+
     /// What is due at `now`.
     pub fn goal(&self, now: Timestamp) -> Goal {
         if self.candidate.as_ref().is_some_and(|c| c.held.is_some()) {

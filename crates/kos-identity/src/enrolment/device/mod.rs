@@ -403,8 +403,9 @@ impl Machine {
         if same {
             anchor.name = anchor.name.or_else(|| old.and_then(|old| old.name));
         } else {
+            let profile_floor = self.journal.profile_floor();
             let Journal { identity, time_floor, bootloader, .. } = core::mem::take(&mut self.journal);
-            self.journal = Journal { identity, time_floor, bootloader, ..Journal::default() };
+            self.journal = Journal { identity, time_floor, bootloader, profile_floor, ..Journal::default() };
         }
         self.journal.authority = Some(anchor);
         self.journal.codes = 0;
@@ -414,8 +415,10 @@ impl Machine {
     /// The authority that the device belongs to has no record of it, as after a restore from an older backup: it asks
     /// to be let in again, by the same identity key.
     fn begin_anew(&mut self) {
+        let profile_floor = self.journal.profile_floor();
         let Journal { identity, authority, time_floor, bootloader, .. } = core::mem::take(&mut self.journal);
-        self.journal = Journal { identity, authority, time_floor, bootloader, ..Journal::default() };
+        self.journal =
+            Journal { identity, authority, time_floor, bootloader, profile_floor, ..Journal::default() };
         self.persist();
         self.outputs.push_back(Output::Erase([keys_in(Slot::A), keys_in(Slot::B)].concat()));
     }

@@ -8,7 +8,10 @@
 //!
 //! Source: `docs/spec/enrolment.md` DEV-5, DEV-7, DEV-9, DEV-10.
 
-use kos_base::{AuthorityName, Code, DeviceId, EntryId, KeyId, Timestamp, code, id::DeviceIdInputs};
+use kos_base::{
+    AuthorityName, Code, DeviceId, EntryId, KeyId, SecurityProfile, Timestamp, code, id::DeviceIdInputs,
+};
+use kos_policy::{Refusal, Request, Standing, Way, decide};
 
 use super::{Candidate, Held, Membership};
 use crate::{
@@ -30,6 +33,8 @@ pub(super) struct Asked<'a> {
     pub(super) identity: KeyId,
     /// Who the device is, while it has a certificate in service.
     pub(super) known: Option<&'a Membership>,
+    /// The highest security profile that it had in service.
+    pub(super) floor: Option<SecurityProfile>,
     /// Number of the certificate in service.
     pub(super) newest: Option<u32>,
     pub(super) candidate: &'a Candidate,
@@ -58,6 +63,9 @@ pub enum GrantError {
     /// The id is not the one that follows from this device's own facts.
     #[error("the device id does not follow from the device")]
     DeviceId,
+    /// Its security profile is lower than the one before, or claims more than its evidence.
+    #[error(transparent)]
+    Policy(#[from] Refusal),
     /// It contradicts what the device already is.
     #[error("the {0} contradicts what was issued before")]
     Contradiction(&'static str),
@@ -69,6 +77,7 @@ impl GrantError {
         match self {
             Self::Chain(e) => e.code(),
             Self::Kid(e) => e.code(),
+            Self::Policy(refusal) => refusal.code(),
             Self::Key | Self::DeviceId | Self::Contradiction(_) => code::certificate::CERT_IDENTITY,
         }
     }
@@ -102,12 +111,12 @@ pub(super) fn grant(asked: &Asked<'_>, grant: Grant, jitter: u64) -> Result<Veri
     if asked.newest.is_some_and(|newest| grant.issue <= newest) {
         return Err(GrantError::Contradiction("number"));
     }
+    let floor = asked.floor.unwrap_or(SecurityProfile::Sec0);
+    let standing = Standing::certified(floor, facts.evidence);
+    decide(standing, Request::Certify(Way::Adoption, facts.profile)).check()?;
     if let Some(known) = asked.known {
         if grant.device != known.device {
             return Err(GrantError::Contradiction("device id"));
-        }
-        if grant.role.profile < known.role.profile {
-            return Err(GrantError::Contradiction("security profile"));
         }
         if grant.keys != known.keys {
             return Err(GrantError::Contradiction("authority's keys"));
@@ -115,7 +124,9 @@ pub(super) fn grant(asked: &Asked<'_>, grant: Grant, jitter: u64) -> Result<Veri
     }
     let expected =
         kid::Expected { signer: &grant.keys.kid, audience: asked.authority, holder: certificate.key_id() };
-    kid::verify(asked.time, &grant.kid, &expected)?;
+    let kid = kid::verify(asked.time, &grant.kid, &expected)?;
+    let certified = Standing::certified(facts.profile, facts.evidence);
+    decide(certified, Request::Name(kid.claims().traits.profile)).check()?;
     let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
     let held = Held {
         slot: asked.candidate.slot,

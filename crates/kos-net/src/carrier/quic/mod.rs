@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use kos_policy::Entrance;
 use quinn::{
     ClientConfig, Endpoint, EndpointConfig, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
     TokioRuntime, TransportConfig, ValidationTokenConfig, VarInt,
@@ -35,7 +36,7 @@ use crate::{
     frame::FrameReader,
     tls::{
         ClientTls, Facts, HANDSHAKE_TIMEOUT, HandshakeError, Protocol, ServerTls,
-        acceptor::{Door, check_suite},
+        acceptor::{Door, check_policy},
         connector::server_name,
         provider::quic_initial_suite,
         verifier::{Admitted, PeerVerifier},
@@ -204,7 +205,7 @@ impl Handshake {
         let connecting = self.incoming.accept_with(self.server).map_err(failed)?;
         let connected = timeout(HANDSHAKE_TIMEOUT, connecting).await.map_err(|_| HandshakeError::Slow)?;
         let link = link(connected, &self.verifier).await?;
-        check_suite(&link.about.facts, &link.about.peer)?;
+        check_policy(Entrance::Link, &link.about.facts, &link.about.peer)?;
         Ok(link)
     }
 }

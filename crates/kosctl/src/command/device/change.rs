@@ -70,6 +70,17 @@ pub(crate) struct SetRole {
     change: ChangeFlags,
 }
 
+/// `device set-profile`
+#[derive(Debug, Args)]
+pub(crate) struct SetProfile {
+    #[command(flatten)]
+    named: Named,
+    /// The profile, SEC-1 to SEC-4. It never goes down, and never above what the device has proven.
+    profile: SecurityProfile,
+    #[command(flatten)]
+    change: ChangeFlags,
+}
+
 /// `device set-channel`, behind device and channel
 #[derive(Debug, Args)]
 pub(crate) struct ToChannel {
@@ -205,6 +216,13 @@ impl SetRole {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let body = lifecycle::SetRole { role: self.role };
         mild(session, &routes::DEVICE_SET_ROLE, &self.named.device, &body, &self.change).await
+    }
+}
+
+impl SetProfile {
+    pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+        let body = lifecycle::SetProfile { profile: self.profile };
+        mild(session, &routes::DEVICE_SET_PROFILE, &self.named.device, &body, &self.change).await
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     Client, Fault,
     session::{Ending, Session},
 };
-use change::{Approve, Regen, Reinstate, Reject, Rename, Retag, SetRole, Stop, ToChannel};
+use change::{Approve, Regen, Reinstate, Reject, Rename, Retag, SetProfile, SetRole, Stop, ToChannel};
 
 /// What to do with devices.
 #[derive(Debug, Subcommand)]
@@ -33,6 +33,8 @@ pub(crate) enum Device {
     Reject(Reject),
     /// Gives a device another role, from its next certificate on.
     SetRole(SetRole),
+    /// Gives a device a higher security profile, from its next certificate on.
+    SetProfile(SetProfile),
     /// Moves a device to another firmware channel.
     SetChannel(ToChannelOf),
     /// Calls a device something else.
@@ -168,6 +170,7 @@ impl Device {
             Self::Approve(approve) => approve.run(session).await,
             Self::Reject(reject) => reject.run(session).await,
             Self::SetRole(set) => set.run(session).await,
+            Self::SetProfile(set) => set.run(session).await,
             Self::SetChannel(set) => set.to.run(session, &set.named.device, set.channel).await,
             Self::Rename(rename) => rename.run(session).await,
             Self::Tag(retag) => retag.run(session).await,

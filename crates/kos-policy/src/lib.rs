@@ -1,0 +1,23 @@
+//! What a device may do by its security profile and by what it has proven.
+//!
+//! The guardrails of the five profiles are data ([`Guardrails`]), compiled in, and there is one function that decides:
+//! [`decide`], from what a device is ([`Standing`]) and what is asked at a door ([`Request`]) to a [`Decision`] that
+//! names the rule which decided. Whoever stands at a door asks it: issuance, kIDs, TLS, links, relays, the API, the
+//! device itself. [`trust`] does the same for agents of others by their trust level.
+//!
+//! What is not here: who somebody is, where a record comes from, how a refusal is told, any IO, clock or randomness.
+//! This crate stands between `kos-base` and the rest of the core, so that no door has a table of its own.
+//!
+//! Source: `docs/spec/policy.md`.
+
+mod decision;
+mod door;
+mod profile;
+pub mod trust;
+
+pub use decision::{Decision, Refusal, Rule, Verdict, decide};
+pub use door::{Credential, Door, Effect, Entrance, Errand, Forwarding, Request, Way};
+pub use profile::{
+    Authentication, Boot, Bootloader, Guardrails, Image, IssuingCa, Peers, Proven, Standing, Suite, Updates,
+    guardrails,
+};
