@@ -38,7 +38,7 @@ use crate::{
     kill::{self, live::Kill},
     log::{LogFiles, LogSigner},
     mirror::Mirrors,
-    policy::Refused,
+    policy::{Refused, manifest::applied::Manifests},
     presence::Presence,
     reception::MisuseBook,
     record::{Change, Ending, SystemChange},
@@ -100,6 +100,8 @@ pub(crate) struct Shared {
     pub(crate) refusals: MisuseBook,
     /// What security profiles refused to devices.
     pub(crate) policy: Refused,
+    /// What is in force beyond the security profiles.
+    pub(crate) manifests: Manifests,
     pub(crate) links: Arc<Links>,
     pub(crate) vaults: Vaults,
     /// What devices have delivered of their own logs.
@@ -251,6 +253,7 @@ impl Authority {
         Publisher::new(Arc::clone(&board), writer.clone(), &keys).publish_due(started_at).await?;
         let presence = Presence::new(settings.heartbeat(), store.heartbeats().await?);
 
+        let manifests = Manifests::load(&store, &keys).await?;
         let cosigner = Cosigner::new(home.witness(), name.clone());
         cosigner.resume(&keep, &store.witnessed_logs().await?, started_at);
         let place = Place::of(&store).await?;
@@ -276,6 +279,7 @@ impl Authority {
             presence,
             refusals: MisuseBook::of_few_sources(),
             policy: Refused::default(),
+            manifests,
             links,
             cosigner,
             witnessing: Witnessing::default(),

@@ -26,6 +26,7 @@ mod guardians;
 mod heartbeats;
 mod journal;
 mod lock;
+mod manifests;
 mod mirrors;
 mod operators;
 mod row;
@@ -60,6 +61,7 @@ pub use self::{
     fault::StoreError,
     heartbeats::Heartbeat,
     journal::{EntryQuery, LogState, StoredEntry, Tile},
+    manifests::{ManifestChoice, StoredManifest},
     operators::Operator,
     settings::Setting,
     subjects::Subject,

@@ -12,6 +12,7 @@ pub mod enrolment;
 pub mod hardware;
 pub mod kill;
 pub mod klp;
+pub mod manifest;
 pub mod policy;
 pub mod share;
 pub mod store;
@@ -137,6 +138,7 @@ impl Code {
             hardware::ALL,
             kill::ALL,
             policy::ALL,
+            manifest::ALL,
         ];
         areas.into_iter().flatten().copied()
     }

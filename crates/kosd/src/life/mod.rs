@@ -15,6 +15,7 @@ mod delivery;
 mod kill;
 mod memory;
 mod news;
+mod policy;
 mod report;
 mod search;
 mod service;
