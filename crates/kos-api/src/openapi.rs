@@ -83,25 +83,23 @@ fn body(shape: Shape) -> (Option<&'static str>, Value) {
         Shape::Plain(named) => (JSON, reference(&(named.name)())),
         Shape::Document(kind, named) => (JSON, envelope(kind, &(named.name)())),
         Shape::List(kind, named) => {
-            let mut list = json!({
-                "type": "object",
-                "required": ["apiVersion", "kind", "items", "next"],
-                "properties": {
-                    "apiVersion": { "const": API_VERSION },
-                    "kind": { "const": list_kind(kind) },
-                    "items": { "type": "array", "items": reference(&(named.name)()) },
-                    "next": { "type": ["string", "null"] },
-                },
+            let mut properties = json!({
+                "apiVersion": { "const": API_VERSION },
+                "kind": { "const": list_kind(kind) },
+                "items": { "type": "array", "items": reference(&(named.name)()) },
+                "next": { "type": ["string", "null"] },
             });
-            if kind == AuditEntry::KIND {
+            if let Some(properties) = properties.as_object_mut().filter(|_| kind == AuditEntry::KIND) {
                 // What an archive has is not looked at; see `crate::audit::LeftOut`.
-                list["properties"]["archived"] = json!({
+                let archived = json!({
                     "type": "object",
                     "required": ["size", "folder"],
                     "properties": { "size": { "type": "integer" }, "folder": { "type": "string" } },
                 });
+                properties.insert("archived".to_owned(), archived);
             }
-            (JSON, list)
+            let required = ["apiVersion", "kind", "items", "next"];
+            (JSON, json!({ "type": "object", "required": required, "properties": properties }))
         }
         Shape::Raw(media) => (Some(media.as_str()), json!({})),
     }

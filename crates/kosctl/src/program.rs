@@ -189,3 +189,17 @@ fn explain_usage(error: &clap::Error, words: &[OsString]) -> u8 {
         palette(Color::Auto, io::stderr().is_terminal()),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_does_not_say_the_title_again() {
+        let title = "the proof does not hold";
+        assert_eq!(beyond(title, title), None);
+        assert_eq!(beyond(title, "the proof does not hold: another root"), Some("another root"));
+        assert_eq!(beyond(title, "another root"), Some("another root"));
+        assert_eq!(beyond(title, "the proof does not hold here"), Some("the proof does not hold here"));
+    }
+}

@@ -85,16 +85,15 @@ impl Ends {
     }
 }
 
-/// How a person calls kosctl in another terminal, for this authority: it looks into the usual folder by itself.
-fn kosctl(data: &Path) -> String {
-    const COMMAND: &str = "cargo kosctl";
+/// What kosctl needs to be told in another terminal: it looks into the usual folder by itself.
+fn elsewhere(data: &Path) -> String {
     if data == Path::new("./kos-data") {
-        return COMMAND.to_owned();
+        return String::new();
     }
     let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned()).display().to_string();
     let is_plain = data.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/".contains(&b));
     let data = if is_plain { data } else { format!("'{}'", data.replace('\'', r"'\''")) };
-    format!("KOS_DATA_DIR={data} {COMMAND}")
+    format!("        each after:  export KOS_DATA_DIR={data}")
 }
 
 #[cfg(test)]
@@ -103,9 +102,9 @@ mod tests {
 
     #[test]
     fn what_is_shown_to_type_finds_this_authority() {
-        assert_eq!(kosctl(Path::new("./kos-data")), "cargo kosctl");
-        assert_eq!(kosctl(Path::new("/srv/kos")), "KOS_DATA_DIR=/srv/kos cargo kosctl");
-        assert_eq!(kosctl(Path::new("/srv/it's mine")), r"KOS_DATA_DIR='/srv/it'\''s mine' cargo kosctl");
+        assert_eq!(elsewhere(Path::new("./kos-data")), "");
+        assert!(elsewhere(Path::new("/srv/kos")).ends_with("export KOS_DATA_DIR=/srv/kos"));
+        assert!(elsewhere(Path::new("/srv/it's mine")).ends_with(r"='/srv/it'\''s mine'"));
     }
 }
 
@@ -144,8 +143,8 @@ impl Face<'_> {
                 let short = shortened(id.as_ref());
                 say(&format!("  ok  {short} has ended for good: nothing is enrolled   {}", self.elapsed()));
                 say(&format!(
-                    "  next  {0} list        a new device:  {0} ticket create --role compute --qr",
-                    kosctl(self.data)
+                    "  next  cargo kosctl list        a new device:  cargo kosctl ticket create --role compute --qr{}",
+                    elsewhere(self.data)
                 ));
                 (id.to_string(), None)
             }
@@ -162,8 +161,8 @@ impl Face<'_> {
                 };
                 say(&format!("  ok  {} {became}   {}", shortened(&id), seconds(heartbeat)));
                 say(&format!(
-                    "  next  {0} list        another device:  {0} ticket create --role sensor --qr",
-                    kosctl(self.data)
+                    "  next  cargo kosctl list        another device:  cargo kosctl ticket create --role sensor --qr{}",
+                    elsewhere(self.data)
                 ));
                 (id, Some(heartbeat))
             }

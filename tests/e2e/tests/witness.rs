@@ -181,6 +181,13 @@ fn foreign_witnesses_cosign_and_those_that_are_down_slow_or_lie_hold_nobody_up()
         let one = list["items"].as_array().unwrap().iter().find(|one| one["name"] == name).cloned().unwrap();
         assert!(["waiting", "lost"].contains(&one["state"].as_str().unwrap()), "{one}");
         assert_eq!(one["size"], Value::Null, "{one}");
+        // What is wrong with it is said where it is looked for.
+        wait::until("what is wrong", || {
+            let list = attic.json(&["audit", "witness", "list"])?;
+            let one = list["items"].as_array().and_then(|all| all.iter().find(|one| one["name"] == name));
+            Ok(one.and_then(|one| one["trouble"].as_str()).map(|why| assert!(why.contains("KOS-E0526"))))
+        })
+        .unwrap();
     }
     let doctor = attic.kosctl(&["doctor"]).unwrap();
     assert_eq!(doctor.code(), 10, "{}", doctor.stdout);

@@ -164,6 +164,16 @@ fn a_copy_of_a_log_is_judged_without_a_server() {
     );
     assert_eq!(verify(&["--against", &held]).1["assurance"], "held-checkpoint");
 
+    // That there are witnesses is said to whoever named none.
+    let told = |words: &[&str]| {
+        let run = user.run(&[&["audit", "verify", "--log", &folder, "--key", &key], words].concat());
+        run.err.contains("witnesses cosigned this log")
+    };
+    assert!(!told(&[]));
+    std::fs::write(format!("{folder}/checkpoint.witnessed"), &log.checkpoint).unwrap();
+    assert!(told(&[]));
+    std::fs::remove_file(format!("{folder}/checkpoint.witnessed")).unwrap();
+
     let rewound = user.write("later", &self::log(301).checkpoint);
     let (code, verdict) = verify(&["--against", &rewound]);
     assert_eq!((code, &verdict["failures"][0]["kind"]), (10, &"rewound".into()), "{verdict}");

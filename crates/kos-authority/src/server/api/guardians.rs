@@ -258,7 +258,8 @@ pub(super) async fn test(
 }
 
 fn unknown(name: &str) -> Refusal {
-    Refusal::new(code::config::NOT_FOUND).about("guardian", &printable(name, 48))
+    let refusal = Refusal::new(code::config::NOT_FOUND).about("guardian", &printable(name, 48));
+    refusal.fixed_by("kosctl guardian list")
 }
 
 async fn find(shared: &Shared, name: &str) -> Result<Guardian, Refusal> {

@@ -78,8 +78,11 @@ pub(super) fn order(filter: &AuditFilter) -> Order {
 fn event(context: &Context, typed: &str) -> Result<EventType, Refusal> {
     typed.parse::<EventType>().map_err(|error| {
         let parts = || typed.split(['_', '-']).filter(|part| part.len() >= LIKE_CHARS_MIN);
-        let words = EventType::ALL.iter().map(|event| event.as_str());
-        let alike: Vec<_> = words.filter(|word| parts().any(|part| word.contains(part))).collect();
+        let words = || EventType::ALL.iter().map(|event| event.as_str());
+        let mut alike: Vec<_> = words().filter(|word| parts().all(|part| word.contains(part))).collect();
+        if alike.is_empty() || parts().next().is_none() {
+            alike = words().filter(|word| parts().any(|part| word.contains(part))).collect();
+        }
         let fix = match alike.as_slice() {
             [] => "docs/spec/audit.md lists the event types under AUD-8".to_owned(),
             alike => format!("one of: {}", alike.join(", ")),
