@@ -66,8 +66,7 @@ fn each_profile_does_at_the_doors_what_is_written() {
         let expected = if *held == "SEC-0" { (5, "KOS-E0700") } else { (0, "") };
         assert_eq!((ordered.0, ordered.1.as_str()), expected, "{held}");
         let channel = if *held == "SEC-0" { "stable" } else { "beta" };
-        wait::until("the channel", || Ok((device.status()?["item"]["channel"] == channel).then_some(())))
-            .unwrap();
+        wait::until("the channel", || Ok((device.status()?["channel"] == channel).then_some(()))).unwrap();
         // Another profile: planned, so that nothing changes.
         for (to, expected) in PROFILES.iter().zip(row) {
             let ended = ends(&authority, &["device", "set-profile", &id, to, "--dry-run"]);
@@ -137,8 +136,7 @@ fn a_profile_is_raised_by_a_new_certificate_and_never_comes_down_again() {
     let before = authority.device(&id).unwrap();
     authority.json(&["device", "set-profile", &id, "SEC-2", "--yes"]).unwrap();
     authority.device_becomes(&id, "certSerial", |serial| *serial != before["certSerial"]).unwrap();
-    wait::until("the device to know", || Ok((device.status()?["item"]["profile"] == "SEC-2").then_some(())))
-        .unwrap();
+    wait::until("the device to know", || Ok((device.status()?["profile"] == "SEC-2").then_some(()))).unwrap();
     let chain = authority.json(&["identity", "chain", "--device", &id]).unwrap();
     assert_eq!(chain["item"]["valid"], true, "{chain}");
     let changed = entries(&authority, "profile_changed", &id);
@@ -163,7 +161,7 @@ fn a_profile_is_raised_by_a_new_certificate_and_never_comes_down_again() {
     authority.json(&["regen-cert", "--device", &id]).unwrap();
     authority.device_becomes(&id, "certSerial", |serial| *serial != before["certSerial"]).unwrap();
     assert_eq!(authority.device(&id).unwrap()["profile"], "SEC-2");
-    assert_eq!(device.status().unwrap()["item"]["profile"], "SEC-2");
+    assert_eq!(device.status().unwrap()["profile"], "SEC-2");
 
     // By the way back from quarantine.
     authority.json(&["device", "quarantine", &id, "--reason", "odd", "--yes"]).unwrap();
@@ -222,6 +220,6 @@ fn a_backup_from_before_a_profile_was_raised_does_not_take_it_back() {
         .unwrap();
     restored.device_becomes(&id, "online", |online| *online == true).unwrap();
     assert_eq!(restored.device(&id).unwrap()["profile"], "SEC-2");
-    assert_eq!(device.status().unwrap()["item"]["profile"], "SEC-2");
+    assert_eq!(device.status().unwrap()["profile"], "SEC-2");
     restored.stop().unwrap();
 }

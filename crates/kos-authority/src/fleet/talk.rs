@@ -425,14 +425,12 @@ impl Talk<'_> {
                 self.bring_policy().await?;
                 let channel = self.device.channel;
                 let told = self.told.channel.replace(channel);
-                if !self.may(Errand::Command) {
-                    // The next heartbeat's answer asks for new keys where they are due.
-                    return Ok(());
-                }
-                if told.is_some_and(|told| told != channel) {
+                // Whom no command is given hears of both with its next heartbeat.
+                let obeys = self.takes_part(Errand::Command);
+                if told.is_some_and(|told| told != channel) && obeys {
                     self.command(Instruction::SetChannel(channel)).await?;
                 }
-                if self.device.regenerate && self.told.regenerate_version.is_none() {
+                if self.device.regenerate && self.told.regenerate_version.is_none() && obeys {
                     self.told.regenerate_version = Some(version);
                     self.command(Instruction::Regenerate).await?;
                 }
@@ -474,7 +472,7 @@ impl Talk<'_> {
 
     /// Asks the device to cosign. An older question that it has not answered is given up.
     async fn ask_witness(&mut self, ask: Arc<WitnessAsk>) -> Result<(), Ended> {
-        if !self.may(Errand::Witness) {
+        if !self.takes_part(Errand::Witness) {
             return Ok(());
         }
         let id = MessageId::from_bytes(entropy::array()?);
@@ -494,7 +492,12 @@ impl Talk<'_> {
         Ok(())
     }
 
-    /// Whether the device takes part in this. Whoever asks for it otherwise is counted (POLS-13).
+    /// Whether the device takes part in this; what it does not is not sent to it (POLS-13).
+    fn takes_part(&self, errand: Errand) -> bool {
+        decide(self.standing, Request::Message(errand)).is_allowed()
+    }
+
+    /// The same of what the device asks for. A refusal is counted.
     pub(super) fn may(&self, errand: Errand) -> bool {
         let decided = decide(self.standing, Request::Message(errand)).check();
         decided.map_err(|refusal| self.board.shared.policy.count(&self.id, refusal)).is_ok()
