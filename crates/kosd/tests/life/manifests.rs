@@ -19,7 +19,7 @@ fn slice(authority: &Authority, counter: u64) -> Slice {
     let now = authority.now();
     Slice {
         authority: "attic".parse().unwrap(),
-        device: authority.devices()[0].id.clone(),
+        device: authority.devices().remove(0).id,
         counter,
         record: 1,
         issued: now,
@@ -36,7 +36,7 @@ fn slice(authority: &Authority, counter: u64) -> Slice {
 async fn answer(authority: &Authority, slice: Vec<u8>) -> u16 {
     let before = authority.look(|seen| seen.answers.len());
     authority.push(&Push::Signed(MessageType::POLICY, body::write(&Policy { slice })));
-    authority.until("the answer", |seen| (seen.answers.len() > before).then(|| seen.answers[before])).await
+    authority.until("the answer", |seen| seen.answers.get(before).copied()).await
 }
 
 #[tokio::test]
