@@ -2,6 +2,7 @@
 //!
 //! The table below is written by hand from `docs/spec/policy.md`. The first test fails when a request that can be asked
 //! has no row, when a row is of nothing that can be asked, and when a cell differs.
+#![cfg(test)]
 
 use std::collections::BTreeMap;
 

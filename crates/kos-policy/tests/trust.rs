@@ -1,4 +1,5 @@
 //! Each field of each trust level decides as the table says, and names itself.
+#![cfg(test)]
 
 use std::time::Duration;
 

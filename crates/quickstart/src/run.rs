@@ -96,18 +96,6 @@ fn elsewhere(data: &Path) -> String {
     format!("        each after:  export KOS_DATA_DIR={data}")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_shown_to_type_finds_this_authority() {
-        assert_eq!(elsewhere(Path::new("./kos-data")), "");
-        assert!(elsewhere(Path::new("/srv/kos")).ends_with("export KOS_DATA_DIR=/srv/kos"));
-        assert!(elsewhere(Path::new("/srv/it's mine")).ends_with(r"='/srv/it'\''s mine'"));
-    }
-}
-
 /// What a person is shown.
 struct Face<'a> {
     data: &'a Path,
@@ -262,4 +250,16 @@ fn seconds(elapsed: Duration) -> String {
 #[expect(clippy::print_stdout, reason = "standard output is this program's face")]
 fn say(line: &str) {
     println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_to_type_finds_this_authority() {
+        assert_eq!(elsewhere(Path::new("./kos-data")), "");
+        assert!(elsewhere(Path::new("/srv/kos")).ends_with("export KOS_DATA_DIR=/srv/kos"));
+        assert!(elsewhere(Path::new("/srv/it's mine")).ends_with(r"='/srv/it'\''s mine'"));
+    }
 }

@@ -22,8 +22,7 @@ use super::{
 };
 use crate::authority::Shared;
 
-pub(super) async fn list(context: Context) -> Result<Response, Refusal> {
-    let _ = context;
+pub(super) async fn list(_: Context) -> Result<Response, Refusal> {
     Ok(page(SecurityProfile::ALL.iter().map(|profile| shown(guardrails(*profile))).collect(), None))
 }
 
