@@ -87,6 +87,8 @@ fn measure(text: &str) -> Result<(), SourceError> {
     let limit = |what: String| Err(SourceError::Limit(what));
     let (mut depth, mut policies, mut begun) = (0usize, 0usize, 0usize);
     let mut bytes = text.bytes().enumerate().peekable();
+    let is_long = |at: usize, begun: usize| at.saturating_sub(begun) > POLICY_BYTES_MAX;
+    let long = || SourceError::Limit(format!("a policy has more than {POLICY_BYTES_MAX} bytes"));
     while let Some((at, byte)) = bytes.next() {
         match byte {
             b'/' if bytes.peek().is_some_and(|(_, next)| *next == b'/') => {
@@ -114,6 +116,7 @@ fn measure(text: &str) -> Result<(), SourceError> {
                 }
             }
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b';' if is_long(at, begun) => return Err(long()),
             b';' if depth == 0 => {
                 policies += 1;
                 begun = at + 1;
@@ -123,8 +126,8 @@ fn measure(text: &str) -> Result<(), SourceError> {
             }
             _ => {}
         }
-        if at.saturating_sub(begun) > POLICY_BYTES_MAX {
-            return limit(format!("a policy has more than {POLICY_BYTES_MAX} bytes"));
+        if is_long(at, begun) {
+            return Err(long());
         }
     }
     Ok(())

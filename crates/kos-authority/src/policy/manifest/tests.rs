@@ -250,7 +250,7 @@ fn what_is_wrong_with_a_text_is_told_by_its_kind() {
     let send = |rest: &str| format!("permit(principal, action == Action::\"send\", {rest};");
     let deep = format!("{}true{}", "(".repeat(14), ")".repeat(14));
     let chain = vec!["principal.profile == 1"; 100].join(" && ");
-    let many = vec!["when { principal.profile == 1 }"; 9].join(" ");
+    let many = ["when { principal.profile == 1 }"; 9].join(" ");
     for (kind, text) in [
         (Kind::Syntax, "permit(principal, action".to_owned()),
         (Kind::Syntax, "permit(principal, action, resource) when { 1 + };".to_owned()),
