@@ -37,14 +37,14 @@ async fn refused(attic: &Running) -> Vec<(String, String, u64)> {
     crate::policy::record(&attic.shared, clock::now()).await.unwrap();
     let query = EntryQuery { event: Some(kos_audit::EventType::PolicyRefused), ..EntryQuery::default() };
     let entries = attic.shared.store.entries(&query, 500).await.unwrap();
-    let read = |entry: &crate::store::StoredEntry| {
+    let details = entries.iter().map(|entry| {
         let leaf = kos_audit::SealedEntry::from_bytes(entry.leaf.clone());
         let verified = leaf.verify(attic.shared.log.key()).unwrap();
         let details = verified.entry().details.members();
         let text = |name: &str| details.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         (text("rule"), text("request"), details["count"].as_u64().unwrap())
-    };
-    entries.iter().map(read).collect()
+    });
+    details.collect()
 }
 
 /// What the authority answers to a message of each type from a device of SEC-0 to SEC-4: `scope` (refused by policy),
