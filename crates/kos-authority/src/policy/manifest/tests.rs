@@ -1,6 +1,6 @@
 //! What decides, against plain Cedar: over random manifests and requests, and over what hostile authors write.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, Policy, PolicySet, Request};
 use kos_base::{Channel, DeviceId, EvidenceTier, GroupPath, Role, SecurityProfile, Timestamp};
@@ -310,25 +310,16 @@ fn ten_thousand_policies_are_judged_and_decided_on() {
         let device = format!("kdev-{n:0>16}");
         writeln!(text, "forbid(principal == Device::\"{device}\", action == Action::\"send\", resource == Message::\"LOG\");").unwrap();
     }
-    let begun = Instant::now();
     let examined = examine(&text);
     assert!(examined.manifest.is_some(), "{:?}", examined.findings);
-    let judged = begun.elapsed();
     let point = point(&examined);
     let device: DeviceId = "kdev-0000000000000007".parse().unwrap();
     let subject = Subject { device: &device, group: None, facts: facts() };
     let now = Timestamp::from_unix_s(TIME);
-    let begun = Instant::now();
     let first = point.decide(now, subject, LOG);
-    let cold = begun.elapsed();
-    let begun = Instant::now();
-    for _ in 0..1_000 {
-        assert_eq!(point.decide(now, subject, LOG), first);
-    }
-    let warm = begun.elapsed() / 1_000;
+    assert_eq!(point.decide(now, subject, LOG), first, "remembered");
     assert_eq!(first.policy.as_deref(), Some("many/policy8"));
     assert_eq!(point.largest_slice().0, 2);
-    eprintln!("judged in {judged:?}, decided in {cold:?}, again in {warm:?}");
     assert!(
         examine(&format!("{text}permit(principal, action == Action::\"send\", resource is Device);"))
             .manifest
