@@ -15,7 +15,7 @@ use kos_e2e::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const SETTINGS: &str = "heartbeat_seconds: 1\n";
+const SETTINGS: &str = "heartbeat_seconds: 5\n";
 
 struct Desk {
     folder: TempDir,
