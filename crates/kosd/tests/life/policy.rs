@@ -25,7 +25,7 @@ async fn with(authority: &Authority, profile: SecurityProfile) -> (Running, temp
     let mut device = Running::start(root.path(), Some(authority.ticket(Role::Sensor)));
     device.enrolled().await;
     device.heartbeat().await;
-    assert_eq!(authority.devices()[0].profile(), profile);
+    assert_eq!(authority.devices().pop().unwrap().profile(), profile);
     (device, root)
 }
 

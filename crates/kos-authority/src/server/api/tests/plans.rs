@@ -30,6 +30,9 @@ struct Made {
 async fn bench() -> (Bench, Made) {
     let bench = Bench::new().await;
     let mut in_service = member(1);
+    // Enough for a higher profile.
+    in_service.evidence = kos_base::EvidenceTier::EkActivated;
+    in_service.image = Some(vec![1; 32]);
     if let Some(credential) = &mut in_service.credential {
         credential.issuer = bench.shared().keys.issuing_certificate(IssuerClass::One).key_id();
     }
@@ -153,6 +156,7 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "device-reject" => (WAITING, json!({})),
         "device-reinstate" => (SUSPENDED, json!({})),
         "device-set-role" => (MEMBER, json!({"role": "relay"})),
+        "device-set-profile" => (MEMBER, json!({"profile": "SEC-3"})),
         "device-set-channel" => (MEMBER, json!({"channel": "beta"})),
         "device-rename" => (MEMBER, json!({"name": "x"})),
         "device-tag" => (MEMBER, json!({"add": ["a"]})),
