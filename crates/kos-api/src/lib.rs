@@ -26,6 +26,7 @@ pub mod keys;
 pub mod kill;
 pub mod lifecycle;
 pub mod local;
+pub mod manifest;
 pub mod mirror;
 pub mod openapi;
 pub mod operator;

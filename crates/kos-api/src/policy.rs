@@ -55,14 +55,16 @@ pub struct PolicyDecision {
     /// What the device has proven.
     #[schema(value_type = schema::EvidenceTier)]
     pub evidence_tier: EvidenceTier,
-    /// The door: `tls`, `entry`, `certificate`, `kid`, `message`, `peer`, `api` or `config`.
+    /// The door: `tls`, `entry`, `certificate`, `kid`, `message`, `peer`, `api`, `config`, or `send` for what manifests say.
     pub door: String,
     /// What is asked there, such as `message/command`.
     pub request: String,
     /// Whether it is allowed.
     pub allowed: bool,
-    /// The rule that decided, either way.
+    /// The rule that decided, either way; `manifest` where the manifests did.
     pub rule: String,
+    /// The policy of a manifest that decided, if one did.
+    pub policy: Option<String>,
     /// The code of a refusal.
     pub code: Option<String>,
     /// Why, in one sentence.

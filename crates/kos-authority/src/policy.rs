@@ -5,6 +5,8 @@
 //!
 //! Source: `docs/spec/policy.md` POLS-12, POLS-14.
 
+pub(crate) mod manifest;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},

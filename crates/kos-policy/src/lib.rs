@@ -3,7 +3,7 @@
 //! The guardrails of the five profiles are data ([`Guardrails`]), compiled in, and there is one function that decides:
 //! [`decide`], from what a device is ([`Standing`]) and what is asked at a door ([`Request`]) to a [`Decision`] that
 //! names the rule which decided. Whoever stands at a door asks it: issuance, kIDs, TLS, links, relays, the API, the
-//! device itself. [`trust`] does the same for agents of others by their trust level.
+//! device itself. [`slice`] is what manifests say about one device, which can only narrow that. [`trust`] does the same for agents of others by their trust level.
 //!
 //! What is not here: who somebody is, where a record comes from, how a refusal is told, any IO, clock or randomness.
 //! This crate stands between `kos-base` and the rest of the core, so that no door has a table of its own.
@@ -13,6 +13,7 @@
 mod decision;
 mod door;
 mod profile;
+pub mod slice;
 pub mod trust;
 
 pub use decision::{Decision, Refusal, Rule, Verdict, decide};

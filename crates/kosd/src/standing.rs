@@ -25,8 +25,8 @@ use crate::root::{self, Kind, Root, RootError, file};
 
 /// Its file in the folder of secrets. Up to version 0.1.0 it was in the state folder.
 const FILE: &str = "standing";
-/// Longest content in bytes: a kID, and the windows of one sender.
-const BYTES_MAX: usize = 65_536;
+/// Longest content in bytes: a kID, the windows of one sender, and what the manifests say.
+const BYTES_MAX: usize = 131_072;
 
 /// What stands since the certificate with the number [`Standing::issue`] was issued.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -53,6 +53,9 @@ pub(crate) struct Standing {
     /// The last alert that the authority told of.
     #[n(6)]
     pub(crate) alert: Option<Alert>,
+    /// The signed slice of the manifests that is in force here. It outlives the certificate.
+    #[n(7)]
+    pub(crate) policy: Option<ByteVec>,
 }
 
 impl Standing {
@@ -126,6 +129,7 @@ mod tests {
             heard: Some(ReplayGuard::new(GuardLimits::DEVICE).to_bytes().into()),
             lost_at: None,
             alert: None,
+            policy: Some(vec![2; 49_152].into()),
         }
     }
 
@@ -146,7 +150,7 @@ mod tests {
         assert_eq!(read.clone().under(3), read);
         let next = read.under(4);
         assert_eq!((next.kid, next.channel), (None, None));
-        assert_eq!(next.heard, standing().heard);
+        assert_eq!((next.heard, next.policy), (standing().heard, standing().policy));
     }
 
     #[test]

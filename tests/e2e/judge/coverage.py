@@ -131,6 +131,10 @@ def judge(db):
     mirrored = sum(count for event, count in log.events.items() if event.startswith("mirror"))
     for name, _ in each("mirrors", "name, body"):
         expect(log.texts[name] or mirrored, f"mirrors: no entry about {name}")
+    for name, version, digest in each("manifests", "name, version, digest"):
+        expect(log.texts[digest], f"manifests: no entry about version {version} of {name}")
+    for digest, _ in each("manifest_texts", "digest, signed"):
+        expect(log.texts[digest], f"manifest_texts: no entry about {digest}")
     for subject, _ in each("subjects", "subject, person"):
         expect(subject in log.subjects, f"subjects: no entry has a value of {subject}")
     heads = list(each("log_state", "name, size"))

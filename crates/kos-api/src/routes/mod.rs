@@ -24,7 +24,7 @@ pub use access::{Access, Caller, Object};
 pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
-    alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, mirror,
+    alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, manifest, mirror,
     operator, plan::ChangeQuery, policy, ticket, vault, witness,
 };
 use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
@@ -219,6 +219,21 @@ routes! {
         (NONE, NONE) -> Shape::list::<policy::PolicyProfile>(), "Lists the security profiles and their guardrails.";
     POLICY_SHOW = "policy-show", Get "/api/v1/policy/profiles/{profile}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<policy::PolicyProfile>(), "Shows the guardrails of a security profile.";
+    MANIFEST_LIST = "manifest-list", Get "/api/v1/policy/manifests", [OperatorRead], Reads,
+        (Shape::plain::<manifest::ManifestFilter>(), NONE) -> Shape::list::<manifest::Manifest>(),
+        "Lists the manifests in force, or every version of one.";
+    MANIFEST_SHOW = "manifest-show", Get "/api/v1/policy/manifests/{manifest}", [OperatorRead], Reads,
+        (Shape::plain::<manifest::ManifestQuery>(), NONE) -> Shape::document::<manifest::ManifestText>(),
+        "Shows the text of a manifest.";
+    MANIFEST_LINT = "manifest-lint", Post "/api/v1/policy/lint", [OperatorRead], Reads,
+        (NONE, Shape::plain::<manifest::ManifestBody>()) -> Shape::document::<manifest::ManifestLint>(),
+        "Judges the text of a manifest.";
+    MANIFEST_APPLY = "manifest-apply", Put "/api/v1/policy/manifests", [Admin], Changes,
+        (CHANGE, Shape::plain::<manifest::ManifestBody>()) -> Shape::document::<manifest::Manifest>(),
+        "Puts a manifest in force.";
+    POLICY_TEST = "policy-test", Post "/api/v1/policy/test", [OperatorRead], Reads,
+        (NONE, Shape::plain::<manifest::PolicyTest>()) -> Shape::document::<manifest::PolicyTestReport>(),
+        "Compares decisions with those that are expected.";
     DEVICE_SET_CHANNEL = "device-set-channel", Post "/api/v1/devices/{device}/set-channel", [OperatorWrite], Changes,
         (CHANGE, Shape::plain::<lifecycle::SetChannel>()) -> DEVICE, "Moves a device to another firmware channel.";
     DEVICE_RENAME = "device-rename", Post "/api/v1/devices/{device}/rename", [OperatorWrite], Changes,

@@ -161,9 +161,11 @@ events! {
     ChannelChanged = "channel_changed", Ordinary;
     /// The role changed.
     RoleChanged = "role_changed", Ordinary;
+    /// A manifest was put in force.
+    PolicyApplied = "policy_applied", Critical;
     /// The security profile was raised.
     ProfileChanged = "profile_changed", Critical;
-    /// A security profile refused something.
+    /// A security profile or a manifest refused something.
     PolicyRefused = "policy_refused", Ordinary;
     /// The name changed.
     DeviceRenamed = "device_renamed", Ordinary;

@@ -16,6 +16,9 @@ pub enum StartError {
     /// The store or the log is damaged, in use, or from a later version.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What manifests say is not what was signed.
+    #[error(transparent)]
+    Manifests(#[from] crate::policy::manifest::applied::Fault),
     /// There is an authority here already.
     #[error("there is an authority in `{0}` already")]
     AlreadyInitialised(String),
@@ -88,6 +91,7 @@ impl StartError {
             Self::Settings(e) => e.code(),
             Self::Keys(e) => e.code(),
             Self::Store(e) => e.code(),
+            Self::Manifests(e) => e.code(),
             Self::AlreadyInitialised(_) => code::config::ALREADY_INITIALISED,
             Self::Closed(_) => code::store::RESTORED_CLOSED,
             Self::Killed { .. } => code::kill::KILLED,

@@ -40,7 +40,7 @@ use crate::{
     kill::{self, live::Kill},
     log::{LogFiles, LogSigner},
     mirror::Mirrors,
-    policy::Refused,
+    policy::{Refused, manifest::applied::Manifests},
     presence::Presence,
     quarantine::Bundles,
     reception::MisuseBook,
@@ -103,6 +103,8 @@ pub(crate) struct Shared {
     pub(crate) refusals: MisuseBook,
     /// What security profiles refused to devices.
     pub(crate) policy: Refused,
+    /// What is in force beyond the security profiles.
+    pub(crate) manifests: Manifests,
     pub(crate) links: Arc<Links>,
     pub(crate) vaults: Vaults,
     /// What devices have delivered of their own logs.
@@ -259,6 +261,7 @@ impl Authority {
         let presence = Presence::new(settings.heartbeat(), store.heartbeats().await?);
 
         let attesting = Attesting::read(&settings)?;
+        let manifests = Manifests::load(&store, &keys).await?;
         let cosigner = Cosigner::new(home.witness(), name.clone());
         cosigner.resume(&keep, &store.witnessed_logs().await?, started_at);
         let place = Place::of(&store).await?;
@@ -284,6 +287,7 @@ impl Authority {
             presence,
             refusals: MisuseBook::of_few_sources(),
             policy: Refused::default(),
+            manifests,
             links,
             cosigner,
             attesting,

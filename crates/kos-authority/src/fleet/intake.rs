@@ -14,7 +14,7 @@ use kos_klp::{
 use kos_net::entropy;
 
 use super::talk::{Ended, Talk};
-use crate::{clock, device_log};
+use crate::{clock, device_log, policy::manifest::applied};
 
 /// What one link remembers of messages that its device signed: a window for SOLO and one for BATCH, and some ids of what
 /// is for everyone.
@@ -60,8 +60,12 @@ impl Talk<'_> {
         if kind.errand().is_some_and(|errand| !self.may(errand)) {
             return self.refuse(Some(id), code::policy::POLICY_SCOPE).await;
         }
+        if applied::refuses_message(&self.board.shared, &self.device, self.standing, kind, now) {
+            return self.refuse(Some(id), code::manifest::MANIFEST_REFUSES).await;
+        }
         match kind {
             MessageType::HEARTBEAT => {
+                self.bring_policy().await?;
                 self.heartbeat(now, id, &said).await?;
                 self.compare(held).await
             }

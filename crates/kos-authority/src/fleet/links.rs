@@ -29,6 +29,8 @@ pub(crate) enum Push {
     Record(Arc<Device>),
     /// There are newer revocation lists.
     Revocations,
+    /// Other manifests are in force.
+    Policies,
     /// The device is a guardian, and is told this; the status of its answer goes there.
     Alert(Vec<u8>, oneshot::Sender<u16>),
     /// The device is asked to cosign.
@@ -189,6 +191,14 @@ impl Links {
         for handle in self.open().values() {
             // A full queue means that it will look anyway.
             let _ = handle.push.try_send(Push::Revocations);
+        }
+    }
+
+    /// Tells every link that other manifests are in force.
+    pub(crate) fn policies_changed(&self) {
+        for handle in self.open().values() {
+            // Whoever falls behind looks with its next heartbeat.
+            let _ = handle.push.try_send(Push::Policies);
         }
     }
 

@@ -21,6 +21,8 @@ use kos_klp::{
 use kos_policy::{Forwarding, Request, decide};
 use tokio::time::Instant;
 
+use crate::policy::manifest::applied;
+
 use super::{
     links::Undelivered,
     talk::{Ended, Talk, remaining},
@@ -80,6 +82,9 @@ impl Talk<'_> {
             self.board.shared.policy.count(&self.id, refusal);
             refusal.code()
         })?;
+        if applied::refuses_peer(&self.board.shared, &self.device, self.standing, &to, now) {
+            return Err(code::manifest::MANIFEST_REFUSES);
+        }
         if !self.allowance.take(Instant::now(), passed_on.len()) {
             return Err(code::klp::KLP_MEMORY);
         }

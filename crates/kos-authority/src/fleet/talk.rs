@@ -30,7 +30,7 @@ use kos_net::{
     entropy,
     keys::SigningKey,
 };
-use kos_policy::{Credential, Entrance, Errand, Refusal, Request, Standing, decide};
+use kos_policy::{Credential, Entrance, Errand, Refusal, Request, Standing, decide, slice::Slice};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, sleep},
@@ -42,7 +42,8 @@ use super::{
 };
 use crate::{
     authority::Shared,
-    clock, policy,
+    clock,
+    policy::{self, manifest::applied},
     presence::Arrival,
     record::{Change, SystemChange},
     revocation::News,
@@ -55,6 +56,9 @@ const KID_REFRESH: Duration = Duration::from_secs(8 * 3600);
 
 /// Most frames that are taken before it is looked again whether the link is to be cut.
 const TOGETHER_MAX: u32 = 32;
+
+/// What the manifests say is said again on a link after this time, long before it runs out.
+const SLICE_REFRESH: Duration = Duration::from_secs(24 * 3600);
 
 /// Most alerts that a device has not acknowledged. Whoever waits for an older one hears that it was not taken.
 const ALERTS_MAX: usize = 4;
@@ -126,6 +130,8 @@ pub(super) struct Talk<'a> {
     kid_sent_at: Option<Timestamp>,
     told: Told,
     delivery: Option<Delivery>,
+    /// What the manifests say, while it is not acknowledged.
+    policy_under_way: Option<MessageId>,
     /// The question to the device as a witness that is not answered yet.
     asked: Option<(MessageId, Arc<WitnessAsk>)>,
     /// Alerts that are not acknowledged yet, oldest first.
@@ -146,6 +152,8 @@ struct Told {
     revocations: Option<RevocationHead>,
     channel: Option<Channel>,
     regenerate_version: Option<u64>,
+    /// What the manifests say about it, and when that was.
+    policy: Option<Slice>,
 }
 
 impl Switchboard {
@@ -199,6 +207,7 @@ impl Switchboard {
             kid_sent_at: None,
             told: Told::default(),
             delivery: None,
+            policy_under_way: None,
             asked: None,
             alerts: Vec::new(),
         };
@@ -374,6 +383,12 @@ impl Talk<'_> {
             let _ = told.send(status);
             return Ok(());
         }
+        if self.policy_under_way.take_if(|under_way| Some(*under_way) == of).is_some() {
+            if status != 0 {
+                tracing::error!(device = %self.id, status, "a device does not take what the manifests say about it");
+            }
+            return Ok(());
+        }
         let Some(Delivery { news, number, .. }) =
             self.delivery.take_if(|delivery| Some(delivery.under_way) == of)
         else {
@@ -407,6 +422,7 @@ impl Talk<'_> {
                 self.device = device;
                 // What stands in the kID may have changed, so the next answer brings a new one.
                 self.kid_sent_at = None;
+                self.bring_policy().await?;
                 let channel = self.device.channel;
                 let told = self.told.channel.replace(channel);
                 // Whom no command is given hears of both with its next heartbeat.
@@ -421,6 +437,7 @@ impl Talk<'_> {
                 Ok(())
             }
             Push::Revocations => self.bring_lists().await,
+            Push::Policies => self.bring_policy().await,
             Push::Witness(ask) => self.ask_witness(ask).await,
             Push::Alert(said, done) => {
                 let under_way = self.signed(MessageType::ALERT, &said).await?;
@@ -431,6 +448,26 @@ impl Talk<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Sends what the manifests say about the device, unless that was said on this link and is not about to run out.
+    pub(super) async fn bring_policy(&mut self) -> Result<(), Ended> {
+        let now = clock::now();
+        let shared = &self.board.shared;
+        let Some(slice) = applied::slice_for(shared, &self.device, now) else { return Ok(()) };
+        let is_told = |told: &Slice| {
+            told.counter == slice.counter
+                && told.rules == slice.rules
+                && now.since(told.issued) < SLICE_REFRESH
+        };
+        if self.told.policy.as_ref().is_some_and(is_told) {
+            return Ok(());
+        }
+        let signed = applied::signed(shared, &slice)?;
+        self.told.policy = Some(slice);
+        let said = body::write(&body::Policy { slice: signed });
+        self.policy_under_way = Some(self.signed(MessageType::POLICY, &said).await?);
+        Ok(())
     }
 
     /// Asks the device to cosign. An older question that it has not answered is given up.

@@ -37,6 +37,7 @@ pub(crate) async fn run(shared: Arc<Shared>, misuse: Arc<MisuseBook>) {
         let done = done.and(record_misuse(&shared, &misuse, now).await);
         let done = done.and(record_misuse(&shared, &shared.refusals, now).await);
         let done = done.and(policy::record(&shared, now).await);
+        let done = done.and(policy::manifest::refused::record(&shared, now).await);
         let done = done.and(device_log::anchor_due(&shared, now, false).await);
         let done = done.and(ageing.round(&shared, now).await);
         let done = match round % LOBBY_ROUNDS {
@@ -76,7 +77,8 @@ pub(crate) async fn close_books(
     for book in [misuse, &shared.refusals] {
         write_tallies(shared, book, now, book.close()).await?;
     }
-    policy::record(shared, now).await
+    policy::record(shared, now).await?;
+    policy::manifest::refused::record(shared, now).await
 }
 
 async fn write_tallies(

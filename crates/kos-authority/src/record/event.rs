@@ -295,6 +295,22 @@ fn system_event(change: &SystemChange) -> Draft {
         C::GoldenRemoved { name } => {
             draft(EventType::GoldenRemoved, About::Authority, json!({"golden": name}))
         }
+        C::PolicyApplied { name, version, counter, digest, text, policies } => draft(
+            EventType::PolicyApplied,
+            About::Authority,
+            json!({
+                "manifest": name, "version": version, "counter": counter, "digest": digest, "text": hex(text),
+                "policies": policies,
+            }),
+        ),
+        C::ManifestRefused { device, request, policy, why, count } => about(
+            EventType::PolicyRefused,
+            device,
+            json!({
+                "rule": "manifest", "policy": policy, "request": request,
+                "code": code::manifest::MANIFEST_REFUSES.to_string(), "why": why, "count": count,
+            }),
+        ),
         C::MirrorAdded { name, target } => {
             draft(EventType::MirrorAdded, About::Authority, json!({"mirror": name, "address": target}))
         }

@@ -189,6 +189,10 @@ pub enum SystemChange {
     GuardianRemoved(Box<Guardian>),
     /// A guardian could not be told for long.
     AlertUndelivered { guardian: Box<Guardian>, waiting: u64, since: Timestamp },
+    /// A manifest was put in force.
+    PolicyApplied { name: String, version: u64, counter: u64, digest: String, text: Sha256, policies: u64 },
+    /// A manifest refused something to a device; `count` times since the last entry.
+    ManifestRefused { device: DeviceId, request: String, policy: Option<String>, why: String, count: u64 },
     /// Copies of the log are written there.
     MirrorAdded { name: String, target: String },
     /// Copies are written there no more.

@@ -32,7 +32,7 @@ pub(super) enum Rule {
 }
 
 /// Every table (AUD-111).
-pub(super) const RULES: [(&str, Rule); 28] = [
+pub(super) const RULES: [(&str, Rule); 30] = [
     ("admissions", Rule::Recorded),
     (
         "alerts",
@@ -63,6 +63,8 @@ pub(super) const RULES: [(&str, Rule); 28] = [
         "log_state",
         Rule::Free("the checkpoint over the entries that there are, and what witnesses said of it"),
     ),
+    ("manifests", Rule::Recorded),
+    ("manifest_texts", Rule::Recorded),
     ("mirrors", Rule::Recorded),
     ("operators", Rule::Recorded),
     ("revocations", Rule::Recorded),

@@ -27,6 +27,7 @@ mod guardians;
 mod heartbeats;
 mod journal;
 mod lock;
+mod manifests;
 mod mirrors;
 mod operators;
 mod row;
@@ -62,6 +63,7 @@ pub use self::{
     fault::StoreError,
     heartbeats::Heartbeat,
     journal::{EntryQuery, LogState, StoredEntry, Tile},
+    manifests::{ManifestChoice, StoredManifest},
     operators::Operator,
     settings::Setting,
     subjects::Subject,

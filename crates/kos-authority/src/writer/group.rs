@@ -115,6 +115,7 @@ async fn apply(
             SystemWrite::NoGuardian(name) => half.remove_guardian(name, transaction.at, first).await?,
             SystemWrite::Mirror(mirror) => half.add_mirror(mirror).await?,
             SystemWrite::NoMirror(name) => half.remove_mirror(name).await?,
+            SystemWrite::Manifest(manifest, signed) => half.add_manifest(manifest, signed).await?,
             SystemWrite::OwnCertificate { issuer, serial, der } => {
                 half.add_certificate(*issuer, serial, None, 0, der).await?;
             }

@@ -44,7 +44,7 @@ use crate::{
     record::Change,
     store::{
         AlertNote, Anchor, Answer, Archive, CodeMark, EngineState, Heartbeat, LogAnchor, LogState, Operator,
-        Setting, Store, StoreError, StoredCrl, StoredWitness, WitnessedLog, WriteHalf,
+        Setting, Store, StoreError, StoredCrl, StoredManifest, StoredWitness, WitnessedLog, WriteHalf,
     },
 };
 
@@ -154,6 +154,8 @@ pub enum SystemWrite {
     Mirror(Box<Mirror>),
     /// Copies are written there no more.
     NoMirror(String),
+    /// A version of a manifest, and its signed text.
+    Manifest(Box<StoredManifest>, Vec<u8>),
 }
 
 /// A transaction that is on the disk.

@@ -13,6 +13,7 @@ pub mod enrolment;
 pub mod hardware;
 pub mod kill;
 pub mod klp;
+pub mod manifest;
 pub mod policy;
 pub mod quarantine;
 pub mod share;
@@ -141,6 +142,7 @@ impl Code {
             policy::ALL,
             attest::ALL,
             quarantine::ALL,
+            manifest::ALL,
         ];
         areas.into_iter().flatten().copied()
     }

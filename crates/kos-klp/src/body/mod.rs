@@ -15,6 +15,7 @@ mod command;
 mod config;
 mod heartbeat;
 mod log;
+mod policy;
 mod revocation;
 mod witness;
 
@@ -35,6 +36,7 @@ pub use self::{
     config::{CONFIG_BYTES_MAX, Config},
     heartbeat::{CHECKS_MAX, HealthCheck, Heartbeat, HeartbeatAnswer, KID_BYTES_MAX, VERSIONS_MAX, Version},
     log::{CHECKPOINT_BYTES_MAX, LEAVES_BYTES_MAX, LEAVES_MAX, Log, LogHeld},
+    policy::{POLICY_SLICE_BYTES_MAX, Policy},
     revocation::{Assembly, CRLS_MAX, LIST_BYTES_MAX, Misfit, Piece, Revocation},
     witness::{WITNESS_REQUEST_BYTES_MAX, WitnessAnswer, WitnessRequest},
 };

@@ -59,7 +59,7 @@ const fn row(
 }
 
 /// KLP-23, in order of the numbers from 1 up; a number that is not given yet has no row.
-static TABLE: [Option<Row>; 17] = {
+static TABLE: [Option<Row>; 18] = {
     use Audience::{Everyone, One};
     use ProofClass::{Batch, Link, Solo};
     use Unhandled::{Ignore, Refuse};
@@ -81,6 +81,7 @@ static TABLE: [Option<Row>; 17] = {
         Some(row("ACK", Link, DAY, Ignore, One, Errand::Upkeep)),
         Some(row("WITNESS", Link, 5 * MINUTE, Refuse, One, Errand::Witness)),
         Some(row("ALERT", Solo, DAY, Refuse, One, Errand::Alert)),
+        Some(row("POLICY", Solo, DAY, Refuse, One, Errand::Upkeep)),
     ]
 };
 
@@ -123,6 +124,8 @@ impl MessageType {
     pub const WITNESS: Self = Self(16);
     /// Something suspicious that a guardian has to see.
     pub const ALERT: Self = Self(17);
+    /// What the manifests say about a device.
+    pub const POLICY: Self = Self(18);
 
     /// The type of this number.
     pub const fn from_number(number: u16) -> Self {
@@ -221,7 +224,7 @@ mod tests {
             assert!(spec.contains(&row), "{row}");
         }
         assert_eq!(MessageType::ACK.name(), "ACK");
-        assert_eq!(MessageType::all().last(), Some(MessageType::ALERT));
+        assert_eq!(MessageType::all().last(), Some(MessageType::POLICY));
     }
 
     #[test]

@@ -116,6 +116,21 @@ impl Client {
         self.show_version(route, values).await.map(|(item, _)| item)
     }
 
+    /// One item, as a query asks for it.
+    ///
+    /// # Errors
+    /// What the server said, or why it did not say anything.
+    pub async fn show_with<T: Kind, Q: Serialize>(
+        &self,
+        route: &Route,
+        values: &[&str],
+        query: &Q,
+    ) -> Result<T, Fault> {
+        let path = route.fill(values) + &body::query(query)?;
+        let answer = self.get(route, &path, ANSWER_BYTES_MAX).await?;
+        self.read_document(answer)
+    }
+
     /// One item, and the tag of this version of it.
     ///
     /// # Errors

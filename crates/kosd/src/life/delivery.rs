@@ -11,7 +11,7 @@ use kos_audit::{
 };
 use kos_base::{Code, Timestamp, code};
 use kos_identity::enrolment::{device::Command, message::Image};
-use kos_klp::body::LogHeld;
+use kos_klp::{body::LogHeld, message::MessageType};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -50,6 +50,8 @@ pub(super) struct Bringing {
     ends_at: Option<Instant>,
     /// The end is in the log.
     end_told: bool,
+    /// By which manifests nothing is brought, once that was told.
+    forbidden_by: Option<u64>,
 }
 
 /// A configuration that is refused keeps the device from starting, so its log hears of it at the next start.
@@ -162,6 +164,17 @@ impl Device {
     fn bring(&mut self) {
         let Some((_, covered)) = self.log.sizes() else { return };
         let Some(errand) = self.bringing.courier.next(covered) else { return };
+        if self.service.link.is_none() {
+            return;
+        }
+        let forbidden = self.may_send(MessageType::LOG).err();
+        if let Some((counter, refusal)) = forbidden {
+            if self.bringing.forbidden_by.replace(counter) != Some(counter) {
+                self.note_forbidden(MessageType::LOG, &refusal);
+            }
+            return;
+        }
+        self.bringing.forbidden_by = None;
         let Some(link) = &self.service.link else { return };
         match self.log.message(errand, self.clock.now()) {
             Ok(part) => {
@@ -202,6 +215,13 @@ impl Device {
     pub(super) fn delivery_begins(&mut self) {
         self.log.cover(self.clock.now());
         self.bringing.courier.linked();
+    }
+
+    /// What the manifests say is another thing by now.
+    pub(super) fn delivery_is_judged_again(&mut self) {
+        if self.bringing.again_at.take().is_some() && self.service.carrier.is_some() {
+            self.bringing.courier.linked();
+        }
     }
 
     /// There is none any more.

@@ -66,6 +66,11 @@ pub(super) struct Service {
 }
 
 impl Service {
+    /// The signed slice of the manifests that is in force here.
+    pub(super) fn policy(&self) -> Option<&[u8]> {
+        self.standing.policy.as_deref().map(Vec::as_slice)
+    }
+
     /// The last alert that the authority told of.
     pub(super) fn alert(&self) -> Option<&body::Alert> {
         self.standing.alert.as_ref()
@@ -404,7 +409,7 @@ impl Device {
         let mut standing = self.service.standing.clone().under(held.issue);
         standing.heard = Some(heard.into());
         standing.lost_at = None;
-        let (now, mut command) = (self.clock.now(), None);
+        let (now, mut command, mut policy_changed) = (self.clock.now(), None, false);
         match matter {
             Matter::Command(order) => match order.instruction {
                 Instruction::SetChannel(channel) => {
@@ -429,6 +434,11 @@ impl Device {
                 }
                 standing.alert = Some(alert);
             }
+            Matter::Policy(slice) => {
+                self.judge_slice(&slice)?;
+                standing.policy = Some(slice.into());
+                policy_changed = true;
+            }
             Matter::Revocation(lists) => {
                 self.service.take_lists(&lists).map_err(|error| error.code())?;
                 let own = self.is_taken_back();
@@ -437,6 +447,9 @@ impl Device {
             }
         }
         self.stand(standing)?;
+        if policy_changed {
+            self.delivery_is_judged_again();
+        }
         if let Some(command) = command {
             self.machine.handle_command(now, command);
         }

@@ -143,6 +143,8 @@ pub(crate) enum Matter {
     Revocation(Vec<Vec<u8>>),
     /// Something that this device is told of as a guardian.
     Alert(Alert),
+    /// What the manifests say about it: a signed slice, which nobody has checked yet.
+    Policy(Vec<u8>),
 }
 
 /// Why there is no link.

@@ -5,7 +5,8 @@ use core::time::Duration;
 use kos_base::{Code, Timestamp, code};
 use kos_klp::{
     body::{
-        self, Ack, Alert, Assembly, Command, HeartbeatAnswer, LogHeld, Misfit, Revocation, WitnessRequest,
+        self, Ack, Alert, Assembly, Command, HeartbeatAnswer, LogHeld, Misfit, Policy, Revocation,
+        WitnessRequest,
     },
     frame::{Content, Frame},
     message::{MessageId, MessageType, Unhandled},
@@ -302,6 +303,9 @@ impl<'a> Talk<'a> {
         let matter = match message.kind {
             MessageType::COMMAND => body::read::<Command>(message.body).map(Matter::Command),
             MessageType::ALERT => body::read::<Alert>(message.body).map(Matter::Alert),
+            MessageType::POLICY => {
+                body::read::<Policy>(message.body).map(|policy| Matter::Policy(policy.slice))
+            }
             MessageType::REVOCATION => match body::read::<Revocation>(message.body) {
                 Ok(news) => match whole_lists(&mut self.assembly, &news) {
                     Ok(Some(lists)) => Ok(Matter::Revocation(lists)),

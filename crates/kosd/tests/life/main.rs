@@ -7,6 +7,7 @@ mod discovery;
 mod endings;
 mod enrolment;
 mod kill;
+mod manifests;
 mod orders;
 mod policy;
 mod quarantine;

@@ -28,6 +28,7 @@ mod kill;
 mod lifecycle;
 mod listen;
 mod log;
+mod manifests;
 pub(crate) mod mirrors;
 mod operators;
 mod policy;
@@ -64,6 +65,10 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const SECRET_BYTES_MAX: usize = 96 * 1024;
 /// Longest body that brings the file of a vault, in bytes: the largest that there is, with its ciphertext in base64 twice.
 const VAULT_BYTES_MAX: usize = 96 * 1024 * 1024;
+/// Longest body that brings a manifest, in bytes: the largest that there is, as JSON may write it.
+const MANIFEST_BYTES_MAX: usize = 5 * 1024 * 1024;
+/// Manifests that are judged at a time.
+const MANIFESTS_AT_ONCE: usize = 2;
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a backup may take before its first byte: the store is copied and looked at.
@@ -163,6 +168,24 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::DEVICE_POLICY, policy::explain)
         .on(&routes::POLICY_LIST, policy::list)
         .on(&routes::POLICY_SHOW, policy::show)
+        .on(&routes::MANIFEST_LIST, manifests::list)
+        .on(&routes::MANIFEST_SHOW, manifests::show)
+        .under(
+            // Few at a time, for the time that they take.
+            Load::new(MANIFESTS_AT_ONCE, ANSWER_TIMEOUT),
+            &routes::MANIFEST_LINT,
+            manifests::lint.layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX)),
+        )
+        .under(
+            Load::new(1, ANSWER_TIMEOUT),
+            &routes::MANIFEST_APPLY,
+            manifests::apply.layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX)),
+        )
+        .under(
+            Load::new(MANIFESTS_AT_ONCE, ANSWER_TIMEOUT),
+            &routes::POLICY_TEST,
+            manifests::test.layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX)),
+        )
         .on(&routes::DEVICE_SET_CHANNEL, lifecycle::set_channel)
         .on(&routes::DEVICE_RENAME, lifecycle::rename)
         .on(&routes::DEVICE_TAG, lifecycle::tag)

@@ -18,6 +18,7 @@ use super::{
     answer::{Refusal, document, page},
     call::{Asked, Context},
     devices::find,
+    manifests,
 };
 use crate::authority::Shared;
 
@@ -38,7 +39,8 @@ pub(super) async fn explain(
     Asked(question): Asked<PolicyQuestion>,
 ) -> Result<Response, Refusal> {
     let record = find(&shared, &context, &device).await?;
-    let all = decisions(&record);
+    let mut all = decisions(&record);
+    all.extend(manifests::explained(&shared, &record));
     let Some(asked) = question.door else { return Ok(page(all, None)) };
     let fits = |decision: &PolicyDecision| {
         let rest = decision.request.strip_prefix(asked.as_str());
@@ -48,7 +50,7 @@ pub(super) async fn explain(
     if fitting.is_empty() {
         let doors: Vec<_> = Door::ALL.iter().map(|door| door.as_str()).collect();
         return Err(Refusal::new(code::config::BAD_REQUEST)
-            .saying(&format!("there is no such door or request; the doors are {}", doors.join(", ")))
+            .saying(&format!("there is no such door or request; the doors are {}, send", doors.join(", ")))
             .under(context.id));
     }
     Ok(page(fitting, None))
@@ -77,6 +79,7 @@ fn decisions(record: &Device) -> Vec<PolicyDecision> {
             request: request.to_string(),
             allowed: decision.is_allowed(),
             rule: decision.rule().to_string(),
+            policy: None,
             code: decision.check().err().map(|refusal| refusal.code().to_string()),
             why: decision.to_string(),
         }

@@ -12,7 +12,7 @@ use super::*;
 /// A device at its end of a link.
 pub(super) struct Device<'a> {
     key: &'a SigningKey,
-    session: Session,
+    pub(super) session: Session,
     places: Sender,
     pub(super) link: Link,
 }

@@ -49,7 +49,7 @@ async fn refused(attic: &Running) -> Vec<(String, String, u64)> {
 
 /// What the authority answers to a message of each type from a device of SEC-0 to SEC-4: `scope` (refused by policy),
 /// `type` (nobody handles it), `ok`, `log` (taken in or not, but not by policy), `-` (no answer).
-const MESSAGES: [(MessageType, [&str; 5]); 17] = [
+const MESSAGES: [(MessageType, [&str; 5]); 18] = [
     (MessageType::TASK_REQUEST, ["scope", "scope", "type", "type", "type"]),
     (MessageType::AGENT_MIGRATION, ["scope", "scope", "type", "type", "type"]),
     (MessageType::REPUTATION_DELTA, ["scope", "-", "-", "-", "-"]),
@@ -67,6 +67,7 @@ const MESSAGES: [(MessageType, [&str; 5]); 17] = [
     (MessageType::ACK, ["-", "-", "-", "-", "-"]),
     (MessageType::WITNESS, ["scope", "type", "type", "type", "type"]),
     (MessageType::ALERT, ["type", "type", "type", "type", "type"]),
+    (MessageType::POLICY, ["type", "type", "type", "type", "type"]),
 ];
 
 #[tokio::test]

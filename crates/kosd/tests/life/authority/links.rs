@@ -24,6 +24,8 @@ pub(crate) enum Push {
     Order(Instruction),
     /// Revocation lists, signed.
     Lists(Vec<Vec<u8>>),
+    /// A message of this type that says this, signed.
+    Signed(MessageType, Vec<u8>),
     /// These bytes.
     Raw(Vec<u8>),
     /// Something of this type and proof, as if made so much later.
@@ -170,6 +172,7 @@ impl Talk<'_> {
         let now = self.inner.clock.now();
         match push {
             Push::Raw(frame) => self.link.sender.send(&frame).await.ok(),
+            Push::Signed(kind, said) => self.sign(kind, &said).await,
             Push::Odd(kind, class, ahead) => self.odd(kind, class, now.plus(ahead)).await,
             Push::Order(instruction) => {
                 let id = EntryId::from_parts(now, entropy::array().unwrap());

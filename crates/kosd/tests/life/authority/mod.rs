@@ -348,6 +348,14 @@ impl Authority {
         change(&mut device.case.as_mut().unwrap().signed);
     }
 
+    /// A slice of the manifests, signed by the order key.
+    pub(crate) fn orders(&self, slice: &kos_policy::slice::Slice) -> Vec<u8> {
+        let key = &self.inner.orders;
+        let unsigned = slice.unsigned(key.public());
+        let signature = key.sign(SignatureForm::Fixed, &unsigned.to_be_signed()).unwrap();
+        unsigned.finish(signature)
+    }
+
     /// Signs a message on every open link.
     pub(crate) fn push(&self, push: &Push) {
         for handle in self.inner.store.lock().unwrap().links.values() {

@@ -194,6 +194,10 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "audit-archive" => ("", json!({"folder": made.archive, "beforeIndex": 256})),
         "audit-erase" => ("", json!({"person": "anna", "reason": "asked for it"})),
         "alert-ack" => (&made.alert, json!({})),
+        "manifest-apply" => {
+            let policy = "permit(principal, action == Action::\"send\", resource);";
+            ("", json!({"text": format!("// manifest a 1\n{policy}")}))
+        }
         "alert-rules-apply" => ("", json!({"file": {"tune": [{"rule": "failed-unlocks", "times": 3}]}})),
         "guardian-add" => ("", json!({"name": "pager", "way": {"webhook": {"url": "https://a.example/x"}}})),
         "mirror-add" => ("", json!({"name": "far", "target": {"web": {"url": "https://b.example/log"}}})),

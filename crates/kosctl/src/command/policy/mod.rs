@@ -1,8 +1,10 @@
-//! Security profiles: their guardrails, and which rule decides for a device.
+//! Security profiles and manifests: their rules, and which one decides for a device.
+
+mod manifest;
 
 use clap::{Args, Subcommand};
 use kos_api::{
-    List,
+    List as Items,
     policy::{PolicyDecision, PolicyProfile, PolicyQuestion},
     routes,
 };
@@ -19,19 +21,41 @@ use crate::{
 /// What to do with policy.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
-    /// Lists the security profiles and what they demand.
-    List,
-    /// Shows the guardrails of a security profile.
+    /// Lists the security profiles and what they demand, or the manifests.
+    List(List),
+    /// Shows the guardrails of a security profile, or the text of a manifest.
     Show(Show),
     /// Tells what a device may do at which door, and which rule decides.
     Explain(Explain),
+    /// Judges the text of a manifest; exits 10 if it could not be put in force.
+    Lint(manifest::File),
+    /// Shows which policies a manifest would add, change and take away; exits 10 if any.
+    Diff(manifest::File),
+    /// Puts a manifest in force.
+    Apply(manifest::Apply),
+    /// Compares decisions with those that a file expects; exits 10 if one differs.
+    Test(manifest::Test),
 }
 
-/// `policy show PROFILE`
+/// `policy list`
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// The manifests in force, in place of the profiles.
+    #[arg(long)]
+    manifests: bool,
+    /// Every version of this manifest, the highest first.
+    #[arg(long, value_name = "MANIFEST")]
+    versions: Option<String>,
+}
+
+/// `policy show NAME`
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The profile, SEC-0 to SEC-4.
-    profile: SecurityProfile,
+    /// A profile, SEC-0 to SEC-4, or the name of a manifest.
+    name: String,
+    /// This version of the manifest; the one in force when nothing is said.
+    #[arg(long)]
+    version: Option<u64>,
 }
 
 /// `policy explain DEVICE`
@@ -39,7 +63,7 @@ pub(crate) struct Show {
 pub(crate) struct Explain {
     /// Id of the device, or at least 4 characters of its beginning.
     device: String,
-    /// A door (tls, entry, certificate, kid, message, peer, api, config) or a request such as message/command.
+    /// A door (tls, entry, certificate, kid, message, peer, api, config, send) or a request such as message/command or send/LOG.
     #[arg(long)]
     door: Option<String>,
 }
@@ -48,19 +72,28 @@ impl Policy {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let client = session.client()?;
         match self {
-            Self::List => {
-                let list: List<PolicyProfile> = client.list(&routes::POLICY_LIST, &[], &json!({})).await?;
+            Self::List(List { manifests, versions }) if manifests || versions.is_some() => {
+                return manifest::list(session, &client, versions).await;
+            }
+            Self::List(_) => {
+                let list: Items<PolicyProfile> = client.list(&routes::POLICY_LIST, &[], &json!({})).await?;
                 session.printer.list(&list)?;
             }
-            Self::Show(show) => {
-                let shown: PolicyProfile =
-                    client.show(&routes::POLICY_SHOW, &[show.profile.as_str()]).await?;
-                session.printer.item(&shown)?;
-            }
+            Self::Show(Show { name, version }) => match name.parse::<SecurityProfile>() {
+                Ok(profile) => {
+                    let shown: PolicyProfile = client.show(&routes::POLICY_SHOW, &[profile.as_str()]).await?;
+                    session.printer.item(&shown)?;
+                }
+                Err(_) => return manifest::show(session, &client, &name, version).await,
+            },
+            Self::Lint(file) => return manifest::lint(session, &client, &file).await,
+            Self::Diff(file) => return manifest::diff(session, &client, &file).await,
+            Self::Apply(apply) => return apply.run(session, &client).await,
+            Self::Test(test) => return test.run(session, &client).await,
             Self::Explain(explain) => {
                 let device = find(&client, &explain.device).await?.device.device_id;
                 let question = PolicyQuestion { door: explain.door };
-                let list: List<PolicyDecision> =
+                let list: Items<PolicyDecision> =
                     client.list(&routes::DEVICE_POLICY, &[device.as_ref()], &question).await?;
                 session.printer.list(&list)?;
             }
@@ -100,6 +133,7 @@ impl Shown for PolicyDecision {
         column("request", "request"),
         column("allowed", "allowed"),
         column("rule", "rule"),
+        column("policy", "policy"),
         column("why", "why"),
         column("code", "code").wide(),
         column("profile", "profile").wide(),
