@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kos_base::token::HEADER;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
@@ -11,7 +12,7 @@ use crate::{
     envelope::{Kind as _, list_kind},
     plan::Plan,
     problem::PROBLEM_JSON,
-    routes::{ALL, Access, Effect, IDEMPOTENCY_KEY, Named, Route, Schemas, Shape},
+    routes::{ALL, Access, Effect, IDEMPOTENCY_KEY, Named, Route, Schemas, Shape, Token},
 };
 
 /// The description of every route of an authority.
@@ -53,6 +54,10 @@ fn operation(route: &Route) -> Value {
         "operationId": route.name,
         "summary": route.summary,
         "x-kos-access": access,
+        "x-kos-token": match route.token {
+            Token::Needed => json!({ "needed": true, "exemptBecause": null }),
+            Token::Exempt(reason) => json!({ "needed": false, "exemptBecause": reason }),
+        },
         "security": security,
         "parameters": parameters(route),
         "responses": {
@@ -131,6 +136,10 @@ fn parameters(route: &Route) -> Vec<Value> {
         && let Some(Value::Object(properties)) = schema.remove("properties")
     {
         all.extend(properties.into_iter().map(|(name, schema)| query_parameter(&name, schema)));
+    }
+    if route.token == Token::Needed {
+        let description = "Over TLS: the token of the request (docs/spec/token.md).";
+        all.push(json!({ "name": HEADER, "in": "header", "description": description, "schema": text }));
     }
     if route.effect == Effect::Changes {
         if route.is_repeatable() {
@@ -240,6 +249,7 @@ mod tests {
             let operation = &document["paths"][path][route.method.as_str().to_ascii_lowercase()];
             assert_eq!(operation["operationId"], route.name);
             assert_eq!(operation["x-kos-access"].as_array().map(Vec::len), Some(route.access.len()));
+            assert_eq!(operation["x-kos-token"]["needed"], route.token == Token::Needed);
         }
         let filters = document["paths"]["/api/v1/devices"]["get"]["parameters"].as_array().unwrap();
         assert!(filters.iter().any(|p| p["name"] == "state"));

@@ -1,7 +1,7 @@
 //! The nouns of kOS, and how they are written.
 //!
 //! Everything that more than one part of kOS must name lives here: identifiers, roles, channels, security
-//! profiles, keys, times, deterministic CBOR, COSE signatures, and the table of error codes. Parsing is the only
+//! profiles, keys, times, deterministic CBOR, COSE signatures, tokens of requests, and the table of error codes. Parsing is the only
 //! way in: a value of a type of this crate is well formed.
 //!
 //! What is not here: any protocol, any file or socket, any clock, any private key.
@@ -16,6 +16,7 @@ pub mod key;
 pub mod secret;
 pub mod text;
 pub mod time;
+pub mod token;
 
 pub use code::Code;
 pub use device::{

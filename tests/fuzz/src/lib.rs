@@ -20,6 +20,7 @@ pub mod klp_address;
 pub mod klp_frame;
 pub mod share;
 pub mod ticket;
+pub mod token;
 pub mod tpm_blob;
 pub mod vault;
 pub mod witness;
@@ -36,7 +37,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "attestation", run: attestation::run },
     Target { name: "audit", run: audit::run },
     Target { name: "backup", run: backup::run },
@@ -50,6 +51,7 @@ pub const TARGETS: [Target; 16] = [
     Target { name: "klp_frame", run: klp_frame::run },
     Target { name: "share", run: share::run },
     Target { name: "ticket", run: ticket::run },
+    Target { name: "token", run: token::run },
     Target { name: "tpm_blob", run: tpm_blob::run },
     Target { name: "vault", run: vault::run },
     Target { name: "witness", run: witness::run },

@@ -19,6 +19,16 @@ pub enum Access {
     Local,
 }
 
+/// Whether a request over TLS carries a token of [`kos_base::token`]. Over a local socket none does: the kernel names the
+/// caller of each connection, and there is no other end to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// It does, or it is refused.
+    Needed,
+    /// It may go without, since this is so.
+    Exempt(&'static str),
+}
+
 /// Who calls, after authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {

@@ -38,7 +38,7 @@ use tokio::{
 
 use super::{
     Stopping,
-    api::{Origin, Remote},
+    api::{Origin, Remote, Tokens},
     http::{Version, serve_connection},
     stopped,
     websocket::Switch,
@@ -194,6 +194,7 @@ impl Front {
                 let (mut known, switch) = (Extensions::new(), Switch::default());
                 known.insert(Origin::Peer(Arc::clone(&peer)));
                 known.insert(Remote(remote.ip()));
+                known.insert(Tokens::of(&facts));
                 known.insert(switch.clone());
                 serve_connection(stream, version, router, known, stopping.clone()).await;
                 if let Some(upgraded) = switch.taken().await {

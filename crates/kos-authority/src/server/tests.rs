@@ -8,7 +8,10 @@ mod relaying;
 use std::{net::SocketAddr, time::Duration};
 
 use kos_api::operator::OperatorRole;
-use kos_base::{Channel, KeyAlgorithm};
+use kos_base::{
+    Channel, KeyAlgorithm, Secret,
+    token::{self, TokenKey},
+};
 use kos_identity::certificate::Certificate;
 use kos_klp::{
     body::{self, Heartbeat},
@@ -23,7 +26,7 @@ use kos_net::{
     endpoints::Endpoint,
     entropy,
     keys::SigningKey,
-    tls::{ClientTls, Protocol},
+    tls::{ClientTls, Exporter, Protocol},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -93,6 +96,7 @@ impl Running {
         let connected = who.client(&self.shared).connect(stream, &host, Protocol::Http1).await.unwrap();
         let mut stream = connected.stream;
         let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+        let request = with_token(connected.facts.exporter(Exporter::Request), request);
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         // The peer may close without the formalities.
@@ -102,6 +106,16 @@ impl Running {
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, serde_json::from_str(body).unwrap_or(Value::Null), Certificate::parse(&shown).unwrap())
     }
+}
+
+/// The request with the token of the first one on its connection.
+fn with_token(exporter: &Secret<32>, request: &str) -> String {
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let mut words = head.split(' ');
+    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    let about = token::Request { method, target, body: body.as_bytes() };
+    let token = TokenKey::derive(exporter, None).unwrap().token(about, clock::now(), 1);
+    format!("{head}\r\n{}: {token}\r\n\r\n{body}", token::HEADER)
 }
 
 fn get(path: &str) -> String {

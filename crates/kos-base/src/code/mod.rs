@@ -18,6 +18,7 @@ pub mod policy;
 pub mod quarantine;
 pub mod share;
 pub mod store;
+pub mod token;
 pub mod vault;
 
 use core::fmt;
@@ -143,6 +144,7 @@ impl Code {
             attest::ALL,
             quarantine::ALL,
             manifest::ALL,
+            token::ALL,
         ];
         areas.into_iter().flatten().copied()
     }

@@ -125,6 +125,8 @@ pub enum Exporter {
     Renewal,
     /// Key of the MACs on a KLP link.
     Klp,
+    /// Key of the tokens of requests.
+    Request,
 }
 
 impl Exporter {
@@ -134,6 +136,7 @@ impl Exporter {
             Self::Enrolment => b"EXPORTER-kOS-enrolment-v1",
             Self::Renewal => b"EXPORTER-kOS-renewal-v1",
             Self::Klp => kos_klp::proof::link::EXPORTER_LABEL,
+            Self::Request => kos_base::token::EXPORTER_LABEL,
         }
     }
 }
@@ -150,6 +153,7 @@ pub struct Facts {
     enrolment: Secret<32>,
     renewal: Secret<32>,
     klp: Secret<32>,
+    request: Secret<32>,
 }
 
 impl Facts {
@@ -159,6 +163,7 @@ impl Facts {
             Exporter::Enrolment => &self.enrolment,
             Exporter::Renewal => &self.renewal,
             Exporter::Klp => &self.klp,
+            Exporter::Request => &self.request,
         }
     }
 
@@ -191,6 +196,7 @@ impl Facts {
             enrolment: secret(Exporter::Enrolment)?,
             renewal: secret(Exporter::Renewal)?,
             klp: secret(Exporter::Klp)?,
+            request: secret(Exporter::Request)?,
         })
     }
 }

@@ -21,12 +21,12 @@ pub(super) fn empty() -> Body {
     Full::default()
 }
 
-pub(super) fn json<B: Serialize>(body: &B) -> Result<(HeaderMap, Body), Fault> {
+pub(super) fn json<B: Serialize>(body: &B) -> Result<(HeaderMap, Bytes), Fault> {
     // It may hold a secret, and is wiped once it was sent.
     let bytes = Bytes::from_owner(secret_json(body).map_err(|_| impossible("body"))?);
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(Media::Json.as_str()));
-    Ok((headers, Full::from(bytes)))
+    Ok((headers, bytes))
 }
 
 pub(super) fn header(text: &str) -> Result<HeaderValue, Fault> {

@@ -8,28 +8,39 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use kos_base::code;
+use kos_base::{
+    Secret, code,
+    token::{self, EXPORTER_LABEL, TokenKey},
+};
 use rustls::{AlertDescription, CertificateError};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
+use zeroize::Zeroizing;
 
 use super::{Credentials, Server, body::Body, socket, tls};
 use kos_base::text::reason;
 
-use crate::Fault;
+use crate::{Fault, clock};
 
 /// A connection that is open, and closed when this is dropped.
 pub(super) struct Connection {
     sender: SendRequest<Body>,
     server: Server,
+    tokens: Option<Tokens>,
+}
+
+/// Makes the tokens of a connection over TLS (TOK-2).
+struct Tokens {
+    key: TokenKey,
+    counter: u64,
 }
 
 impl Connection {
     pub(super) async fn open(server: &Server, credentials: Option<&Credentials>) -> Result<Self, Fault> {
-        let sender = match server {
-            Server::Unix(path) => handshake(server, socket::connect(path).await?).await?,
+        let (sender, tokens) = match server {
+            Server::Unix(path) => (handshake(server, socket::connect(path).await?).await?, None),
             Server::Https { host, port } => {
                 let credentials = credentials.ok_or_else(|| Fault::NotSignedIn {
                     server: server.to_string(),
@@ -37,10 +48,25 @@ impl Connection {
                 })?;
                 let tcp = TcpStream::connect((host.as_str(), *port)).await.map_err(|e| failed(server, &e))?;
                 let tls = tls::connect(credentials, host, tcp).await.map_err(|e| failed(server, &e))?;
-                handshake(server, tls).await?
+                let mut exporter = Zeroizing::new([0; 32]);
+                tls.get_ref()
+                    .1
+                    .export_keying_material(&mut *exporter, EXPORTER_LABEL, None)
+                    .map_err(|e| failed(server, &e))?;
+                let key = TokenKey::derive(&Secret::new(*exporter), None);
+                let key = key.map_err(|e| Fault::Internal(e.to_string()))?;
+                (handshake(server, tls).await?, Some(Tokens { key, counter: 0 }))
             }
         };
-        Ok(Self { sender, server: server.clone() })
+        Ok(Self { sender, server: server.clone(), tokens })
+    }
+
+    /// The token of the next request; over a socket there is none.
+    pub(super) fn token(&mut self, method: &str, target: &str, body: &[u8]) -> Option<String> {
+        let tokens = self.tokens.as_mut()?;
+        tokens.counter += 1;
+        let request = token::Request { method, target, body };
+        Some(tokens.key.token(request, clock::now(), tokens.counter).to_string())
     }
 
     /// Whether another request can go out. The answer to the one before was read to its end, or the server hears no more.

@@ -5,7 +5,7 @@
 
 use core::{ops::ControlFlow, time::Duration};
 
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
@@ -16,15 +16,14 @@ use kos_api::{
     plan::Plan,
     routes::{Effect, IDEMPOTENCY_KEY, REQUEST_ID, Route},
 };
-use kos_base::EntryId;
+use kos_base::{EntryId, token::HEADER};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use zeroize::Zeroize as _;
 
 use super::{
-    Credentials, Server,
-    body::{self, Body},
+    Credentials, Server, body,
     connection::{Connection, failed},
     events::{Event, EventReader},
 };
@@ -283,7 +282,7 @@ impl Client {
             if let Some(after) = after {
                 headers.insert(HeaderName::from_static("last-event-id"), body::header(after)?);
             }
-            let response = self.in_time(self.send(route, &path, headers, body::empty())).await?;
+            let response = self.in_time(self.send(route, &path, headers, Bytes::new())).await?;
             let mut body = response.into_body();
             let silent = |_| Fault::TimedOut { server: self.server.to_string(), after: SILENCE };
             loop {
@@ -311,7 +310,7 @@ impl Client {
     /// Reads; once more when the connection breaks, which a server may do to one that was idle.
     async fn get(&self, route: &Route, path: &str, bytes_max: usize) -> Result<Answer, Fault> {
         let read = || async {
-            let response = self.send(route, path, HeaderMap::new(), body::empty()).await?;
+            let response = self.send(route, path, HeaderMap::new(), Bytes::new()).await?;
             self.collect(response, bytes_max).await
         };
         match self.in_time(read()).await {
@@ -325,7 +324,7 @@ impl Client {
         route: &Route,
         path: &str,
         headers: HeaderMap,
-        body: Body,
+        body: Bytes,
     ) -> Result<Answer, Fault> {
         let whole = async {
             let response = self.send(route, path, headers, body).await?;
@@ -341,13 +340,13 @@ impl Client {
         route: &Route,
         path: &str,
         headers: HeaderMap,
-        body: Body,
+        body: Bytes,
     ) -> Result<Response<Incoming>, Fault> {
         let host = match &self.server {
             Server::Unix(_) => "localhost".to_owned(),
             https @ Server::Https { .. } => https.to_string().trim_start_matches("https://").to_owned(),
         };
-        let mut request = Request::new(body);
+        let mut request = Request::new(Full::from(body.clone()));
         *request.method_mut() = route.method.as_str().parse().map_err(|_| body::impossible("method"))?;
         *request.uri_mut() = path.parse().map_err(|_| body::impossible("path"))?;
         *request.headers_mut() = headers;
@@ -362,6 +361,10 @@ impl Client {
             Some(open) => open,
             None => Connection::open(&self.server, self.credentials.as_ref()).await?,
         };
+        if let Some(token) = connection.token(route.method.as_str(), path, &body) {
+            request.headers_mut().insert(HeaderName::from_static(HEADER), body::header(&token)?);
+        }
+        drop(body);
         let response = connection.send(request).await?;
         *slot = Some(connection);
         drop(slot);

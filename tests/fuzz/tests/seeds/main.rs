@@ -94,6 +94,12 @@ fn klp() -> Vec<Seed> {
     seeds
 }
 
+fn token() -> Vec<Seed> {
+    let cases = json("token/token.json");
+    let texts = cases.as_array().unwrap().iter().map(|case| case["token"].as_str().unwrap());
+    texts.enumerate().map(|(at, text)| (format!("token/{at:02}"), text.as_bytes().to_vec())).collect()
+}
+
 fn cbor() -> Vec<Seed> {
     let claims = json("identity/kid.json");
     let mut seeds = copy("cbor", "klp/golden", &["batch.cbor"]);
@@ -198,6 +204,7 @@ fn seeds_are_what_the_vectors_hold_and_the_writers_write() {
         papers::tpm_blob(),
         share(),
         ticket(),
+        token(),
         vault(),
     ]
     .concat();

@@ -2,7 +2,7 @@
 //!
 //! The rights are those that the route declares in [`kos_api::routes`]; there is no other check of who may call,
 //! but that an alert is acknowledged by an administrator or a guardian (ALR-36), and what the security profile of a
-//! device refuses it (POLS-20).
+//! device refuses it (POLS-20). After the rights comes the token, where the request came over TLS (TOK-9).
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use kos_api::routes::{Caller, Effect, Object, REQUEST_ID, Route};
-use kos_base::{EntryId, code};
+use kos_base::{Code, EntryId, code};
 use kos_net::entropy;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     answer::Refusal,
     call::{self, Origin, Remote, RequestId, Who},
+    token,
 };
 use crate::{authority::Shared, clock, policy};
 
@@ -45,18 +46,21 @@ pub(super) struct Gate {
     pub(super) shared: Arc<Shared>,
     pub(super) load: Load,
     pub(super) route: &'static Route,
+    /// Longest body, in bytes.
+    pub(super) bytes_max: usize,
 }
 
 /// Lets the request through to its handler, or refuses it.
 pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let id = RequestId(EntryId::from_parts(clock::now(), entropy::array().unwrap_or_default()));
     request.extensions_mut().insert(id);
-    let outcome = match gate.decide(&mut request).await {
-        Err(refusal) => Err(refusal),
-        Ok(_permit) => timeout(gate.load.timeout, next.run(request))
-            .await
-            .map_err(|_| Refusal::new(code::config::OVERLOADED).saying("the answer took too long")),
+    let answer = async {
+        let _permit = gate.decide(&mut request).await?;
+        let request = token::check(&gate, request).await?;
+        Ok::<_, Refusal>(next.run(request).await)
     };
+    let late = |_| Err(Refusal::new(code::config::OVERLOADED).saying("the answer took too long"));
+    let outcome = timeout(gate.load.timeout, answer).await.unwrap_or_else(late);
     let mut response = outcome.unwrap_or_else(|refusal| refusal.under(id).into_response());
     if let Ok(value) = HeaderValue::from_str(&id.0.to_string()) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -76,9 +80,7 @@ impl Gate {
         };
         let who = Who::of(&self.shared, origin).await?;
         if !self.route.admits(caller(&who, request).await) {
-            let source =
-                request.extensions().get::<Remote>().map_or("this machine".to_owned(), Remote::source);
-            self.shared.refusals.count(clock::now(), &source, code::config::NOT_SIGNED_IN);
+            self.count(request, code::config::NOT_SIGNED_IN);
             let refusal = Refusal::new(code::config::NOT_SIGNED_IN);
             return Err(if who == Who::Nobody { refusal } else { refusal.with_status(403) });
         }
@@ -92,6 +94,12 @@ impl Gate {
         request.extensions_mut().insert(who);
         request.extensions_mut().insert(self.route);
         Ok(permit)
+    }
+
+    /// Has a refusal recorded, against where the request came from.
+    pub(super) fn count(&self, request: &Request, code: Code) {
+        let source = request.extensions().get::<Remote>().map_or("this machine".to_owned(), Remote::source);
+        self.shared.refusals.count(clock::now(), &source, code);
     }
 }
 

@@ -37,6 +37,7 @@ mod search;
 mod stream;
 mod tail;
 mod tickets;
+mod token;
 mod vaults;
 mod view;
 mod witnesses;
@@ -56,6 +57,7 @@ pub(crate) use self::{
     answer::{Refusal, document},
     call::{Call, Mode, Origin, Remote, RequestId, Who},
     stream::Streams,
+    token::Tokens,
 };
 use crate::authority::Shared;
 
@@ -99,8 +101,7 @@ impl Api {
         H: Handler<T, Arc<Shared>>,
         T: 'static,
     {
-        let load = self.load.clone();
-        self.under(load, route, handler)
+        self.taking(BODY_BYTES_MAX, route, handler)
     }
 
     /// The same for a body of up to `bytes_max`.
@@ -109,12 +110,12 @@ impl Api {
         H: Handler<T, Arc<Shared>>,
         T: 'static,
     {
-        // The innermost limit is the one that counts.
-        self.on(route, handler.layer(DefaultBodyLimit::max(bytes_max)))
+        let load = self.load.clone();
+        self.under(load, bytes_max, route, handler)
     }
 
     /// The same with limits of its own.
-    fn under<H, T>(mut self, load: Load, route: &'static Route, handler: H) -> Self
+    fn under<H, T>(mut self, load: Load, bytes_max: usize, route: &'static Route, handler: H) -> Self
     where
         H: Handler<T, Arc<Shared>>,
         T: 'static,
@@ -125,8 +126,10 @@ impl Api {
             Method::Put => MethodFilter::PUT,
             Method::Delete => MethodFilter::DELETE,
         };
-        let gate = Gate { shared: Arc::clone(&self.shared), load, route };
+        let gate = Gate { shared: Arc::clone(&self.shared), load, route, bytes_max };
         let passing = axum::middleware::from_fn_with_state(gate, gate::pass);
+        // The innermost limit is the one that counts.
+        let handler = handler.layer(DefaultBodyLimit::max(bytes_max));
         self.router = self.router.route(route.path, on(method, handler).layer(passing));
         self.mounted.push(route.name);
         self
@@ -173,18 +176,16 @@ fn mount(shared: Arc<Shared>) -> Api {
         .under(
             // Few at a time, for the time that they take.
             Load::new(MANIFESTS_AT_ONCE, ANSWER_TIMEOUT),
+            MANIFEST_BYTES_MAX,
             &routes::MANIFEST_LINT,
-            manifests::lint.layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX)),
+            manifests::lint,
         )
-        .under(
-            Load::new(1, ANSWER_TIMEOUT),
-            &routes::MANIFEST_APPLY,
-            manifests::apply.layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX)),
-        )
+        .under(Load::new(1, ANSWER_TIMEOUT), MANIFEST_BYTES_MAX, &routes::MANIFEST_APPLY, manifests::apply)
         .under(
             Load::new(MANIFESTS_AT_ONCE, ANSWER_TIMEOUT),
+            MANIFEST_BYTES_MAX,
             &routes::POLICY_TEST,
-            manifests::test.layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX)),
+            manifests::test,
         )
         .on(&routes::DEVICE_SET_CHANNEL, lifecycle::set_channel)
         .on(&routes::DEVICE_RENAME, lifecycle::rename)
@@ -199,7 +200,7 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::AUDIT_LIST, audit::list)
         .on(&routes::AUDIT_SHOW, audit::show)
         .on(&routes::AUDIT_TAIL, tail::follow)
-        .under(Load::new(1, ARCHIVE_TIMEOUT), &routes::AUDIT_ARCHIVE, archive::archive_log)
+        .under(Load::new(1, ARCHIVE_TIMEOUT), BODY_BYTES_MAX, &routes::AUDIT_ARCHIVE, archive::archive_log)
         .on(&routes::AUDIT_EXPORT, export::export)
         .on(&routes::AUDIT_ERASE, erase::erase)
         .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
@@ -219,7 +220,12 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::GUARDIAN_ADD, guardians::add)
         .on(&routes::GUARDIAN_REMOVE, guardians::remove)
         // As long as a receiver may take, and a little more.
-        .under(Load::new(GUARDIAN_TESTS_MAX, GUARDIAN_TIMEOUT), &routes::GUARDIAN_TEST, guardians::test)
+        .under(
+            Load::new(GUARDIAN_TESTS_MAX, GUARDIAN_TIMEOUT),
+            BODY_BYTES_MAX,
+            &routes::GUARDIAN_TEST,
+            guardians::test,
+        )
         .on(&routes::AUDIT_LOG, log::file)
         .on(&routes::MIRROR_LIST, mirrors::list)
         .on(&routes::MIRROR_ADD, mirrors::add)
@@ -243,7 +249,7 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::OPERATOR_CREATE, operators::create)
         .on(&routes::OPERATOR_LIST, operators::list)
         .on(&routes::OPERATOR_REMOVE, operators::remove)
-        .under(Load::new(1, BACKUP_TIMEOUT), &routes::BACKUP_CREATE, backup::create)
+        .under(Load::new(1, BACKUP_TIMEOUT), BODY_BYTES_MAX, &routes::BACKUP_CREATE, backup::create)
         .on(&routes::RESTORE_OPEN, backup::open)
         .on(&routes::VAULT_LIST, vaults::list)
         .on(&routes::VAULT_SHOW, vaults::show)
@@ -263,8 +269,9 @@ fn mount(shared: Arc<Shared>) -> Api {
         .under(
             // One at a time, for the memory that it takes.
             Load::new(1, ANSWER_TIMEOUT),
+            VAULT_BYTES_MAX,
             &routes::VAULT_IMPORT,
-            vaults::import.layer(DefaultBodyLimit::max(VAULT_BYTES_MAX)),
+            vaults::import,
         )
         .on(&routes::VAULT_SHARE, vaults::share)
         .on(&routes::VAULT_SUBMIT, vaults::submit)
@@ -281,7 +288,7 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::KILL_STATUS, kill::status)
         .on(&routes::KILL_ARM, kill::arm)
         .on(&routes::KILL_DISARM, kill::disarm)
-        .under(Load::new(1, KILL_TIMEOUT), &routes::KILL_FIRE, kill::fire)
+        .under(Load::new(1, KILL_TIMEOUT), BODY_BYTES_MAX, &routes::KILL_FIRE, kill::fire)
 }
 
 #[cfg(test)]

@@ -8,7 +8,11 @@ use kos_api::{
     operator::OperatorRole,
     routes::{ALL, Caller, Effect, Object, Route},
 };
-use kos_base::{KeyAlgorithm, SecurityProfile, key::SignatureForm};
+use kos_base::{
+    KeyAlgorithm, Secret, SecurityProfile,
+    key::SignatureForm,
+    token::{self, TokenKey},
+};
 use kos_identity::{
     certificate::{IssuerClass, Serial},
     csr,
@@ -22,6 +26,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     authority::Authority,
+    clock,
     fixtures::{self, Enrolled, NOW, device, device_id, key, member},
     writer::Transaction,
 };
@@ -30,6 +35,7 @@ mod people;
 mod plans;
 mod quarantine;
 mod streams;
+mod tokens;
 mod vaults;
 
 /// An authority whose API is asked without sockets.
@@ -68,8 +74,15 @@ impl Bench {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        if matches!(origin, Origin::Peer(_)) {
+            // Each request as on a connection of its own.
+            let key = TokenKey::derive(&exporter(), None).unwrap();
+            let about = token::Request { method, target: path, body: body.as_bytes() };
+            request = request.header(token::HEADER, key.token(about, clock::now(), 0).to_string());
+        }
         let mut request = request.body(Body::from(body.to_owned())).unwrap();
         request.extensions_mut().insert(origin);
+        request.extensions_mut().insert(Tokens::over(exporter()));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         // A stream has no end.
@@ -127,6 +140,11 @@ impl Bench {
     async fn device(&self, n: u8) -> Origin {
         Origin::Peer(Enrolled::device(self.shared(), n).await.0.peer(self.shared()))
     }
+}
+
+/// What TLS would export.
+fn exporter() -> Secret<32> {
+    Secret::new([7; 32])
 }
 
 fn local() -> Origin {

@@ -1,0 +1,90 @@
+//! The tokens of requests that come over TLS: one key and one row of counters for each connection.
+//!
+//! A token is looked at after the rights of the caller and before the handler, and the body is read for it. One that comes
+//! where none is needed is looked at as well. What comes over the local socket has none.
+//!
+//! Source: `docs/spec/token.md` TOK-7 to TOK-10; the table of routes says which need one.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::Request,
+};
+use kos_api::routes::Token;
+use kos_base::{
+    Secret, code,
+    token::{self, Counters, HEADER, TokenError, TokenKey},
+};
+use kos_net::tls::{Exporter, Facts};
+
+use super::{answer::Refusal, call::Origin, gate::Gate};
+use crate::clock;
+
+/// What a connection knows for the tokens of its requests.
+#[derive(Clone)]
+pub(crate) struct Tokens(Arc<Line>);
+
+struct Line {
+    exporter: Secret<32>,
+    counters: Mutex<Counters>,
+}
+
+impl Tokens {
+    /// Those of a connection that has just begun.
+    pub(crate) fn of(facts: &Facts) -> Self {
+        Self::over(Secret::new(*facts.exporter(Exporter::Request).expose()))
+    }
+
+    /// Those of a connection that exports `exporter`.
+    pub(super) fn over(exporter: Secret<32>) -> Self {
+        Self(Arc::new(Line { exporter, counters: Mutex::default() }))
+    }
+
+    fn judge(&self, request: token::Request<'_>, text: &str) -> Result<(), TokenError> {
+        let keys = [TokenKey::derive(&self.0.exporter, None)?];
+        let mut counters = self.0.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.judge(clock::now(), &keys, request, text).map(drop)
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens(..)")
+    }
+}
+
+/// Passes a request whose token holds, or that needs none. Its body is as it was.
+pub(super) async fn check(gate: &Gate, request: Request) -> Result<Request, Refusal> {
+    if !matches!(request.extensions().get::<Origin>(), Some(Origin::Peer(_))) {
+        return Ok(request);
+    }
+    let mut shown = request.headers().get_all(HEADER).into_iter();
+    let outcome = match (shown.next(), shown.next()) {
+        (None, _) if gate.route.token == Token::Needed => Err(TokenError::Missing),
+        (None, _) => return Ok(request),
+        (Some(_), Some(_)) => Err(TokenError::Malformed),
+        (Some(text), None) => text.to_str().map(str::to_owned).map_err(|_| TokenError::Malformed),
+    };
+    let refused = |request: &Request, error: TokenError| {
+        gate.count(request, error.code());
+        // The title has said the rest.
+        let refusal = Refusal::new(error.code()).with_status(401);
+        if matches!(error, TokenError::Time { .. }) { refusal.saying(&error.to_string()) } else { refusal }
+    };
+    let text = outcome.map_err(|error| refused(&request, error))?;
+    let Some(tokens) = request.extensions().get::<Tokens>().cloned() else {
+        return Err(Refusal::new(code::config::INTERNAL));
+    };
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, gate.bytes_max).await;
+    let body = body.map_err(|_| Refusal::new(code::config::TOO_LARGE).with_status(413))?;
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let verdict = tokens.judge(token::Request { method: parts.method.as_str(), target, body: &body }, &text);
+    let request = Request::from_parts(parts, Body::from(body));
+    verdict.map_err(|error| refused(&request, error))?;
+    Ok(request)
+}

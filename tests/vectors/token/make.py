@@ -1,0 +1,76 @@
+"""A second implementation of the tokens of requests, written from docs/spec/token.md alone.
+
+Writes token.json into the folder that it is given. Uses no code of kOS, so that what both agree on is what the specification
+says. Imported by other judges for `token`.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import pathlib
+import sys
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+
+def token_key(exporter, device_key=None):
+    """TOK-4"""
+    info = b"kos request token v1 certificate" + (b" and device key" if device_key else b"")
+    hkdf = HKDF(algorithm=hashes.SHA256(), length=32, salt=b"kos request token v1", info=info)
+    return hkdf.derive(exporter + (device_key or b""))
+
+
+def message(method, target, body, time, counter):
+    """TOK-5"""
+    parts = [
+        b"kos request v1",
+        method.encode(),
+        target.encode(),
+        hashlib.sha256(body).digest(),
+        time.to_bytes(8, "big"),
+        counter.to_bytes(8, "big"),
+    ]
+    return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+
+
+def token(key, method, target, body, time, counter):
+    """TOK-6"""
+    mac = hmac.new(key, message(method, target, body, time, counter), hashlib.sha256).digest()
+    return f"kt1.{time}.{counter}." + base64.urlsafe_b64encode(mac).decode().rstrip("=")
+
+
+def case(name, method, target, body, time, counter, device_key=None):
+    exporter = hashlib.sha256(b"exporter of " + name.encode()).digest()
+    key = token_key(exporter, device_key)
+    return {
+        "name": name,
+        "exporter": exporter.hex(),
+        "deviceKey": device_key.hex() if device_key else None,
+        "method": method,
+        "target": target,
+        "body": body.hex(),
+        "time": time,
+        "counter": counter,
+        "key": key.hex(),
+        "message": message(method, target, body, time, counter).hex(),
+        "token": token(key, method, target, body, time, counter),
+    }
+
+
+def main():
+    own = bytes(range(32))
+    cases = [
+        case("a read", "GET", "/api/v1/devices?limit=5", b"", 1764289622000, 1),
+        case("a change", "POST", "/api/v1/tickets", b'{"role":"sensor"}', 1764289622001, 2),
+        case("a device of SEC-1", "GET", "/api/v1/devices/kdev-0000000000000001", b"", 1764289622002, 3, own),
+        case("the largest numbers", "PUT", "/", bytes(range(256)), 253402300799999, 2**64 - 1, own),
+        case("the smallest", "DELETE", "/", b"", 0, 0),
+    ]
+    folder = pathlib.Path(sys.argv[1])
+    (folder / "token.json").write_text(json.dumps(cases, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
