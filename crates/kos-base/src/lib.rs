@@ -13,6 +13,7 @@ pub mod device;
 pub mod digest;
 pub mod id;
 pub mod key;
+pub mod own_key;
 pub mod secret;
 pub mod text;
 pub mod time;

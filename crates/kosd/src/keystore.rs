@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
 };
 
-use kos_base::{Code, KeyAlgorithm, Secret, Timestamp};
+use kos_base::{Code, KeyAlgorithm, Secret, Timestamp, own_key::HeldKeys};
 use kos_identity::enrolment::device::{KeySlot, MadeKey, Slot};
 use kos_keyring::{Change, Home, Keyring, KeyringError, Made, Place, Protection, SignerError, Signers};
 use kos_net::keys::{AgreementSecret, KeyError, SigningKey};
@@ -77,6 +77,9 @@ pub enum KeystoreError {
         /// Why.
         source: KeyError,
     },
+    /// What stands in place of the device's own keys is none.
+    #[error("the device's own keys cannot be read")]
+    OwnKey,
     /// There is no key in this slot.
     #[error("the {} key is missing", word(*slot))]
     Missing {
@@ -94,7 +97,7 @@ impl KeystoreError {
             Self::Key { source, .. } | Self::LogKey { source } => source.code(),
             Self::Signer { source, .. } => source.code(),
             Self::Value { source, .. } => source.code(),
-            Self::Missing { .. } | Self::Witness(_) => kos_base::code::config::FILE_UNREADABLE,
+            Self::Missing { .. } | Self::Witness(_) | Self::OwnKey => kos_base::code::config::FILE_UNREADABLE,
         }
     }
 }
@@ -283,6 +286,34 @@ impl Keystore {
         Ok(Arc::new(key))
     }
 
+    /// The keys of its own that the device was given (OWN-4).
+    ///
+    /// # Errors
+    /// When the vault has to be read again and cannot, or holds something else there.
+    pub fn own_keys(&self, now: Timestamp) -> Result<HeldKeys, KeystoreError> {
+        let held = match self.ring().as_mut() {
+            Some(ring) => ring.get(now, &own_key_name())?,
+            None => None,
+        };
+        let read = held.map(|kept| HeldKeys::from_bytes(kept.expose()).ok_or(KeystoreError::OwnKey));
+        Ok(read.transpose()?.unwrap_or_default())
+    }
+
+    /// Keeps them, durably, all of them or none; without any the entry is gone.
+    ///
+    /// # Errors
+    /// When the vault cannot be written; those that were there still are.
+    pub fn keep_own_keys(&self, keys: &HeldKeys, now: Timestamp) -> Result<(), KeystoreError> {
+        let (name, bytes) = (own_key_name(), keys.to_bytes());
+        let mut ring = self.ring();
+        let Some(ring) = ring.as_mut() else { return Ok(()) };
+        if bytes.is_empty() {
+            return Ok(ring.change(now, &[Change::Remove(&name)])?);
+        }
+        let value = Value::new(bytes).map_err(|_| KeystoreError::OwnKey)?;
+        Ok(ring.change(now, &[Change::Put(&name, SecretType::Opaque, &value)])?)
+    }
+
     /// Removes the keys in `slots`, durably, all of them or none. An empty slot is as good as an erased one.
     ///
     /// # Errors
@@ -416,6 +447,11 @@ const fn kind(slot: KeySlot) -> SecretType {
         KeySlot::Agreement(_) => SecretType::Opaque,
         KeySlot::Identity | KeySlot::Operational(_) => SecretType::PrivateKey,
     }
+}
+
+#[expect(clippy::expect_used, reason = "a constant of ours, which tests parse")]
+fn own_key_name() -> EntryName {
+    "own".parse().expect("the name of an entry")
 }
 
 /// The entry of the log's key.

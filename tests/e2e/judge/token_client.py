@@ -108,4 +108,5 @@ def main():
     print(json.dumps(says))
 
 
-main()
+if __name__ == "__main__":
+    main()

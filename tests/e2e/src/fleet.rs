@@ -377,6 +377,20 @@ impl Device {
         Ok(Self { folder, environment: Vec::new(), program: None })
     }
 
+    /// A copy of its disk, in a folder of its own, as a thief makes one. This device must not run meanwhile.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn copied(&self) -> Result<Self> {
+        let folder = TempDir::with_prefix("kos-e2e-device-")?;
+        judge::agrees(
+            "cp",
+            &["-a", &format!("{}/.", self.root().display()), &folder.path().to_string_lossy()],
+            "",
+        )?;
+        Ok(Self { folder, environment: self.environment.clone(), program: None })
+    }
+
     /// Its daemon finds this in its environment.
     #[must_use]
     pub fn with_environment(mut self, (name, value): (&str, OsString)) -> Self {

@@ -1,4 +1,5 @@
-//! The keys of an authority, taken out of its vault as its program does it, and put down as earlier versions kept them.
+//! The keys of an authority, taken out of its vault as its program does it, and put down as earlier versions kept them; and those of
+//! a device, as somebody would who stole its disk.
 
 use std::{
     fs,
@@ -8,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use data_encoding::{BASE64, HEXLOWER};
 use kos_base::{Timestamp, digest::sha256};
-use kos_keyring::{Anchor, Keyring, Opener, Place, TpmPlace};
+use kos_keyring::{Anchor, Change, Keyring, Opener, Place, TpmPlace};
 
 /// The entry that seals the rows of the store.
 pub const STORE: &str = "store";
@@ -39,6 +40,36 @@ pub fn of_authority(data: &Path) -> Result<Vec<(String, Vec<u8>)>> {
         Ok((name.to_owned(), value.with_context(|| format!("no entry {name}"))?.expose().to_vec()))
     };
     ENTRIES.into_iter().map(entry).collect()
+}
+
+/// An entry of a device's vault, if there is one; see `kosd/src/keystore.rs` for their names. The device must not run.
+///
+/// # Errors
+/// When the vault does not open by the key file beside it.
+pub fn of_device(root: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    let value = Keyring::look(place_of_device(root))?.get(Timestamp::from_unix_ms(0), &name.parse()?)?;
+    Ok(value.map(|value| value.expose().to_vec()))
+}
+
+/// Takes an entry out of a device's vault.
+///
+/// # Errors
+/// As [`of_device`].
+pub fn take_from_device(root: &Path, name: &str) -> Result<()> {
+    let now = Timestamp::from_unix_ms(0);
+    Ok(Keyring::open(place_of_device(root), now)?.change(now, &[Change::Remove(&name.parse()?)])?)
+}
+
+fn place_of_device(root: &Path) -> Place {
+    let secrets = root.join("etc/kos/secrets");
+    Place {
+        vault: secrets.join("machine.json"),
+        anchor: Anchor::at(root.join("var/lib/kos/device/machine.anchor")),
+        key_file: secrets.join("machine.key"),
+        credentials: None,
+        tpm: TpmPlace::unused(secrets.join("machine.tpm")),
+        opener: Opener::KeyFile,
+    }
 }
 
 /// Puts the keys of an authority down as earlier versions kept them, in place of its vault.

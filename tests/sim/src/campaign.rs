@@ -11,6 +11,7 @@ use anyhow::{Result, anyhow};
 use crate::{
     device_log, kill,
     laws::Breach,
+    own_key,
     plant::Plant,
     quarantine, witness,
     world::{Outcome, Tracing, World},
@@ -79,6 +80,7 @@ fn live_one(seed: u64, plant: Option<Plant>) -> Result<Outcome> {
         Some(plant) if plant.is_of_a_witness() => witness::live,
         Some(plant) if plant.is_of_device_logs() => device_log::live,
         Some(plant) if plant.is_of_quarantine() => quarantine::live,
+        Some(plant) if plant.is_of_own_keys() => own_key::live,
         _ => {
             let outcome = World::live(seed, plant, Tracing::Off)?;
             return if plant.is_none() { beside(seed, outcome) } else { Ok(outcome) };
@@ -89,7 +91,7 @@ fn live_one(seed: u64, plant: Option<Plant>) -> Result<Outcome> {
 
 /// What lives beside a fleet: a bug of the fleet touches none of it.
 fn beside(seed: u64, mut outcome: Outcome) -> Result<Outcome> {
-    for live in [kill::live, witness::live, device_log::live, quarantine::live] {
+    for live in [kill::live, witness::live, device_log::live, quarantine::live, own_key::live] {
         if outcome.breach.is_none() {
             outcome.breach = live(seed, None)?;
         }
@@ -153,6 +155,13 @@ mod tests {
     fn no_power_cut_at_either_end_loses_what_a_device_s_log_has_told_or_its_authority_acknowledged() {
         for seed in 1..120 {
             assert_eq!(device_log::live(seed, None).unwrap(), None, "{seed}");
+        }
+    }
+
+    #[test]
+    fn no_power_cut_at_either_end_leaves_a_device_without_a_key_that_counts() {
+        for seed in 1..5_000 {
+            assert_eq!(own_key::live(seed, None).unwrap(), None, "{seed}");
         }
     }
 

@@ -81,6 +81,12 @@ plants! {
     IsolationNotSynced = "isolation-not-synced",
     /// Somebody who approves a reinstatement is given another name each time.
     OnePersonTwice = "one-person-twice",
+    /// A device uses a key of its own before it is on the disk.
+    OwnKeyNotSynced = "own-key-not-synced",
+    /// A device that is given a key that it has already stays on the link that has not shown it.
+    OwnKeyNotShownAgain = "own-key-not-shown-again",
+    /// An authority takes a key for shown that it has only sent.
+    OwnKeyConfirmedUnseen = "own-key-confirmed-unseen",
     /// A device forgets what it obeyed, and its number, as one whose old disk was put back.
     OrderForgotten = "order-forgotten",
 }
@@ -99,6 +105,11 @@ impl Plant {
     /// Whether it is one of the device that is taken out and brought back.
     pub const fn is_of_quarantine(self) -> bool {
         matches!(self, Self::OnePersonTwice | Self::OrderForgotten)
+    }
+
+    /// Whether it is one of a device's own key.
+    pub const fn is_of_own_keys(self) -> bool {
+        matches!(self, Self::OwnKeyNotSynced | Self::OwnKeyNotShownAgain | Self::OwnKeyConfirmedUnseen)
     }
 
     /// Whether it is one of the logs of devices, which have a world of their own.

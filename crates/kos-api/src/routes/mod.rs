@@ -265,6 +265,8 @@ routes! {
         (CHANGE, Shape::plain::<lifecycle::Reinstate>()) -> DEVICE, "Puts a device back into service.";
     DEVICE_REGEN_CERT = "device-regen-cert", Post "/api/v1/devices/{device}/regen-cert", [OperatorWrite], Changes, Needed,
         (CHANGE, BECAUSE) -> DEVICE, "Has a device make new keys and get a new certificate.";
+    DEVICE_ROTATE_KEY = "device-rotate-key", Post "/api/v1/devices/{device}/rotate-key", [OperatorWrite], Changes, Needed,
+        (CHANGE, BECAUSE) -> DEVICE, "Gives a device of SEC-1 a new key of its own.";
     DEVICE_DECOMMISSION = "device-decommission", Post "/api/v1/devices/{device}/decommission", [OperatorWrite], Changes, Needed,
         (CHANGE, Shape::plain::<lifecycle::DecommissionOrder>()) -> Shape::document::<lifecycle::Decommission>(),
         "Revokes a device and orders it to wipe itself.";

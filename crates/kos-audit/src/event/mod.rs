@@ -152,6 +152,10 @@ events! {
     GoldenRemoved = "golden_removed", Ordinary;
     /// Two devices claim the same hardware or identity.
     CloneAlert = "clone_alert", Critical;
+    /// A device gets a new key of its own.
+    OwnKeyMade = "own_key_made", Ordinary;
+    /// It has shown that key, and the one before counts no more.
+    OwnKeyConfirmed = "own_key_confirmed", Ordinary;
 
     /// A device reports again.
     DeviceOnline = "device_online", Ordinary;

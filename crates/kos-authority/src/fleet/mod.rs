@@ -7,6 +7,7 @@
 mod ageing;
 mod intake;
 mod links;
+pub(crate) mod own_key;
 mod relay;
 mod steps;
 mod talk;

@@ -21,9 +21,7 @@ use kos_klp::{
     body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction, WitnessRequest},
     freshness::{ReplayGuard, Sender},
     message::{MessageId, MessageType, RevocationHead},
-    party::Party,
-    proof::link::LinkRole,
-    session::{Outgoing, Session, Signer},
+    session::{Outgoing, Session},
 };
 use kos_net::{
     carrier::{Link, LinkError, LinkReceiver, LinkSender},
@@ -38,6 +36,7 @@ use tokio::{
 
 use super::{
     links::{Cut, Push, WitnessAsk},
+    own_key::Ends,
     relay::Allowance,
 };
 use crate::{
@@ -85,6 +84,8 @@ pub(super) enum Ended {
     NotInService,
     #[error("the device was cut off")]
     Cut,
+    #[error("the device does not show the key of its own")]
+    OwnKey,
     #[error("the device's certificate has run out")]
     Expired,
     #[error(transparent)]
@@ -115,6 +116,8 @@ pub(super) enum Ended {
 pub(super) struct Talk<'a> {
     pub(super) board: &'a Switchboard,
     own: Arc<SigningKey>,
+    /// The number of the device's own key that its link has shown.
+    pub(super) shown: Option<u32>,
     pub(super) session: Session,
     pub(super) sender: LinkSender,
     pub(super) id: DeviceId,
@@ -128,7 +131,7 @@ pub(super) struct Talk<'a> {
     /// What the device may still have passed on.
     pub(super) allowance: Allowance,
     kid_sent_at: Option<Timestamp>,
-    told: Told,
+    pub(super) told: Told,
     delivery: Option<Delivery>,
     /// What the manifests say, while it is not acknowledged.
     policy_under_way: Option<MessageId>,
@@ -147,11 +150,13 @@ struct Delivery {
 
 /// What the device has been told over this link, so that it is told once.
 #[derive(Default)]
-struct Told {
+pub(super) struct Told {
     /// The state of the revocation lists that were sent.
     revocations: Option<RevocationHead>,
     channel: Option<Channel>,
     regenerate_version: Option<u64>,
+    /// The own key that it was given.
+    pub(super) own_key: Option<u32>,
     /// What the manifests say about it, and when that was.
     policy: Option<Slice>,
 }
@@ -173,8 +178,15 @@ impl Switchboard {
         let key = about.peer.key_id();
         let not_after = about.peer.not_after();
         // Before it enters, since entering cuts the link that the device has.
-        self.in_service(&id, key).await?;
+        let device = self.in_service(&id, key).await?;
         let standing = policy::standing_of(&about.peer).ok_or(Ended::NotInService)?;
+        let own = Arc::clone(&self.own.borrow());
+        let ends = Ends {
+            authority: authority.as_ref().parse()?,
+            own_key: own.public().id(),
+            device: format!("{authority}/{id}").parse()?,
+        };
+        let begun = self.hear_key(&about, &device, &ends, &mut receiver).await?;
         let mut registration = self.shared.links.enter(id.clone(), key, standing);
         // And afterwards again: a change from now on reaches the link, and one before is in this record.
         let device = self.in_service(&id, key).await?;
@@ -183,19 +195,12 @@ impl Switchboard {
             self.shared.policy.count(&id, refusal);
             return Err(refusal.into());
         }
-        let own = Arc::clone(&self.own.borrow());
-        let session = Session::new(
-            LinkRole::Listener,
-            about.exporter(),
-            authority.as_ref().parse::<Party>()?,
-            own.public().id(),
-            Signer { party: format!("{authority}/{id}").parse()?, key: about.peer.public_key().clone() },
-            clock::now().unix_ms(),
-        )?;
+        let session = ends.session(&about, &begun.secret)?;
         let device = Arc::new(device);
         let mut talk = Talk {
             board: self,
             own,
+            shown: begun.shown,
             session,
             sender,
             id,
@@ -212,7 +217,14 @@ impl Switchboard {
             alerts: Vec::new(),
         };
         self.shared.alerts.linked(&talk.id);
+        if let Some(number) = begun.shown {
+            talk.confirm_key(number).await?;
+        }
         talk.push(Push::Record(Arc::clone(&talk.device))).await?;
+        if let Some(first) = begun.first {
+            let taken = talk.take(&first).await;
+            first_of(taken, talk.sender.flush().await)?;
+        }
         let mut expiry = pin!(sleep(remaining(not_after, clock::now())?));
         loop {
             tokio::select! {
@@ -423,6 +435,7 @@ impl Talk<'_> {
                 // What stands in the kID may have changed, so the next answer brings a new one.
                 self.kid_sent_at = None;
                 self.bring_policy().await?;
+                self.bring_own_key().await?;
                 let channel = self.device.channel;
                 let told = self.told.channel.replace(channel);
                 // Whom no command is given hears of both with its next heartbeat.
@@ -493,7 +506,7 @@ impl Talk<'_> {
     }
 
     /// Whether the device takes part in this; what it does not is not sent to it (POLS-13).
-    fn takes_part(&self, errand: Errand) -> bool {
+    pub(super) fn takes_part(&self, errand: Errand) -> bool {
         decide(self.standing, Request::Message(errand)).is_allowed()
     }
 
@@ -503,7 +516,7 @@ impl Talk<'_> {
         decided.map_err(|refusal| self.board.shared.policy.count(&self.id, refusal)).is_ok()
     }
 
-    async fn command(&mut self, instruction: Instruction) -> Result<(), Ended> {
+    pub(super) async fn command(&mut self, instruction: Instruction) -> Result<(), Ended> {
         let id = EntryId::from_parts(clock::now(), entropy::array()?);
         let command = body::write(&Command { id, instruction });
         self.signed(MessageType::COMMAND, &command).await.map(drop)

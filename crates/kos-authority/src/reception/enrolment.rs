@@ -7,7 +7,7 @@
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
-use kos_base::{Code, KeyId, PublicKey, code};
+use kos_base::{Code, KeyId, PublicKey, Secret, code};
 use kos_identity::enrolment::authority::{
     AuthorityKey, CommitFailed, Context, Found, Input, Output, Query, RANDOM_BYTES, Session,
 };
@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::misuse::{Greeting, MisuseBook, Standing};
-use crate::{authority::Shared, clock, store::StoreError, writer::Transaction};
+use crate::{authority::Shared, clock, fleet::own_key, store::StoreError, writer::Transaction};
 
 /// Longest time that one session may take; an honest one takes three round trips.
 const SESSION_MAX: Duration = Duration::from_secs(20);
@@ -87,11 +87,12 @@ impl Desk {
         let context = Arc::clone(&self.context.borrow());
         let mut session = Session::new(context);
         let own = peer.as_ref().map(PublicKey::id);
+        let renewal = self.renewal(facts, peer.as_ref()).await?;
         let mut greeting = None;
         let mut next = Some(Input::Opened {
             peer,
             enrolment: *facts.exporter(Exporter::Enrolment).expose(),
-            renewal: *facts.exporter(Exporter::Renewal).expose(),
+            renewal: *renewal.expose(),
             source: source.to_owned(),
         });
         loop {
@@ -147,6 +148,18 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// What a renewal on this connection is bound to: the exporter, and the device's own key where the key of the connection is
+    /// that of a certificate with SEC-1 (OWN-7).
+    async fn renewal(&self, facts: &Facts, peer: Option<&PublicKey>) -> Result<Secret<32>, StoreError> {
+        let exporter = facts.exporter(Exporter::Renewal);
+        let plain = || Secret::new(*exporter.expose());
+        let Some(key) = peer else { return Ok(plain()) };
+        let device = self.shared.store.device_by_key(key.id()).await?;
+        let device =
+            device.filter(|device| own_key::certificate_of(device).is_some_and(|held| held.key == *key));
+        Ok(device.and_then(|device| own_key::renewal(&self.shared, &device, exporter)).unwrap_or_else(plain))
     }
 
     /// Whether this source is served, or at least this key. It is asked for when strangers are not.

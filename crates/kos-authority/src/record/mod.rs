@@ -138,6 +138,10 @@ pub enum SystemChange {
     SecretsRotated { device: DeviceId, exposed: Vec<Exposed>, more: usize },
     /// A device reports again.
     DeviceOnline { device: DeviceId },
+    /// A device gets a new key of its own.
+    OwnKeyMade { device: DeviceId, number: u32, reason: String },
+    /// It has shown that key.
+    OwnKeyConfirmed { device: DeviceId, number: u32 },
     /// A device has missed its heartbeats.
     DeviceOffline { device: DeviceId, last_heartbeat_at: Timestamp },
     /// A device's certificate passed its renewal point.

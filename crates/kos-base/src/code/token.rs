@@ -6,4 +6,6 @@ super::codes! {
     TOKEN_WRONG = 822, "the token is not of this request on this connection", Trust, "somebody may have altered or inserted the request: open a new connection, and look at what stands between the two";
     TOKEN_REPLAYED = 823, "the token was used before", Trust, "make a new token for each request, with a higher counter";
     TOKEN_TIME = 824, "the token was made at another time", NotSignedIn, "set the clock of this machine, then ask again";
+    OWN_KEY = 825, "the device does not show the key of its own", Trust, "somebody may have copied the key of its certificate: kosctl device events DEVICE, and kosctl device quarantine DEVICE if it was not the device";
+    OWN_KEY_NONE = 826, "the device has no key of its own", Refused, "only a device in service with SEC-1 has one";
 }

@@ -8,7 +8,7 @@
 
 use kos_base::{
     AgreementKey, Capability, Channel, DeviceId, DeviceState, EntryId, EvidenceTier, GroupPath, KeyId, Mac,
-    Name, PublicKey, Role, SecurityProfile, Timestamp,
+    Name, PublicKey, Role, SecurityProfile, Timestamp, own_key::OwnKeys,
 };
 use kos_policy::{Image, Proven, Request, Standing, Way, decide, guardrails};
 use minicbor::{Decode, Encode};
@@ -120,6 +120,9 @@ pub struct Device {
     /// What was verified last of its TPM.
     #[n(41)]
     pub attested: Option<Attested>,
+    /// From what its own keys are made, if it was given one.
+    #[n(60)]
+    pub own_keys: Option<OwnKeys>,
 }
 
 /// A certificate and the keys that go with it.
@@ -294,6 +297,7 @@ impl Device {
             bootloader: None,
             case: None,
             attested: None,
+            own_keys: None,
         }
     }
 

@@ -22,6 +22,9 @@ pub struct Command {
     pub instruction: Instruction,
 }
 
+/// Longest key that is sealed, in bytes: 32 of `enc`, 32 of the key, 16 of the tag.
+const OWN_KEY_BYTES_MAX: usize = 80;
+
 /// What a device is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Instruction {
@@ -31,6 +34,13 @@ pub enum Instruction {
     SetChannel(Channel),
     /// Destroy keys and data. The order is signed on its own; the device checks that before anything else.
     Wipe(Vec<u8>),
+    /// Keep this as the newest key of one's own (OWN-4).
+    OwnKey {
+        /// Its number.
+        number: u32,
+        /// The key, sealed to the agreement key: `enc` of HPKE and the ciphertext.
+        sealed: Vec<u8>,
+    },
 }
 
 impl Body for Command {
@@ -44,6 +54,7 @@ impl<C> Encode<C> for Command {
             Instruction::Regenerate => e.array(1)?.u8(1)?.ok(),
             Instruction::SetChannel(channel) => e.array(2)?.u8(2)?.encode(channel)?.ok(),
             Instruction::Wipe(order) => e.array(2)?.u8(3)?.bytes(order)?.ok(),
+            Instruction::OwnKey { number, sealed } => e.array(3)?.u8(4)?.u32(*number)?.bytes(sealed)?.ok(),
         }
     }
 }
@@ -68,6 +79,9 @@ fn read_instruction(d: &mut Decoder<'_>) -> Result<Instruction, decode::Error> {
         (Some(1), 1) => Ok(Instruction::Regenerate),
         (Some(2), 2) => d.decode().map(Instruction::SetChannel),
         (Some(2), 3) => read_blob(d, WIPE_ORDER_BYTES_MAX).map(Instruction::Wipe),
+        (Some(3), 4) => {
+            Ok(Instruction::OwnKey { number: d.u32()?, sealed: read_blob(d, OWN_KEY_BYTES_MAX)? })
+        }
         _ => Err(decode::Error::message("an order that this version does not know")),
     }
 }
@@ -82,14 +96,19 @@ mod tests {
     #[test]
     fn a_command_is_read_back_as_it_was_written() {
         let id = EntryId::from_parts(Timestamp::from_unix_ms(5), [7; 10]);
-        for instruction in
-            [Instruction::Regenerate, Instruction::SetChannel(Channel::Dev), Instruction::Wipe(vec![1; 4096])]
-        {
+        for instruction in [
+            Instruction::Regenerate,
+            Instruction::SetChannel(Channel::Dev),
+            Instruction::Wipe(vec![1; 4096]),
+            Instruction::OwnKey { number: 7, sealed: vec![1; OWN_KEY_BYTES_MAX] },
+        ] {
             let command = Command { id, instruction };
             assert_eq!(read::<Command>(&write(&command)), Ok(command));
         }
         let long = Command { id, instruction: Instruction::Wipe(vec![1; 4097]) };
         assert!(read::<Command>(&write(&long)).is_err());
+        let long = Instruction::OwnKey { number: 7, sealed: vec![1; OWN_KEY_BYTES_MAX + 1] };
+        assert!(read::<Command>(&write(&Command { id, instruction: long })).is_err());
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use kos_base::Code;
+use kos_base::{
+    Code, Secret,
+    own_key::{Purpose, mix},
+};
 use kos_identity::enrolment::device::Input;
 use kos_net::{
     dialler::{DialError, Dialler, Target},
@@ -42,12 +45,13 @@ impl Drop for Connection {
 
 impl Connection {
     /// Connects to the first of `targets` that answers as the one that is expected. What comes of it reaches
-    /// `happenings` under `number`.
+    /// `happenings` under `number`. A renewal is bound to `own_key` as well.
     pub(super) fn open(
         number: u64,
         dialler: Dialler,
         tls: ClientTls,
         targets: Vec<Target>,
+        own_key: Option<Secret<32>>,
         happenings: mpsc::Sender<Happening>,
     ) -> Self {
         let (frames, to_send) = mpsc::channel(FRAMES_MAX);
@@ -59,7 +63,7 @@ impl Connection {
                         // The loop ends before its connections do.
                         drop(happenings.send(Happening::Met(Box::new(ca.clone()))).await);
                     }
-                    converse(connected, to_send, &tell).await
+                    converse(connected, own_key, to_send, &tell).await
                 }
                 Err(code) => code,
             };
@@ -110,6 +114,7 @@ async fn dial_one(
 /// Passes frames on in both directions until one end closes.
 async fn converse<F>(
     connected: Connected<TcpStream>,
+    own_key: Option<Secret<32>>,
     mut to_send: mpsc::Receiver<Vec<u8>>,
     tell: &impl Fn(Input) -> F,
 ) -> Option<Code>
@@ -117,10 +122,13 @@ where
     F: Future<Output = Result<(), mpsc::error::SendError<Happening>>>,
 {
     let Connected { stream, facts, peer } = connected;
+    let renewal = facts.exporter(Exporter::Renewal);
     let connected = Input::Connected {
         root: peer.root().key_id(),
         enrolment: *facts.exporter(Exporter::Enrolment).expose(),
-        renewal: *facts.exporter(Exporter::Renewal).expose(),
+        renewal: *own_key
+            .map_or_else(|| Secret::new(*renewal.expose()), |key| mix(Purpose::Renewal, renewal, &key))
+            .expose(),
     };
     tell(connected).await.ok()?;
     let (reading, mut writing) = split(stream);

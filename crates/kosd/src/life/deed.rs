@@ -3,7 +3,7 @@
 use std::{process::Stdio, sync::Arc, time::Duration};
 
 use kos_audit::EventType;
-use kos_base::{Code, code};
+use kos_base::{Code, Secret, code};
 use kos_identity::{
     certificate::Certificate,
     enrolment::device::{
@@ -163,8 +163,9 @@ impl Device {
     }
 
     fn connect(&mut self, key: Option<KeySlot>, chain: Vec<Vec<u8>>, anchor: Anchor) -> Result<(), Setback> {
+        let own = key.map(|slot| self.own_key_of_renewal(slot)).transpose()?.flatten();
         let key = key.map(|slot| self.keys.signing(slot, self.clock.now())).transpose()?;
-        self.connect_with(key, chain, anchor)
+        self.connect_with(key, chain, anchor, own)
     }
 
     /// The same with a key that is there already.
@@ -173,6 +174,7 @@ impl Device {
         key: Option<Arc<SigningKey>>,
         chain: Vec<Vec<u8>>,
         anchor: Anchor,
+        own_key: Option<Secret<32>>,
     ) -> Result<(), Setback> {
         let targets = self.targets(&anchor.addresses);
         let addresses = targets.iter().map(|target| target.endpoint.to_string()).collect();
@@ -203,7 +205,8 @@ impl Device {
         self.conversations = self.conversations.wrapping_add(1);
         let (number, happenings) = (self.conversations, self.happenings.0.clone());
         let targets = self.targets(&anchor.addresses);
-        self.connection = Some(Connection::open(number, self.dialler.clone(), tls, targets, happenings));
+        self.connection =
+            Some(Connection::open(number, self.dialler.clone(), tls, targets, own_key, happenings));
         Ok(())
     }
 
@@ -268,6 +271,7 @@ impl Device {
                 tracing::info!(issue, "a newer certificate is in service");
                 self.note(EventType::CertificateRenewed, json!({"issue": issue}));
                 self.condition.trouble = None;
+                self.service.renewals_refused = 0;
                 News::Renewed(issue)
             }
             Event::Isolated(order) => return self.note_quarantine(order),
@@ -291,6 +295,9 @@ impl Device {
                     self.note_refusal(code);
                 }
                 self.errors.count();
+                if code == code::enrolment::RENEWAL_PROOF {
+                    self.service.renewals_refused = self.service.renewals_refused.wrapping_add(1);
+                }
                 News::Refused(code)
             }
             Event::Untrusted(code) => {

@@ -6,7 +6,7 @@ use std::fs;
 
 use kos_api::device::ImageVerdict;
 use kos_audit::EventType;
-use kos_base::{EntryId, code};
+use kos_base::{EntryId, code, own_key::HeldKeys};
 use serde_json::json;
 
 use super::{Device, News, deed::Setback};
@@ -44,6 +44,7 @@ impl Device {
     pub(super) fn forget_credentials(&mut self) -> Result<(), Setback> {
         self.service.end();
         file::remove(self.root.certificate())?;
+        self.keys.keep_own_keys(&HeldKeys::default(), self.clock.now())?;
         let standing = Standing { lost_at: Some(self.clock.now()), ..Standing::default() };
         standing.store(self.root.secrets())?;
         self.service.forgot(standing);

@@ -337,7 +337,7 @@ impl Device {
         };
         let connected = {
             let _there = apart.runtime.enter();
-            self.connect_with(Some(key), chain, anchor)
+            self.connect_with(Some(key), chain, anchor, None)
         };
         if let Some(killing) = &mut self.killing {
             killing.apart = Some(apart);

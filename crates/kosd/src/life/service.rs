@@ -6,8 +6,9 @@ use std::{future::pending, path::PathBuf, sync::Arc};
 
 use kos_audit::EventType;
 use kos_base::{
-    Channel, Code, KidSubject, Timestamp,
+    Channel, Code, KidSubject, Secret, SecurityProfile, Timestamp,
     code::{self, certificate},
+    own_key::HeldKeys,
 };
 use kos_identity::{
     certificate::{Certificate, PeerIdentity},
@@ -31,6 +32,7 @@ use kos_policy::{Refusal, Request, decide};
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::{Device, News, SETBACK_PAUSE, deed::Setback};
 use crate::{
@@ -42,6 +44,9 @@ use crate::{
     standing::Standing,
     witness::{DeviceWitness, Parties},
 };
+
+/// `info` of the HPKE that brings a key of the device's own (OWN-4).
+const OWN_KEY_INFO: &[u8] = b"kos own key v1";
 
 /// What the loop knows of the link and of what came over it.
 pub(super) struct Service {
@@ -63,6 +68,8 @@ pub(super) struct Service {
     pub(super) last_heartbeat_at: Option<Timestamp>,
     /// The health checks that failed then.
     pub(super) failed_checks: Vec<String>,
+    /// How often in a row a renewal was refused for its proof.
+    pub(super) renewals_refused: usize,
 }
 
 impl Service {
@@ -90,6 +97,7 @@ impl Service {
             carrier: None,
             last_heartbeat_at: None,
             failed_checks: Vec::new(),
+            renewals_refused: 0,
         }
     }
 
@@ -253,6 +261,10 @@ impl Device {
             carriers,
             interval: self.config.heartbeat,
             heard: self.service.standing.memory(),
+            own_keys: match standing.profile {
+                SecurityProfile::Sec1 => self.keys.own_keys(self.clock.now())?,
+                _ => HeldKeys::default(),
+            },
         };
         let checks = link::checks(&member.role, &self.config.health_checks, &self.root.state());
         let observer = Observer::new(self.host.clone());
@@ -409,7 +421,7 @@ impl Device {
         let mut standing = self.service.standing.clone().under(held.issue);
         standing.heard = Some(heard.into());
         standing.lost_at = None;
-        let (now, mut command, mut policy_changed) = (self.clock.now(), None, false);
+        let (now, mut command, mut policy_changed, mut relinks) = (self.clock.now(), None, false, false);
         match matter {
             Matter::Command(order) => match order.instruction {
                 Instruction::SetChannel(channel) => {
@@ -417,6 +429,10 @@ impl Device {
                     standing.channel = Some(channel);
                 }
                 Instruction::Regenerate => command = Some(Command::Regenerate),
+                Instruction::OwnKey { number, sealed } => {
+                    self.take_own_key(number, &sealed)?;
+                    relinks = true;
+                }
                 // The order itself is taken over the enrolment protocol alone, by the identity key.
                 Instruction::Wipe(_) => {
                     self.note_end("authority");
@@ -453,7 +469,47 @@ impl Device {
         if let Some(command) = command {
             self.machine.handle_command(now, command);
         }
+        if relinks {
+            // A key counts once a link has shown it; one that the device has already was not shown on this link.
+            self.service.stop();
+        }
         Ok(())
+    }
+
+    /// Keeps a key of its own that the authority sealed for this device, durably (OWN-4).
+    fn take_own_key(&self, number: u32, sealed: &[u8]) -> Result<(), Code> {
+        let (member, held) = self.serving().ok_or(code::enrolment::STATE_FORBIDS)?;
+        let now = self.clock.now();
+        let told = |error: &dyn std::fmt::Display| {
+            tracing::error!(%error, number, "a key of this device's own is not taken");
+            code::token::OWN_KEY
+        };
+        let (enc, ciphertext) = sealed.split_first_chunk::<32>().ok_or_else(|| told(&"it is too short"))?;
+        let agreement = self.keys.agreement(held.slot, now).map_err(|e| told(&e))?;
+        let aad = [number.to_be_bytes().as_slice(), member.device.as_ref().as_bytes()].concat();
+        let opened = agreement.open(enc, OWN_KEY_INFO, &aad, ciphertext).map_err(|e| told(&e))?;
+        let key = <[u8; 32]>::try_from(opened.as_slice()).map(Zeroizing::new).map_err(|e| told(&e))?;
+        let mut keys = self.keys.own_keys(now).map_err(|e| told(&e))?;
+        if !keys.take(number, Secret::new(*key)) {
+            return Ok(());
+        }
+        self.keys.keep_own_keys(&keys, now).map_err(|e| told(&e))?;
+        self.note(EventType::KeyMade, json!({"key": "own", "number": number}));
+        tracing::info!(number, "this device has a new key of its own");
+        Ok(())
+    }
+
+    /// The key of its own that a renewal is bound to (OWN-7): the newest, and after a refusal the one before, then none.
+    pub(super) fn own_key_of_renewal(&self, slot: KeySlot) -> Result<Option<Secret<32>>, Setback> {
+        let Some(held) = self.machine.journal().active.as_ref() else { return Ok(None) };
+        if slot != KeySlot::Operational(held.slot) || standing_of(held)?.profile != SecurityProfile::Sec1 {
+            return Ok(None);
+        }
+        Ok(self
+            .keys
+            .own_keys(self.clock.now())?
+            .chosen(self.service.renewals_refused)
+            .map(|key| Secret::new(*key.expose())))
     }
 
     /// Cosigns the log of the authority, if it goes on from what was cosigned before.

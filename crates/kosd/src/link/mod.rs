@@ -19,7 +19,10 @@ mod talk;
 use core::time::Duration;
 use std::sync::Arc;
 
-use kos_base::{AuthorityName, Channel, Code, KeyId, code};
+use kos_base::{
+    AuthorityName, Channel, Code, KeyId, Secret, code,
+    own_key::{HeldKeys, Purpose, mix},
+};
 use kos_identity::{certificate::Certificate, crl::RevocationView};
 use kos_klp::{
     body::{Alert, Command, HeartbeatAnswer, LogHeld, WitnessAnswer},
@@ -74,6 +77,18 @@ pub(crate) struct Terms {
     pub(crate) interval: Option<Duration>,
     /// Which signed messages were heard.
     pub(crate) heard: ReplayGuard,
+    /// The keys of its own that it has, with SEC-1.
+    pub(crate) own_keys: HeldKeys,
+}
+
+impl Terms {
+    /// What a link is proven with: its exporter, and the key of one's own (OWN-6).
+    fn secret(&self, exporter: &Secret<32>, refusals: usize) -> Secret<32> {
+        match self.own_keys.chosen(refusals) {
+            Some(key) => mix(Purpose::Link, exporter, key),
+            None => Secret::new(*exporter.expose()),
+        }
+    }
 }
 
 /// What the authority is to know and the link to go by. A change is told, or looked at, at once.
@@ -191,7 +206,8 @@ impl Link {
         let (showing, situation) = watch::channel(situation);
         let issue = terms.issue;
         let (logs, brought) = mpsc::channel(1);
-        let line = Line { connector, terms, reporter, clock, situation, news: sender, logs: brought };
+        let line =
+            Line { connector, terms, reporter, clock, situation, news: sender, logs: brought, refusals: 0 };
         Self { issue, situation: Some(showing), news, logs, task: tokio::spawn(line.hold()) }
     }
 
@@ -230,6 +246,8 @@ struct Line {
     situation: watch::Receiver<Situation>,
     news: mpsc::Sender<News>,
     logs: mpsc::Receiver<Vec<u8>>,
+    /// How often in a row the authority did not take what the link was proven with.
+    refusals: usize,
 }
 
 /// Nobody listens to the link any more.
@@ -245,6 +263,9 @@ impl Line {
                 Ok(link) => self.serve(link).await,
                 Err(down) => (down, None),
             };
+            if down == Down::Refused {
+                self.refusals = self.refusals.wrapping_add(1);
+            }
             failures = if down == Down::Cut { 1 } else { failures.saturating_add(1) };
             if self.tell(News::Down(down)).await.is_err() {
                 return;

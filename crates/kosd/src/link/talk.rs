@@ -369,5 +369,6 @@ fn session(line: &Line, about: &carrier::About) -> Result<Session, Ended> {
     let peer = Signer { party: authority, key: about.peer.public_key().clone() };
     let epoch = line.clock.now().unix_ms();
     let (own, own_key) = (terms.own.clone(), terms.own_key);
-    Ok(Session::new(LinkRole::Dialler, about.exporter(), own, own_key, peer, epoch)?)
+    let secret = terms.secret(about.exporter(), line.refusals);
+    Ok(Session::new(LinkRole::Dialler, &secret, own, own_key, peer, epoch)?)
 }

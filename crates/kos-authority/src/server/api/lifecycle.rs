@@ -240,7 +240,7 @@ pub(super) struct Decided {
 }
 
 /// Carries out the steps that `plan` makes of the device, again from the start when somebody else was faster.
-async fn operate<T>(
+pub(super) async fn operate<T>(
     shared: &Arc<Shared>,
     id: &str,
     call: &Call<T>,

@@ -31,6 +31,7 @@ mod log;
 mod manifests;
 pub(crate) mod mirrors;
 mod operators;
+mod own_key;
 mod policy;
 mod quarantine;
 mod search;
@@ -195,6 +196,7 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::DEVICE_FORENSICS, quarantine::bundle)
         .on(&routes::DEVICE_REINSTATE, lifecycle::reinstate)
         .on(&routes::DEVICE_REGEN_CERT, lifecycle::regenerate)
+        .on(&routes::DEVICE_ROTATE_KEY, own_key::rotate)
         .on(&routes::DEVICE_DECOMMISSION, decommission::order)
         .on(&routes::DEVICE_DECOMMISSION_SHOW, decommission::show)
         .on(&routes::AUDIT_LIST, audit::list)

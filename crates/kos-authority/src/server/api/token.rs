@@ -21,8 +21,12 @@ use kos_base::{
 };
 use kos_net::tls::{Exporter, Facts};
 
-use super::{answer::Refusal, call::Origin, gate::Gate};
-use crate::clock;
+use super::{
+    answer::Refusal,
+    call::{Origin, Who},
+    gate::Gate,
+};
+use crate::{authority::Shared, clock, fleet::own_key};
 
 /// What a connection knows for the tokens of its requests.
 #[derive(Clone)]
@@ -44,8 +48,15 @@ impl Tokens {
         Self(Arc::new(Line { exporter, counters: Mutex::default() }))
     }
 
-    fn judge(&self, request: token::Request<'_>, text: &str) -> Result<(), TokenError> {
-        let keys = [TokenKey::derive(&self.0.exporter, None)?];
+    /// `own`: what the caller may show as a key of its own.
+    fn judge(
+        &self,
+        own: &[Option<Secret<32>>],
+        request: token::Request<'_>,
+        text: &str,
+    ) -> Result<(), TokenError> {
+        let derive = |own: &Option<Secret<32>>| TokenKey::derive(&self.0.exporter, own.as_ref());
+        let keys = own.iter().map(derive).collect::<Result<Vec<_>, _>>()?;
         let mut counters = self.0.counters.lock().unwrap_or_else(PoisonError::into_inner);
         counters.judge(clock::now(), &keys, request, text).map(drop)
     }
@@ -55,6 +66,14 @@ impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tokens(..)")
     }
+}
+
+/// What the caller may show as a key of its own: a device of SEC-1 has one (OWN-6).
+async fn own_keys(shared: &Shared, who: Option<Who>) -> Result<Vec<Option<Secret<32>>>, Refusal> {
+    let Some(Who::Device(device)) = who else { return Ok(vec![None]) };
+    let device = shared.store.device(&device).await?;
+    let device = device.filter(|device| own_key::certificate_of(device).is_some());
+    Ok(device.map_or_else(|| vec![None], |device| own_key::accepted(shared, &device)))
 }
 
 /// Passes a request whose token holds, or that needs none. Its body is as it was.
@@ -79,11 +98,13 @@ pub(super) async fn check(gate: &Gate, request: Request) -> Result<Request, Refu
     let Some(tokens) = request.extensions().get::<Tokens>().cloned() else {
         return Err(Refusal::new(code::config::INTERNAL));
     };
+    let own = own_keys(&gate.shared, request.extensions().get().cloned()).await?;
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, gate.bytes_max).await;
     let body = body.map_err(|_| Refusal::new(code::config::TOO_LARGE).with_status(413))?;
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let verdict = tokens.judge(token::Request { method: parts.method.as_str(), target, body: &body }, &text);
+    let verdict =
+        tokens.judge(&own, token::Request { method: parts.method.as_str(), target, body: &body }, &text);
     let request = Request::from_parts(parts, Body::from(body));
     verdict.map_err(|error| refused(&request, error))?;
     Ok(request)

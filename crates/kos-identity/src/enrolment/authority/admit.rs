@@ -385,6 +385,7 @@ fn by_continuity(
         RenewalKind::Recovery => {
             let mut plan = replacing(with, request, device, true);
             let next = &mut plan.device;
+            begin_anew(next);
             next.recoveries_left =
                 next.recoveries_left.checked_sub(1).ok_or(code::enrolment::RECOVERY_EXHAUSTED)?;
             let (device, recoveries_left) = (next.id.clone(), next.recoveries_left);
@@ -407,7 +408,16 @@ fn back_from_quarantine(
     if device.pending.is_some() {
         return unconfirmed(with, request, device);
     }
-    Ok(admit(request, device.next_version(), None))
+    let mut next = device.next_version();
+    begin_anew(&mut next);
+    Ok(admit(request, next, None))
+}
+
+/// Who comes back by its identity key has shown no key of its own, and gets a new one (OWN-8).
+fn begin_anew(device: &mut Device) {
+    if let Some(keys) = &mut device.own_keys {
+        keys.begin_anew();
+    }
 }
 
 /// An issue number older than the last confirmed one: two devices hold this identity, and nobody can tell which is real.

@@ -117,7 +117,7 @@ pub(crate) struct Retag {
     change: ChangeFlags,
 }
 
-/// `device suspend`, `device quarantine`
+/// `device suspend`, `device quarantine`, `device rotate-key`
 #[derive(Debug, Args)]
 pub(crate) struct Stop {
     #[command(flatten)]
@@ -264,6 +264,14 @@ impl Stop {
         }
         let body = lifecycle::Because { reason: self.reason };
         session.outcome(&seen(&client, route, &found, &body, &self.change).await?)
+    }
+}
+
+impl Stop {
+    /// The same for what stops nothing.
+    pub(super) async fn run_unasked(self, session: &Session, route: &Route) -> Result<Ending, Fault> {
+        let body = lifecycle::Because { reason: self.reason };
+        mild(session, route, &self.named.device, &body, &self.change).await
     }
 }
 

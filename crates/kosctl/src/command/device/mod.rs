@@ -55,6 +55,8 @@ pub(crate) enum Device {
     Reinstate(Reinstate),
     /// Has a device make new keys and get a new certificate.
     RegenCert(RegenOf),
+    /// Gives a device of SEC-1 a new key of its own; the one before counts until it has shown the new one.
+    RotateKey(Stop),
     /// Asks a device for a fresh proof of its TPM, keys and start, and judges it against the one before.
     Attest(Ask),
     /// Ends a device for good.
@@ -197,6 +199,7 @@ impl Device {
             Self::Forensics(forensics) => forensics.run(session).await,
             Self::Reinstate(reinstate) => reinstate.run(session).await,
             Self::RegenCert(regen) => regen.regen.run(session, &regen.named.device).await,
+            Self::RotateKey(rotate) => rotate.run_unasked(session, &routes::DEVICE_ROTATE_KEY).await,
             Self::Attest(ask) => ask.run(session).await,
             Self::Decommission(end) => end.order.run(session, &end.named.device).await,
         }
