@@ -24,8 +24,8 @@ pub use access::{Access, Caller, Object};
 pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
-    alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, manifest, mirror,
-    operator, plan::ChangeQuery, policy, ticket, vault, witness,
+    alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, manifest,
+    mirror, operator, plan::ChangeQuery, policy, ticket, vault, witness,
 };
 use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};

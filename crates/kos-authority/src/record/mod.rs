@@ -4,6 +4,7 @@
 //! does not compile until somebody has decided what the log says about it.
 
 mod event;
+mod system;
 mod vault;
 
 use std::collections::{BTreeMap, BTreeSet};
