@@ -28,6 +28,7 @@ pub mod local;
 pub mod mirror;
 pub mod openapi;
 pub mod operator;
+pub mod person;
 pub mod plan;
 pub mod problem;
 pub mod routes;

@@ -346,6 +346,11 @@ fn system_event(change: &SystemChange) -> Draft {
             About::Authority,
             json!({"format": format, "entries": entries, "names": names, "filter": filter}),
         ),
+        C::PersonExported { subjects, entries } => draft(
+            EventType::PersonExported,
+            About::Authority,
+            json!({"subjects": subjects, "entries": entries}),
+        ),
         C::IndexRebuilt { reason, entries } => {
             draft(EventType::IndexRebuilt, About::Authority, json!({"reason": reason, "entries": entries}))
         }

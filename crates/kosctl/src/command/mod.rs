@@ -18,6 +18,7 @@ mod paper;
 mod qr;
 mod status;
 mod ticket;
+mod user;
 mod vault;
 
 use clap::Subcommand;
@@ -64,6 +65,9 @@ pub(crate) enum Command {
     /// People and programs that may use the authority over the network.
     #[command(subcommand)]
     Operator(operator::Operator),
+    /// What the authority holds of a person: export and erasure.
+    #[command(subcommand)]
+    User(user::User),
     /// Who is told of alerts.
     #[command(subcommand)]
     Guardian(guardian::Guardian),
@@ -105,6 +109,7 @@ impl Command {
             Self::Decommission(decommission) => decommission.run(session).await,
             Self::Authority(authority) => authority.run(session).await,
             Self::Operator(operator) => operator.run(session).await,
+            Self::User(user) => user.run(session).await,
             Self::Guardian(guardian) => guardian.run(session).await,
             Self::Vault(vault) => vault.run(session).await,
             Self::Kill(kill) => kill.run(session).await,

@@ -29,6 +29,7 @@ mod listen;
 mod log;
 pub(crate) mod mirrors;
 mod operators;
+mod person;
 mod search;
 mod stream;
 mod tail;
@@ -171,6 +172,7 @@ fn mount(shared: Arc<Shared>) -> Api {
         .under(Load::new(1, ARCHIVE_TIMEOUT), &routes::AUDIT_ARCHIVE, archive::archive_log)
         .on(&routes::AUDIT_EXPORT, export::export)
         .on(&routes::AUDIT_ERASE, erase::erase)
+        .on(&routes::PERSON_EXPORT, person::export)
         .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
         .on(&routes::AUDIT_VERIFY, audit::verify)
         .on(&routes::DEVICE_LOG_LIST, device_log::list)
