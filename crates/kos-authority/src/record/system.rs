@@ -162,6 +162,11 @@ pub(super) fn event_of(change: &SystemChange) -> Draft {
             About::Authority,
             json!({"subject": subject, "kind": kind, "reason": reason, "own": own}),
         ),
+        C::PersonExported { subjects, entries } => draft(
+            EventType::PersonExported,
+            About::Authority,
+            json!({"subjects": subjects, "entries": entries}),
+        ),
         C::LogArchived { first, size, folder, root, digest } => draft(
             EventType::LogArchived,
             About::Authority,
