@@ -266,9 +266,9 @@ mod tests {
     #[test]
     fn what_a_device_holds_is_read_back_and_shows_nothing() {
         let mut held = HeldKeys::default();
-        for number in 1..=3 {
-            assert!(held.take(number, Secret::new([number as u8; 32])));
-            assert!(!held.take(number, Secret::new([number as u8; 32])));
+        for (number, byte) in [(1, 1), (2, 2), (3, 3)] {
+            assert!(held.take(number, Secret::new([byte; 32])));
+            assert!(!held.take(number, Secret::new([byte; 32])));
         }
         let bytes = held.to_bytes();
         let numbers = |held: &HeldKeys| held.keys().map(|(number, _)| *number).collect::<Vec<_>>();

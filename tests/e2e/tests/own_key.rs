@@ -2,6 +2,7 @@
 //! it through kills of both ends.
 //!
 //! Source: `docs/spec/own-key.md`.
+#![cfg(test)]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Tokens of requests: foreign tools make the same, and what only a token stops is stopped.
+#![cfg(test)]
 
 use kos_e2e::{fleet::Authority, judge::Desk, operator::Operator};
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ fn whoever_only_writes_into_a_connection_of_an_operator_changes_nothing() {
         ("inserted behind a good one", json!([made, refused("KOS-E0820")])),
         ("a replay behind a good one", json!([made, refused("KOS-E0823")])),
         ("the other one's own token", made.clone()),
-        ("overtaken", made.clone()),
+        ("overtaken", made),
     ] {
         assert_eq!(answers[what], wanted, "{what}");
     }

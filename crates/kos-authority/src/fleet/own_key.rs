@@ -194,7 +194,7 @@ impl Talk<'_> {
         let HpkeSealed { enc, ciphertext } = keys::seal(held.agreement, SEAL_INFO, &aad, key.expose())?;
         self.told.own_key = Some(number);
         let sealed = [enc.as_slice(), &ciphertext].concat();
-        self.command(Instruction::OwnKey { number, sealed }).await
+        self.command(Instruction::OwnKey(number, sealed)).await
     }
 }
 

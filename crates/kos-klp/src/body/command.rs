@@ -34,13 +34,8 @@ pub enum Instruction {
     SetChannel(Channel),
     /// Destroy keys and data. The order is signed on its own; the device checks that before anything else.
     Wipe(Vec<u8>),
-    /// Keep this as the newest key of one's own (OWN-4).
-    OwnKey {
-        /// Its number.
-        number: u32,
-        /// The key, sealed to the agreement key: `enc` of HPKE and the ciphertext.
-        sealed: Vec<u8>,
-    },
+    /// Keep the newest key of one's own (OWN-4): its number, and the key as `enc` of HPKE and the ciphertext.
+    OwnKey(u32, Vec<u8>),
 }
 
 impl Body for Command {
@@ -54,7 +49,7 @@ impl<C> Encode<C> for Command {
             Instruction::Regenerate => e.array(1)?.u8(1)?.ok(),
             Instruction::SetChannel(channel) => e.array(2)?.u8(2)?.encode(channel)?.ok(),
             Instruction::Wipe(order) => e.array(2)?.u8(3)?.bytes(order)?.ok(),
-            Instruction::OwnKey { number, sealed } => e.array(3)?.u8(4)?.u32(*number)?.bytes(sealed)?.ok(),
+            Instruction::OwnKey(number, sealed) => e.array(3)?.u8(4)?.u32(*number)?.bytes(sealed)?.ok(),
         }
     }
 }
@@ -79,9 +74,7 @@ fn read_instruction(d: &mut Decoder<'_>) -> Result<Instruction, decode::Error> {
         (Some(1), 1) => Ok(Instruction::Regenerate),
         (Some(2), 2) => d.decode().map(Instruction::SetChannel),
         (Some(2), 3) => read_blob(d, WIPE_ORDER_BYTES_MAX).map(Instruction::Wipe),
-        (Some(3), 4) => {
-            Ok(Instruction::OwnKey { number: d.u32()?, sealed: read_blob(d, OWN_KEY_BYTES_MAX)? })
-        }
+        (Some(3), 4) => Ok(Instruction::OwnKey(d.u32()?, read_blob(d, OWN_KEY_BYTES_MAX)?)),
         _ => Err(decode::Error::message("an order that this version does not know")),
     }
 }
@@ -100,14 +93,14 @@ mod tests {
             Instruction::Regenerate,
             Instruction::SetChannel(Channel::Dev),
             Instruction::Wipe(vec![1; 4096]),
-            Instruction::OwnKey { number: 7, sealed: vec![1; OWN_KEY_BYTES_MAX] },
+            Instruction::OwnKey(7, vec![1; OWN_KEY_BYTES_MAX]),
         ] {
             let command = Command { id, instruction };
             assert_eq!(read::<Command>(&write(&command)), Ok(command));
         }
         let long = Command { id, instruction: Instruction::Wipe(vec![1; 4097]) };
         assert!(read::<Command>(&write(&long)).is_err());
-        let long = Instruction::OwnKey { number: 7, sealed: vec![1; OWN_KEY_BYTES_MAX + 1] };
+        let long = Instruction::OwnKey(7, vec![1; OWN_KEY_BYTES_MAX + 1]);
         assert!(read::<Command>(&write(&Command { id, instruction: long })).is_err());
     }
 

@@ -16,6 +16,7 @@ mod isolation;
 mod kill;
 mod memory;
 mod news;
+mod own_key;
 mod policy;
 mod report;
 mod search;

@@ -6,7 +6,7 @@ use std::{future::pending, path::PathBuf, sync::Arc};
 
 use kos_audit::EventType;
 use kos_base::{
-    Channel, Code, KidSubject, Secret, SecurityProfile, Timestamp,
+    Channel, Code, KidSubject, SecurityProfile, Timestamp,
     code::{self, certificate},
     own_key::HeldKeys,
 };
@@ -32,7 +32,6 @@ use kos_policy::{Refusal, Request, decide};
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
 use super::{Device, News, SETBACK_PAUSE, deed::Setback};
 use crate::{
@@ -44,9 +43,6 @@ use crate::{
     standing::Standing,
     witness::{DeviceWitness, Parties},
 };
-
-/// `info` of the HPKE that brings a key of the device's own (OWN-4).
-const OWN_KEY_INFO: &[u8] = b"kos own key v1";
 
 /// What the loop knows of the link and of what came over it.
 pub(super) struct Service {
@@ -188,7 +184,7 @@ impl Service {
 
 impl Device {
     /// The certificate in service, if the device may show it now.
-    fn serving(&self) -> Option<(&Membership, &Held)> {
+    pub(super) fn serving(&self) -> Option<(&Membership, &Held)> {
         let journal = self.machine.journal();
         let (member, held) = journal.membership.as_ref().zip(journal.active.as_ref())?;
         let paused = self.machine.is_ending() || self.resume_at.is_some();
@@ -429,7 +425,7 @@ impl Device {
                     standing.channel = Some(channel);
                 }
                 Instruction::Regenerate => command = Some(Command::Regenerate),
-                Instruction::OwnKey { number, sealed } => {
+                Instruction::OwnKey(number, sealed) => {
                     self.take_own_key(number, &sealed)?;
                     relinks = true;
                 }
@@ -474,42 +470,6 @@ impl Device {
             self.service.stop();
         }
         Ok(())
-    }
-
-    /// Keeps a key of its own that the authority sealed for this device, durably (OWN-4).
-    fn take_own_key(&self, number: u32, sealed: &[u8]) -> Result<(), Code> {
-        let (member, held) = self.serving().ok_or(code::enrolment::STATE_FORBIDS)?;
-        let now = self.clock.now();
-        let told = |error: &dyn std::fmt::Display| {
-            tracing::error!(%error, number, "a key of this device's own is not taken");
-            code::token::OWN_KEY
-        };
-        let (enc, ciphertext) = sealed.split_first_chunk::<32>().ok_or_else(|| told(&"it is too short"))?;
-        let agreement = self.keys.agreement(held.slot, now).map_err(|e| told(&e))?;
-        let aad = [number.to_be_bytes().as_slice(), member.device.as_ref().as_bytes()].concat();
-        let opened = agreement.open(enc, OWN_KEY_INFO, &aad, ciphertext).map_err(|e| told(&e))?;
-        let key = <[u8; 32]>::try_from(opened.as_slice()).map(Zeroizing::new).map_err(|e| told(&e))?;
-        let mut keys = self.keys.own_keys(now).map_err(|e| told(&e))?;
-        if !keys.take(number, Secret::new(*key)) {
-            return Ok(());
-        }
-        self.keys.keep_own_keys(&keys, now).map_err(|e| told(&e))?;
-        self.note(EventType::KeyMade, json!({"key": "own", "number": number}));
-        tracing::info!(number, "this device has a new key of its own");
-        Ok(())
-    }
-
-    /// The key of its own that a renewal is bound to (OWN-7): the newest, and after a refusal the one before, then none.
-    pub(super) fn own_key_of_renewal(&self, slot: KeySlot) -> Result<Option<Secret<32>>, Setback> {
-        let Some(held) = self.machine.journal().active.as_ref() else { return Ok(None) };
-        if slot != KeySlot::Operational(held.slot) || standing_of(held)?.profile != SecurityProfile::Sec1 {
-            return Ok(None);
-        }
-        Ok(self
-            .keys
-            .own_keys(self.clock.now())?
-            .chosen(self.service.renewals_refused)
-            .map(|key| Secret::new(*key.expose())))
     }
 
     /// Cosigns the log of the authority, if it goes on from what was cosigned before.

@@ -32,6 +32,7 @@ mod manifests;
 pub(crate) mod mirrors;
 mod operators;
 mod own_key;
+mod person;
 mod policy;
 mod quarantine;
 mod search;
@@ -205,6 +206,7 @@ fn mount(shared: Arc<Shared>) -> Api {
         .under(Load::new(1, ARCHIVE_TIMEOUT), BODY_BYTES_MAX, &routes::AUDIT_ARCHIVE, archive::archive_log)
         .on(&routes::AUDIT_EXPORT, export::export)
         .on(&routes::AUDIT_ERASE, erase::erase)
+        .on(&routes::PERSON_EXPORT, person::export)
         .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
         .on(&routes::AUDIT_VERIFY, audit::verify)
         .on(&routes::DEVICE_LOG_LIST, device_log::list)
