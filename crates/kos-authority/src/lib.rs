@@ -20,6 +20,7 @@ mod approval;
 mod attesting;
 mod authority;
 mod backup;
+mod bonds;
 pub mod clock;
 mod device_log;
 mod erasure;

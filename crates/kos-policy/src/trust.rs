@@ -94,6 +94,20 @@ pub enum Network {
     Full,
 }
 
+impl Network {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::None, Self::Restricted, Self::Full];
+
+    /// Its name. Stable.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Restricted => "restricted",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// What may be stored. Later is more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(index_only)]
@@ -107,6 +121,20 @@ pub enum Storage {
     /// Beyond it.
     #[n(2)]
     Persistent,
+}
+
+impl Storage {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::None, Self::Temporary, Self::Persistent];
+
+    /// Its name. Stable.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Temporary => "temporary",
+            Self::Persistent => "persistent",
+        }
+    }
 }
 
 /// What a task may use up.

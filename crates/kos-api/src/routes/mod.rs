@@ -24,10 +24,10 @@ pub use access::{Access, Caller, Object};
 pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
-    alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, manifest, mirror,
-    operator, plan::ChangeQuery, policy, ticket, vault, witness,
+    alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, manifest,
+    mirror, operator, pairing, plan::ChangeQuery, policy, ticket, vault, witness,
 };
-use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
+use Access::{Admin, Agent, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
 use Method::{Delete, Get, Post, Put};
 
@@ -102,8 +102,8 @@ impl Route {
 
     /// Whether the same request with the same `Idempotency-Key` gets the same answer instead of being done again. With an
     /// answer a hash of the request is kept, and those about vaults and guardians hold what must not be guessed (KVS-14,
-    /// ALR-31); after a firing there is nothing left that could keep one; who erases a name does not want it kept; and archives and
-    /// backups find what is there when they are asked again.
+    /// ALR-31); after a firing there is nothing left that could keep one; who erases a name does not want it kept; archives and
+    /// backups find what is there when they are asked again; and a call of an agent has a number.
     pub fn is_repeatable(&self) -> bool {
         let without = [
             "/api/v1/vaults/",
@@ -112,6 +112,7 @@ impl Route {
             "/api/v1/audit/erase",
             "/api/v1/audit/archive",
             "/api/v1/backups",
+            "/api/v1/agent/",
         ];
         self.effect == Changes && !without.iter().any(|prefix| self.path.starts_with(prefix))
     }
@@ -173,6 +174,8 @@ const KILL: Shape = Shape::document::<kill::KillStatus>();
 const ALERT: Shape = Shape::document::<alert::Alert>();
 const ALERT_RULES: Shape = Shape::document::<alert::AlertRules>();
 const GUARDIAN: Shape = Shape::document::<alert::Guardian>();
+const PAIRING: Shape = Shape::document::<pairing::Pairing>();
+const GRANT: Shape = Shape::document::<pairing::Grant>();
 const BECAUSE: Shape = Shape::plain::<lifecycle::Because>();
 
 routes! {
@@ -257,6 +260,35 @@ routes! {
     DEVICE_DECOMMISSION_SHOW = "device-decommission-show", Get "/api/v1/devices/{device}/decommission",
         [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<lifecycle::Decommission>(), "Shows how far a decommissioning is.";
+
+    PAIRING_LIST = "pairing-list", Get "/api/v1/devices/{device}/pairings", [DeviceSelf, OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<pairing::Pairing>(), "Lists with whom a device is paired, was, or might be.";
+    PAIRING_PROPOSE = "pairing-propose", Post "/api/v1/devices/{device}/pairings", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<pairing::ProposePairing>()) -> PAIRING, "Proposes to pair a device with a user or an agent.";
+    PAIRING_CONFIRM = "pairing-confirm", Post "/api/v1/devices/{device}/pairings/confirm", [OperatorWrite], Changes,
+        (CHANGE, NONE) -> PAIRING, "Confirms the pairing of a device with the user who calls.";
+    PAIRING_END = "pairing-end", Delete "/api/v1/devices/{device}/pairings/{*partner}", [OperatorWrite], Changes,
+        (CHANGE, NONE) -> PAIRING, "Ends a pairing, with the grants under it.";
+    AGENT_STATEMENT = "agent-statement", Post "/api/v1/agent/pairings", [Agent], Changes,
+        (NONE, Shape::plain::<pairing::SignedByAgent>()) -> PAIRING,
+        "Takes what an agent signed about a pairing: that it confirms it, or ends it.";
+    AGENT_CALL = "agent-call", Post "/api/v1/agent/calls", [Agent], Changes,
+        (NONE, Shape::plain::<pairing::SignedByAgent>()) -> Shape::document::<pairing::AgentAnswer>(),
+        "Brings a call that an agent signed to the device, and returns what it answers.";
+    GRANT_LIST = "grant-list", Get "/api/v1/grants", [OperatorRead], Reads,
+        (Shape::plain::<pairing::GrantFilter>(), NONE) -> Shape::list::<pairing::Grant>(),
+        "Lists what agents may ask of devices.";
+    GRANT_SHOW = "grant-show", Get "/api/v1/grants/{grant}", [OperatorRead], Reads,
+        (NONE, NONE) -> GRANT, "Shows a grant, and whether a call would be let through now.";
+    GRANT_CREATE = "grant-create", Post "/api/v1/grants", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<pairing::CreateGrant>()) -> GRANT, "Lets an agent ask something of a device.";
+    GRANT_NARROW = "grant-narrow", Put "/api/v1/grants/{grant}", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<pairing::NarrowGrant>()) -> GRANT, "Lets an agent ask less.";
+    GRANT_REVOKE = "grant-revoke", Delete "/api/v1/grants/{grant}", [OperatorWrite], Changes,
+        (CHANGE, NONE) -> GRANT, "Takes a grant back.";
+    GRANT_OVERRIDE = "grant-override", Post "/api/v1/grants/{grant}/override", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<pairing::OverrideGrant>()) -> GRANT,
+        "Lifts or stops a grant for a time, or takes that back.";
 
     AUDIT_LIST = "audit-list", Get "/api/v1/audit/entries", [OperatorRead], Reads,
         (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
@@ -496,6 +528,11 @@ routes! {
     LOCAL_KILL_FIRE = "local-kill-fire", Post "/api/v1/kill/fire", [Admin], Changes,
         (CHANGE, Shape::plain::<kill::FireKill>()) -> Shape::document::<kill::KillReport>(),
         "Destroys the keys and the state of this device.";
+    LOCAL_PAIRING_LIST = "local-pairing-list", Get "/api/v1/pairings", [Admin], Reads,
+        (NONE, NONE) -> Shape::list::<local::LocalPairing>(), "Lists with whom this device is paired, or might be.";
+    LOCAL_PAIRING_ANSWER = "local-pairing-answer", Post "/api/v1/pairings", [Admin], Changes,
+        (NONE, Shape::plain::<local::AnswerPairing>()) -> Shape::document::<local::LocalPairing>(),
+        "Confirms a pairing for this device, or ends it.";
     LOCAL_DECOMMISSION = "local-decommission", Post "/api/v1/decommission", [Admin], Changes,
         (CHANGE, Shape::plain::<lifecycle::DecommissionOrder>()) -> Shape::document::<lifecycle::Decommission>(),
         "Ends this device for good.";
@@ -525,6 +562,11 @@ mod tests {
     #[test]
     fn no_route_that_changes_anything_is_open_to_strangers_devices_or_viewers() {
         for route in ALL.iter().filter(|r| r.effect == Changes) {
+            // What an agent may, it may by its signature, which the handler judges (PAIR-20, GRANT-20).
+            if route.access == [Access::Agent] {
+                assert!(route.path.starts_with("/api/v1/agent/"), "{}", route.name);
+                continue;
+            }
             for caller in [
                 Caller::Anonymous,
                 Caller::Device(Object::Own),

@@ -31,6 +31,10 @@ pub(crate) enum Push {
     Revocations,
     /// Other manifests are in force.
     Policies,
+    /// The device's pairings or grants are others.
+    Bonds,
+    /// An agent calls the device.
+    Call(Arc<AgentCall>),
     /// The device is a guardian, and is told this; the status of its answer goes there.
     Alert(Vec<u8>, oneshot::Sender<u16>),
     /// The device is asked to cosign.
@@ -43,6 +47,15 @@ pub(crate) struct WitnessAsk {
     pub(crate) request: Vec<u8>,
     /// Takes what the device answers. Closed when the link ends first.
     pub(crate) answer: mpsc::Sender<WitnessAnswer>,
+}
+
+/// A call of an agent, and the way back.
+#[derive(Debug)]
+pub(crate) struct AgentCall {
+    /// Signed by the agent.
+    pub(crate) signed: Vec<u8>,
+    /// Takes what the device answers: a result, or the number of a code. Closed when the link ends first.
+    pub(crate) answer: mpsc::Sender<Result<Vec<u8>, u16>>,
 }
 
 /// Whether the link is to be closed at once. It may be asked as often as one likes.
@@ -116,7 +129,7 @@ impl Links {
     }
 
     /// What the certificate of a device says that has a link.
-    pub(super) fn standing(&self, device: &DeviceId) -> Option<Standing> {
+    pub(crate) fn standing(&self, device: &DeviceId) -> Option<Standing> {
         self.open().get(device).map(|handle| handle.standing)
     }
 
@@ -145,6 +158,22 @@ impl Links {
         let (answer, mut answered) = mpsc::channel(1);
         let ask = Push::Witness(Arc::new(WitnessAsk { request, answer }));
         let sent = self.open().get(device).map(|handle| handle.push.try_send(ask));
+        sent.ok_or(Undelivered::NoLink)?.map_err(|_| Undelivered::Full)?;
+        answered.recv().await.ok_or(Undelivered::NoLink)
+    }
+
+    /// Brings the call of an agent to a device, and waits for its answer as long as its link lives.
+    ///
+    /// # Errors
+    /// When the device has no link, does not keep up, or its link ends first.
+    pub(crate) async fn call(
+        &self,
+        device: &DeviceId,
+        signed: Vec<u8>,
+    ) -> Result<Result<Vec<u8>, u16>, Undelivered> {
+        let (answer, mut answered) = mpsc::channel(1);
+        let call = Push::Call(Arc::new(AgentCall { signed, answer }));
+        let sent = self.open().get(device).map(|handle| handle.push.try_send(call));
         sent.ok_or(Undelivered::NoLink)?.map_err(|_| Undelivered::Full)?;
         answered.recv().await.ok_or(Undelivered::NoLink)
     }
@@ -199,6 +228,14 @@ impl Links {
         for handle in self.open().values() {
             // Whoever falls behind looks with its next heartbeat.
             let _ = handle.push.try_send(Push::Policies);
+        }
+    }
+
+    /// Tells the link of a device that its pairings or grants are others.
+    pub(crate) fn bonds_changed(&self, device: &DeviceId) {
+        if let Some(handle) = self.open().get(device) {
+            // As above.
+            let _ = handle.push.try_send(Push::Bonds);
         }
     }
 

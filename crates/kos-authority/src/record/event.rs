@@ -15,7 +15,7 @@ use kos_net::accept::source_of;
 use kos_vault::{EntryName, Environment};
 use serde_json::{Map, Value, json};
 
-use super::{Change, Ending, SystemChange, vault};
+use super::{Change, Ending, SystemChange, bonds, vault};
 use crate::{
     alert::{Guardian, GuardianName, Way},
     quarantine::Exposed,
@@ -65,7 +65,7 @@ impl Person {
             Actor::Operator(name) => Some(Self::Operator(name.clone())),
             Actor::LocalUser(user) => Some(Self::LocalUser(user.clone())),
             Actor::Unknown(address) => Some(Self::Address(address.clone())),
-            Actor::Authority | Actor::Device(_) => None,
+            Actor::Authority | Actor::Device(_) | Actor::Agent(_) => None,
         }
     }
 
@@ -303,14 +303,22 @@ fn system_event(change: &SystemChange) -> Draft {
                 "policies": policies,
             }),
         ),
-        C::ManifestRefused { device, request, policy, why, count } => about(
+        C::ManifestRefused { device, rule, request, policy, code, why, count } => about(
             EventType::PolicyRefused,
             device,
             json!({
-                "rule": "manifest", "policy": policy, "request": request,
-                "code": code::manifest::MANIFEST_REFUSES.to_string(), "why": why, "count": count,
+                "rule": rule, "policy": policy, "request": request, "code": code.to_string(), "why": why,
+                "count": count,
             }),
         ),
+        C::PairingProposed(..)
+        | C::PairingConfirmed { .. }
+        | C::PairingEnded { .. }
+        | C::GrantMade(..)
+        | C::GrantNarrowed(..)
+        | C::GrantRevoked(..)
+        | C::GrantOverridden { .. }
+        | C::AgentCalled { .. } => bonds::event_of(change),
         C::MirrorAdded { name, target } => {
             draft(EventType::MirrorAdded, About::Authority, json!({"mirror": name, "address": target}))
         }
@@ -555,7 +563,7 @@ fn guardian_event(event: EventType, guardian: &Guardian, details: Value) -> Draf
     draft(event, about, details)
 }
 
-fn about(event: EventType, device: &DeviceId, details: Value) -> Draft {
+pub(super) fn about(event: EventType, device: &DeviceId, details: Value) -> Draft {
     draft(event, About::Device(device.clone()), details)
 }
 

@@ -137,6 +137,7 @@ fn heartbeat() -> Vec<u8> {
         boot_id: [0; 16],
         channel: Channel::Stable,
         interval_seconds: None,
+        statements: Vec::new(),
     })
 }
 
