@@ -150,6 +150,18 @@ impl Kind for LocalPairing {
     const KIND: &'static str = "LocalPairing";
 }
 
+/// All of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalPairings {
+    /// Those that are not over.
+    pub pairings: Vec<LocalPairing>,
+}
+
+impl Kind for LocalPairings {
+    const KIND: &'static str = "LocalPairings";
+}
+
 /// What a person at a device says about a pairing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

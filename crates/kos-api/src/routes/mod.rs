@@ -529,7 +529,7 @@ routes! {
         (CHANGE, Shape::plain::<kill::FireKill>()) -> Shape::document::<kill::KillReport>(),
         "Destroys the keys and the state of this device.";
     LOCAL_PAIRING_LIST = "local-pairing-list", Get "/api/v1/pairings", [Admin], Reads,
-        (NONE, NONE) -> Shape::list::<local::LocalPairing>(), "Lists with whom this device is paired, or might be.";
+        (NONE, NONE) -> Shape::document::<local::LocalPairings>(), "Lists with whom this device is paired, or might be.";
     LOCAL_PAIRING_ANSWER = "local-pairing-answer", Post "/api/v1/pairings", [Admin], Changes,
         (NONE, Shape::plain::<local::AnswerPairing>()) -> Shape::document::<local::LocalPairing>(),
         "Confirms a pairing for this device, or ends it.";

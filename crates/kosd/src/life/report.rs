@@ -99,6 +99,8 @@ impl Device {
                 self.machine.handle_command(self.clock.now(), Command::CodeConfirmed(digits));
                 let _ = reply.send(());
             }
+            Question::Pairings(reply) => drop(reply.send(self.pairings())),
+            Question::AnswerPairing(answer, reply) => drop(reply.send(self.answer_pairing(&answer))),
             Question::Kill(question) => self.answer_kill(question),
             Question::Log(filter, reply) => drop(reply.send(self.log.page(&filter))),
             Question::LogHead(reply) => drop(reply.send(self.log.head())),
@@ -133,7 +135,7 @@ impl Device {
         }
     }
 
-    fn status(&mut self) -> DeviceStatus {
+    pub(super) fn status(&mut self) -> DeviceStatus {
         let now = self.clock.now();
         let vitals = self.observer.look();
         let journal = self.machine.journal();
@@ -178,7 +180,10 @@ impl Device {
             comparison_code: self.condition.code.clone(),
             witness: self.witness_status(),
             last_alert: self.service.alert().map(shown),
-            warnings: self.condition.warnings.iter().cloned().chain(self.delivery_warning()).collect(),
+            warnings: {
+                let told = self.condition.warnings.iter().cloned();
+                told.chain(self.delivery_warning()).chain(self.pairing_warning()).collect()
+            },
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

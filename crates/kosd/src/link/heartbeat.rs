@@ -70,6 +70,7 @@ impl Reporter {
             boot_id: self.boot_id,
             channel,
             interval_seconds: interval.and_then(|interval| u32::try_from(interval.as_secs()).ok()),
+            statements: Vec::new(),
         };
         (heartbeat, failed)
     }
