@@ -39,7 +39,7 @@ pub struct Pairing {
     /// When it ended.
     #[schema(value_type = Option<schema::Timestamp>)]
     pub ended_at: Option<Timestamp>,
-    /// By what: `device`, `partner`, `operator`, `device-stopped`, `partner-gone`.
+    /// By what: `device`, `partner`, `operator`, `device-stopped`, `partner-gone`, `restored`.
     pub ended_by: Option<String>,
     /// Rises with every change.
     pub counter: u64,

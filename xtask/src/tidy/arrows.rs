@@ -75,6 +75,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
             "kos-emulator",
             "kos-identity",
             "kos-klp",
+            "kos-policy",
             "kos-audit",
             "kos-vault",
             "kos-shares",

@@ -1,5 +1,6 @@
 //! The doors on real sockets: links by every carrier, the API over TLS, and moving elsewhere.
 
+mod agents;
 mod manifests;
 mod messages;
 mod policy;

@@ -95,6 +95,9 @@ pub enum EndedBy {
     /// The user is no operator any more.
     #[n(4)]
     PartnerGone,
+    /// The authority was put back from a backup.
+    #[n(5)]
+    Restored,
 }
 
 impl EndedBy {
@@ -106,6 +109,7 @@ impl EndedBy {
             Self::Operator => "operator",
             Self::DeviceStopped => "device-stopped",
             Self::PartnerGone => "partner-gone",
+            Self::Restored => "restored",
         }
     }
 }

@@ -14,7 +14,12 @@ use kos_api::{
 use kos_base::{Channel, DeviceState, GroupPath, Role, SecurityProfile};
 use kos_identity::quarantine::BUNDLE_BYTES_MAX;
 
-use super::{attest::Ask, decommission::Order, follow};
+use super::{
+    attest::Ask,
+    decommission::Order,
+    follow,
+    pairing::{self, Confirm, Pair, Unpair},
+};
 use crate::{
     Client, Fault,
     files::{self, Readers},
@@ -57,6 +62,14 @@ pub(crate) enum Device {
     RegenCert(RegenOf),
     /// Asks a device for a fresh proof of its TPM, keys and start, and judges it against the one before.
     Attest(Ask),
+    /// Proposes to pair a device with a user or an agent; both sides have to confirm it.
+    Pair(Pair),
+    /// Confirms that a device is paired with whoever is signed in here.
+    ConfirmPairing(Confirm),
+    /// Ends a pairing, with the grants under it.
+    Unpair(Unpair),
+    /// Lists with whom a device is paired, was, or might be.
+    Pairings(Named),
     /// Ends a device for good.
     Decommission(DecommissionOf),
 }
@@ -198,6 +211,10 @@ impl Device {
             Self::Reinstate(reinstate) => reinstate.run(session).await,
             Self::RegenCert(regen) => regen.regen.run(session, &regen.named.device).await,
             Self::Attest(ask) => ask.run(session).await,
+            Self::Pair(pair) => pair.run(session).await,
+            Self::ConfirmPairing(confirm) => confirm.run(session).await,
+            Self::Unpair(unpair) => unpair.run(session).await,
+            Self::Pairings(named) => pairing::list(session, &named).await,
             Self::Decommission(end) => end.order.run(session, &end.named.device).await,
         }
     }
