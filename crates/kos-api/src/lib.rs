@@ -31,6 +31,7 @@ pub mod mirror;
 pub mod openapi;
 pub mod operator;
 pub mod pairing;
+pub mod person;
 pub mod plan;
 pub mod policy;
 pub mod problem;

@@ -25,7 +25,7 @@ pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
     alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, manifest,
-    mirror, operator, pairing, plan::ChangeQuery, policy, ticket, vault, witness,
+    mirror, operator, pairing, person, plan::ChangeQuery, policy, ticket, vault, witness,
 };
 use Access::{Admin, Agent, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
@@ -303,7 +303,10 @@ routes! {
         "Returns the entries that fit as one file, which is recorded first; names of people for administrators only.";
     AUDIT_ERASE = "audit-erase", Post "/api/v1/audit/erase", [Admin], Changes,
         (CHANGE, Shape::plain::<audit::ErasePerson>()) -> Shape::document::<audit::Erasure>(),
-        "Destroys the key under which the log speaks of a person or an address.";
+        "Destroys the key under which the log speaks of a person or an address, and their name in every other store.";
+    PERSON_EXPORT = "person-export", Post "/api/v1/people/export", [Admin], Reads,
+        (NONE, Shape::plain::<person::ExportPerson>()) -> Shape::document::<person::PersonExport>(),
+        "Returns everything that is held of a person or an address, which is recorded first.";
     AUDIT_TAIL = "audit-tail", Get "/api/v1/audit/stream", [OperatorRead], Reads,
         (Shape::plain::<audit::AuditFollow>(), NONE) -> Shape::raw(Media::Events),
         "Follows the log: an event `entry` for each entry, whose id is its index; Last-Event-ID resumes.";

@@ -5,6 +5,7 @@
 
 mod bonds;
 mod event;
+mod system;
 mod vault;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +114,8 @@ pub enum SystemChange {
         names: bool,
         filter: serde_json::Map<String, serde_json::Value>,
     },
+    /// Everything that is held of somebody is about to leave.
+    PersonExported { subjects: Vec<String>, entries: u64 },
     /// The index of the log was made anew from the entries.
     IndexRebuilt { reason: &'static str, entries: u64 },
     /// A backup was put in its place; the log went on from there.
