@@ -43,7 +43,7 @@ impl Scene {
     fn new() -> Self {
         let authority = Authority::start_with(SETTINGS).unwrap();
         let shown = authority.json(&["authority", "show"]).unwrap();
-        let name = shown["item"]["name"].as_str().unwrap().to_owned();
+        let name = shown["item"]["authority"].as_str().unwrap().to_owned();
         let root = Operator::here(&authority, "looker", "viewer").unwrap();
         Self { folder: TempDir::new().unwrap(), authority, name, root }
     }
@@ -72,28 +72,14 @@ impl Scene {
         made["item"]["pairingId"].as_str().unwrap().to_owned()
     }
 
-    /// What the agent hands in without a certificate: the status of HTTP, and the answer.
-    fn hand_in(&self, path: &str, signed: &str) -> (u16, Value) {
-        let body = json!({"signed": signed}).to_string();
-        let url = format!("https://localhost:{}/api/v1/agent/{path}", self.authority.ports().tls);
+    /// Where agents hand in what they sign, and the file by which they know the authority.
+    fn door(&self) -> (String, String) {
         let ca = self.root.file("root.pem").to_string_lossy().into_owned();
-        let arguments = [
-            "-sS",
-            "--cacert",
-            &ca,
-            "-X",
-            "POST",
-            "-H",
-            "content-type: application/json",
-            "-d",
-            &body,
-            "-w",
-            "\n%{http_code}",
-            &url,
-        ];
-        let said = judge::agrees("curl", &arguments, "").unwrap();
-        let (body, status) = said.rsplit_once('\n').unwrap();
-        (status.parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+        (format!("https://localhost:{}/api/v1/agent", self.authority.ports().tls), ca)
+    }
+
+    fn hand_in(&self, path: &str, signed: &str) -> (u16, Value) {
+        hand_in(&self.door(), path, signed)
     }
 
     fn statement(&self, seed: u8, device: &str, agent: &str, pairing: &str, word: &str) -> String {
@@ -150,6 +136,17 @@ impl Scene {
         shows(device, AGENT, "paired");
         pairing
     }
+}
+
+/// What an agent hands in without a certificate: the status of HTTP, and the answer.
+fn hand_in((url, ca): &(String, String), path: &str, signed: &str) -> (u16, Value) {
+    let (url, body) = (format!("{url}/{path}"), json!({"signed": signed}).to_string());
+    let json = "content-type: application/json";
+    let arguments =
+        ["-sS", "--cacert", ca, "-X", "POST", "-H", json, "-d", &body, "-w", "\n%{http_code}", &url];
+    let said = judge::agrees("curl", &arguments, "").unwrap();
+    let (body, status) = said.rsplit_once('\n').unwrap();
+    (status.parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
 }
 
 fn ended(done: &Finished) -> (i32, String) {
@@ -222,6 +219,7 @@ fn both_sides_confirm_a_pairing_and_either_ends_it() {
     scene.propose(&id, AGENT, 1, "partner");
     let (status, said) = scene.hand_in("pairings", &confirmed);
     assert_eq!((status, &said["code"]), (403, &"KOS-E0843".into()), "replayed after it was ended");
+    shows(&device, AGENT, "proposed");
     assert_eq!(kosd(&device, &["unpair", AGENT]).code(), 0, "the device refuses");
     scene.becomes(&id, AGENT, "ended");
 
@@ -315,9 +313,10 @@ fn an_agent_is_let_through_by_its_grant_and_no_further() {
 
     // Two uses are left; of three at once, two win.
     let signed: Vec<_> = (20..23).map(|number| scene.call(1, &id, &grant, "status/link", number)).collect();
+    let door = scene.door();
     let answers: Vec<(u16, Value)> = std::thread::scope(|scope| {
         let asked: Vec<_> =
-            signed.iter().map(|signed| scope.spawn(|| scene.hand_in("calls", signed))).collect();
+            signed.iter().map(|signed| scope.spawn(|| hand_in(&door, "calls", signed))).collect();
         asked.into_iter().map(|one| one.join().unwrap()).collect()
     });
     let used = scene.authority.json(&["agent", "show", grant["grantId"].as_str().unwrap()]).unwrap();
@@ -374,7 +373,7 @@ fn an_agent_is_let_through_by_its_grant_and_no_further() {
     let strict =
         scene.grant(&id, "device.status", "status/*", &["--for", "1h", "--condition", "profile >= 4"]);
     assert_eq!(scene.calls(&id, &strict, "status/health", now_ms()), (403, "KOS-E0858".to_owned()));
-    let short = scene.grant(&id, "device.status", "status/*", &["--for", "1s"]);
+    let short = scene.grant(&id, "device.status", "status/*", &["--for", "4s"]);
     wait::until("its end", || {
         let shown = scene.authority.json(&["agent", "show", short["grantId"].as_str().unwrap()])?;
         Ok((shown["item"]["granted"] == false).then_some(()))

@@ -15,10 +15,12 @@ use kos_policy::{
     pairing::{AgentId, PairState, Partner},
     slice::Facts,
 };
+use tokio::sync::mpsc;
 
 use super::ATTEMPTS_MAX;
 use crate::{
     authority::Shared,
+    fleet::Undelivered,
     policy::manifest::applied,
     record::SystemChange,
     store::{StoreError, StoredGrant},
@@ -36,6 +38,9 @@ pub(crate) struct Answered {
     pub(crate) uses_left: Option<u64>,
     pub(crate) result: Vec<u8>,
 }
+
+/// Where the answer of a device comes.
+type Answers = mpsc::Receiver<Result<Vec<u8>, u16>>;
 
 /// Why nothing came of it: a code, and a sentence.
 pub(crate) type Unanswered = (Code, String);
@@ -100,6 +105,7 @@ pub(crate) async fn call(shared: &Shared, signed: &[u8], now: Timestamp) -> Resu
         shared.manifests.refused.count_grant(&record.id, &request, code, &why);
         (code, why)
     };
+    let turn = shared.links.calling.lock().await;
     let unknown = || (codes::GRANT_UNKNOWN, codes::GRANT_UNKNOWN.title().to_owned());
     for _ in 0..ATTEMPTS_MAX {
         let held = shared.store.grant(call.grant).await.map_err(|error| store(&error))?;
@@ -127,7 +133,9 @@ pub(crate) async fn call(shared: &Shared, signed: &[u8], now: Timestamp) -> Resu
         };
         match shared.writer.commit(transaction).await {
             Ok(_) => {
-                let result = route(shared, &call, signed).await?;
+                let asked = shared.links.call(&call.device, signed.to_vec());
+                drop(turn);
+                let result = answer_of(asked).await?;
                 return Ok(Answered { call, basis, uses_left, result });
             }
             // Another call was faster.
@@ -138,16 +146,17 @@ pub(crate) async fn call(shared: &Shared, signed: &[u8], now: Timestamp) -> Resu
     Err((codes::CALL_NOT_TAKEN, "too many calls under this grant at once".to_owned()))
 }
 
-async fn route(shared: &Shared, call: &Call, signed: &[u8]) -> Result<Vec<u8>, Unanswered> {
+/// What the device says.
+async fn answer_of(asked: Result<Answers, Undelivered>) -> Result<Vec<u8>, Unanswered> {
     let not_taken = |why: &str| (codes::CALL_NOT_TAKEN, why.to_owned());
-    let asked = shared.links.call(&call.device, signed.to_vec());
-    match tokio::time::timeout(ANSWER_TIME_MAX, asked).await {
-        Ok(Ok(Ok(result))) => Ok(result),
-        Ok(Ok(Err(number))) => {
+    let mut answers = asked.map_err(|_| not_taken("the device has no link, or does not keep up"))?;
+    match tokio::time::timeout(ANSWER_TIME_MAX, answers.recv()).await {
+        Ok(Some(Ok(result))) => Ok(result),
+        Ok(Some(Err(number))) => {
             let code = Code::all().find(|code| code.number() == number).unwrap_or(codes::CALL_NOT_TAKEN);
             Err((code, format!("the device refuses: {}", code.title())))
         }
-        Ok(Err(_)) => Err(not_taken("the link of the device ended, or does not keep up")),
+        Ok(None) => Err(not_taken("the link of the device ended")),
         Err(_) => Err(not_taken("the device did not answer in time")),
     }
 }

@@ -98,6 +98,8 @@ pub(crate) enum Undelivered {
 /// Every open link.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
+    /// Held from the judgement of a call until it waits for its link: calls arrive in the order of their numbers.
+    pub(crate) calling: tokio::sync::Mutex<()>,
     next: AtomicU64,
     open: Mutex<HashMap<DeviceId, Handle>>,
 }
@@ -162,20 +164,20 @@ impl Links {
         answered.recv().await.ok_or(Undelivered::NoLink)
     }
 
-    /// Brings the call of an agent to a device, and waits for its answer as long as its link lives.
+    /// Brings the call of an agent to a device. Its answer comes; nothing when its link ends first.
     ///
     /// # Errors
-    /// When the device has no link, does not keep up, or its link ends first.
-    pub(crate) async fn call(
+    /// When the device has no link, or does not keep up.
+    pub(crate) fn call(
         &self,
         device: &DeviceId,
         signed: Vec<u8>,
-    ) -> Result<Result<Vec<u8>, u16>, Undelivered> {
-        let (answer, mut answered) = mpsc::channel(1);
+    ) -> Result<mpsc::Receiver<Result<Vec<u8>, u16>>, Undelivered> {
+        let (answer, answered) = mpsc::channel(1);
         let call = Push::Call(Arc::new(AgentCall { signed, answer }));
         let sent = self.open().get(device).map(|handle| handle.push.try_send(call));
         sent.ok_or(Undelivered::NoLink)?.map_err(|_| Undelivered::Full)?;
-        answered.recv().await.ok_or(Undelivered::NoLink)
+        Ok(answered)
     }
 
     /// Tells a device something as a guardian. The status of its answer comes; nothing when its link ends first.
