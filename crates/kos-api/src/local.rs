@@ -81,6 +81,9 @@ pub struct DeviceStatus {
     pub witness: Option<DeviceWitness>,
     /// The last alert that the authority told of, when this device is a guardian.
     pub last_alert: Option<LocalAlert>,
+    /// What enforcement modules make of it, by its own word.
+    #[serde(default)]
+    pub modules: Vec<LocalModule>,
     /// What somebody should know, such as a setting that falls through.
     pub warnings: Vec<String>,
     /// The version of its daemon.
@@ -123,6 +126,20 @@ pub struct LocalAlert {
     /// When the last of it happened.
     #[schema(value_type = schema::Timestamp)]
     pub at: Timestamp,
+}
+
+/// What an enforcement module makes of a device, by its own word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalModule {
+    /// Which.
+    pub module: String,
+    /// Its version.
+    pub version: u16,
+    /// `met`, `unmet` or `unknown`.
+    pub verdict: String,
+    /// Why.
+    pub why: String,
 }
 
 /// With whom a device is paired, or might be, by its own word.

@@ -47,11 +47,8 @@ pub fn document() -> Value {
 
 fn operation(route: &Route) -> Value {
     let access: Vec<_> = route.access.iter().map(|a| a.as_str()).collect();
-    let security = if [Access::Anyone, Access::Agent].iter().any(|open| route.access.contains(open)) {
-        json!([])
-    } else {
-        json!([{ "certificate": [] }])
-    };
+    let security =
+        if route.access.contains(&Access::Anyone) { json!([]) } else { json!([{ "certificate": [] }]) };
     let mut operation = json!({
         "operationId": route.name,
         "summary": route.summary,

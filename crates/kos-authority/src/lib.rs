@@ -31,6 +31,7 @@ mod kill;
 pub mod log;
 pub mod metrics;
 pub mod mirror;
+mod modules;
 mod outside;
 mod pause;
 mod policy;

@@ -23,6 +23,7 @@ SETTINGS = {
     "settings_file": {"config_changed"},
     "witness_threshold": {"witness_policy_changed"},
     "alert_rules": {"alert_rules_changed"},
+    "modules": {"modules_changed"},
 }
 
 

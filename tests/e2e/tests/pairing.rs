@@ -1,5 +1,5 @@
-//! Pairings, grants and calls with the real programs. The agent is a program that knows the specification alone; it hands
-//! in what it signed over TLS, without a certificate.
+//! Pairings, grants and calls with the real programs. The agent is a program that knows the specification alone; what it
+//! signs is brought by somebody who may only look.
 //!
 //! Source: `docs/spec/pairing.md`, `docs/spec/grant.md`.
 #![cfg(test)]
@@ -27,8 +27,8 @@ struct Scene {
     folder: TempDir,
     authority: Authority,
     name: String,
-    /// Somebody who may only look, whose files let curl speak TLS.
-    root: Operator,
+    /// Somebody who may only look, and brings what the agent signed.
+    looker: Operator,
 }
 
 fn now_ms() -> u64 {
@@ -44,8 +44,8 @@ impl Scene {
         let authority = Authority::start_with(SETTINGS).unwrap();
         let shown = authority.json(&["authority", "show"]).unwrap();
         let name = shown["item"]["authority"].as_str().unwrap().to_owned();
-        let root = Operator::here(&authority, "looker", "viewer").unwrap();
-        Self { folder: TempDir::new().unwrap(), authority, name, root }
+        let looker = Operator::here(&authority, "looker", "viewer").unwrap();
+        Self { folder: TempDir::new().unwrap(), authority, name, looker }
     }
 
     fn run(&self, arguments: &[&str]) -> Finished {
@@ -72,10 +72,9 @@ impl Scene {
         made["item"]["pairingId"].as_str().unwrap().to_owned()
     }
 
-    /// Where agents hand in what they sign, and the file by which they know the authority.
-    fn door(&self) -> (String, String) {
-        let ca = self.root.file("root.pem").to_string_lossy().into_owned();
-        (format!("https://localhost:{}/api/v1/agent", self.authority.ports().tls), ca)
+    /// Where agents hand in what they sign, and as whom curl brings it: as somebody who may only look.
+    fn door(&self) -> (String, Vec<String>) {
+        (format!("https://localhost:{}/api/v1/agent", self.authority.ports().tls), self.looker.curl())
     }
 
     fn hand_in(&self, path: &str, signed: &str) -> (u16, Value) {
@@ -138,12 +137,12 @@ impl Scene {
     }
 }
 
-/// What an agent hands in without a certificate: the status of HTTP, and the answer.
-fn hand_in((url, ca): &(String, String), path: &str, signed: &str) -> (u16, Value) {
+/// What an agent hands in: the status of HTTP, and the answer.
+fn hand_in((url, curl): &(String, Vec<String>), path: &str, signed: &str) -> (u16, Value) {
     let (url, body) = (format!("{url}/{path}"), json!({"signed": signed}).to_string());
     let json = "content-type: application/json";
-    let arguments =
-        ["-sS", "--cacert", ca, "-X", "POST", "-H", json, "-d", &body, "-w", "\n%{http_code}", &url];
+    let own = ["-X", "POST", "-H", json, "-d", &body, "-w", "\n%{http_code}", &url];
+    let arguments: Vec<&str> = curl.iter().map(String::as_str).chain(own).collect();
     let said = judge::agrees("curl", &arguments, "").unwrap();
     let (body, status) = said.rsplit_once('\n').unwrap();
     (status.parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
@@ -228,7 +227,7 @@ fn both_sides_confirm_a_pairing_and_either_ends_it() {
     assert_eq!(scene.ends(&["device", "pair", &id, "--with", "user:looker"]), (2, "KOS-E0842".to_owned()));
     scene.authority.json(&["device", "pair", &id, "--with", "user:anna"]).unwrap();
     shows(&device, "user:anna", "proposed");
-    let confirm = ["device", "confirm-pairing", &id];
+    let confirm = ["--context", "home", "device", "confirm-pairing", &id];
     assert_eq!(anna.kosctl(&confirm).unwrap().code(), 0);
     assert_eq!(kosd(&device, &["pair", "user:anna"]).code(), 0);
     scene.becomes(&id, "user:anna", "paired");
@@ -447,12 +446,76 @@ fn a_device_confirms_by_itself_whom_its_configuration_names() {
     let mut device = Device::new("owned", "pairing:\n  accept: [\"user:anna\"]\n").unwrap();
     let id = fleet::bring_into_service(&scene.authority, &mut device).unwrap();
     // Whoever proposes themselves has confirmed it.
-    let done = anna.kosctl(&["device", "pair", &id, "--with", "user:anna"]).unwrap();
+    let done = anna.kosctl(&["--context", "home", "device", "pair", &id, "--with", "user:anna"]).unwrap();
     assert_eq!(done.code(), 0, "{}", done.stderr);
     scene.becomes(&id, "user:anna", "paired");
     scene.propose(&id, AGENT, 1, "partner");
     shows(&device, AGENT, "proposed");
     assert!(kosd(&device, &["status"]).stdout.contains("kosd pair"), "it says that it waits");
+    device.stop().unwrap();
+    scene.authority.stop().unwrap();
+}
+
+#[test]
+fn a_device_that_does_not_meet_a_mandatory_module_is_kept_to_the_lobby_until_it_does() {
+    let mut scene = Scene::new();
+    let (mut device, id) = fleet::device_in_service(&scene.authority, "modules").unwrap();
+    scene.paired(&device, &id, "partner");
+    let grant = scene.grant(&id, "device.status", "status/*", &["--for", "1h"]);
+    let verdict = |module: &str| -> Value {
+        let list = scene.authority.json(&["device", "modules", &id]).unwrap();
+        let all = list["items"].as_array().unwrap().clone();
+        all.into_iter().find(|one| one["module"] == module).unwrap()
+    };
+    let set = |scene: &Scene, module: &str, stance: &str| {
+        let set = ["policy", "set-module", module, "SEC-2", stance, "--yes"];
+        assert_eq!(scene.authority.json(&set).unwrap()["item"]["stance"], stance);
+    };
+    assert_eq!(
+        scene.authority.json(&["policy", "list", "--modules"]).unwrap()["items"].as_array().unwrap().len(),
+        15
+    );
+    assert_eq!(verdict("clock-sanity")["verdict"], "met");
+    assert_eq!(
+        (&verdict("attestation")["verdict"], &verdict("attestation")["basis"]),
+        (&"unmet".into(), &"proof".into())
+    );
+    assert_eq!(verdict("disk-encryption")["basis"], "claim");
+    assert!(kosd(&device, &["status"]).stdout.contains("clock-sanity met"));
+    assert_eq!(
+        scene.ends(&["policy", "set-module", "colour", "SEC-2", "mandatory", "--yes"]),
+        (3, "KOS-E0865".to_owned())
+    );
+
+    // What is met, or only advised, keeps nobody out.
+    set(&scene, "clock-sanity", "mandatory");
+    set(&scene, "attestation", "advisory");
+    assert_eq!(scene.calls(&id, &grant, "status/health", now_ms()).0, 200);
+    set(&scene, "attestation", "mandatory");
+    wait::until("the device to be kept to the lobby", || {
+        let answer = scene.calls(&id, &grant, "status/health", now_ms());
+        Ok((answer == (403, "KOS-E0866".to_owned())).then_some(()))
+    })
+    .unwrap();
+    // It lives on, and says how it is; after a kill of the authority it is kept there all the same.
+    scene.authority.kill().unwrap();
+    scene.authority.serve().unwrap();
+    scene.authority.device_becomes(&id, "online", |online| *online == true).unwrap();
+    assert_eq!(scene.calls(&id, &grant, "status/health", now_ms()), (403, "KOS-E0866".to_owned()));
+    wait::until("the entry", || {
+        let log = scene.authority.json(&["audit", "list", "--event", "policy_refused"])?;
+        let items = log["items"].as_array().cloned().unwrap_or_default();
+        Ok(items.iter().any(|entry| entry["details"]["request"] == "module/attestation").then_some(()))
+    })
+    .unwrap();
+    let before = scene.authority.device(&id).unwrap()["lastHeartbeatAt"].clone();
+    scene.authority.device_becomes(&id, "lastHeartbeatAt", |at| *at != before).unwrap();
+    set(&scene, "attestation", "off");
+    wait::until("the device to be let out", || {
+        Ok((scene.calls(&id, &grant, "status/health", now_ms()).0 == 200).then_some(()))
+    })
+    .unwrap();
+    assert!(scene.authority.events().unwrap().contains(&"modules_changed".to_owned()));
     device.stop().unwrap();
     scene.authority.stop().unwrap();
 }

@@ -8,7 +8,7 @@ pub enum Access {
     /// Everybody who can reach the listener.
     Anyone,
     /// An agent, which has no certificate: what it hands in is signed with the key of its pairing, and the handler judges
-    /// that before anything else. Open to whoever can reach the listener.
+    /// that before anything else. Whoever has a certificate of any kind may bring it.
     Agent,
     /// A device, about itself.
     DeviceSelf,
@@ -48,8 +48,9 @@ impl Access {
     /// Whether this way is open to `caller`.
     pub fn admits(self, caller: Caller) -> bool {
         match (self, caller) {
-            (Self::Anyone | Self::Agent, _) | (_, Caller::LocalAdmin) => true,
+            (Self::Anyone, _) | (_, Caller::LocalAdmin) => true,
             (_, Caller::Anonymous) => false,
+            (Self::Agent, _) => true,
             (Self::DeviceSelf, Caller::Device(object)) => object == Object::Own,
             (Self::DeviceSelf, Caller::Operator(_)) => false,
             (Self::OperatorRead | Self::OperatorWrite | Self::Admin, Caller::Device(_)) => false,
@@ -83,7 +84,7 @@ mod tests {
         use Access::{Admin, Agent, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
         let ways = [Anyone, Agent, DeviceSelf, OperatorRead, OperatorWrite, Admin, Local];
         for (caller, admitted) in [
-            (Caller::Anonymous, [true, true, false, false, false, false, false]),
+            (Caller::Anonymous, [true, false, false, false, false, false, false]),
             (Caller::Device(Object::Own), [true, true, true, false, false, false, false]),
             (Caller::Device(Object::Other), [true, true, false, false, false, false, false]),
             (Caller::Operator(OperatorRole::Viewer), [true, true, false, true, false, false, false]),

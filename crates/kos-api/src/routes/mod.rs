@@ -222,6 +222,13 @@ routes! {
         (NONE, NONE) -> Shape::list::<policy::PolicyProfile>(), "Lists the security profiles and their guardrails.";
     POLICY_SHOW = "policy-show", Get "/api/v1/policy/profiles/{profile}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<policy::PolicyProfile>(), "Shows the guardrails of a security profile.";
+    MODULE_LIST = "module-list", Get "/api/v1/policy/modules", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<policy::ModulePolicy>(), "Lists the enforcement modules, and how each is wanted.";
+    MODULE_SET = "module-set", Put "/api/v1/policy/modules", [Admin], Changes,
+        (CHANGE, Shape::plain::<policy::SetModule>()) -> Shape::document::<policy::ModulePolicy>(),
+        "Wants an enforcement module in another way for a security profile.";
+    DEVICE_MODULES = "device-modules", Get "/api/v1/devices/{device}/modules", [DeviceSelf, OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<policy::ModuleFinding>(), "Shows what enforcement modules make of a device.";
     MANIFEST_LIST = "manifest-list", Get "/api/v1/policy/manifests", [OperatorRead], Reads,
         (Shape::plain::<manifest::ManifestFilter>(), NONE) -> Shape::list::<manifest::Manifest>(),
         "Lists the manifests in force, or every version of one.";

@@ -169,6 +169,8 @@ events! {
     ProfileChanged = "profile_changed", Critical;
     /// A security profile, a manifest or a grant refused something.
     PolicyRefused = "policy_refused", Ordinary;
+    /// An enforcement module is wanted in another way for a security profile.
+    ModulesChanged = "modules_changed", Critical;
     /// Somebody proposed to pair a device with a user or an agent.
     PairingProposed = "pairing_proposed", Ordinary;
     /// One of the two confirmed it.

@@ -114,9 +114,16 @@ pub(crate) async fn call(shared: &Shared, signed: &[u8], now: Timestamp) -> Resu
         let basis = judge(&held.grant, &call, held.usage, lifted, now, &facts);
         let basis = basis.map_err(|error| told(refused(&error)))?;
         // Nothing is used up for a device that is not there.
-        if shared.links.standing(&record.id).is_none() {
-            let why = "the device has no link now; nothing was used up".to_owned();
-            return Err((codes::CALL_NOT_TAKEN, why));
+        match shared.links.standing(&record.id) {
+            None => {
+                let why = "the device has no link now; nothing was used up".to_owned();
+                return Err((codes::CALL_NOT_TAKEN, why));
+            }
+            // A mandatory enforcement module keeps it to the lobby.
+            Some(held) if held.profile < standing.profile => {
+                return Err((codes::MODULE_UNMET, codes::MODULE_UNMET.title().to_owned()));
+            }
+            Some(_) => {}
         }
         let usage = held.usage.after(&call);
         let used = usage.used;

@@ -1,21 +1,21 @@
-//! Pairings, grants and calls of agents on the link of a device.
+//! Pairings, grants and calls of agents on the link of a device, and what enforcement modules make of it.
 //!
 //! Source: `docs/spec/pairing.md` PAIR-30 to PAIR-34; `docs/spec/grant.md` GRANT-24.
 
 use std::sync::Arc;
 
-use kos_base::{Timestamp, code};
+use kos_base::{SecurityProfile, Timestamp, code};
 use kos_klp::{
     body::{self, Ack, Policy, Task},
     message::{MessageId, MessageType},
 };
-use kos_policy::{Direction, Errand, Request, decide, pairing::Bonds};
+use kos_policy::{Direction, Errand, Request, Standing, decide, pairing::Bonds};
 
 use super::{
     links::AgentCall,
     talk::{Ended, SLICE_REFRESH, Talk},
 };
-use crate::{bonds, clock};
+use crate::{bonds, clock, modules};
 
 /// Most calls that a device has not answered. Whoever waits for an older one hears that it was not taken.
 const CALLS_MAX: usize = 4;
@@ -30,6 +30,30 @@ pub(super) struct Affairs {
 }
 
 impl Talk<'_> {
+    /// Keeps a device that does not meet a mandatory module to what the lobby may, and lets it out again.
+    pub(super) fn judge_modules(&mut self) {
+        let (shared, now) = (&self.board.shared, clock::now());
+        let seen = modules::seen(&self.device, self.certified, self.report, now);
+        let unmet = modules::unmet(shared, self.certified, &seen);
+        let standing = match &unmet {
+            Some(_) => Standing { profile: SecurityProfile::Sec0, ..self.certified },
+            None => self.certified,
+        };
+        if standing == self.standing {
+            return;
+        }
+        self.standing = standing;
+        shared.links.stands(&self.id, standing);
+        match unmet {
+            Some((module, finding)) => {
+                let request = format!("module/{}", module.name());
+                shared.manifests.refused.count_module(&self.id, &request, &finding.why);
+                tracing::warn!(device = %self.id, module = module.name(), why = finding.why, "kept to the lobby");
+            }
+            None => tracing::info!(device = %self.id, "meets every mandatory module again"),
+        }
+    }
+
     /// Sends what the device is paired with, unless that was said on this link and is not about to run out.
     pub(super) async fn bring_bonds(&mut self) -> Result<(), Ended> {
         let now = clock::now();

@@ -31,6 +31,8 @@ pub(crate) enum Push {
     Revocations,
     /// Other manifests are in force.
     Policies,
+    /// Enforcement modules are wanted in another way.
+    Modules,
     /// The device's pairings or grants are others.
     Bonds,
     /// An agent calls the device.
@@ -230,6 +232,21 @@ impl Links {
         for handle in self.open().values() {
             // Whoever falls behind looks with its next heartbeat.
             let _ = handle.push.try_send(Push::Policies);
+        }
+    }
+
+    /// Tells every link that enforcement modules are wanted in another way.
+    pub(crate) fn modules_changed(&self) {
+        for handle in self.open().values() {
+            // Whoever falls behind judges with its next heartbeat.
+            let _ = handle.push.try_send(Push::Modules);
+        }
+    }
+
+    /// What a device may do here is another thing from now on.
+    pub(super) fn stands(&self, device: &DeviceId, standing: Standing) {
+        if let Some(handle) = self.open().get_mut(device) {
+            handle.standing = standing;
         }
     }
 

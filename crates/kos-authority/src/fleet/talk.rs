@@ -30,7 +30,9 @@ use kos_net::{
     entropy,
     keys::SigningKey,
 };
-use kos_policy::{Credential, Entrance, Errand, Refusal, Request, Standing, decide, slice::Slice};
+use kos_policy::{
+    Credential, Entrance, Errand, Refusal, Request, Standing, decide, module::Report, slice::Slice,
+};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, sleep},
@@ -120,8 +122,12 @@ pub(super) struct Talk<'a> {
     pub(super) sender: LinkSender,
     pub(super) id: DeviceId,
     pub(super) device: Arc<Device>,
-    /// What its certificate says, which decides what it may do here.
+    /// What its certificate says.
+    pub(super) certified: Standing,
+    /// What decides what it may do here: the same, or the lobby while a mandatory module is not met.
     pub(super) standing: Standing,
+    /// What it said last of itself for enforcement modules, and when.
+    pub(super) report: Option<(Report, Timestamp)>,
     /// When the certificate of the link runs out, and the link with it.
     pub(super) not_after: Timestamp,
     /// What was signed and heard over this link, once anything was.
@@ -203,7 +209,9 @@ impl Switchboard {
             sender,
             id,
             device,
+            certified: standing,
             standing,
+            report: None,
             not_after,
             heard: None,
             allowance: Allowance::new(Instant::now()),
@@ -215,6 +223,7 @@ impl Switchboard {
             alerts: Vec::new(),
             bonds: Affairs::default(),
         };
+        talk.judge_modules();
         self.shared.alerts.linked(&talk.id);
         talk.push(Push::Record(Arc::clone(&talk.device))).await?;
         let mut expiry = pin!(sleep(remaining(not_after, clock::now())?));
@@ -292,6 +301,8 @@ impl Talk<'_> {
         // The timer does not see it when the clock of the system is put forward.
         remaining(self.not_after, now)?;
         let heartbeat: Heartbeat = body::read(said)?;
+        self.report = heartbeat.modules.map(|report| (report, now));
+        self.judge_modules();
         if !heartbeat.statements.is_empty() {
             let (shared, said) = (&self.board.shared, &heartbeat.statements);
             bonds::take_of_device(shared, &self.device, said, now).await?;
@@ -447,6 +458,10 @@ impl Talk<'_> {
             }
             Push::Revocations => self.bring_lists().await,
             Push::Policies => self.bring_policy().await,
+            Push::Modules => {
+                self.judge_modules();
+                Ok(())
+            }
             Push::Bonds => self.bring_bonds().await,
             Push::Call(call) => self.bring_call(call).await,
             Push::Witness(ask) => self.ask_witness(ask).await,

@@ -23,6 +23,7 @@ use kos_identity::{enrolment::authority::RuleName, registry};
 use kos_policy::{
     Refusal,
     grant::{Basis, Call, Grant},
+    module::Stance,
     pairing::{EndedBy, Pairing, Side},
 };
 use kos_vault::{EntryName, Environment, RelyingParty, SecretType, SlotName, VaultId};
@@ -209,6 +210,8 @@ pub enum SystemChange {
         why: String,
         count: u64,
     },
+    /// An enforcement module is wanted in another way.
+    ModulesChanged { module: &'static str, profile: SecurityProfile, stance: Stance },
     /// Somebody proposed to pair a device.
     PairingProposed(Box<Pairing>),
     /// One of the two confirmed it.

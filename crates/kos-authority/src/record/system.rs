@@ -63,6 +63,11 @@ pub(super) fn event_of(change: &SystemChange) -> Draft {
                 "count": count,
             }),
         ),
+        C::ModulesChanged { module, profile, stance } => draft(
+            EventType::ModulesChanged,
+            About::Authority,
+            json!({"module": module, "profile": profile, "stance": stance.as_str()}),
+        ),
         C::PairingProposed(..)
         | C::PairingConfirmed { .. }
         | C::PairingEnded { .. }

@@ -139,6 +139,7 @@ fn heartbeat() -> Vec<u8> {
         channel: Channel::Stable,
         interval_seconds: None,
         statements: Vec::new(),
+        modules: None,
     })
 }
 

@@ -23,4 +23,6 @@ super::codes! {
     CALL_FORGED = 860, "the call was not signed by this agent for this authority", Trust, "sign it with the key of the pairing";
     CALL_REPLAYED = 861, "the call was made before, or not now", Trust, "give each call the present time, and a higher number than the one before";
     CALL_NOT_TAKEN = 862, "the device did not take the call", Unreachable, "the use counts as made: look whether the device is online, then make another call";
+    MODULE_UNKNOWN = 865, "there is no such enforcement module", NotFound, "kosctl policy list --modules lists them";
+    MODULE_UNMET = 866, "the device does not meet a mandatory enforcement module", Refused, "kosctl device modules DEVICE tells which, and why";
 }

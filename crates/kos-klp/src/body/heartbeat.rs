@@ -3,7 +3,7 @@
 //! Source: `docs/spec/klp.md` KLP-45, KLP-46.
 
 use kos_base::{Channel, EntryId, Timestamp};
-use kos_policy::pairing::STATEMENT_BYTES_MAX;
+use kos_policy::{module::Report, pairing::STATEMENT_BYTES_MAX};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use super::{Body, DetailText, NameText, VersionText, read_blob, read_list, write_list};
@@ -49,6 +49,8 @@ pub struct Heartbeat {
     pub interval_seconds: Option<u32>,
     /// What the device says of pairings, signed, until the authority has taken it; at most 4.
     pub statements: Vec<Vec<u8>>,
+    /// What the device says of itself for enforcement modules.
+    pub modules: Option<Report>,
 }
 
 /// The outcome of one check.
@@ -102,7 +104,7 @@ impl<C> Encode<C> for Heartbeat {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
         let measured = [self.ram_used_bytes, self.ram_total_bytes, self.uptime_seconds];
         let optional = [self.cpu_percent.is_some(), self.interval_seconds.is_some()].into_iter();
-        let optional = optional.chain([!self.statements.is_empty()]);
+        let optional = optional.chain([!self.statements.is_empty(), self.modules.is_some()]);
         let optional = optional.chain(measured.map(|value| value.is_some())).filter(|there| *there).count();
         e.map(6 + u64::try_from(optional).unwrap_or_default())?;
         if let Some(cpu) = self.cpu_percent {
@@ -126,6 +128,9 @@ impl<C> Encode<C> for Heartbeat {
                 e.bytes(statement)?;
             }
         }
+        if let Some(report) = &self.modules {
+            e.u8(14)?.encode(report)?;
+        }
         Ok(())
     }
 }
@@ -134,7 +139,7 @@ impl<'b, C> Decode<'b, C> for Heartbeat {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
         let (mut cpu, mut ram_used, mut ram_total, mut uptime, mut errors) = (None, None, None, None, None);
         let (mut checks, mut versions, mut digest, mut boot, mut channel) = (None, None, None, None, None);
-        let (mut interval, mut statements) = (None, Vec::new());
+        let (mut interval, mut statements, mut modules) = (None, Vec::new(), None);
         read_map(d, |key, d| {
             match key {
                 1 => cpu = Some(read_percent(d)?),
@@ -149,6 +154,7 @@ impl<'b, C> Decode<'b, C> for Heartbeat {
                 10 => channel = Some(d.decode()?),
                 11 => interval = Some(read_interval(d)?),
                 12 => statements = read_statements(d)?,
+                14 => modules = Some(d.decode()?),
                 _ => return Ok(Field::Unknown),
             }
             Ok(Field::Read)
@@ -166,6 +172,7 @@ impl<'b, C> Decode<'b, C> for Heartbeat {
             channel: required(channel)?,
             interval_seconds: interval,
             statements,
+            modules,
         })
     }
 }
@@ -285,6 +292,11 @@ mod tests {
             channel: Channel::Beta,
             interval_seconds: cpu_percent.map(u32::from),
             statements: vec![vec![3; 9]; checks.min(STATEMENTS_MAX)],
+            modules: cpu_percent.map(|_| Report {
+                clock: Timestamp::from_unix_s(7),
+                steps_back: 1,
+                disk: kos_policy::module::Disk::DmCrypt,
+            }),
         }
     }
 

@@ -35,6 +35,7 @@ pub(crate) fn heartbeat() -> Vec<u8> {
         channel: Channel::Stable,
         interval_seconds: None,
         statements: Vec::new(),
+        modules: None,
     })
 }
 

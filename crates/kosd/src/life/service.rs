@@ -257,7 +257,8 @@ impl Device {
         let checks = link::checks(&member.role, &self.config.health_checks, &self.root.state());
         let observer = Observer::new(self.host.clone());
         let errors = Arc::clone(&self.errors);
-        let reporter = Reporter::new(observer, self.clock.clone(), errors, self.config_digest, checks);
+        let (clock, digest) = (self.clock.clone(), self.config_digest);
+        let reporter = Reporter::new(observer, clock, errors, digest, checks, self.watch());
         Ok(Some((terms, reporter, self.situation(member, held))))
     }
 

@@ -1,4 +1,4 @@
-//! What manifests and grants refused to devices, counted and recorded: one entry a device and policy at once, and one a minute for
+//! What manifests, grants and enforcement modules refused to devices, counted and recorded: one entry a device and policy at once, and one a minute for
 //! what comes after it (as in decision 0005).
 //!
 //! Limits: [`REFUSED_MAX`]. What was counted stays until it is in the log.
@@ -51,6 +51,13 @@ impl Refused {
     /// Counts a refusal of `request`.
     pub(crate) fn count(&self, device: &DeviceId, request: &str, outcome: Outcome) {
         self.add((device.clone(), request.to_owned()), MANIFEST, outcome, 1);
+    }
+
+    /// The same of an enforcement module.
+    pub(crate) fn count_module(&self, device: &DeviceId, request: &str, why: &str) {
+        let outcome = Outcome { allowed: false, policy: None, why: why.to_owned() };
+        let by = ("module", code::pairing::MODULE_UNMET);
+        self.add((device.clone(), request.to_owned()), by, outcome, 1);
     }
 
     /// The same of a grant.

@@ -31,6 +31,7 @@ mod listen;
 mod log;
 mod manifests;
 pub(crate) mod mirrors;
+mod modules;
 mod operators;
 mod pairings;
 mod person;
@@ -174,6 +175,9 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::DEVICE_POLICY, policy::explain)
         .on(&routes::POLICY_LIST, policy::list)
         .on(&routes::POLICY_SHOW, policy::show)
+        .on(&routes::MODULE_LIST, modules::list)
+        .on(&routes::MODULE_SET, modules::set)
+        .on(&routes::DEVICE_MODULES, modules::of_device)
         .on(&routes::MANIFEST_LIST, manifests::list)
         .on(&routes::MANIFEST_SHOW, manifests::show)
         .under(

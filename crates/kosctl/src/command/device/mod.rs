@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use kos_api::{
     audit::{AuditEntry, AuditFilter},
     device::{Device as Item, DeviceFilter},
+    policy::ModuleFinding,
     routes,
     text::Tag,
 };
@@ -70,6 +71,8 @@ pub(crate) enum Device {
     Unpair(Unpair),
     /// Lists with whom a device is paired, was, or might be.
     Pairings(Named),
+    /// Shows what enforcement modules make of a device.
+    Modules(Named),
     /// Ends a device for good.
     Decommission(DecommissionOf),
 }
@@ -214,6 +217,14 @@ impl Device {
             Self::Pair(pair) => pair.run(session).await,
             Self::ConfirmPairing(confirm) => confirm.run(session).await,
             Self::Unpair(unpair) => unpair.run(session).await,
+            Self::Modules(named) => {
+                let client = session.client()?;
+                let id = find(&client, &named.device).await?.device.device_id;
+                let nothing = serde_json::json!({});
+                let route = &routes::DEVICE_MODULES;
+                let list: kos_api::List<ModuleFinding> = client.list(route, &[id.as_ref()], &nothing).await?;
+                session.printer.list(&list).map(|()| Ending::Done)
+            }
             Self::Pairings(named) => pairing::list(session, &named).await,
             Self::Decommission(end) => end.order.run(session, &end.named.device).await,
         }
