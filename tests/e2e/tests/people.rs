@@ -51,7 +51,7 @@ fn a_person_is_exported_from_every_store_and_then_in_none() {
     let at = |name: &str| desk.path().join(name).to_string_lossy().into_owned();
     let (mut device, id) = fleet::device_in_service(&authority, "people-1").unwrap();
     let canary = Operator::here(&authority, CANARY, "admin").unwrap();
-    let other = Operator::here(&authority, OTHER, "viewer").unwrap();
+    let _other = Operator::here(&authority, OTHER, "viewer").unwrap();
     let act = |who: &Operator, words: &[&str]| who.kosctl(&[&["--context", "home"], words].concat()).unwrap();
     for name in ["one", "two"] {
         assert_eq!(act(&canary, &["device", "rename", &id, name]).code(), 0);
@@ -64,7 +64,7 @@ fn a_person_is_exported_from_every_store_and_then_in_none() {
     let (backup, passphrase) = (at("backup.age"), at("passphrase"));
     authority.json(&["backup", "create", "--out", &backup, "--passphrase-file", &passphrase]).unwrap();
     // The canary names somebody else, and is named by them.
-    assert_eq!(act(&canary, &["operator", "remove", OTHER]).code(), 0);
+    assert_eq!(act(&canary, &["operator", "remove", OTHER, "--yes"]).code(), 0);
     assert!(!naming(authority.data(), CANARY).is_empty(), "the name is looked for where it is");
 
     // Not for just anybody, and of nobody whom the log does not know.
@@ -86,7 +86,15 @@ fn a_person_is_exported_from_every_store_and_then_in_none() {
     assert_eq!(item["vaults"], serde_json::json!(["default"]));
     assert_eq!(item["backups"].as_array().unwrap().len(), 1);
     let kinds: Vec<_> = item["subjects"].as_array().unwrap().iter().map(|one| &one["kind"]).collect();
-    assert!(kinds.contains(&&"operator".into()) && kinds.contains(&&"share-holder".into()), "{kinds:?}");
+    assert_eq!(kinds, ["operator"], "nobody has brought a share");
+    let holder = authority.json(&["user", "export", "--person", "carol"]).unwrap();
+    assert_eq!(
+        (&holder["item"]["vaults"][0], &holder["item"]["entriesFound"]),
+        (&"default".into(), &0.into())
+    );
+    let erase = ["user", "erase", "--person", "carol", "--confirm", "carol", "--reason", "asked for it"];
+    let refused = authority.kosctl(&erase).unwrap();
+    assert!(refused.code() == 3 && refused.stderr.contains("share the vault again"), "{}", refused.stderr);
     let listed = authority.json(&["audit", "list", "--person", CANARY]).unwrap();
     let indices = |entries: &Value| -> Vec<u64> {
         entries.as_array().unwrap().iter().map(|entry| entry["index"].as_u64().unwrap()).collect()
@@ -115,7 +123,7 @@ fn a_person_is_exported_from_every_store_and_then_in_none() {
     assert_eq!(store(&first["item"], "guardians")["done"], "removed");
     assert!(!naming(authority.data(), CANARY).is_empty(), "whoever is in service has a name");
 
-    authority.json(&["operator", "remove", CANARY]).unwrap();
+    authority.json(&["operator", "remove", CANARY, "--yes"]).unwrap();
     share(&authority, &desk, "second", ["carol", "emil", "dora"]);
     let second = authority.json(&erase).unwrap();
     let item = &second["item"];

@@ -7,12 +7,13 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 24] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     ("kos-base", &[]),
     ("kos-policy", &["kos-base"]),
     ("kos-attest", &["kos-base", "kos-emulator"]),
     ("kos-identity", &["kos-base", "kos-attest", "kos-emulator", "kos-policy"]),
     ("kos-klp", &["kos-base", "kos-policy"]),
+    ("kos-manifest", &["kos-base", "kos-klp", "kos-policy"]),
     ("kos-audit", &["kos-base"]),
     ("kos-shares", &["kos-base"]),
     ("kos-vault", &["kos-base"]),
@@ -49,6 +50,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
             "kos-klp",
             "kos-audit",
             "kos-policy",
+            "kos-manifest",
             "kos-net",
             "kos-api",
             "kos-backup",
@@ -76,6 +78,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
             "kos-identity",
             "kos-klp",
             "kos-policy",
+            "kos-manifest",
             "kos-audit",
             "kos-vault",
             "kos-shares",
@@ -96,6 +99,8 @@ const ARROWS: [(&str, &[&str]); 24] = [
             "kos-vault",
             "kos-api",
             "kos-net",
+            "kos-policy",
+            "kos-manifest",
             "kos-authority",
             "kosctl",
         ],

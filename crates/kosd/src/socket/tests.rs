@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use kos_api::{lifecycle::Wipe, routes};
+use kos_api::{lifecycle::Wipe, local::LocalPairings, routes};
 use kos_base::{Channel, DeviceState, SecurityProfile, code};
 
 use super::*;

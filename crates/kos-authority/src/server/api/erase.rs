@@ -47,7 +47,15 @@ pub(super) async fn erase(
     for _ in 0..ATTEMPTS_MAX {
         let mut found = subjects(&shared, &people).await?;
         if found.is_empty() {
-            return Err(Refusal::new(code::audit::PERSON_UNKNOWN).under(call.id));
+            let refusal = Refusal::new(code::audit::PERSON_UNKNOWN).under(call.id);
+            let held =
+                held(&shared, &people, &found, &name).await.map_err(|refusal| refusal.under(call.id))?;
+            return Err(match held.vaults.first() {
+                Some(vault) => refusal.saying(&format!(
+                    "the vault {vault} lists it as holder of a share: share the vault again without it"
+                )),
+                None => refusal,
+            });
         }
         let caller = Person::behind(&call.who.actor()).map(|person| person.subject());
         let is_own = found.iter().any(|(_, subject)| Some(&subject.person) == caller.as_ref());
