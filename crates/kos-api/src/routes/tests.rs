@@ -24,7 +24,7 @@ fn no_route_that_changes_anything_is_open_to_strangers_devices_or_viewers() {
             [Caller::Anonymous, Caller::Device(Object::Own), Caller::Operator(operator::OperatorRole::Viewer)]
         {
             // What an agent may, it may by its signature, which the handler judges (PAIR-22, GRANT-20).
-            let is_signed = route.access == [Access::Agent] && route.path.starts_with("/api/v1/agent/");
+            let is_signed = route.access == [Agent] && route.path.starts_with("/api/v1/agent/");
             let brings = is_signed && caller != Caller::Anonymous;
             assert_eq!(route.admits(caller), brings, "{} and {caller:?}", route.name);
         }
