@@ -72,7 +72,7 @@ pub(crate) struct Show {
 pub(crate) struct Explain {
     /// Id of the device, or at least 4 characters of its beginning.
     device: String,
-    /// A door (tls, entry, certificate, kid, message, peer, api, config, send) or a request such as message/command or send/LOG.
+    /// A door (tls, entry, certificate, kid, message, peer, api, config, agent, send) or a request such as message/command or send/LOG.
     #[arg(long)]
     door: Option<String>,
 }
