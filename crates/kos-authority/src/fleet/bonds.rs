@@ -110,7 +110,7 @@ impl Talk<'_> {
         message: MessageId,
         said: &[u8],
     ) -> Result<(), Ended> {
-        let Task::ForAgent { agent, .. } = body::read(said)? else {
+        let Ok(Task::ForAgent { agent, .. }) = body::read(said) else {
             return self.refuse(Some(message), code::klp::KLP_TYPE).await;
         };
         let tie = bonds::tie_of(&self.board.shared, &self.id, &agent, now).await?;

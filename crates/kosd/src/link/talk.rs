@@ -316,9 +316,8 @@ impl<'a> Talk<'a> {
             }),
             MessageType::TASK_REQUEST => match body::read::<Task>(message.body) {
                 Ok(Task::Call(call)) => Ok(Matter::Call(call)),
-                // A device is no agent.
-                Ok(Task::ForAgent { .. }) => return self.leave_unhandled(name).await,
-                Err(error) => Err(error),
+                // A device is no agent, and knows no other work.
+                Ok(Task::ForAgent { .. }) | Err(_) => return self.leave_unhandled(name).await,
             },
             MessageType::REVOCATION => match body::read::<Revocation>(message.body) {
                 Ok(news) => match whole_lists(&mut self.assembly, &news) {
