@@ -4,6 +4,7 @@
 //! `tests/vectors/cedar`, which are ours. What a case expects is a decision, the policies that led to it and those that
 //! failed. Where one fails we refuse, whatever the rest says (MAN-18); everything else is expected as it stands.
 #![cfg(test)]
+#![expect(clippy::disallowed_methods, reason = "a test reads its vectors, and where others are")]
 
 use std::{
     fs,

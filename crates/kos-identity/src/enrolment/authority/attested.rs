@@ -108,6 +108,9 @@ impl Asked<'_> {
         let quoted = Quoted { signed: Signed { attest, signature }, values };
         let quote = activated.quoted(&quoted, self.context.attestation.pcrs)?;
         if let Some(known) = known {
+            if known.ek != activated.ek().id() {
+                return Err(AttestError::OtherTpm);
+            }
             quote.follows(&known.clock())?;
         }
         let certificates: Vec<&[u8]> = offer.certificates.iter().map(|der| der.as_slice()).collect();
@@ -214,9 +217,9 @@ fn differing(before: &Attested, now: &Attested) -> Option<Vec<u32>> {
 }
 
 /// What is recorded, and answered, when a device that is known shows what does not hold, or too little.
-pub(super) fn failed(device: &Device, code: Code) -> (Commit, Code) {
+///
+/// The record stays as it is: a device that repeats this must not get in the way of who stops it.
+pub(super) fn failed(device: &Device, code: Code) -> Commit {
     let changes = vec![Change::AttestationFailed { device: device.id.clone(), code }];
-    let next = device.clone().next_version();
-    let actor = Actor::Device(device.id.clone());
-    (Commit { actor, changes, writes: vec![Write::Device(Box::new(next))] }, code)
+    Commit { actor: Actor::Device(device.id.clone()), changes, writes: Vec::new() }
 }

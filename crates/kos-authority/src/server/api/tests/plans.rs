@@ -40,19 +40,7 @@ async fn bench() -> (Bench, Made) {
     if let Some(credential) = &mut in_service.credential {
         credential.issuer = bench.shared().keys.issuing_certificate(IssuerClass::One).key_id();
     }
-    in_service.attested = Some(kos_identity::registry::Attested {
-        ek: kos_base::KeyId::from_bytes([7; 32]),
-        ak: vec![7; 34],
-        pcrs: 1,
-        values: vec![0; 32],
-        clock_ms: 1,
-        reset_count: 1,
-        restart_count: 0,
-        tier: kos_base::EvidenceTier::KeyInTpm,
-        at: NOW,
-        vouched_by: "nobody".to_owned(),
-        golden: None,
-    });
+    in_service.attested = Some(fixtures::attested(kos_base::KeyId::from_bytes([7; 32])));
     bench.add(in_service).await;
     let mut waiting = device(2);
     waiting.lobby = Some(fixtures::lobby("192.0.2.7"));
@@ -113,7 +101,7 @@ async fn granted(bench: &Bench) -> String {
         device: MEMBER.parse().unwrap(),
         partner: AGENT.parse().unwrap(),
         level: TrustLevel::Partner,
-        key: Some(fixtures::key(9)),
+        key: Some(key(9)),
         proposed: now,
         device_said: Some(now),
         partner_said: Some(now),
