@@ -248,3 +248,21 @@ fn a_device_comes_back_from_quarantine_by_its_tpm_again_and_with_no_less_than_be
     issued(&shown.go_on(&mut office, (Recovery, 1, &by)));
     assert_eq!(certified(&office), EvidenceTier::EkActivated);
 }
+
+#[test]
+fn a_superseded_key_is_of_nobody_whatever_the_tpm_says() {
+    let mut office = Office::new();
+    let held = Applicant::with_tpm(20);
+    let ticket = office.ticket(40);
+    issued(&held.enrol(&mut office, ticket, 40));
+    held.confirm(&mut office, 1);
+    // Its copy is faster.
+    let renewed = Applicant { tpm: held.tpm, ..next(&Applicant::with_tpm(20), 70) };
+    issued(&renewed.go_on(&mut office, (Renewal, 1, &held.operational)));
+    renewed.confirm(&mut office, 2);
+    let late = Applicant { tpm: renewed.tpm, ..next(&Applicant::with_tpm(20), 71) };
+    let refused = refusal(&late.go_on(&mut office, (Renewal, 1, &held.operational)));
+    assert_eq!(refused, code::enrolment::DEVICE_UNKNOWN, "so that it comes with its identity key");
+    let by = TestKey::new(KeyAlgorithm::P256, held.seed);
+    assert_eq!(refusal(&late.go_on(&mut office, (Recovery, 1, &by))), code::enrolment::CLONE);
+}

@@ -99,7 +99,8 @@ impl Store {
         let shares = |device: &&Device| {
             Some(&device.id) != own.as_ref()
                 && (device.macs.iter().any(|mac| mac.is_universal() && query.macs.contains(mac))
-                    || device.serials.iter().any(|serial| query.serials.contains(serial)))
+                    || device.serials.iter().any(|serial| query.serials.contains(serial))
+                    || query.ek.is_some_and(|ek| device.attested.as_ref().is_some_and(|held| held.ek == ek)))
         };
         let waiting = || self.devices.values().filter_map(|device| device.lobby.as_ref());
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);

@@ -14,7 +14,7 @@ use kos_base::{Code, EvidenceTier, KeyId, PublicKey, Secret, Timestamp, code};
 use super::{Context, Decision, Found, Request, Waiting};
 use crate::{
     enrolment::{
-        message::{KeyCertificate, Offer, PcrQuote, Statement, TpmChallenge},
+        message::{KeyCertificate, Means, Offer, PcrQuote, Statement, TpmChallenge},
         proof::Exporter,
     },
     registry::{Actor, Attested, Change, Commit, Device, Write},
@@ -68,6 +68,11 @@ pub(super) fn judge(
     else {
         return Ok(None);
     };
+    if found.device.is_none() && matches!(request.prove.means, Means::Renewal { .. }) {
+        // By a key that is of nobody any more. Whose statement it would be cannot be known, and nothing is issued for it;
+        // the device hears that, and shows its identity key, by which a copy of it is noticed.
+        return Ok(None);
+    }
     let identity = found.device.as_ref().map_or(&request.peer, |device| &device.identity_key);
     let binding = Binding::of_request(exporter, nonce, identity.id(), &request.csr.digest());
     let asked = Asked { context, now, challenge, binding, identity, operational: request.csr.public_key() };
