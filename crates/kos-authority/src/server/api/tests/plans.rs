@@ -113,7 +113,7 @@ async fn granted(bench: &Bench) -> String {
         device: MEMBER.parse().unwrap(),
         partner: AGENT.parse().unwrap(),
         level: TrustLevel::Partner,
-        key: Some(fixtures::key(9)),
+        key: Some(key(9)),
         proposed: now,
         device_said: Some(now),
         partner_said: Some(now),
