@@ -25,9 +25,9 @@ pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
     alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, manifest,
-    mirror, operator, person, plan::ChangeQuery, policy, ticket, vault, witness,
+    mirror, operator, pairing, person, plan::ChangeQuery, policy, ticket, vault, witness,
 };
-use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
+use Access::{Admin, Agent, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
 use Method::{Delete, Get, Post, Put};
 use Token::{Exempt, Needed};
@@ -105,8 +105,8 @@ impl Route {
 
     /// Whether the same request with the same `Idempotency-Key` gets the same answer instead of being done again. With an
     /// answer a hash of the request is kept, and those about vaults and guardians hold what must not be guessed (KVS-14,
-    /// ALR-31); after a firing there is nothing left that could keep one; who erases a name does not want it kept; and archives and
-    /// backups find what is there when they are asked again.
+    /// ALR-31); after a firing there is nothing left that could keep one; who erases a name does not want it kept; archives and
+    /// backups find what is there when they are asked again; and a call of an agent has a number.
     pub fn is_repeatable(&self) -> bool {
         let without = [
             "/api/v1/vaults/",
@@ -115,6 +115,7 @@ impl Route {
             "/api/v1/audit/erase",
             "/api/v1/audit/archive",
             "/api/v1/backups",
+            "/api/v1/agent/",
         ];
         self.effect == Changes && !without.iter().any(|prefix| self.path.starts_with(prefix))
     }
@@ -177,6 +178,8 @@ const KILL: Shape = Shape::document::<kill::KillStatus>();
 const ALERT: Shape = Shape::document::<alert::Alert>();
 const ALERT_RULES: Shape = Shape::document::<alert::AlertRules>();
 const GUARDIAN: Shape = Shape::document::<alert::Guardian>();
+const PAIRING: Shape = Shape::document::<pairing::Pairing>();
+const GRANT: Shape = Shape::document::<pairing::Grant>();
 const BECAUSE: Shape = Shape::plain::<lifecycle::Because>();
 /// Only reached over the socket, where nothing stands between the two.
 const SOCKET: Token = Exempt("the local socket, on which the kernel names the caller, is the one way to it");
@@ -185,6 +188,10 @@ const PUBLIC: Token = Exempt("everybody may read it, and it says nothing about t
 /// Files that foreign programs verify.
 const SIGNED: Token =
     Exempt("what it answers is signed or hashed for those who verify it, with whatever program they have");
+/// What comes from agents, by whomever.
+const AGENT: Token = Exempt(
+    "the agent signs what it asks for, in the body, and it counts once: who brings it can alter nothing",
+);
 /// What monitors poll and guardians listen to.
 const WATCHED: Token =
     Exempt("it only tells how things are, and monitors and guardians listen with programs of their own");
@@ -233,6 +240,13 @@ routes! {
         (NONE, NONE) -> Shape::list::<policy::PolicyProfile>(), "Lists the security profiles and their guardrails.";
     POLICY_SHOW = "policy-show", Get "/api/v1/policy/profiles/{profile}", [OperatorRead], Reads, Needed,
         (NONE, NONE) -> Shape::document::<policy::PolicyProfile>(), "Shows the guardrails of a security profile.";
+    MODULE_LIST = "module-list", Get "/api/v1/policy/modules", [OperatorRead], Reads, Needed,
+        (NONE, NONE) -> Shape::list::<policy::ModulePolicy>(), "Lists the enforcement modules, and how each is wanted.";
+    MODULE_SET = "module-set", Put "/api/v1/policy/modules", [Admin], Changes, Needed,
+        (CHANGE, Shape::plain::<policy::SetModule>()) -> Shape::document::<policy::ModulePolicy>(),
+        "Wants an enforcement module in another way for a security profile.";
+    DEVICE_MODULES = "device-modules", Get "/api/v1/devices/{device}/modules", [DeviceSelf, OperatorRead], Reads, Needed,
+        (NONE, NONE) -> Shape::list::<policy::ModuleFinding>(), "Shows what enforcement modules make of a device.";
     MANIFEST_LIST = "manifest-list", Get "/api/v1/policy/manifests", [OperatorRead], Reads, Needed,
         (Shape::plain::<manifest::ManifestFilter>(), NONE) -> Shape::list::<manifest::Manifest>(),
         "Lists the manifests in force, or every version of one.";
@@ -273,6 +287,35 @@ routes! {
     DEVICE_DECOMMISSION_SHOW = "device-decommission-show", Get "/api/v1/devices/{device}/decommission",
         [OperatorRead], Reads, Needed,
         (NONE, NONE) -> Shape::document::<lifecycle::Decommission>(), "Shows how far a decommissioning is.";
+
+    PAIRING_LIST = "pairing-list", Get "/api/v1/devices/{device}/pairings", [DeviceSelf, OperatorRead], Reads, Needed,
+        (NONE, NONE) -> Shape::list::<pairing::Pairing>(), "Lists with whom a device is paired, was, or might be.";
+    PAIRING_PROPOSE = "pairing-propose", Post "/api/v1/devices/{device}/pairings", [OperatorWrite], Changes, Needed,
+        (CHANGE, Shape::plain::<pairing::ProposePairing>()) -> PAIRING, "Proposes to pair a device with a user or an agent.";
+    PAIRING_CONFIRM = "pairing-confirm", Post "/api/v1/devices/{device}/pairings/confirm", [OperatorWrite], Changes, Needed,
+        (CHANGE, NONE) -> PAIRING, "Confirms the pairing of a device with the user who calls.";
+    PAIRING_END = "pairing-end", Delete "/api/v1/devices/{device}/pairings/{*partner}", [OperatorWrite], Changes, Needed,
+        (CHANGE, NONE) -> PAIRING, "Ends a pairing, with the grants under it.";
+    AGENT_STATEMENT = "agent-statement", Post "/api/v1/agent/pairings", [Agent], Changes, AGENT,
+        (NONE, Shape::plain::<pairing::SignedByAgent>()) -> PAIRING,
+        "Takes what an agent signed about a pairing: that it confirms it, or ends it.";
+    AGENT_CALL = "agent-call", Post "/api/v1/agent/calls", [Agent], Changes, AGENT,
+        (NONE, Shape::plain::<pairing::SignedByAgent>()) -> Shape::document::<pairing::AgentAnswer>(),
+        "Brings a call that an agent signed to the device, and returns what it answers.";
+    GRANT_LIST = "grant-list", Get "/api/v1/grants", [OperatorRead], Reads, Needed,
+        (Shape::plain::<pairing::GrantFilter>(), NONE) -> Shape::list::<pairing::Grant>(),
+        "Lists what agents may ask of devices.";
+    GRANT_SHOW = "grant-show", Get "/api/v1/grants/{grant}", [OperatorRead], Reads, Needed,
+        (NONE, NONE) -> GRANT, "Shows a grant, and whether a call would be let through now.";
+    GRANT_CREATE = "grant-create", Post "/api/v1/grants", [OperatorWrite], Changes, Needed,
+        (CHANGE, Shape::plain::<pairing::CreateGrant>()) -> GRANT, "Lets an agent ask something of a device.";
+    GRANT_NARROW = "grant-narrow", Put "/api/v1/grants/{grant}", [OperatorWrite], Changes, Needed,
+        (CHANGE, Shape::plain::<pairing::NarrowGrant>()) -> GRANT, "Lets an agent ask less.";
+    GRANT_REVOKE = "grant-revoke", Delete "/api/v1/grants/{grant}", [OperatorWrite], Changes, Needed,
+        (CHANGE, NONE) -> GRANT, "Takes a grant back.";
+    GRANT_OVERRIDE = "grant-override", Post "/api/v1/grants/{grant}/override", [OperatorWrite], Changes, Needed,
+        (CHANGE, Shape::plain::<pairing::OverrideGrant>()) -> GRANT,
+        "Lifts or stops a grant for a time, or takes that back.";
 
     AUDIT_LIST = "audit-list", Get "/api/v1/audit/entries", [OperatorRead], Reads, Needed,
         (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
@@ -515,71 +558,15 @@ routes! {
     LOCAL_KILL_FIRE = "local-kill-fire", Post "/api/v1/kill/fire", [Admin], Changes, SOCKET,
         (CHANGE, Shape::plain::<kill::FireKill>()) -> Shape::document::<kill::KillReport>(),
         "Destroys the keys and the state of this device.";
+    LOCAL_PAIRING_LIST = "local-pairing-list", Get "/api/v1/pairings", [Admin], Reads, SOCKET,
+        (NONE, NONE) -> Shape::document::<local::LocalPairings>(), "Lists with whom this device is paired, or might be.";
+    LOCAL_PAIRING_ANSWER = "local-pairing-answer", Post "/api/v1/pairings", [Admin], Changes, SOCKET,
+        (NONE, Shape::plain::<local::AnswerPairing>()) -> Shape::document::<local::LocalPairing>(),
+        "Confirms a pairing for this device, or ends it.";
     LOCAL_DECOMMISSION = "local-decommission", Post "/api/v1/decommission", [Admin], Changes, SOCKET,
         (CHANGE, Shape::plain::<lifecycle::DecommissionOrder>()) -> Shape::document::<lifecycle::Decommission>(),
         "Ends this device for good.";
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn names_and_paths_are_unique_and_every_route_is_classified() {
-        for table in [ALL, LOCAL] {
-            let names: HashSet<_> = table.iter().map(|r| r.name).collect();
-            let paths: HashSet<_> = table.iter().map(|r| (r.method, r.path)).collect();
-            assert_eq!((names.len(), paths.len()), (table.len(), table.len()));
-            for route in table {
-                assert!(!route.access.is_empty(), "{}", route.name);
-                assert!(route.path.starts_with("/api/v1/"), "{}", route.path);
-                assert!(route.effect == Reads || route.method != Get, "{}", route.name);
-                assert!(route.summary.ends_with('.'), "{}", route.name);
-            }
-        }
-    }
-
-    #[test]
-    fn no_route_that_changes_anything_is_open_to_strangers_devices_or_viewers() {
-        for route in ALL.iter().filter(|r| r.effect == Changes) {
-            for caller in [
-                Caller::Anonymous,
-                Caller::Device(Object::Own),
-                Caller::Operator(operator::OperatorRole::Viewer),
-            ] {
-                assert!(!route.admits(caller), "{} admits {caller:?}", route.name);
-            }
-        }
-    }
-
-    #[test]
-    fn what_changes_or_is_read_by_devices_needs_a_token_or_the_socket() {
-        for route in ALL {
-            let Exempt(reason) = route.token else { continue };
-            assert!(reason.len() > 20, "{}", route.name);
-            assert_eq!(route.token == SOCKET, route.access == [Local], "{}", route.name);
-            assert!(route.effect == Reads || route.token == SOCKET, "{}", route.name);
-            assert!(!route.access.contains(&DeviceSelf), "{}", route.name);
-        }
-    }
-
-    #[test]
-    fn no_answer_is_kept_of_what_holds_a_secret_of_a_vault() {
-        let kept = |route: &Route| route.is_repeatable();
-        assert_eq!(
-            [DEVICE_RENAME, TICKET_CREATE, VAULT_PUT, VAULT_UNLOCK, GUARDIAN_ADD, STATUS]
-                .each_ref()
-                .map(kept),
-            [true, true, false, false, false, false]
-        );
-    }
-
-    #[test]
-    fn a_path_is_filled_in_and_cannot_be_left() {
-        assert_eq!(DEVICE_SHOW.fill(&["../status?x"]), "/api/v1/devices/..%2Fstatus%3Fx");
-        assert_eq!(AUDIT_LOG.fill(&["tile/0/x001/067"]), "/api/v1/audit/log/tile/0/x001/067");
-        assert_eq!(STATUS.fill(&[]), "/api/v1/status");
-    }
-}
+mod tests;

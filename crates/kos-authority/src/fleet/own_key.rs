@@ -29,7 +29,7 @@ use kos_net::{
 use kos_policy::Errand;
 use tokio::time::timeout;
 
-use super::talk::{Ended, Switchboard, Talk};
+use super::talk::{Ended, Switchboard, Talk, first_of};
 use crate::{authority::Shared, clock, record::SystemChange, store::StoreError, writer::Transaction};
 
 /// How long a link may take to show its key. A device sends a heartbeat as soon as it is linked. Stops links that are kept
@@ -159,12 +159,20 @@ async fn record(
 
 impl Talk<'_> {
     /// The key that was shown counts, and the one before no more.
-    pub(super) async fn confirm_key(&mut self, number: u32) -> Result<(), Ended> {
+    pub(super) async fn confirm_key(&mut self, shown: Option<u32>) -> Result<(), Ended> {
+        let Some(number) = shown else { return Ok(()) };
         let confirmed = record(&self.board.shared, &self.device, |device, keys| {
             let confirms = keys.confirm(number);
             confirms.then(|| SystemChange::OwnKeyConfirmed { device: device.clone(), number })
         });
         Ok(confirmed.await?)
+    }
+
+    /// Takes the frame that has shown the key.
+    pub(super) async fn take_first(&mut self, first: Option<Vec<u8>>) -> Result<(), Ended> {
+        let Some(first) = first else { return Ok(()) };
+        let taken = self.take(&first).await;
+        first_of(taken, self.sender.flush().await)
     }
 
     /// Makes a key for a certificate that has none, and brings one that was not shown yet.

@@ -30,6 +30,8 @@ pub enum Setting {
     AlertRules,
     /// Endorsement keys that an operator listed, and golden sets.
     Attestation,
+    /// How enforcement modules are wanted.
+    Modules,
 }
 
 impl Setting {
@@ -45,6 +47,7 @@ impl Setting {
             Self::WitnessThreshold => "witness_threshold",
             Self::AlertRules => "alert_rules",
             Self::Attestation => "attestation",
+            Self::Modules => "modules",
         }
     }
 }

@@ -4,6 +4,7 @@ mod alert;
 mod attestation;
 mod kill;
 mod mirror;
+mod pairing;
 
 use kos_api::{
     audit::{Archived, AuditEntry, AuditVerdict, Checkpoint, Erasure},

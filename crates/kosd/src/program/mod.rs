@@ -6,6 +6,7 @@
 mod decommission;
 mod enroll;
 mod log;
+mod pair;
 mod show;
 mod terminal;
 mod watch;
@@ -59,6 +60,16 @@ enum Command {
     Status,
     /// Prints the device id.
     Id,
+    /// Shows with whom this device is paired, or might be; with a name, confirms that it is.
+    Pair {
+        /// `user:NAME`, `kai:ID`, or the id of the pairing.
+        with: Option<String>,
+    },
+    /// Ends a pairing of this device, at once, also when its authority cannot be reached.
+    Unpair {
+        /// `user:NAME`, `kai:ID`, or the id of the pairing.
+        with: String,
+    },
     /// Ends this device for good: destroys its keys, credentials and state.
     Decommission {
         /// Name or id of this device, as confirmation.
@@ -150,6 +161,8 @@ async fn perform(Arguments { command, root }: Arguments) -> Result<(), Failure> 
         }
         Command::Status => show::status(&root).await,
         Command::Id => show::id(&root),
+        Command::Pair { with } => pair::pair(&root, with).await,
+        Command::Unpair { with } => pair::unpair(&root, with).await,
         Command::Decommission { confirm } => decommission::decommission(&root, confirm).await,
         Command::Reference { page: Page::Config } => print(&kosd::config::reference_page()),
     }

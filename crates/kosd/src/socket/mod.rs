@@ -24,7 +24,7 @@ use kos_api::{
     chain::IdentityChain,
     kill::{ArmKill, FireKill, KillArmed, KillReport, KillStatus},
     lifecycle::{Decommission, DecommissionOrder},
-    local::DeviceStatus,
+    local::{AnswerPairing, DeviceStatus, LocalPairing, LocalPairings},
     plan::Plan,
 };
 use kos_base::Code;
@@ -68,6 +68,10 @@ pub enum Question {
     PlanDecommission(oneshot::Sender<Result<Plan, Code>>),
     /// End it.
     Decommission(DecommissionOrder, oneshot::Sender<Result<Decommission, Code>>),
+    /// With whom it is paired.
+    Pairings(oneshot::Sender<LocalPairings>),
+    /// A person confirms a pairing, or ends it.
+    AnswerPairing(AnswerPairing, oneshot::Sender<Result<LocalPairing, Code>>),
     /// About its kill switch.
     Kill(KillQuestion),
     /// A page of its own log, and where the next one begins.

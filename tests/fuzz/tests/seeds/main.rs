@@ -5,6 +5,7 @@
 //! the sample configuration.
 #![cfg(test)]
 
+mod bonds;
 mod conversation;
 mod papers;
 
@@ -194,6 +195,7 @@ fn seeds_are_what_the_vectors_hold_and_the_writers_write() {
     let made = [
         attestation(),
         audit(),
+        bonds::seeds(),
         cbor(),
         certificate(),
         config(),
