@@ -24,6 +24,8 @@ SETTINGS = {
     "witness_threshold": {"witness_policy_changed"},
     "alert_rules": {"alert_rules_changed"},
     "modules": {"modules_changed"},
+    "attestation": {"ek_allowed", "golden_added"},
+    "manifest_floor": {"restore_opened"},
 }
 
 

@@ -32,6 +32,8 @@ pub enum Setting {
     Attestation,
     /// How enforcement modules are wanted.
     Modules,
+    /// What manifests that are applied must be numbered above, since an authority that was put back may have forgotten some.
+    ManifestFloor,
 }
 
 impl Setting {
@@ -48,6 +50,7 @@ impl Setting {
             Self::AlertRules => "alert_rules",
             Self::Attestation => "attestation",
             Self::Modules => "modules",
+            Self::ManifestFloor => "manifest_floor",
         }
     }
 }

@@ -385,6 +385,7 @@ impl Shown for Restored {
         column("stopped", "stopped"),
         column("unknown", "unknown"),
         column("revoked", "revoked"),
+        column("apply again", "applyAgain"),
     ];
 }
 

@@ -25,7 +25,7 @@ use kos_policy::{Forwarding, Request, Standing, decide, slice::Sent};
 use super::{
     answer::{Refusal, document, page},
     call::{Asked, Call, Context, Mode},
-    change::{Attempt, commit, given_before},
+    change::{Attempt, commit, given_before, to_the_end},
     lifecycle::Demanded,
 };
 use crate::{
@@ -121,13 +121,23 @@ pub(super) async fn apply(
     State(shared): Shares,
     call: Call<Demanded<ManifestBody>>,
 ) -> Result<Response, Refusal> {
+    // What is committed is put in force, whoever waits for the answer.
+    to_the_end(put_in_force(shared, call)).await
+}
+
+async fn put_in_force(shared: Arc<Shared>, call: Call<Demanded<ManifestBody>>) -> Result<Response, Refusal> {
     let text = call.body.get()?.text.clone();
-    if let Some(response) = given_before(&shared, &call).await? {
-        return Ok(response);
-    }
     let examined = examine_with_store(&shared.store, text).await?;
     let after = examined.manifest.as_ref().map(written).unwrap_or_default();
     let _turn = shared.manifests.turn().await;
+    let caught_up = shared.manifests.catch_up(&shared.store, &shared.keys).await;
+    if caught_up.map_err(|fault| refusal(&fault).under(call.id))? {
+        shared.links.policies_changed();
+    }
+    // Whoever asks again while it is applied waits until it is in force.
+    if let Some(response) = given_before(&shared, &call).await? {
+        return Ok(response);
+    }
     let prepared = prepare(&shared, call.who.actor(), clock::now(), examined).await;
     let mut prepared = prepared.map_err(|fault| refusal(&fault).under(call.id))?;
     if call.mode == Mode::Plan {

@@ -26,6 +26,7 @@ use crate::{
     writer::Transaction,
 };
 
+mod leaving;
 mod people;
 mod plans;
 mod quarantine;
@@ -77,6 +78,20 @@ impl Bench {
         let body = if is_stream { Body::empty() } else { response.into_body() };
         let bytes = to_bytes(body, 1 << 20).await.unwrap();
         Reply { status, headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
+    }
+
+    /// Asks, and goes away as soon as something is committed, before there is an answer.
+    async fn leave(&self, method: &str, path: &str, body: &str) {
+        let request = Request::builder().method(method).uri(path);
+        let mut request = request.body(Body::from(body.to_owned())).unwrap();
+        request.extensions_mut().insert(local());
+        let mut progress = self.shared().writer.progress();
+        progress.mark_unchanged();
+        tokio::select! {
+            biased;
+            changed = progress.changed() => changed.unwrap(),
+            _ = self.router.clone().oneshot(request) => panic!("it was answered before anything was committed"),
+        }
     }
 
     async fn get(&self, path: &str) -> Reply {
