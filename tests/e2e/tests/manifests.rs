@@ -9,6 +9,7 @@ use std::fs;
 use anyhow::Result;
 use kos_e2e::{
     fleet::{self, Authority, Device},
+    operator::Operator,
     program::Finished,
     wait,
 };
@@ -50,13 +51,30 @@ impl Desk {
 }
 
 fn quiet(version: u32, device: Option<&str>) -> String {
-    let permit = "@id(\"all\")\npermit(principal, action == Action::\"send\", resource);\n";
+    let permit = format!(
+        "@id(\"all\")\npermit(principal, action == Action::\"send\", resource) // {}\n;\n",
+        "x".repeat(900)
+    );
     let forbid = device.map(|device| {
         format!(
             "@id(\"no-log\")\nforbid(principal == Device::\"{device}\", action == Action::\"send\", resource == Message::\"LOG\");\n"
         )
     });
     format!("// manifest quiet {version}\n{permit}{}", forbid.unwrap_or_default())
+}
+
+/// What is in force differs in nothing from itself, also for a viewer; a change far behind in a policy is one.
+fn compared(desk: &Desk, first: &str, id: &str) {
+    let same = desk.run(&["policy", "diff", first]);
+    assert_eq!(same.code(), 0, "{}{}", same.stdout, same.stderr);
+    let vera = Operator::here(&desk.authority, "vera", "viewer").unwrap();
+    let asked = |file: &str| vera.kosctl(&["--context", "home", "policy", "diff", file]).unwrap();
+    assert_eq!(asked(first).code(), 0);
+    let other = quiet(1, Some(id)).replace("x\n", "x\nwhen { principal.profile > 1 }\n");
+    let other = desk.write("other", &other);
+    let told = asked(&other);
+    assert_eq!(told.code(), 10, "{}{}", told.stdout, told.stderr);
+    assert!(told.stdout.contains("\n+ when { principal.profile > 1 }\n"), "{}", told.stdout);
 }
 
 fn follows(device: &Device, channel: &str) {
@@ -95,6 +113,7 @@ fn a_manifest_is_obeyed_by_the_device_until_a_newer_one_says_otherwise() {
     assert_eq!(desk.run(&["policy", "diff", &first]).code(), 10);
     let applied = desk.authority.json(&["policy", "apply", &first, "--yes"]).unwrap();
     assert_eq!((&applied["item"]["name"], &applied["item"]["policies"]), (&"quiet".into(), &2.into()));
+    compared(&desk, &first, &id);
     assert_eq!(desk.run(&["policy", "test", &right]).code(), 0);
     assert_eq!(desk.run(&["policy", "test", &wrong]).code(), 10);
     assert_eq!(desk.run(&["policy", "show", "quiet"]).stdout, quiet(1, Some(&id)));

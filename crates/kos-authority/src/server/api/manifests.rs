@@ -13,7 +13,7 @@ use kos_api::{
         LintFinding, LintSeverity, Manifest, ManifestBody, ManifestFilter, ManifestLint, ManifestQuery,
         ManifestText, PolicyCase, PolicyCaseResult, PolicyTest, PolicyTestReport, Verdict,
     },
-    plan::{self, Plan},
+    plan::Plan,
     policy::PolicyDecision,
     problem::Party,
 };
@@ -26,6 +26,7 @@ use super::{
     answer::{Refusal, document, page},
     call::{Asked, Call, Context, Mode},
     change::{Attempt, commit, given_before},
+    differ,
     lifecycle::Demanded,
 };
 use crate::{
@@ -41,8 +42,6 @@ type Shares = State<Arc<Shared>>;
 const LISTED_MAX: u32 = 500;
 /// Most decisions that are compared at a time. Stops a test from keeping the authority busy.
 const CASES_MAX: usize = 1_000;
-/// Longest policy in a plan, in characters.
-const SHOWN_CHARS_MAX: usize = 400;
 
 fn refusal(fault: &Fault) -> Refusal {
     match fault {
@@ -117,6 +116,28 @@ pub(super) async fn lint(
     Ok(document(lint_of(&examined)))
 }
 
+/// What a text would change of the manifest in force, whatever its version.
+pub(super) async fn diff(
+    State(shared): Shares,
+    call: Call<Demanded<ManifestBody>>,
+) -> Result<Response, Refusal> {
+    let text = call.body.get()?.text.clone();
+    let manifest = sound(examine_with_store(&shared.store, text).await?).map_err(|r| r.under(call.id))?;
+    let name = &manifest.source.name;
+    Ok(document(Plan {
+        action: kos_api::routes::MANIFEST_APPLY.name.to_owned(),
+        object: Some(Party::new("manifest", name)),
+        changes: differ::changes(&shared.manifests.policies_of(name), &written(&manifest)),
+        effects: Vec::new(),
+    }))
+}
+
+/// The manifest that a text is, or the worst that is wrong with it.
+fn sound(examined: Examined) -> Result<kos_manifest::Manifest, Refusal> {
+    let worst = examined.findings.first().map(|finding| finding.detail.clone()).unwrap_or_default();
+    examined.manifest.ok_or_else(|| Refusal::new(code::manifest::MANIFEST_INVALID).saying(&worst))
+}
+
 pub(super) async fn apply(
     State(shared): Shares,
     call: Call<Demanded<ManifestBody>>,
@@ -132,17 +153,10 @@ pub(super) async fn apply(
     let mut prepared = prepared.map_err(|fault| refusal(&fault).under(call.id))?;
     if call.mode == Mode::Plan {
         let before = shared.manifests.policies_of(&prepared.stored.name);
-        let names: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).cloned().collect();
-        let shown = |policy: &String| printable(policy.trim(), SHOWN_CHARS_MAX);
-        let each = names.into_iter().map(|name| plan::Change {
-            from: before.get(&name).map(shown),
-            to: after.get(&name).map(shown),
-            field: name,
-        });
         return Ok(document(Plan {
             action: call.route.name.to_owned(),
             object: Some(Party::new("manifest", &prepared.stored.name)),
-            changes: each.filter(|change| change.from != change.to).collect(),
+            changes: differ::changes(&before, &after),
             effects: vec!["log: policy_applied".to_owned()],
         }));
     }
@@ -171,14 +185,8 @@ pub(super) async fn test(
         None => shared.manifests.point(),
         Some(text) => {
             let examined = examine_with_store(&shared.store, text).await?;
-            let worst = examined.findings.first().map(|finding| finding.detail.clone());
-            match examined.manifest {
-                Some(manifest) => Arc::new(shared.manifests.with(manifest)),
-                None => {
-                    let why = worst.unwrap_or_default();
-                    return Err(Refusal::new(code::manifest::MANIFEST_INVALID).saying(&why).under(call.id));
-                }
-            }
+            let manifest = sound(examined).map_err(|refusal| refusal.under(call.id))?;
+            Arc::new(shared.manifests.with(manifest))
         }
     };
     let (now, mut cases) = (clock::now(), Vec::new());
