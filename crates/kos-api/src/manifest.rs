@@ -89,7 +89,7 @@ pub struct LintFinding {
     /// How bad it is.
     pub severity: LintSeverity,
     /// What it is: `header`, `limit`, `syntax`, `schema`, `no-door`, `form`, `unknown-entity`, `duplicate`,
-    /// `contradiction` or `unreachable`.
+    /// `contradiction`, `unreachable` or `version`.
     pub kind: String,
     /// The policy that it is about, if it is about one.
     pub policy: Option<String>,
@@ -101,7 +101,7 @@ pub struct LintFinding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ManifestLint {
-    /// Whether it could be put in force, versions aside.
+    /// Whether it could be put in force.
     pub ok: bool,
     /// Its name, if it has one.
     pub name: Option<String>,

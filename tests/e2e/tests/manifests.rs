@@ -65,6 +65,11 @@ fn quiet(version: u32, device: Option<&str>) -> String {
 
 /// What is in force differs in nothing from itself, also for a viewer; a change far behind in a policy is one.
 fn compared(desk: &Desk, first: &str, id: &str) {
+    let linted = desk.run(&["policy", "lint", first, "-o", "json"]);
+    assert!(linted.code() == 10 && linted.stdout.contains("\"version\""), "{}", linted.stdout);
+    let typo = desk.write("typo", &quiet(9, None).replace("resource)", "resource))"));
+    let linted = desk.run(&["policy", "lint", &typo]);
+    assert!(linted.stdout.contains("line 3, column "), "{}", linted.stdout);
     let same = desk.run(&["policy", "diff", first]);
     assert_eq!(same.code(), 0, "{}{}", same.stdout, same.stderr);
     let vera = Operator::here(&desk.authority, "vera", "viewer").unwrap();
