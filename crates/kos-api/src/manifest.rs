@@ -151,7 +151,7 @@ pub struct PolicyCase {
 pub struct PolicyTest {
     /// A manifest that is to be tried as if it were in force, if any.
     pub text: Option<String>,
-    /// At most 1 000.
+    /// 1 to 1 000.
     pub cases: Vec<PolicyCase>,
 }
 
@@ -172,6 +172,9 @@ pub struct PolicyCaseResult {
     pub decided: Verdict,
     /// The rule of the guardrails, or `manifest`.
     pub rule: String,
+    /// The policy that was expected to decide, if one was.
+    #[serde(default)]
+    pub expected_policy: Option<String>,
     /// The policy that decided, if one did.
     pub policy: Option<String>,
     /// Why, in one sentence.

@@ -65,6 +65,17 @@ fn quiet(version: u32, device: Option<&str>) -> String {
 
 /// What is in force differs in nothing from itself, also for a viewer; a change far behind in a policy is one.
 fn compared(desk: &Desk, first: &str, id: &str) {
+    let (other, none) =
+        (json!({"device": id, "send": "LOG", "expect": "deny", "policy": "quiet/all"}), json!([]));
+    let other = desk.write("other.json", &json!({ "cases": [other] }).to_string());
+    let told = desk.run(&["policy", "test", &other, "-o", "json"]);
+    let said: Value = serde_json::from_str(&told.stdout).unwrap();
+    let case = &said["item"]["cases"][0];
+    assert_eq!((told.code(), &case["expectedPolicy"]), (10, &"quiet/all".into()), "{said}");
+    let none = desk.write("none.json", &json!({ "cases": none }).to_string());
+    assert_eq!(desk.run(&["policy", "test", &none]).code(), 2);
+    assert_eq!(desk.ends(&["policy", "list", "--versions", "nope"]), (3, "KOS-E0795".to_owned()));
+    assert!(desk.run(&["policy", "show", "sec-2"]).stdout.contains("SEC-2"));
     let linted = desk.run(&["policy", "lint", first, "-o", "json"]);
     assert!(linted.code() == 10 && linted.stdout.contains("\"version\""), "{}", linted.stdout);
     let typo = desk.write("typo", &quiet(9, None).replace("resource)", "resource))"));
@@ -93,6 +104,12 @@ fn a_manifest_is_obeyed_by_the_device_until_a_newer_one_says_otherwise() {
     let (mut device, id) = fleet::device_in_service(&desk.authority, "quiet").unwrap();
     wait::until("the log", || Ok((!desk.of_log(&id, "device_booted")?.is_empty()).then_some(()))).unwrap();
 
+    let none = desk.run(&["policy", "list", "--manifests"]);
+    assert!(
+        none.code() == 0 && none.stdout.is_empty() && none.stderr.contains("no manifests"),
+        "{}",
+        none.stderr
+    );
     // Judged.
     let (first, bad) = (desk.write("quiet-1", &quiet(1, Some(&id))), quiet(1, Some("kdev-0000000000000000")));
     let bad = desk.write("bad", &bad);

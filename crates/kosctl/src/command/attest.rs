@@ -139,13 +139,11 @@ impl Attest {
             }
             Self::Ek(Ek::List) => {
                 let list: List<ListedEk> = client.list(&routes::EK_LIST, &[], &nothing).await?;
-                session.printer.list(&list)?;
-                Ok(Ending::Done)
+                follow::print_whole(session, &list)
             }
             Self::Golden(Golden::List) => {
                 let list: List<Set> = client.list(&routes::GOLDEN_LIST, &[], &nothing).await?;
-                session.printer.list(&list)?;
-                Ok(Ending::Done)
+                follow::print_whole(session, &list)
             }
             Self::Ek(Ek::Add(AddKey { ek, note, change })) => {
                 let request = AddEk { ek, note };

@@ -53,6 +53,10 @@ fn refusal(fault: &Fault) -> Refusal {
     }
 }
 
+fn unknown(name: &str) -> Refusal {
+    Refusal::new(code::manifest::MANIFEST_UNKNOWN).about("manifest", &printable(name, 40))
+}
+
 fn view(stored: StoredManifest) -> Manifest {
     let StoredManifest { name, version, counter, applied_at, policies, digest } = stored;
     Manifest { name, version, counter, applied_at, policies, digest }
@@ -64,7 +68,10 @@ pub(super) async fn list(
 ) -> Result<Response, Refusal> {
     let choice = filter.name.as_deref().map_or(ManifestChoice::InForce, ManifestChoice::Named);
     let found = shared.store.manifests(choice, LISTED_MAX).await?;
-    Ok(page(found.into_iter().map(view).collect(), None))
+    match &filter.name {
+        Some(name) if found.is_empty() => Err(unknown(name)),
+        _ => Ok(page(found.into_iter().map(view).collect(), None)),
+    }
 }
 
 pub(super) async fn show(
@@ -75,11 +82,7 @@ pub(super) async fn show(
 ) -> Result<Response, Refusal> {
     let versions = shared.store.manifests(ManifestChoice::Named(&name), LISTED_MAX).await?;
     let wanted = |stored: &StoredManifest| query.version.is_none_or(|version| version == stored.version);
-    let stored = versions.into_iter().find(wanted).ok_or_else(|| {
-        Refusal::new(code::manifest::MANIFEST_UNKNOWN)
-            .about("manifest", &printable(&name, 40))
-            .under(context.id)
-    })?;
+    let stored = versions.into_iter().find(wanted).ok_or_else(|| unknown(&name).under(context.id))?;
     let text = applied::read(&shared.store, shared.keys.orders.public(), &stored).await;
     let text = text.map_err(|fault| refusal(&fault).under(context.id))?;
     let StoredManifest { name, version, applied_at, .. } = stored;
@@ -188,6 +191,9 @@ pub(super) async fn test(
     if asked.cases.len() > CASES_MAX {
         return Err(bad(&format!("there are more than {CASES_MAX} cases")));
     }
+    if asked.cases.is_empty() {
+        return Err(bad("there are no cases: that would be right whatever is in force"));
+    }
     let point = match asked.text {
         None => shared.manifests.point(),
         Some(text) => {
@@ -222,6 +228,7 @@ fn judged(case: PolicyCase, decided: Decided) -> PolicyCaseResult {
         expected: case.expect,
         decided: verdict,
         rule: decided.rule,
+        expected_policy: case.policy,
         policy: decided.outcome.policy,
         why: decided.outcome.why,
     }

@@ -16,6 +16,7 @@ use kos_base::{code, text::printable};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::super::follow;
 use crate::{
     Client, Fault,
     arguments::ChangeFlags,
@@ -77,8 +78,7 @@ fn body(file: &File) -> Result<ManifestBody, Fault> {
 
 pub(super) async fn list(session: &Session, client: &Client, name: Option<String>) -> Result<Ending, Fault> {
     let list: List<Manifest> = client.list(&routes::MANIFEST_LIST, &[], &ManifestFilter { name }).await?;
-    session.printer.list(&list)?;
-    Ok(Ending::Done)
+    follow::print_whole(session, &list)
 }
 
 pub(super) async fn show(
@@ -197,6 +197,7 @@ impl Shown for PolicyTestReport {
             column("request", "request"),
             column("expected", "expected"),
             column("decided", "decided"),
+            column("expected policy", "expectedPolicy"),
             column("policy", "policy"),
             column("why", "why"),
         ],
