@@ -86,6 +86,9 @@ fn compared(desk: &Desk, first: &str, id: &str) {
     let vera = Operator::here(&desk.authority, "vera", "viewer").unwrap();
     let asked = |file: &str| vera.kosctl(&["--context", "home", "policy", "diff", file]).unwrap();
     assert_eq!(asked(first).code(), 0);
+    let denied = vera.kosctl(&["--context", "home", "policy", "apply", first, "--yes"]).unwrap();
+    assert_eq!(denied.code(), 5, "{}", denied.stderr);
+    assert!(denied.stderr.contains("the role admin; you are operator vera"), "{}", denied.stderr);
     let other = quiet(1, Some(id)).replace("x\n", "x\nwhen { principal.profile > 1 }\n");
     let other = desk.write("other", &other);
     let told = asked(&other);

@@ -12,7 +12,7 @@ super::codes! {
     PORT_TAKEN = 9, "a port is in use", Conflict, "choose another --port-base";
     NO_SERVER = 10, "no authority found", Unreachable, "start one with `cargo run --release`, or name it with --server";
     UNREACHABLE = 11, "the server does not answer", Unreachable, "check that it runs and that the address is right";
-    NOT_SIGNED_IN = 12, "this needs an operator", NotSignedIn, "run it on the authority itself, or use a context with an operator certificate";
+    NOT_SIGNED_IN = 12, "this needs an operator, and you are not signed in", NotSignedIn, "run it on the authority itself, or use a context with an operator certificate";
     NOT_FOUND = 13, "no such thing", NotFound, "list what there is";
     AMBIGUOUS = 14, "more than one device fits", Usage, "type more characters of the device id";
     CONFIRM_NEEDED = 15, "this needs a confirmation", Usage, "repeat with --confirm NAME";
