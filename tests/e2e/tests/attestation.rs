@@ -40,7 +40,7 @@ fn evidence_grows_with_what_operators_and_starts_say() {
     let id = fleet::bring_into_service(&authority, &mut device).unwrap();
     assert_eq!(authority.device(&id).unwrap()["evidenceTier"], "key-in-tpm");
     let shown = attestation(&authority, &id);
-    assert_eq!(shown["vouchedBy"], "the TPM has no certificate for its endorsement key");
+    assert_eq!(shown["vouchedBy"], "the TPM has no certificate for its P-256 endorsement key");
     assert_eq!(shown["pcrs"].as_array().unwrap().len(), 4);
     let ek = shown["ek"].as_str().unwrap().to_owned();
 
