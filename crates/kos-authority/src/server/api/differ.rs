@@ -9,7 +9,7 @@ use kos_base::text::is_safe;
 
 /// Longest text of a policy in a plan, in characters. Stops the answer about a manifest from being many times its size.
 const SHOWN_CHARS_MAX: usize = 400;
-/// What is shown before the first difference of longer texts, in characters.
+/// Of longer texts what is shown begins so many characters before their first difference.
 const BEFORE_CHARS: usize = 80;
 
 /// What is different between two sets of policies, by name.
@@ -19,7 +19,9 @@ pub(super) fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String
         let (from, to) = (before.get(name).map(|text| text.trim()), after.get(name).map(|text| text.trim()));
         (from != to).then(|| {
             let same = from.zip(to).map_or(0, |(from, to)| alike(from, to));
-            let shown = |text: &str| shown(text, same);
+            let is_long = [from, to].into_iter().flatten().any(|text| text.chars().count() > SHOWN_CHARS_MAX);
+            let skipped = if is_long { same.saturating_sub(BEFORE_CHARS) } else { 0 };
+            let shown = |text: &str| shown(text, skipped);
             Change { field: name.clone(), from: from.map(shown), to: to.map(shown) }
         })
     });
@@ -31,10 +33,9 @@ fn alike(one: &str, other: &str) -> usize {
     one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count()
 }
 
-/// A text of several lines that commands no terminal. A long one is shown from a little before its first difference on.
-fn shown(text: &str, same: usize) -> String {
+/// A text of several lines that commands no terminal, without what is skipped and what is too much.
+fn shown(text: &str, skipped: usize) -> String {
     let chars = text.chars().count();
-    let skipped = if chars > SHOWN_CHARS_MAX { same.saturating_sub(BEFORE_CHARS) } else { 0 };
     let safe = |c: char| if is_safe(c) || c == '\n' || c == '\t' { c } else { '\u{fffd}' };
     let mut out = String::new();
     if skipped > 0 {
