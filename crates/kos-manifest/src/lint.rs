@@ -165,6 +165,18 @@ impl Examined {
         self.findings.truncate(FINDINGS_MAX);
         self.manifest = None;
     }
+
+    /// A version of the same name is in force.
+    pub fn refuse_version(&mut self, in_force: u64) {
+        let Some(own) = self.source.as_ref().map(|source| source.version).filter(|own| *own <= in_force)
+        else {
+            return;
+        };
+        let why = format!("version {in_force} is in force, and this is version {own}");
+        self.findings.insert(0, Finding::error(Kind::Version, None, &why));
+        self.findings.truncate(FINDINGS_MAX);
+        self.manifest = None;
+    }
 }
 
 /// Examines a text.

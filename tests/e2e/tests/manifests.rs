@@ -77,7 +77,7 @@ fn compared(desk: &Desk, first: &str, id: &str) {
     assert_eq!(desk.ends(&["policy", "list", "--versions", "nope"]), (3, "KOS-E0795".to_owned()));
     assert!(desk.run(&["policy", "show", "sec-2"]).stdout.contains("SEC-2"));
     let linted = desk.run(&["policy", "lint", first, "-o", "json"]);
-    assert!(linted.code() == 10 && linted.stdout.contains("\"version\""), "{}", linted.stdout);
+    assert!(linted.code() == 10 && linted.stdout.contains("\"kind\": \"version\""), "{}", linted.stdout);
     let typo = desk.write("typo", &quiet(9, None).replace("resource)", "resource))"));
     let linted = desk.run(&["policy", "lint", &typo]);
     assert!(linted.stdout.contains("line 3, column "), "{}", linted.stdout);

@@ -19,7 +19,7 @@ use kos_api::{
 };
 use kos_base::{DeviceId, SecurityProfile, Timestamp, code, text::printable};
 use kos_identity::registry::Device;
-use kos_manifest::{Examined, Finding, Kind, Outcome, Point, Severity, governed};
+use kos_manifest::{Examined, Outcome, Point, Severity, governed};
 use kos_policy::{Forwarding, Request, Standing, decide, slice::Sent};
 
 use super::{
@@ -116,12 +116,11 @@ pub(super) async fn lint(
 ) -> Result<Response, Refusal> {
     let text = call.body.get()?.text.clone();
     let mut examined = examine_with_store(&shared.store, text).await?;
-    if let Some(source) = &examined.source
-        && let held = shared.store.manifests(ManifestChoice::Named(&source.name), 1).await?
-        && let Some(held) = held.first().filter(|held| held.version >= source.version)
-    {
-        let why = format!("version {} is in force, and this is version {}", held.version, source.version);
-        examined.findings.insert(0, Finding::error(Kind::Version, None, &why));
+    if let Some(source) = &examined.source {
+        let held = shared.store.manifests(ManifestChoice::Named(&source.name), 1).await?;
+        if let Some(held) = held.first() {
+            examined.refuse_version(held.version);
+        }
     }
     Ok(document(lint_of(&examined)))
 }
