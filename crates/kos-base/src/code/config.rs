@@ -3,7 +3,7 @@
 super::codes! {
     INTERNAL = 1, "an internal fault", Other, "look at the log of the program that failed, with the request id";
     USAGE = 2, "the command line makes no sense", Usage, "kosctl help COMMAND";
-    CONFIG_INVALID = 3, "the configuration file is not valid", Usage, "mend the line that is named; docs/reference/config.md lists every key";
+    CONFIG_INVALID = 3, "the configuration file is not valid", Usage, "mend the line that is named: docs/reference/config.md lists the keys of config.yaml, docs/guide/install.md tells of authority.yaml";
     CONFIG_UNKNOWN_KEY = 4, "the configuration file has an unknown key", Usage, "remove or correct the key that is named";
     FILE_UNREADABLE = 5, "a file cannot be read", Other, "check that the file exists and who may read it";
     FILE_UNWRITABLE = 6, "a file cannot be written", Other, "check free space and who may write there";
