@@ -143,8 +143,11 @@ pub(super) async fn diff(
 
 /// The manifest that a text is, or the worst that is wrong with it.
 fn sound(examined: Examined) -> Result<kos_manifest::Manifest, Refusal> {
-    let worst = examined.findings.first().map(|finding| finding.detail.clone()).unwrap_or_default();
-    examined.manifest.ok_or_else(|| Refusal::new(code::manifest::MANIFEST_INVALID).saying(&worst))
+    let Examined { manifest, findings, .. } = examined;
+    manifest.ok_or_else(|| match findings.first() {
+        Some(worst) => Refusal::new(worst.kind.code()).saying(&worst.detail),
+        None => Refusal::new(code::manifest::MANIFEST_INVALID),
+    })
 }
 
 pub(super) async fn apply(
