@@ -61,6 +61,18 @@ impl Access {
         }
     }
 
+    /// What somebody lacks to whom this way is closed, in words.
+    pub const fn need(self) -> &'static str {
+        match self {
+            Self::Anyone | Self::Agent => "a certificate",
+            Self::DeviceSelf => "the device itself",
+            Self::OperatorRead => "an operator",
+            Self::OperatorWrite => "the role operator",
+            Self::Admin => "the role admin",
+            Self::Local => "somebody on the authority's own machine",
+        }
+    }
+
     /// The word that documents use.
     pub const fn as_str(self) -> &'static str {
         match self {

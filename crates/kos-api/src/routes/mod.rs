@@ -25,7 +25,9 @@ pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
     alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, manifest,
-    mirror, operator, pairing, person, plan::ChangeQuery, policy, ticket, vault, witness,
+    mirror, operator, pairing, person,
+    plan::{ChangeQuery, Plan},
+    policy, ticket, vault, witness,
 };
 use Access::{Admin, Agent, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
@@ -238,6 +240,9 @@ routes! {
     MANIFEST_LINT = "manifest-lint", Post "/api/v1/policy/lint", [OperatorRead], Reads,
         (NONE, Shape::plain::<manifest::ManifestBody>()) -> Shape::document::<manifest::ManifestLint>(),
         "Judges the text of a manifest.";
+    MANIFEST_DIFF = "manifest-diff", Post "/api/v1/policy/diff", [OperatorRead], Reads,
+        (NONE, Shape::plain::<manifest::ManifestBody>()) -> Shape::document::<Plan>(),
+        "Shows which policies a manifest would add, change and take away.";
     MANIFEST_APPLY = "manifest-apply", Put "/api/v1/policy/manifests", [Admin], Changes,
         (CHANGE, Shape::plain::<manifest::ManifestBody>()) -> Shape::document::<manifest::Manifest>(),
         "Puts a manifest in force.";

@@ -34,7 +34,7 @@ fn curl_with_a_certificate_may_what_its_operator_may_and_nothing_once_they_are_r
     }
     let before = authority.events().unwrap();
     let (status, problem, _) = call(&authority, &vera, "tickets", &TICKET);
-    assert_eq!((status, &problem["code"]), (403, &"KOS-E0012".into()), "{problem}");
+    assert_eq!((status, &problem["code"]), (403, &"KOS-E0870".into()), "{problem}");
     assert_eq!(authority.events().unwrap(), before, "a refusal changes nothing");
     let (status, ticket, _) = call(&authority, &otto, "tickets", &TICKET);
     assert_eq!((status, &ticket["item"]["createdBy"]), (200, &"otto".into()), "{ticket}");

@@ -18,6 +18,7 @@ mod change;
 mod decommission;
 mod device_log;
 mod devices;
+mod differ;
 mod doctor;
 mod entry;
 mod erase;
@@ -185,6 +186,11 @@ fn mount(shared: Arc<Shared>) -> Api {
             Load::new(MANIFESTS_AT_ONCE, ANSWER_TIMEOUT),
             &routes::MANIFEST_LINT,
             manifests::lint.layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX)),
+        )
+        .under(
+            Load::new(MANIFESTS_AT_ONCE, ANSWER_TIMEOUT),
+            &routes::MANIFEST_DIFF,
+            manifests::diff.layer(DefaultBodyLimit::max(MANIFEST_BYTES_MAX)),
         )
         .under(
             Load::new(1, ANSWER_TIMEOUT),
