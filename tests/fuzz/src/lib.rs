@@ -22,6 +22,7 @@ pub mod share;
 pub mod ticket;
 pub mod tpm_blob;
 pub mod vault;
+pub mod voucher;
 pub mod witness;
 
 mod cast;
@@ -36,7 +37,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "attestation", run: attestation::run },
     Target { name: "audit", run: audit::run },
     Target { name: "backup", run: backup::run },
@@ -52,6 +53,7 @@ pub const TARGETS: [Target; 16] = [
     Target { name: "ticket", run: ticket::run },
     Target { name: "tpm_blob", run: tpm_blob::run },
     Target { name: "vault", run: vault::run },
+    Target { name: "voucher", run: voucher::run },
     Target { name: "witness", run: witness::run },
 ];
 

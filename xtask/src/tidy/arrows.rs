@@ -7,11 +7,12 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 24] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     ("kos-base", &[]),
     ("kos-policy", &["kos-base"]),
     ("kos-attest", &["kos-base", "kos-emulator"]),
-    ("kos-identity", &["kos-base", "kos-attest", "kos-emulator", "kos-policy"]),
+    ("kos-voucher", &["kos-base"]),
+    ("kos-identity", &["kos-base", "kos-attest", "kos-emulator", "kos-policy", "kos-voucher"]),
     ("kos-klp", &["kos-base", "kos-policy"]),
     ("kos-audit", &["kos-base"]),
     ("kos-shares", &["kos-base"]),
@@ -34,6 +35,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
             "kos-audit",
             "kos-policy",
             "kos-vault",
+            "kos-voucher",
             "kos-net",
             "kos-api",
             "kos-hardware",
@@ -53,6 +55,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
             "kos-api",
             "kos-backup",
             "kos-vault",
+            "kos-voucher",
             "kos-shares",
             "kos-hardware",
             "kos-keyring",
@@ -77,6 +80,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
             "kos-klp",
             "kos-audit",
             "kos-vault",
+            "kos-voucher",
             "kos-shares",
             "kos-backup",
             "kos-hardware",
@@ -93,6 +97,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
             "kos-klp",
             "kos-audit",
             "kos-vault",
+            "kos-voucher",
             "kos-api",
             "kos-net",
             "kos-authority",

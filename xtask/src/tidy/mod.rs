@@ -26,7 +26,7 @@ use crate::FOUND;
 use crate::workspace::Workspace;
 
 /// The crates that may do no IO and know neither clock nor chance.
-const CORE: [&str; 8] = [
+const CORE: [&str; 9] = [
     "kos-attest",
     "kos-audit",
     "kos-base",
@@ -35,6 +35,7 @@ const CORE: [&str; 8] = [
     "kos-policy",
     "kos-shares",
     "kos-vault",
+    "kos-voucher",
 ];
 
 /// The crates that become programs; each reads the clock in one place.

@@ -13,6 +13,7 @@ use kos_identity::{
 };
 use kos_net::accept::source_of;
 use kos_vault::{EntryName, Environment};
+use kos_voucher::By;
 use serde_json::{Map, Value, json};
 
 use super::{Change, Ending, SystemChange, vault};
@@ -147,8 +148,12 @@ fn registry_event(change: &registry::Change) -> Draft {
             draft.people.push(("networkAddress", Person::Address(source.clone())));
             draft
         }
-        C::DeviceWaiting { device, identity_key } => {
-            about(EventType::DevicePending, device, json!({"identityKeyId": identity_key}))
+        C::DeviceWaiting { device, identity_key, withheld } => {
+            let mut details = json!({"identityKeyId": identity_key});
+            if let (Some(withheld), Value::Object(details)) = (withheld, &mut details) {
+                details.insert("withheld".to_owned(), withheld.to_string().into());
+            }
+            about(EventType::DevicePending, device, details)
         }
         C::CloneSuspected { device, others, detail } => {
             about(EventType::CloneAlert, device, json!({"others": others, "detail": detail}))
@@ -159,11 +164,23 @@ fn registry_event(change: &registry::Change) -> Draft {
         C::DeviceRejected { device, reason } => {
             about(EventType::DeviceRejected, device, json!({"reason": reason}))
         }
-        C::DeviceEnrolled { device, identity_key, role, profile, ticket } => about(
-            EventType::DeviceEnrolled,
-            device,
-            json!({"identityKeyId": identity_key, "role": role, "profile": profile, "ticketId": ticket}),
-        ),
+        C::DeviceEnrolled { device, identity_key, role, profile, ticket, by } => {
+            let mut details =
+                json!({"identityKeyId": identity_key, "role": role, "profile": profile, "ticketId": ticket});
+            if let (Some(by), Value::Object(details)) = (by, &mut details) {
+                details.insert("by".to_owned(), by.to_string().into());
+                match by {
+                    By::Voucher { voucher, .. } => {
+                        details.insert("voucherId".to_owned(), voucher.to_string().into());
+                    }
+                    By::Node { grant, .. } => {
+                        _ = details.insert("grantId".to_owned(), grant.to_string().into())
+                    }
+                    By::Certificate { .. } => {}
+                }
+            }
+            about(EventType::DeviceEnrolled, device, details)
+        }
         C::CertificateIssued { device, issue, serial, key, not_after } => about(
             EventType::CertificateIssued,
             device,
@@ -294,6 +311,35 @@ fn system_event(change: &SystemChange) -> Draft {
         ),
         C::GoldenRemoved { name } => {
             draft(EventType::GoldenRemoved, About::Authority, json!({"golden": name}))
+        }
+        C::MakerTrusted { name, key, cas, admits, profile, evidence } => draft(
+            EventType::MakerTrusted,
+            About::Authority,
+            json!({
+                "maker": name, "keyId": key, "caKeyIds": cas, "certificatesAdmit": admits,
+                "profileCap": profile, "evidenceTier": evidence
+            }),
+        ),
+        C::MakerRemoved { name } => draft(EventType::MakerRemoved, About::Authority, json!({"maker": name})),
+        C::VoucherImported { voucher, maker, subject, expires } => draft(
+            EventType::VoucherImported,
+            About::Authority,
+            json!({
+                "voucherId": voucher.to_string(), "makerKeyId": maker, "subject": subject, "expiresAt": expires
+            }),
+        ),
+        C::VoucherEndorsed { voucher, to } => draft(
+            EventType::VoucherEndorsed,
+            About::Authority,
+            json!({"voucherId": voucher.to_string(), "to": to}),
+        ),
+        C::VouchingGranted { grant, device, profile, uses, expires } => about(
+            EventType::VouchingGranted,
+            device,
+            json!({"grantId": grant, "profileCap": profile, "usesMax": uses, "expiresAt": expires}),
+        ),
+        C::VouchingWithdrawn { grant, device } => {
+            about(EventType::VouchingWithdrawn, device, json!({"grantId": grant}))
         }
         C::PolicyApplied { name, version, counter, digest, text, policies } => draft(
             EventType::PolicyApplied,

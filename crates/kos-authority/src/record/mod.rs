@@ -14,12 +14,13 @@ use kos_audit::{
     alert::{Alert, AlertId, RuleName as AlertRule},
 };
 use kos_base::{
-    AgreementKey, Code, DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp,
-    digest::Sha256,
+    AgreementKey, Code, DeviceId, EntryId, EvidenceTier, GroupPath, KeyId, Mac, Name, Role, SecurityProfile,
+    Timestamp, digest::Sha256,
 };
 use kos_identity::{enrolment::authority::RuleName, registry};
 use kos_policy::Refusal;
 use kos_vault::{EntryName, Environment, RelyingParty, SecretType, SlotName, VaultId};
+use kos_voucher::VoucherId;
 
 use crate::{alert::Guardian, quarantine::Exposed};
 
@@ -91,6 +92,31 @@ pub enum SystemChange {
     GoldenAdded { name: Name, device: DeviceId, pcr_digest: Vec<u8> },
     /// An operator took that back.
     GoldenRemoved { name: Name },
+    /// An operator trusts a maker of devices, on these terms.
+    MakerTrusted {
+        name: Name,
+        key: Option<KeyId>,
+        cas: Vec<KeyId>,
+        admits: bool,
+        profile: SecurityProfile,
+        evidence: EvidenceTier,
+    },
+    /// An operator trusts a maker no more.
+    MakerRemoved { name: Name },
+    /// A voucher for a device is kept from now on.
+    VoucherImported { voucher: VoucherId, maker: KeyId, subject: String, expires: Option<Timestamp> },
+    /// A device that has not come was passed on to the authority with this root.
+    VoucherEndorsed { voucher: VoucherId, to: KeyId },
+    /// A device may vouch for new ones.
+    VouchingGranted {
+        grant: EntryId,
+        device: DeviceId,
+        profile: SecurityProfile,
+        uses: u32,
+        expires: Timestamp,
+    },
+    /// It may no more.
+    VouchingWithdrawn { grant: EntryId, device: DeviceId },
     /// It listens elsewhere.
     ListenChanged { address: String, advertise: Option<String> },
     /// Its keys are in another file of their vault than it said before: sealed anew, or opened in another way.

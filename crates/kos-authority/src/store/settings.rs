@@ -30,6 +30,8 @@ pub enum Setting {
     AlertRules,
     /// Endorsement keys that an operator listed, and golden sets.
     Attestation,
+    /// Makers of devices that operators trust.
+    Makers,
 }
 
 impl Setting {
@@ -45,6 +47,7 @@ impl Setting {
             Self::WitnessThreshold => "witness_threshold",
             Self::AlertRules => "alert_rules",
             Self::Attestation => "attestation",
+            Self::Makers => "makers",
         }
     }
 }

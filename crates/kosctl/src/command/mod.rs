@@ -21,6 +21,7 @@ mod qr;
 mod status;
 mod ticket;
 mod vault;
+mod voucher;
 
 use clap::Subcommand;
 
@@ -75,6 +76,9 @@ pub(crate) enum Command {
     /// What TPMs prove: of devices, by whose keys, of which starts.
     #[command(subcommand)]
     Attest(attest::Attest),
+    /// Who lets devices in without a person: makers and their vouchers, devices that vouch.
+    #[command(subcommand)]
+    Voucher(voucher::Voucher),
     /// Vaults of secrets, one an environment.
     #[command(subcommand)]
     Vault(vault::Vault),
@@ -116,6 +120,7 @@ impl Command {
             Self::Guardian(guardian) => guardian.run(session).await,
             Self::Policy(policy) => policy.run(session).await,
             Self::Attest(attest) => attest.run(session).await,
+            Self::Voucher(voucher) => voucher.run(session).await,
             Self::Vault(vault) => vault.run(session).await,
             Self::Kill(kill) => kill.run(session).await,
             Self::Backup(backup) => backup.run(session).await,

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use kos_base::{EntryId, Mac, Role, SecurityProfile};
 use kos_identity::{
     enrolment::{
-        device::{Anchor, BootloaderLock, KeyHome, Profile},
+        device::{Anchor, BootloaderLock, Introduction, KeyHome, Profile},
         message::{Facts, Image},
     },
     registry::{Actor, Change, Commit, Ticket, Write},
@@ -94,6 +94,7 @@ impl World {
             capabilities: Vec::new(),
             bootloader,
             keys: KeyHome::Elsewhere,
+            introduction: Introduction::default(),
         };
         let hardware = match self.chance.below(8) {
             0 => Hardware::Never,

@@ -11,7 +11,7 @@ use kos_attest::{
 };
 use kos_base::{Code, EvidenceTier, KeyId, PublicKey, Secret, Timestamp, code};
 
-use super::{Context, Decision, Found, Request, Waiting};
+use super::{Context, Decision, Found, Request, Waiting, entry};
 use crate::{
     enrolment::{
         message::{KeyCertificate, Offer, PcrQuote, Statement, TpmChallenge},
@@ -113,6 +113,9 @@ impl Asked<'_> {
                 let by = format!("{} {} {}", maker.manufacturer, maker.model, maker.version);
                 (Trust::Vouched(vouched), by)
             }
+            Err(_) if entry::names(found, activated.ek().id(), self.now) => {
+                (Trust::Listed, "named by a voucher of its maker".to_owned())
+            }
             Err(_) if found.ek_listed || self.is_named(activated.ek().id()) => {
                 (Trust::Listed, "listed by an operator".to_owned())
             }
@@ -155,7 +158,7 @@ pub(super) fn stamp(mut decision: Decision, attested: Option<&Attested>) -> Deci
             let changes = take(&mut plan.device, attested);
             plan.changes.splice(0..0, changes);
         }
-        Decision::Wait(Waiting::New(commit)) => {
+        Decision::Wait(Waiting::New(commit, _)) => {
             for write in &mut commit.writes {
                 if let Write::Device(device) = write {
                     commit.changes.extend(take(device, attested));
@@ -163,7 +166,7 @@ pub(super) fn stamp(mut decision: Decision, attested: Option<&Attested>) -> Deci
             }
         }
         Decision::Again(_)
-        | Decision::Wait(Waiting::Known(_))
+        | Decision::Wait(Waiting::Known(..))
         | Decision::RefuseAfter(..)
         | Decision::Refuse(_) => {}
     }
