@@ -13,10 +13,9 @@ use kos_identity::{
 };
 use kos_net::accept::source_of;
 use kos_vault::{EntryName, Environment};
-use kos_voucher::By;
 use serde_json::{Map, Value, json};
 
-use super::{Change, Ending, SystemChange, vault};
+use super::{Change, Ending, SystemChange, vault, voucher};
 use crate::{
     alert::{Guardian, GuardianName, Way},
     quarantine::Exposed,
@@ -149,11 +148,7 @@ fn registry_event(change: &registry::Change) -> Draft {
             draft
         }
         C::DeviceWaiting { device, identity_key, withheld } => {
-            let mut details = json!({"identityKeyId": identity_key});
-            if let (Some(withheld), Value::Object(details)) = (withheld, &mut details) {
-                details.insert("withheld".to_owned(), withheld.to_string().into());
-            }
-            about(EventType::DevicePending, device, details)
+            voucher::waiting(device, *identity_key, withheld.as_ref())
         }
         C::CloneSuspected { device, others, detail } => {
             about(EventType::CloneAlert, device, json!({"others": others, "detail": detail}))
@@ -165,21 +160,9 @@ fn registry_event(change: &registry::Change) -> Draft {
             about(EventType::DeviceRejected, device, json!({"reason": reason}))
         }
         C::DeviceEnrolled { device, identity_key, role, profile, ticket, by } => {
-            let mut details =
+            let details =
                 json!({"identityKeyId": identity_key, "role": role, "profile": profile, "ticketId": ticket});
-            if let (Some(by), Value::Object(details)) = (by, &mut details) {
-                details.insert("by".to_owned(), by.to_string().into());
-                match by {
-                    By::Voucher { voucher, .. } => {
-                        details.insert("voucherId".to_owned(), voucher.to_string().into());
-                    }
-                    By::Node { grant, .. } => {
-                        _ = details.insert("grantId".to_owned(), grant.to_string().into())
-                    }
-                    By::Certificate { .. } => {}
-                }
-            }
-            about(EventType::DeviceEnrolled, device, details)
+            voucher::enrolled(device, details, by.as_ref())
         }
         C::CertificateIssued { device, issue, serial, key, not_after } => about(
             EventType::CertificateIssued,
@@ -312,35 +295,7 @@ fn system_event(change: &SystemChange) -> Draft {
         C::GoldenRemoved { name } => {
             draft(EventType::GoldenRemoved, About::Authority, json!({"golden": name}))
         }
-        C::MakerTrusted { name, key, cas, admits, profile, evidence } => draft(
-            EventType::MakerTrusted,
-            About::Authority,
-            json!({
-                "maker": name, "keyId": key, "caKeyIds": cas, "certificatesAdmit": admits,
-                "profileCap": profile, "evidenceTier": evidence
-            }),
-        ),
-        C::MakerRemoved { name } => draft(EventType::MakerRemoved, About::Authority, json!({"maker": name})),
-        C::VoucherImported { voucher, maker, subject, expires } => draft(
-            EventType::VoucherImported,
-            About::Authority,
-            json!({
-                "voucherId": voucher.to_string(), "makerKeyId": maker, "subject": subject, "expiresAt": expires
-            }),
-        ),
-        C::VoucherEndorsed { voucher, to } => draft(
-            EventType::VoucherEndorsed,
-            About::Authority,
-            json!({"voucherId": voucher.to_string(), "to": to}),
-        ),
-        C::VouchingGranted { grant, device, profile, uses, expires } => about(
-            EventType::VouchingGranted,
-            device,
-            json!({"grantId": grant, "profileCap": profile, "usesMax": uses, "expiresAt": expires}),
-        ),
-        C::VouchingWithdrawn { grant, device } => {
-            about(EventType::VouchingWithdrawn, device, json!({"grantId": grant}))
-        }
+        C::Papers(change) => voucher::event_of(change),
         C::PolicyApplied { name, version, counter, digest, text, policies } => draft(
             EventType::PolicyApplied,
             About::Authority,
@@ -601,7 +556,7 @@ fn guardian_event(event: EventType, guardian: &Guardian, details: Value) -> Draf
     draft(event, about, details)
 }
 
-fn about(event: EventType, device: &DeviceId, details: Value) -> Draft {
+pub(super) fn about(event: EventType, device: &DeviceId, details: Value) -> Draft {
     draft(event, About::Device(device.clone()), details)
 }
 

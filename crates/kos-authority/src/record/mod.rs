@@ -5,6 +5,7 @@
 
 mod event;
 mod vault;
+mod voucher;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,17 +15,17 @@ use kos_audit::{
     alert::{Alert, AlertId, RuleName as AlertRule},
 };
 use kos_base::{
-    AgreementKey, Code, DeviceId, EntryId, EvidenceTier, GroupPath, KeyId, Mac, Name, Role, SecurityProfile,
-    Timestamp, digest::Sha256,
+    AgreementKey, Code, DeviceId, EntryId, GroupPath, KeyId, Mac, Name, Role, SecurityProfile, Timestamp,
+    digest::Sha256,
 };
 use kos_identity::{enrolment::authority::RuleName, registry};
 use kos_policy::Refusal;
 use kos_vault::{EntryName, Environment, RelyingParty, SecretType, SlotName, VaultId};
-use kos_voucher::VoucherId;
 
 use crate::{alert::Guardian, quarantine::Exposed};
 
 pub(crate) use self::event::{About, Draft, Person, event_of};
+pub use self::voucher::PapersChange;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,12 @@ pub enum Change {
 impl From<registry::Change> for Change {
     fn from(change: registry::Change) -> Self {
         Self::Registry(change)
+    }
+}
+
+impl From<PapersChange> for Change {
+    fn from(change: PapersChange) -> Self {
+        Self::System(SystemChange::Papers(change))
     }
 }
 
@@ -92,31 +99,8 @@ pub enum SystemChange {
     GoldenAdded { name: Name, device: DeviceId, pcr_digest: Vec<u8> },
     /// An operator took that back.
     GoldenRemoved { name: Name },
-    /// An operator trusts a maker of devices, on these terms.
-    MakerTrusted {
-        name: Name,
-        key: Option<KeyId>,
-        cas: Vec<KeyId>,
-        admits: bool,
-        profile: SecurityProfile,
-        evidence: EvidenceTier,
-    },
-    /// An operator trusts a maker no more.
-    MakerRemoved { name: Name },
-    /// A voucher for a device is kept from now on.
-    VoucherImported { voucher: VoucherId, maker: KeyId, subject: String, expires: Option<Timestamp> },
-    /// A device that has not come was passed on to the authority with this root.
-    VoucherEndorsed { voucher: VoucherId, to: KeyId },
-    /// A device may vouch for new ones.
-    VouchingGranted {
-        grant: EntryId,
-        device: DeviceId,
-        profile: SecurityProfile,
-        uses: u32,
-        expires: Timestamp,
-    },
-    /// It may no more.
-    VouchingWithdrawn { grant: EntryId, device: DeviceId },
+    /// Something about makers, vouchers and nodes that vouch.
+    Papers(PapersChange),
     /// It listens elsewhere.
     ListenChanged { address: String, advertise: Option<String> },
     /// Its keys are in another file of their vault than it said before: sealed anew, or opened in another way.

@@ -36,7 +36,7 @@ use super::{
 use crate::{
     authority::Shared,
     clock,
-    record::SystemChange,
+    record::PapersChange,
     store::{Setting, StoreError, StoredMaker},
     writer::{SystemWrite, Transaction},
 };
@@ -140,7 +140,7 @@ pub(super) async fn add_maker(
         return Ok(document(plan(&call, Party::new("maker", &wanted.name), "log: maker_trusted")));
     }
     let item = maker(&wanted);
-    let change = SystemChange::MakerTrusted {
+    let change = PapersChange::MakerTrusted {
         name: wanted.name.clone(),
         key: item.key_id,
         cas: item.ca_key_ids.clone(),
@@ -169,7 +169,7 @@ pub(super) async fn remove_maker(
         return Ok(document(plan(&call, Party::new("maker", &short(&name)), "log: maker_removed")));
     }
     let gone = held.remove(at);
-    let change = SystemChange::MakerRemoved { name: gone.name.clone() };
+    let change = PapersChange::MakerRemoved { name: gone.name.clone() };
     store_makers(&shared, &call, clock::now(), change, &held, maker(&gone)).await
 }
 
@@ -178,7 +178,7 @@ async fn store_makers<B>(
     shared: &Arc<Shared>,
     call: &Call<B>,
     at: Timestamp,
-    change: SystemChange,
+    change: PapersChange,
     makers: &[StoredMaker],
     item: MakerItem,
 ) -> Result<Response, Refusal> {
@@ -272,7 +272,7 @@ pub(super) async fn import(
     }
     let kept = Kept::new(&voucher, now);
     let item = view(&kept, &makers, now);
-    let change = SystemChange::VoucherImported {
+    let change = PapersChange::VoucherImported {
         voucher: kept.id,
         maker: kept.maker,
         subject: kept.subject.to_string(),
@@ -328,7 +328,7 @@ pub(super) async fn endorse(
         let fate = Fate::Endorsed { to: wanted.pin, at: now };
         let kept = Kept { bundle: bundle.into(), ..kept.becoming(fate) };
         let item = Item { file: Some(file), ..view(&kept, &makers, now) };
-        let change = SystemChange::VoucherEndorsed { voucher: kept.id, to: wanted.pin };
+        let change = PapersChange::VoucherEndorsed { voucher: kept.id, to: wanted.pin };
         match write(&shared, &call, now, change, Write::Voucher(Box::new(kept)), item).await? {
             Attempt::Done(_, response) => return Ok(response),
             Attempt::Conflict => {}
@@ -341,7 +341,7 @@ async fn write<B, T>(
     shared: &Arc<Shared>,
     call: &Call<B>,
     at: Timestamp,
-    change: SystemChange,
+    change: PapersChange,
     write: Write,
     item: T,
 ) -> Result<Attempt, Refusal>
@@ -446,7 +446,7 @@ pub(super) async fn add_node(
     let signature = signer.sign(SignatureForm::Fixed, &unsigned.to_be_signed());
     let signature = signature.map_err(|e| Refusal::new(e.code()).under(call.id))?;
     let item = VouchingNode { file: Some(BASE64.encode(&unsigned.finish(signature))), ..node(&held, now) };
-    let change = SystemChange::VouchingGranted {
+    let change = PapersChange::VouchingGranted {
         grant: held.id,
         device: held.device.clone(),
         profile: held.profile,
@@ -480,7 +480,7 @@ pub(super) async fn remove_node(
         }
         let held = Sponsor { revoked: true, version: held.version + 1, ..held };
         let item = node(&held, now);
-        let change = SystemChange::VouchingWithdrawn { grant: held.id, device: held.device.clone() };
+        let change = PapersChange::VouchingWithdrawn { grant: held.id, device: held.device.clone() };
         match write(&shared, &call, now, change, Write::Sponsor(Box::new(held)), item).await? {
             Attempt::Done(_, response) => return Ok(response),
             Attempt::Conflict => {}
