@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     envelope::Kind,
     hex::{Digest, Signature},
+    person::StoreOfPerson,
     problem::Party,
     schema,
     text::Reason,
@@ -238,6 +239,8 @@ pub struct Erasure {
     pub backups: Vec<OlderBackup>,
     /// How many there are.
     pub backups_found: u64,
+    /// Every store, with what was done there, and what stays and why.
+    pub stores: Vec<StoreOfPerson>,
 }
 
 impl Kind for Erasure {

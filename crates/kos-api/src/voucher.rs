@@ -131,6 +131,8 @@ pub enum VoucherState {
     Endorsed,
     /// Its time is over.
     Expired,
+    /// It came back with a backup, and may have been spent since.
+    Void,
 }
 
 /// Imports a voucher.

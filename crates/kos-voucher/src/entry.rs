@@ -13,7 +13,7 @@ use kos_base::{
 use minicbor::{Decode, Encode};
 
 use crate::{
-    Certificates, Factory, Fate, Kept, Maker, SignedBy, Sponsor, Subject, Terms, Vouched, VoucherId,
+    Certificates, Factory, Fate, Kept, Maker, SignedBy, Sponsor, Subject, Terms, VOID, Vouched, VoucherId,
     Withheld, idevid,
 };
 
@@ -168,6 +168,7 @@ fn by_voucher(
             return Err(Withheld::saying(code::VOUCHER_SPENT, &format!("by {device}")));
         }
         Fate::Endorsed { .. } => return Err(Withheld::new(code::VOUCHER_ENDORSED)),
+        Fate::Void { .. } => return Err(Withheld::saying(code::VOUCHER_SPENT, &VOID)),
     }
     if let Some(expires) = kept.expires.filter(|expires| now >= *expires) {
         return Err(Withheld::saying(code::VOUCHER_EXPIRED, &format!("at {expires}")));

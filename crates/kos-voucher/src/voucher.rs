@@ -374,7 +374,17 @@ pub enum Fate {
         #[n(1)]
         at: Timestamp,
     },
+    /// It came back with a backup.
+    #[n(3)]
+    Void {
+        /// When.
+        #[n(0)]
+        at: Timestamp,
+    },
 }
+
+/// Why a voucher is void, for people.
+pub const VOID: &str = "it came back with a backup, and may have been spent since";
 
 impl Kept {
     /// A voucher that is kept from now on.

@@ -60,8 +60,7 @@ fn quiet(version: u32, device: Option<&str>) -> String {
 }
 
 fn follows(device: &Device, channel: &str) {
-    wait::until("the channel", || Ok((device.status()?["item"]["channel"] == channel).then_some(())))
-        .unwrap();
+    wait::until("the channel", || Ok((device.status()?["channel"] == channel).then_some(()))).unwrap();
 }
 
 #[test]

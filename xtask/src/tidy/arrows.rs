@@ -7,13 +7,14 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 25] = [
+const ARROWS: [(&str, &[&str]); 26] = [
     ("kos-base", &[]),
     ("kos-policy", &["kos-base"]),
     ("kos-attest", &["kos-base", "kos-emulator"]),
     ("kos-voucher", &["kos-base"]),
     ("kos-identity", &["kos-base", "kos-attest", "kos-emulator", "kos-policy", "kos-voucher"]),
     ("kos-klp", &["kos-base", "kos-policy"]),
+    ("kos-manifest", &["kos-base", "kos-klp", "kos-policy"]),
     ("kos-audit", &["kos-base"]),
     ("kos-shares", &["kos-base"]),
     ("kos-vault", &["kos-base"]),
@@ -51,6 +52,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "kos-klp",
             "kos-audit",
             "kos-policy",
+            "kos-manifest",
             "kos-net",
             "kos-api",
             "kos-backup",
@@ -78,6 +80,8 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "kos-emulator",
             "kos-identity",
             "kos-klp",
+            "kos-policy",
+            "kos-manifest",
             "kos-audit",
             "kos-vault",
             "kos-voucher",
@@ -100,6 +104,8 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "kos-voucher",
             "kos-api",
             "kos-net",
+            "kos-policy",
+            "kos-manifest",
             "kos-authority",
             "kosctl",
         ],

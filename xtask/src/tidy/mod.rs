@@ -26,12 +26,13 @@ use crate::FOUND;
 use crate::workspace::Workspace;
 
 /// The crates that may do no IO and know neither clock nor chance.
-const CORE: [&str; 9] = [
+const CORE: [&str; 10] = [
     "kos-attest",
     "kos-audit",
     "kos-base",
     "kos-identity",
     "kos-klp",
+    "kos-manifest",
     "kos-policy",
     "kos-shares",
     "kos-vault",

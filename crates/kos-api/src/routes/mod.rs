@@ -25,7 +25,7 @@ pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
     alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, manifest,
-    mirror, operator, plan::ChangeQuery, policy, ticket, vault, voucher, witness,
+    mirror, operator, person, plan::ChangeQuery, policy, ticket, vault, voucher, witness,
 };
 use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
@@ -271,7 +271,10 @@ routes! {
         "Returns the entries that fit as one file, which is recorded first; names of people for administrators only.";
     AUDIT_ERASE = "audit-erase", Post "/api/v1/audit/erase", [Admin], Changes,
         (CHANGE, Shape::plain::<audit::ErasePerson>()) -> Shape::document::<audit::Erasure>(),
-        "Destroys the key under which the log speaks of a person or an address.";
+        "Destroys the key under which the log speaks of a person or an address, and their name in every other store.";
+    PERSON_EXPORT = "person-export", Post "/api/v1/people/export", [Admin], Reads,
+        (NONE, Shape::plain::<person::ExportPerson>()) -> Shape::document::<person::PersonExport>(),
+        "Returns everything that is held of a person or an address, which is recorded first.";
     AUDIT_TAIL = "audit-tail", Get "/api/v1/audit/stream", [OperatorRead], Reads,
         (Shape::plain::<audit::AuditFollow>(), NONE) -> Shape::raw(Media::Events),
         "Follows the log: an event `entry` for each entry, whose id is its index; Last-Event-ID resumes.";
@@ -524,8 +527,8 @@ routes! {
     LOCAL_KILL_FIRE = "local-kill-fire", Post "/api/v1/kill/fire", [Admin], Changes,
         (CHANGE, Shape::plain::<kill::FireKill>()) -> Shape::document::<kill::KillReport>(),
         "Destroys the keys and the state of this device.";
-    LOCAL_VOUCH = "local-vouch", Post "/api/v1/vouch", [Admin], Changes,
-        (CHANGE, Shape::plain::<voucher::VouchFor>()) -> Shape::document::<voucher::Vouch>(),
+    LOCAL_VOUCH = "local-vouch", Post "/api/v1/vouch", [Admin], Reads,
+        (NONE, Shape::plain::<voucher::VouchFor>()) -> Shape::document::<voucher::Vouch>(),
         "Vouches for a new device.";
     LOCAL_DECOMMISSION = "local-decommission", Post "/api/v1/decommission", [Admin], Changes,
         (CHANGE, Shape::plain::<lifecycle::DecommissionOrder>()) -> Shape::document::<lifecycle::Decommission>(),

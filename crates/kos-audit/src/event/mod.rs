@@ -82,6 +82,8 @@ events! {
     LogArchived = "log_archived", Critical;
     /// Entries are about to be given away as one file.
     AuditExported = "audit_exported", Ordinary;
+    /// Everything that is held of somebody is about to be given away.
+    PersonExported = "person_exported", Critical;
     /// The index of the log was missing or damaged and was made anew from the entries.
     IndexRebuilt = "index_rebuilt", Ordinary;
     /// The addresses that the authority listens on, or the name it is known by, changed.
@@ -156,6 +158,8 @@ events! {
     MakerRemoved = "maker_removed", Ordinary;
     /// A voucher for a device that has not come is kept.
     VoucherImported = "voucher_imported", Ordinary;
+    /// A backup brought a voucher back that may have been spent since.
+    VoucherVoided = "voucher_voided", Ordinary;
     /// A device that has not come was passed on to another owner.
     VoucherEndorsed = "voucher_endorsed", Critical;
     /// An operator lets a device vouch for new ones.

@@ -4,6 +4,7 @@
 //! does not compile until somebody has decided what the log says about it.
 
 mod event;
+mod system;
 mod vault;
 mod voucher;
 
@@ -118,6 +119,8 @@ pub enum SystemChange {
         names: bool,
         filter: serde_json::Map<String, serde_json::Value>,
     },
+    /// Everything that is held of somebody is about to leave.
+    PersonExported { subjects: Vec<String>, entries: u64 },
     /// The index of the log was made anew from the entries.
     IndexRebuilt { reason: &'static str, entries: u64 },
     /// A backup was put in its place; the log went on from there.

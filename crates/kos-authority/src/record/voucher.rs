@@ -1,14 +1,15 @@
 //! What the log says of vouchers, factory certificates and nodes that vouch.
 
 use kos_audit::EventType;
-use kos_base::{DeviceId, EntryId, EvidenceTier, KeyId, Name, SecurityProfile, Timestamp};
-use kos_voucher::{By, VoucherId, Withheld};
+use kos_base::{DeviceId, EntryId, EvidenceTier, KeyId, Name, PublicKey, SecurityProfile, Timestamp};
+use kos_voucher::{By, VoucherId, Withheld, idevid};
 use serde_json::{Value, json};
 
 use super::{
     About, Draft,
     event::{about, draft},
 };
+use crate::store::StoredMaker;
 
 /// Something that happened to makers, vouchers and grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub enum PapersChange {
     MakerRemoved { name: Name },
     /// A voucher for a device is kept from now on.
     VoucherImported { voucher: VoucherId, maker: KeyId, subject: String, expires: Option<Timestamp> },
+    /// A backup brought a voucher back that may have been spent since.
+    VoucherVoided { voucher: VoucherId },
     /// A device that has not come was passed on to the authority with this root.
     VoucherEndorsed { voucher: VoucherId, to: KeyId },
     /// A device may vouch for new ones.
@@ -42,6 +45,22 @@ pub enum PapersChange {
     },
     /// It may no more.
     VouchingWithdrawn { grant: EntryId, device: DeviceId },
+}
+
+impl PapersChange {
+    /// That a maker is trusted on the terms that are stored.
+    pub(crate) fn trusted(stored: &StoredMaker) -> Self {
+        let read = stored.maker();
+        let roots = read.iter().flat_map(|maker| &maker.roots);
+        Self::MakerTrusted {
+            name: stored.name.clone(),
+            key: read.as_ref().and_then(|maker| maker.key.as_ref()).map(PublicKey::id),
+            cas: roots.filter_map(|der| idevid::check_root(der).ok()).collect(),
+            admits: stored.certificates_admit,
+            profile: stored.profile,
+            evidence: stored.evidence,
+        }
+    }
 }
 
 pub(super) fn event_of(change: &PapersChange) -> Draft {
@@ -63,6 +82,9 @@ pub(super) fn event_of(change: &PapersChange) -> Draft {
                 "voucherId": voucher.to_string(), "makerKeyId": maker, "subject": subject, "expiresAt": expires
             }),
         ),
+        C::VoucherVoided { voucher } => {
+            draft(EventType::VoucherVoided, About::Authority, json!({"voucherId": voucher.to_string()}))
+        }
         C::VoucherEndorsed { voucher, to } => draft(
             EventType::VoucherEndorsed,
             About::Authority,

@@ -14,7 +14,7 @@ use kos_identity::{
 };
 use kos_net::entropy;
 
-use super::{Restoration, RestoreError, effects::Effects, merge};
+use super::{Restoration, RestoreError, effects::Effects, merge, papers};
 use crate::{
     erasure::{NAMELESS, dismissal, guardians_of, nameless, removal},
     keys::Keys,
@@ -78,7 +78,7 @@ impl Opening<'_> {
                 )
             }
             Knowledge::Lost => {
-                "every device waits before a person, every operator and ticket is void".to_owned()
+                "every device waits before a person, every operator, ticket and voucher is void".to_owned()
             }
         };
         vec![first, "log: restore_opened".to_owned(), "the authority serves".to_owned()]
@@ -95,6 +95,7 @@ impl Opening<'_> {
             Knowledge::Lost => self.start_anew(&mut outcome).await?,
         }
         self.withdraw_tickets().await?;
+        papers::withdraw(self.store, self.writer, self.now).await?;
         let Restoration { backup_at, backup_size, .. } = *self.restoration;
         let opened = SystemChange::RestoreOpened { merged: outcome.merged_entries, loss: outcome.loss };
         let restored = SystemChange::Restored { backup_at, backup_size };

@@ -8,7 +8,23 @@ use super::{
     row::{Cell, Kind, Sealer, Table, text},
 };
 
+/// The statements for one table.
+macro_rules! anew {
+    ($table:literal) => {
+        [
+            concat!("DROP TABLE IF EXISTS temp.aside_", $table),
+            concat!("CREATE TEMP TABLE aside_", $table, " AS SELECT * FROM main.", $table),
+            concat!("DELETE FROM main.", $table),
+            concat!("INSERT INTO main.", $table, " SELECT * FROM temp.aside_", $table),
+        ]
+    };
+}
+
 const SUBJECTS: Table = Table { name: "subjects", columns: &[Kind::Text, Kind::Text, Kind::Bytes] };
+
+/// How the tables are written anew that name people.
+const NAMING: [[&str; 4]; 4] =
+    [anew!("operators"), anew!("revocations"), anew!("guardians"), anew!("vaults")];
 
 /// Somebody about whom the log speaks, and the key that seals it.
 #[derive(Debug)]
@@ -72,6 +88,21 @@ impl WriteHalf {
         )
         .await?;
         self.execute("DROP TABLE temp.others").await
+    }
+
+    /// Writes the tables anew in which names of people stand, for the same reason: a name that was taken out of a row may
+    /// stand in the room between rows.
+    ///
+    /// *Cost*: writes every row of them again.
+    pub(crate) async fn write_anew(&mut self) -> Result<(), StoreError> {
+        for [forget, put_aside, delete, bring_back] in NAMING {
+            self.execute(forget).await?;
+            self.execute(put_aside).await?;
+            self.execute(delete).await?;
+            self.execute(bring_back).await?;
+            self.execute(forget).await?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn add_subject(&mut self, subject: &Subject) -> Result<(), StoreError> {

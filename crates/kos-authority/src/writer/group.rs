@@ -90,6 +90,7 @@ async fn apply(
                 half.erase_subject(subject).await?;
                 scribe.forget_people();
             }
+            SystemWrite::WriteAnew => half.write_anew().await?,
             SystemWrite::Setting(setting, Some(value)) => half.put_setting(*setting, value).await?,
             SystemWrite::Setting(setting, None) => half.clear_setting(*setting).await?,
             SystemWrite::Revoke(revocation) => half.put_revocation(revocation).await?,

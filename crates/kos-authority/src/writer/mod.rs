@@ -116,6 +116,8 @@ pub enum SystemWrite {
     Archive(Box<Archive>),
     /// Destroys the key of the subject with this id.
     EraseSubject(String),
+    /// Writes the tables anew in which a name stood that was taken out.
+    WriteAnew,
     /// A setting; nothing takes it away.
     Setting(Setting, Option<String>),
     /// Revokes a certificate that is no device's.

@@ -8,4 +8,5 @@ super::codes! {
     APPROVER = 764, "a device of SEC-4 is reinstated by operators with certificates only", Refused, "repeat it as an operator, with a context of your own: kosctl context use NAME";
     NO_BUNDLE = 765, "there is no forensic bundle of this device", NotFound, "see whether the device has confirmed its quarantine: kosctl device show DEVICE";
     BUNDLE_KEY = 766, "this is not an X25519 recipient of age", Usage, "give the line that begins with age1: age-keygen -y FILE";
+    PROOF_LESS = 767, "a device that has shown its TPM comes back only by showing the same one again, with no less than before", Refused, "look at what it showed: kosctl device show DEVICE, kosctl attest show DEVICE; a device whose TPM is another one is enrolled anew";
 }

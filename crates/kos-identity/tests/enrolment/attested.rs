@@ -7,7 +7,7 @@ use kos_identity::{
     enrolment::{
         authority::{ApprovalRule, Asks},
         message::{FromAuthority, Image, Prove, Statement},
-        proof::RenewalKind::Renewal,
+        proof::RenewalKind::{Recovery, Renewal},
     },
     registry::{Change, Operation},
 };
@@ -219,5 +219,32 @@ fn a_rule_lets_in_the_tpm_that_it_names_once_it_has_proven_itself() {
     assert!(matches!(answers[..], [FromAuthority::Pending(_)]), "{answers:?}");
     assert!(office.log.iter().any(|change| matches!(change, Change::DeviceApproved { .. })));
     issued(&applicant.wait_in_lobby_with_tpm(&mut office));
+    assert_eq!(certified(&office), EvidenceTier::EkActivated);
+}
+
+#[test]
+fn a_device_comes_back_from_quarantine_by_its_tpm_again_and_with_no_less_than_before() {
+    let mut office = Office::new();
+    let held = Applicant::with_tpm(20);
+    list(&mut office, &held);
+    let ticket = office.ticket(40);
+    issued(&held.enrol(&mut office, ticket, 40));
+    held.confirm(&mut office, 1);
+    office.quarantine();
+    office.operate(Operation::Reinstate { reason: "looked at".to_owned() });
+    let silent = Applicant { tpm: None, ..next(&held, 70) };
+    let by = TestKey::new(KeyAlgorithm::P256, held.seed);
+    let less = code::quarantine::PROOF_LESS;
+    assert_eq!(refusal(&silent.go_on(&mut office, (Recovery, 1, &by))), less, "it shows no TPM");
+    assert_eq!(recorded(&office).last(), Some(&"failed"));
+    let shown = Applicant { tpm: held.tpm, ..next(&silent, 71) };
+    let listed = office.listed.take();
+    assert_eq!(
+        refusal(&shown.go_on(&mut office, (Recovery, 1, &by))),
+        less,
+        "nobody vouches for its TPM any more"
+    );
+    office.listed = listed;
+    issued(&shown.go_on(&mut office, (Recovery, 1, &by)));
     assert_eq!(certified(&office), EvidenceTier::EkActivated);
 }

@@ -180,7 +180,7 @@ fn no_voucher_settles_a_clone_alert() {
     let mut office = Office::new();
     trust(&mut office, SecurityProfile::Sec2, EvidenceTier::KeyOnDevice);
     let first = Applicant::in_service(&mut office, 20);
-    let newcomer = Applicant { facts: first.facts.clone(), ..believing(50) };
+    let newcomer = Applicant { facts: first.facts, ..believing(50) };
     import(&mut office, key_of(&newcomer));
     assert_eq!(told(&newcomer.wait_in_lobby(&mut office)), None);
     assert_eq!(office.vouchers[0].fate, Fate::Waiting);

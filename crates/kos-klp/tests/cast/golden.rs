@@ -86,32 +86,33 @@ pub(crate) fn sealing() -> SealRequest {
     SealRequest::new(stored(), Node::authority().agreement_key())
 }
 
-/// Everything that another implementation needs to make or check the frames.
+/// Everything that another implementation needs to make or check the frames. Members stand in order, since `serde_json`
+/// puts them in order only in builds that do not ask it to keep theirs.
 pub(crate) fn inputs() -> Value {
     let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
     let node = |node: &Node| {
         json!({
-            "party": node.party.as_str(),
-            "signingSeed": hex(&node.signing_seed),
-            "signingPublic": hex(node.key().raw()),
-            "keyId": node.key().id().to_string(),
-            "agreementSecret": hex(&node.agreement_secret),
             "agreementPublic": hex(&node.agreement_key().0),
+            "agreementSecret": hex(&node.agreement_secret),
+            "keyId": node.key().id().to_string(),
+            "party": node.party.as_str(),
+            "signingPublic": hex(node.key().raw()),
+            "signingSeed": hex(&node.signing_seed),
         })
     };
     json!({
-        "now": NOW.unix_ms(),
         "authority": node(&Node::authority()),
         "device": node(&Node::device()),
-        "stranger": node(&Node::stranger()),
-        "linkSecret": hex(&LINK_SECRET),
-        "linkDialler": "device",
-        "linkListener": "authority",
         "encrypted": {
-            "ephemeralSecret": hex(&EPHEMERAL),
             "aad": hex(sealing().aad()),
+            "ephemeralSecret": hex(&EPHEMERAL),
             "plaintext": hex(sealing().plaintext()),
         },
+        "linkDialler": "device",
+        "linkListener": "authority",
+        "linkSecret": hex(&LINK_SECRET),
+        "now": NOW.unix_ms(),
+        "stranger": node(&Node::stranger()),
     })
 }
 

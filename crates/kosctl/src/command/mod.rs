@@ -20,6 +20,7 @@ mod policy;
 mod qr;
 mod status;
 mod ticket;
+mod user;
 mod vault;
 mod voucher;
 
@@ -67,6 +68,9 @@ pub(crate) enum Command {
     /// People and programs that may use the authority over the network.
     #[command(subcommand)]
     Operator(operator::Operator),
+    /// What the authority holds of a person: export and erasure.
+    #[command(subcommand)]
+    User(user::User),
     /// Who is told of alerts.
     #[command(subcommand)]
     Guardian(guardian::Guardian),
@@ -117,6 +121,7 @@ impl Command {
             Self::Decommission(decommission) => decommission.run(session).await,
             Self::Authority(authority) => authority.run(session).await,
             Self::Operator(operator) => operator.run(session).await,
+            Self::User(user) => user.run(session).await,
             Self::Guardian(guardian) => guardian.run(session).await,
             Self::Policy(policy) => policy.run(session).await,
             Self::Attest(attest) => attest.run(session).await,

@@ -142,6 +142,15 @@ impl Shown for Erasure {
             path: "backups",
             columns: &[column("backup of entry", "index"), column("made", "createdAt")],
         },
+        Section {
+            path: "stores",
+            columns: &[
+                column("store", "store"),
+                column("found", "found"),
+                column("done", "done"),
+                column("left", "left"),
+            ],
+        },
     ];
 }
 

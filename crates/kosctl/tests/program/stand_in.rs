@@ -53,9 +53,14 @@ impl Asked {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// `GET /api/v1/status`
+    /// `GET /api/v1/status`. What is asked for stands in order, since its order means nothing.
     pub(crate) fn line(&self) -> String {
-        format!("{} {}", self.method, self.path)
+        let Some((path, query)) = self.path.split_once('?') else {
+            return format!("{} {}", self.method, self.path);
+        };
+        let mut query: Vec<&str> = query.split('&').collect();
+        query.sort_unstable();
+        format!("{} {path}?{}", self.method, query.join("&"))
     }
 }
 

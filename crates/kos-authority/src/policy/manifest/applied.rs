@@ -26,6 +26,9 @@ use kos_base::{
 };
 use kos_identity::registry::{Actor, Device};
 use kos_klp::message::MessageType;
+use kos_manifest::{
+    Examined, Manifest, Outcome, POLICIES_MAX, Point, Severity, Subject, TEXT_BYTES_MAX, examine, is_governed,
+};
 use kos_net::keys::KeyError;
 use kos_policy::{
     Standing,
@@ -34,13 +37,7 @@ use kos_policy::{
 use minicbor::{Decode, Encode};
 use tokio::sync::Mutex;
 
-use super::{
-    lint::{Examined, Manifest, Severity, examine},
-    point::{Outcome, Point, Subject},
-    refused::Refused,
-    schema::is_governed,
-    source::{POLICIES_MAX, TEXT_BYTES_MAX},
-};
+use super::refused::Refused;
 use crate::{
     authority::Shared,
     keys::Keys,

@@ -12,8 +12,8 @@ use std::{
 };
 
 use kos_base::{DeviceId, Timestamp};
+use kos_manifest::Outcome;
 
-use super::point::Outcome;
 use crate::{
     authority::Shared,
     record::{Change, SystemChange},

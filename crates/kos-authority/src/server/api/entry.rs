@@ -20,13 +20,26 @@ use crate::{
 /// # Errors
 /// When the store fails, or the row is not an entry that this log's key signed.
 pub(super) async fn shown(shared: &Shared, row: &StoredEntry) -> Result<AuditEntry, StoreError> {
+    opened(shared, row, &|_| true).await
+}
+
+/// The same in which only values of the subjects are opened that `admits` admits.
+///
+/// # Errors
+/// As [`shown`].
+pub(super) async fn opened(
+    shared: &Shared,
+    row: &StoredEntry,
+    admits: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<AuditEntry, StoreError> {
     let mut shown = sealed(shared, row)?;
     let unsound = |_| StoreError::Damaged { table: "entries", row: row.position.to_string() };
     let leaf = SealedEntry::from_bytes(row.leaf.clone());
     let entry = leaf.unverified().map_err(unsound)?;
-    shown.actor = actor(&shared.store, &entry).await?;
-    shown.target = target(&shared.store, &entry).await?;
-    shown.details = details(&shared.store, entry.id, &entry.details).await?;
+    let keys = Keys { store: &shared.store, admits };
+    shown.actor = actor(&keys, &entry).await?;
+    shown.target = target(&keys, &entry).await?;
+    shown.details = details(&keys, entry.id, &entry.details).await?;
     Ok(shown)
 }
 
@@ -84,29 +97,35 @@ pub(super) async fn ticket_maker(shared: &Shared, ticket: &str) -> Result<String
     }
 }
 
-async fn actor(store: &Store, entry: &Entry) -> Result<Party, StoreError> {
+/// The keys of people, those that may be used.
+struct Keys<'a> {
+    store: &'a Store,
+    admits: &'a (dyn Fn(&str) -> bool + Sync),
+}
+
+async fn actor(keys: &Keys<'_>, entry: &Entry) -> Result<Party, StoreError> {
     let id = match (entry.actor.plain_id(), entry.actor.personal_id()) {
         (Some(id), _) => Some(id.to_owned()),
-        (None, Some(sealed)) => open(store, sealed, entry.id, Place::Actor).await?,
+        (None, Some(sealed)) => open(keys, sealed, entry.id, Place::Actor).await?,
         (None, None) => None,
     };
     Ok(Party { kind: Actor::kind(&entry.actor).to_owned(), id })
 }
 
-async fn target(store: &Store, entry: &Entry) -> Result<Option<Party>, StoreError> {
+async fn target(keys: &Keys<'_>, entry: &Entry) -> Result<Option<Party>, StoreError> {
     let Some(target) = &entry.target else { return Ok(None) };
     let id = match (target.plain_id(), target.personal_id()) {
         (Some(id), _) => Some(id),
-        (None, Some(sealed)) => open(store, sealed, entry.id, Place::Target).await?,
+        (None, Some(sealed)) => open(keys, sealed, entry.id, Place::Target).await?,
         (None, None) => None,
     };
     Ok(Some(Party { kind: Target::kind(target).to_owned(), id }))
 }
 
-async fn details(store: &Store, id: EntryId, details: &Details) -> Result<Map<String, Value>, StoreError> {
+async fn details(keys: &Keys<'_>, id: EntryId, details: &Details) -> Result<Map<String, Value>, StoreError> {
     let mut shown = details.members().clone();
     for (key, sealed) in details.personal() {
-        let opened = open(store, &sealed, id, Place::Detail(key)).await?;
+        let opened = open(keys, &sealed, id, Place::Detail(key)).await?;
         shown.insert(key.to_owned(), opened.map_or(Value::Null, Value::String));
     }
     Ok(shown)
@@ -114,11 +133,15 @@ async fn details(store: &Store, id: EntryId, details: &Details) -> Result<Map<St
 
 /// The text, or nothing when the person's key was erased.
 async fn open(
-    store: &Store,
+    keys: &Keys<'_>,
     sealed: &Personal,
     entry: EntryId,
     place: Place<'_>,
 ) -> Result<Option<String>, StoreError> {
-    let subject = store.subject(&sealed.subject().to_string()).await?;
+    let subject = sealed.subject().to_string();
+    if !(keys.admits)(&subject) {
+        return Ok(None);
+    }
+    let subject = keys.store.subject(&subject).await?;
     Ok(subject.and_then(|subject| sealed.open(&SubjectKey::new(subject.secret), entry, place).ok()))
 }

@@ -221,7 +221,7 @@ impl Sending {
 }
 
 /// JSON with every character escaped that a terminal might obey; the same document.
-fn harmless(json: &str) -> String {
+pub(super) fn harmless(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         if kos_base::text::is_safe(c) {

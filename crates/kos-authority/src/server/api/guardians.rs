@@ -82,7 +82,7 @@ pub(super) async fn status(shared: &Shared) -> Result<AlertStatus, StoreError> {
     })
 }
 
-async fn view(shared: &Shared, guardian: &Guardian) -> Result<Item, StoreError> {
+pub(super) async fn view(shared: &Shared, guardian: &Guardian) -> Result<Item, StoreError> {
     let last = shared.store.last_delivered(&guardian.name).await?;
     let mut courses = shared.store.set_aside(&guardian.name, 1).await?;
     courses.extend(shared.store.waiting(&guardian.name, 1).await?);

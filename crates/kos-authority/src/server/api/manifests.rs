@@ -19,6 +19,7 @@ use kos_api::{
 };
 use kos_base::{DeviceId, SecurityProfile, Timestamp, code, text::printable};
 use kos_identity::registry::Device;
+use kos_manifest::{Examined, Outcome, Point, Severity, governed};
 use kos_policy::{Forwarding, Request, Standing, decide, slice::Sent};
 
 use super::{
@@ -30,12 +31,7 @@ use super::{
 use crate::{
     authority::Shared,
     clock,
-    policy::manifest::{
-        applied::{self, Fault, examine_with_store, is_sound, prepare, subject, written},
-        lint::{Examined, Severity},
-        point::{Outcome, Point},
-        schema::governed,
-    },
+    policy::manifest::applied::{self, Fault, examine_with_store, is_sound, prepare, subject, written},
     store::{ManifestChoice, StoredManifest},
 };
 

@@ -31,6 +31,7 @@ mod log;
 mod manifests;
 pub(crate) mod mirrors;
 mod operators;
+mod person;
 mod policy;
 mod quarantine;
 mod search;
@@ -203,6 +204,7 @@ fn mount(shared: Arc<Shared>) -> Api {
         .under(Load::new(1, ARCHIVE_TIMEOUT), &routes::AUDIT_ARCHIVE, archive::archive_log)
         .on(&routes::AUDIT_EXPORT, export::export)
         .on(&routes::AUDIT_ERASE, erase::erase)
+        .on(&routes::PERSON_EXPORT, person::export)
         .on(&routes::AUDIT_CHECKPOINT, audit::checkpoint)
         .on(&routes::AUDIT_VERIFY, audit::verify)
         .on(&routes::DEVICE_LOG_LIST, device_log::list)

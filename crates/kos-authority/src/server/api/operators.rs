@@ -198,7 +198,7 @@ fn sign(shared: &Shared, unsigned: Unsigned) -> Result<Certificate, Refusal> {
     unsigned.finish(&signature).map_err(|e| Refusal::new(e.code()))
 }
 
-fn view(record: &Record, now: Timestamp) -> Result<Operator, StoreError> {
+pub(super) fn view(record: &Record, now: Timestamp) -> Result<Operator, StoreError> {
     let unsound = || StoreError::Damaged { table: "operators", row: record.id.to_string() };
     Ok(Operator {
         name: record.name.as_ref().parse().map_err(|_| unsound())?,

@@ -26,6 +26,7 @@ use crate::{
     writer::Transaction,
 };
 
+mod papers;
 mod people;
 mod plans;
 mod quarantine;

@@ -22,7 +22,7 @@ use kos_base::{
 };
 use kos_identity::registry::Write;
 use kos_net::entropy;
-use kos_voucher::{Bundle, Fate, Grant, Kept, Maker, Owner, Sponsor, VoucherId, Withheld, idevid};
+use kos_voucher::{Bundle, Fate, Grant, Kept, Maker, Owner, Sponsor, VOID, VoucherId, Withheld, idevid};
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, pem::PemObject as _};
 
 use super::{
@@ -140,14 +140,7 @@ pub(super) async fn add_maker(
         return Ok(document(plan(&call, Party::new("maker", &wanted.name), "log: maker_trusted")));
     }
     let item = maker(&wanted);
-    let change = PapersChange::MakerTrusted {
-        name: wanted.name.clone(),
-        key: item.key_id,
-        cas: item.ca_key_ids.clone(),
-        admits: wanted.certificates_admit,
-        profile: wanted.profile,
-        evidence: wanted.evidence,
-    };
+    let change = PapersChange::trusted(&wanted);
     held.push(wanted);
     store_makers(&shared, &call, now, change, &held, item).await
 }
@@ -304,6 +297,7 @@ pub(super) async fn endorse(
                 return Err(refused(Withheld::saying(code::voucher::VOUCHER_SPENT, &why)));
             }
             Fate::Endorsed { .. } => return Err(refused(Withheld::new(code::voucher::VOUCHER_ENDORSED))),
+            Fate::Void { .. } => return Err(refused(Withheld::saying(code::voucher::VOUCHER_SPENT, &VOID))),
         }
         let makers = trusted(&shared).await?;
         let maker = makers.iter().find(|maker| maker.signs_by(kept.maker)).and_then(|m| m.key.as_ref());
@@ -370,6 +364,7 @@ fn view(kept: &Kept, makers: &[Maker], now: Timestamp) -> Item {
         Fate::Waiting => (VoucherState::Waiting, None, None),
         Fate::Spent { device, .. } => (VoucherState::Spent, Some(device.clone()), None),
         Fate::Endorsed { to, .. } => (VoucherState::Endorsed, None, Some(*to)),
+        Fate::Void { .. } => (VoucherState::Void, None, None),
     };
     Item {
         voucher_id: kept.id.to_string(),

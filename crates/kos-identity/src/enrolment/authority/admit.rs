@@ -15,7 +15,7 @@ use kos_voucher::Withheld;
 use minicbor::bytes::ByteArray;
 
 use super::{
-    ApprovalRule, Context, Decision, Found, Lookalike, Request, Waiting, entry,
+    ApprovalRule, Context, Decision, Found, Lookalike, Request, Waiting, attested, entry,
     issue::{Plan, covers},
     rule::Shown,
 };
@@ -441,7 +441,8 @@ fn by_continuity(
     }
 }
 
-/// It has shown that it holds the identity key, after the people who had to had approved.
+/// It has shown that it holds the identity key, after the people who had to had approved; and its TPM again, if it had
+/// shown one.
 fn back_from_quarantine(
     with: &Circumstances<'_>,
     request: &Request,
@@ -450,6 +451,13 @@ fn back_from_quarantine(
     let approved = device.case.as_ref().is_some_and(|case| case.is_approved(device.profile()));
     if device.state() != DeviceState::Pending || !approved {
         return Err(code::quarantine::IN_QUARANTINE);
+    }
+    let is_shown = |known: &Attested| {
+        with.attested.is_some_and(|shown| shown.ek == known.ek && shown.tier >= known.tier)
+    };
+    if !device.attested.as_ref().is_none_or(is_shown) {
+        let (commit, code) = attested::failed(&device, code::quarantine::PROOF_LESS);
+        return Ok(Decision::RefuseAfter(commit, code));
     }
     if device.pending.is_some() {
         return unconfirmed(with, request, device);

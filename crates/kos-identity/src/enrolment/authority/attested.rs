@@ -211,9 +211,8 @@ fn differing(before: &Attested, now: &Attested) -> Option<Vec<u32>> {
     (!differing.is_empty()).then_some(differing)
 }
 
-/// What is recorded, and answered, when a device that is known shows what does not hold.
-pub(super) fn failed(device: &Device, error: AttestError) -> (Commit, Code) {
-    let code = error.code();
+/// What is recorded, and answered, when a device that is known shows what does not hold, or too little.
+pub(super) fn failed(device: &Device, code: Code) -> (Commit, Code) {
     let changes = vec![Change::AttestationFailed { device: device.id.clone(), code }];
     let next = device.clone().next_version();
     let actor = Actor::Device(device.id.clone());

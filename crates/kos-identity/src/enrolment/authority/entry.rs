@@ -6,7 +6,7 @@
 //! Invariants: whatever is used up is written in the transaction that creates the device. Nothing here settles what only a
 //! person can: a clone alert, a way back from quarantine, a device that was issued a certificate before.
 //!
-//! Source: `docs/spec/voucher.md` VOU-10 to VOU-19, VOU-34; `docs/spec/enrolment.md` ENR-35 to ENR-37.
+//! Source: `docs/spec/voucher.md` VOU-10 to VOU-19, VOU-34; `docs/spec/enrolment.md` ENR-35, ENR-36.
 
 use kos_attest::EndorsementKey;
 use kos_base::{EvidenceTier, KeyId, SecurityProfile, Timestamp, code};
@@ -60,7 +60,7 @@ pub(super) fn voucher_for(hello: &Hello, found: &Found) -> Option<Bytes> {
     let may = |kept: &&Kept| match &kept.fate {
         Fate::Waiting => true,
         Fate::Spent { device: by, .. } => device == Some(by),
-        Fate::Endorsed { .. } => false,
+        Fate::Endorsed { .. } | Fate::Void { .. } => false,
     };
     found.vouchers.iter().filter(|kept| kept.maker == maker).find(may).map(|kept| kept.bundle.clone())
 }
@@ -71,7 +71,7 @@ pub(super) fn names(found: &Found, ek: KeyId, now: Timestamp) -> bool {
         let counts = match &kept.fate {
             Fate::Waiting => kept.expires.is_none_or(|expires| now < expires),
             Fate::Spent { device, .. } => found.device.as_ref().is_some_and(|own| own.id == *device),
-            Fate::Endorsed { .. } => false,
+            Fate::Endorsed { .. } | Fate::Void { .. } => false,
         };
         let is_trusted = found.makers.iter().any(|maker| maker.signs_by(kept.maker));
         counts && is_trusted && kept.subject == Subject::Endorsement(ek)

@@ -459,7 +459,7 @@ impl Session {
                 attested::stamp(admit::decide(&with, &request, found), attested.as_ref())
             }
             (Err(error), Some(device)) if device.enrolled_at.is_some() => {
-                let (commit, code) = attested::failed(device, error);
+                let (commit, code) = attested::failed(device, error.code());
                 Decision::RefuseAfter(commit, code)
             }
             (Err(error), _) => return self.refuse_misuse(error.code()),

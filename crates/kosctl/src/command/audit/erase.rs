@@ -37,7 +37,7 @@ pub(crate) struct Erase {
 }
 
 impl Erase {
-    pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
+    pub(in crate::command) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let client = session.client()?;
         let name = self.person.as_ref().or(self.address.as_ref()).cloned().unwrap_or_default();
         let danger = Danger::Severe { name: &name, id: &name, confirmed: self.confirm.as_deref() };

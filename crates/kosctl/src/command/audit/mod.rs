@@ -14,6 +14,7 @@ mod verify;
 mod witness;
 
 pub(super) use self::{
+    erase::Erase,
     source::Source,
     verify::{By, judge},
 };
@@ -37,7 +38,6 @@ use crate::{
     output::write_out,
     session::{Ending, Session},
 };
-use erase::Erase;
 use export::Export;
 use filter::Filter;
 use prove::Prove;

@@ -13,12 +13,14 @@ use kos_policy::slice::{
 };
 use serde_json::Value as Json;
 
-use super::schema::SEND;
+use crate::schema::SEND;
 
 /// About whom a rule is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Whom {
+pub enum Whom {
+    /// Every device.
     Everybody,
+    /// One device, by its id.
     Device(String),
     /// Every device in this group or in one below it.
     Group(String),
@@ -26,16 +28,20 @@ pub(crate) enum Whom {
 
 /// A policy in closed form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Closed {
-    pub(crate) whom: Whom,
-    pub(crate) rule: SliceRule,
+pub struct Closed {
+    /// About whom.
+    pub whom: Whom,
+    /// What devices decide by.
+    pub rule: SliceRule,
 }
 
 /// Why a policy has no closed form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotClosed {
+pub enum NotClosed {
+    /// It is about something that nobody asks.
     #[error("{0}")]
     NoDoor(String),
+    /// It says more than devices can decide by.
     #[error("{0}")]
     Form(String),
 }
@@ -46,7 +52,7 @@ fn form<T>(what: impl Into<String>) -> Result<T, NotClosed> {
 
 impl Closed {
     /// The closed form of a policy with this name.
-    pub(crate) fn of(id: &str, policy: &Policy) -> Result<Self, NotClosed> {
+    pub fn of(id: &str, policy: &Policy) -> Result<Self, NotClosed> {
         if id.len() > NAME_BYTES_MAX {
             return form(format!("its name has more than {NAME_BYTES_MAX} bytes"));
         }
@@ -62,7 +68,7 @@ impl Closed {
 }
 
 /// A group and those above it: `a/b/c`, `a/b`, `a`.
-pub(super) fn groups(group: Option<&GroupPath>) -> impl Iterator<Item = &str> {
+pub(crate) fn groups(group: Option<&GroupPath>) -> impl Iterator<Item = &str> {
     let mut rest = group.map(AsRef::<str>::as_ref);
     std::iter::from_fn(move || {
         let own = rest?;

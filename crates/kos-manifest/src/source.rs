@@ -10,9 +10,9 @@
 use kos_base::digest::{Sha256, sha256_parts};
 
 /// Longest text, in bytes. Stops a manifest from filling the memory of the authority.
-pub(crate) const TEXT_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub const TEXT_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Most policies of a manifest, and of all that are in force. Stops decisions and lint from taking long.
-pub(crate) const POLICIES_MAX: usize = 10_000;
+pub const POLICIES_MAX: usize = 10_000;
 /// Longest policy, in bytes. Stops chains of operators that are as deep as they are long.
 pub(crate) const POLICY_BYTES_MAX: usize = 4_096;
 /// Deepest nesting of brackets. Stops the stack of a parser from being used up.
@@ -24,21 +24,28 @@ const HEADER_BYTES_MAX: usize = 128;
 
 /// A text with a name and a version, in its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
-    pub(crate) name: String,
-    pub(crate) version: u64,
-    pub(crate) text: String,
+pub struct Source {
+    /// The name of the manifest.
+    pub name: String,
+    /// Its version.
+    pub version: u64,
+    /// All of it.
+    pub text: String,
 }
 
 /// Why a text is not one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SourceError {
+pub enum SourceError {
+    /// It has no first line of ours.
     #[error("the first line is not `// manifest NAME VERSION`")]
     Header,
+    /// The name.
     #[error("a name has 1 to {NAME_CHARS_MAX} characters of a-z, 0-9 and `-`")]
     Name,
+    /// The version.
     #[error("a version is a number from 1 to {}", u32::MAX)]
     Version,
+    /// Over a limit.
     #[error("{0}")]
     Limit(String),
 }
@@ -48,7 +55,7 @@ impl Source {
     ///
     /// # Errors
     /// When it has no header, or is over a limit.
-    pub(crate) fn of(text: &str) -> Result<Self, SourceError> {
+    pub fn of(text: &str) -> Result<Self, SourceError> {
         if text.len() > TEXT_BYTES_MAX {
             let had = text.len();
             return Err(SourceError::Limit(format!("{had} bytes, and {TEXT_BYTES_MAX} are the most")));
@@ -71,13 +78,13 @@ impl Source {
     }
 
     /// What names this very text.
-    pub(crate) fn digest(&self) -> Sha256 {
+    pub fn digest(&self) -> Sha256 {
         sha256_parts("kos policy manifest text v1", [self.text.as_bytes()])
     }
 }
 
 /// Whether it is a name of a manifest or a policy.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     !name.is_empty() && name.chars().all(fits)
 }

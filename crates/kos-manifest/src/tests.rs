@@ -7,13 +7,16 @@ use kos_base::{Channel, DeviceId, EvidenceTier, GroupPath, Role, SecurityProfile
 use kos_policy::slice::{Facts, Pattern, PatternKind, RuleEffect, Sent, SliceRule};
 use serde_json::json;
 
-use super::{
+use crate::{
     closed::{Closed, Whom},
     lint::{Examined, Kind, Severity, examine},
     point::{Outcome, Point, Subject},
     schema::governed,
 };
-use crate::fixtures::device_id;
+
+fn device_id(n: u8) -> DeviceId {
+    format!("kdev-{n:0>16}").parse().unwrap()
+}
 
 /// Numbers that look random and are the same each time (SplitMix64).
 struct Dice(u64);
@@ -288,7 +291,7 @@ fn what_is_wrong_with_a_text_is_told_by_its_kind() {
     ] {
         let examined = examine(&format!("// manifest a 1\n{text}"));
         assert!(examined.manifest.is_none(), "{text}");
-        let error = |f: &super::lint::Finding| f.severity == Severity::Error && f.kind == kind;
+        let error = |f: &crate::lint::Finding| f.severity == Severity::Error && f.kind == kind;
         assert!(examined.findings.iter().any(error), "{kind:?}: {text}\n{:#?}", examined.findings);
     }
     let covered = format!(

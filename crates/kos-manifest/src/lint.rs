@@ -16,7 +16,7 @@ use cedar_policy::{Policy, PolicyId, PolicySet, ValidationMode, ValidationWarnin
 use kos_base::{Code, DeviceId, GroupPath, code::manifest as codes, text::printable};
 use kos_policy::slice::{NAME_BYTES_MAX, Pattern, PatternKind, RuleEffect};
 
-use super::{
+use crate::{
     closed::{Closed, NotClosed, Whom, groups},
     schema::{governed, schema},
     source::{Source, SourceError, is_name},
@@ -27,7 +27,8 @@ const FINDINGS_MAX: usize = 100;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Severity {
+pub enum Severity {
+    /// It is told, and keeps nothing back.
     Warning,
     /// It is not put in force.
     Error,
@@ -35,21 +36,32 @@ pub(crate) enum Severity {
 
 /// What it is. The words are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// The first line.
     Header,
+    /// Larger or deeper than allowed.
     Limit,
+    /// Not Cedar.
     Syntax,
+    /// Not by the schema.
     Schema,
+    /// About something that nobody asks.
     NoDoor,
+    /// Cannot be said in the closed form.
     Form,
+    /// About something that does not exist.
     UnknownEntity,
+    /// Two policies of the same name.
     Duplicate,
+    /// Permitted and forbidden.
     Contradiction,
+    /// Never decides.
     Unreachable,
 }
 
 impl Kind {
-    pub(crate) const fn as_str(self) -> &'static str {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Header => "header",
             Self::Limit => "limit",
@@ -65,7 +77,7 @@ impl Kind {
     }
 
     /// With which a manifest is refused for it.
-    pub(crate) const fn code(self) -> Code {
+    pub const fn code(self) -> Code {
         match self {
             Self::Limit => codes::MANIFEST_LIMIT,
             Self::NoDoor => codes::MANIFEST_NO_DOOR,
@@ -76,16 +88,20 @@ impl Kind {
 
 /// Something that is wrong, or odd.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
-    pub(crate) severity: Severity,
-    pub(crate) kind: Kind,
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is.
+    pub kind: Kind,
     /// The policy, if it is about one.
-    pub(crate) policy: Option<String>,
-    pub(crate) detail: String,
+    pub policy: Option<String>,
+    /// In one sentence, fit for a terminal.
+    pub detail: String,
 }
 
 impl Finding {
-    pub(crate) fn error(kind: Kind, policy: Option<&str>, detail: &str) -> Self {
+    /// Something that keeps the manifest from being put in force.
+    pub fn error(kind: Kind, policy: Option<&str>, detail: &str) -> Self {
         let (policy, detail) = (policy.map(str::to_owned), printable(detail, 300));
         Self { severity: Severity::Error, kind, policy, detail }
     }
@@ -97,24 +113,29 @@ impl Finding {
 
 /// A manifest whose every policy has a closed form.
 #[derive(Clone, Debug)]
-pub(crate) struct Manifest {
-    pub(crate) source: Source,
+pub struct Manifest {
+    /// The text.
+    pub source: Source,
     /// By name.
-    pub(crate) policies: BTreeMap<String, Policy>,
-    pub(crate) rules: Vec<Closed>,
+    pub policies: BTreeMap<String, Policy>,
+    /// The closed form of each.
+    pub rules: Vec<Closed>,
 }
 
 /// What was found in a text, and the manifest, if nothing was that keeps it from being one.
 #[derive(Clone, Debug)]
-pub(crate) struct Examined {
-    pub(crate) source: Option<Source>,
-    pub(crate) manifest: Option<Manifest>,
-    pub(crate) findings: Vec<Finding>,
+pub struct Examined {
+    /// The text, if it has a header and is in its limits.
+    pub source: Option<Source>,
+    /// What can be put in force.
+    pub manifest: Option<Manifest>,
+    /// What is wrong, and what is odd.
+    pub findings: Vec<Finding>,
 }
 
 impl Manifest {
     /// The devices that it names, each with a rule that does.
-    pub(crate) fn devices(&self) -> impl Iterator<Item = (DeviceId, String)> {
+    pub fn devices(&self) -> impl Iterator<Item = (DeviceId, String)> {
         self.rules.iter().flat_map(|closed| {
             let whom = match &closed.whom {
                 Whom::Device(id) => id.parse().ok(),
@@ -130,7 +151,7 @@ impl Manifest {
 
 impl Examined {
     /// A device that it names does not exist.
-    pub(crate) fn refuse_unknown(&mut self, rule: &str, device: &DeviceId) {
+    pub fn refuse_unknown(&mut self, rule: &str, device: &DeviceId) {
         let why = format!("there is no device {device}");
         self.findings.insert(0, Finding::error(Kind::UnknownEntity, Some(rule), &why));
         self.findings.truncate(FINDINGS_MAX);
@@ -141,7 +162,7 @@ impl Examined {
 /// Examines a text.
 ///
 /// *Cost*: for ten thousand policies some seconds; ask it apart from the runtime.
-pub(crate) fn examine(text: &str) -> Examined {
+pub fn examine(text: &str) -> Examined {
     let source = match Source::of(text) {
         Ok(source) => source,
         Err(error) => {

@@ -9,32 +9,32 @@ use kos_klp::message::MessageType;
 use kos_policy::Errand;
 
 /// The schema, as Cedar writes it.
-pub(crate) const TEXT: &str = include_str!("schema.cedarschema");
+pub const TEXT: &str = include_str!("schema.cedarschema");
 
 /// The one action that something asks about.
-pub(super) const SEND: &str = "send";
+pub(crate) const SEND: &str = "send";
 
 /// The schema; nothing if this version of Cedar does not read it, which a test rules out.
-pub(super) fn schema() -> Option<&'static Schema> {
+pub(crate) fn schema() -> Option<&'static Schema> {
     static SCHEMA: LazyLock<Option<Schema>> =
         LazyLock::new(|| Schema::from_cedarschema_str(TEXT).ok().map(|(schema, _)| schema));
     SCHEMA.as_ref()
 }
 
 /// An entity.
-pub(super) fn uid(kind: &str, id: &str) -> Option<EntityUid> {
+pub(crate) fn uid(kind: &str, id: &str) -> Option<EntityUid> {
     let kind: EntityTypeName = kind.parse().ok()?;
     Some(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
 }
 
 /// Whether manifests decide on messages of this type. What keeps a device alive, and alarms, no manifest shuts off:
 /// neither could then be mended by another one.
-pub(crate) fn is_governed(kind: MessageType) -> bool {
+pub fn is_governed(kind: MessageType) -> bool {
     kind.errand().is_some_and(|errand| !matches!(errand, Errand::Upkeep | Errand::Alert))
 }
 
 /// The types on which they decide.
-pub(crate) fn governed() -> impl Iterator<Item = (&'static str, Errand)> {
+pub fn governed() -> impl Iterator<Item = (&'static str, Errand)> {
     MessageType::all()
         .filter(|kind| is_governed(*kind))
         .filter_map(|kind| Some((kind.name(), kind.errand()?)))
@@ -53,7 +53,7 @@ mod tests {
             actions,
             ["call", "execute", "map", "publish", "read", "send", "subscribe", "update", "write"]
         );
-        let spec = include_str!("../../../../../docs/spec/manifest.md");
+        let spec = include_str!("../../../docs/spec/manifest.md");
         for action in &actions {
             assert!(spec.contains(&format!("| `{action}` |")), "{action}");
         }

@@ -24,7 +24,7 @@ use cedar_policy::{
 use kos_base::{AuthorityName, DeviceId, GroupPath, Timestamp};
 use kos_policy::slice::{Attribute, Facts, RULES_MAX, Sent, Slice};
 
-use super::{
+use crate::{
     closed::{Closed, Whom, groups},
     schema::{SEND, governed, uid},
 };
@@ -34,24 +34,28 @@ const DEVICES_MAX: usize = 4_096;
 /// Decisions that are remembered of one device. Stops one that asks about ever new recipients.
 const REMEMBERED_MAX: usize = 256;
 /// How long a slice counts. A device that hears nothing for so long sends nothing more than it must.
-pub(crate) const SLICE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
+pub const SLICE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Subject<'a> {
-    pub(crate) device: &'a DeviceId,
-    pub(crate) group: Option<&'a GroupPath>,
-    pub(crate) facts: Facts,
+pub struct Subject<'a> {
+    /// Which device.
+    pub device: &'a DeviceId,
+    /// Its group.
+    pub group: Option<&'a GroupPath>,
+    /// What rules may ask about it.
+    pub facts: Facts,
 }
 
 /// What was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub(crate) allowed: bool,
+pub struct Outcome {
+    /// Whether it may.
+    pub allowed: bool,
     /// The policy that decided, if one did.
-    pub(crate) policy: Option<String>,
+    pub policy: Option<String>,
     /// Why, in one sentence.
-    pub(crate) why: String,
+    pub why: String,
 }
 
 impl Outcome {
@@ -62,7 +66,7 @@ impl Outcome {
 
 /// What is in force.
 #[derive(Debug, Default)]
-pub(crate) struct Point {
+pub struct Point {
     counter: u64,
     rules: Vec<Closed>,
     policies: BTreeMap<String, Policy>,
@@ -86,7 +90,7 @@ struct Cut {
 
 impl Point {
     /// Puts rules and the policies that they were made of in force.
-    pub(crate) fn new(counter: u64, rules: Vec<Closed>, policies: BTreeMap<String, Policy>) -> Self {
+    pub fn new(counter: u64, rules: Vec<Closed>, policies: BTreeMap<String, Policy>) -> Self {
         let mut by_whom: HashMap<Whom, Vec<usize>> = HashMap::new();
         for (at, closed) in rules.iter().enumerate() {
             by_whom.entry(closed.whom.clone()).or_default().push(at);
@@ -101,12 +105,12 @@ impl Point {
     }
 
     /// Rises with everything that is applied; 0 when nothing ever was.
-    pub(crate) const fn counter(&self) -> u64 {
+    pub const fn counter(&self) -> u64 {
         self.counter
     }
 
     /// Whether any policy is in force.
-    pub(crate) fn governs(&self) -> bool {
+    pub fn governs(&self) -> bool {
         !self.rules.is_empty()
     }
 
@@ -120,7 +124,7 @@ impl Point {
     }
 
     /// Most rules that a device can have, and an upper bound of their bytes in a slice.
-    pub(crate) fn largest_slice(&self) -> (usize, usize) {
+    pub fn largest_slice(&self) -> (usize, usize) {
         let size = |whom: &Whom| {
             let rules = self.by_whom.get(whom).into_iter().flatten().filter_map(|at| self.rules.get(*at));
             rules.fold((0, 0), |(rules, bytes), closed| {
@@ -144,7 +148,7 @@ impl Point {
     }
 
     /// What a device gets of it.
-    pub(crate) fn slice(
+    pub fn slice(
         &self,
         authority: &AuthorityName,
         device: &DeviceId,
@@ -171,7 +175,7 @@ impl Point {
     /// Decides whether a device may send this now.
     ///
     /// *Cost*: remembered, one look into a table; else Cedar looks at the policies that can concern the device.
-    pub(crate) fn decide(&self, now: Timestamp, subject: Subject<'_>, sent: Sent<'_>) -> Outcome {
+    pub fn decide(&self, now: Timestamp, subject: Subject<'_>, sent: Sent<'_>) -> Outcome {
         if !self.governs() {
             return Outcome { allowed: true, policy: None, why: "no manifest is in force".to_owned() };
         }
@@ -267,7 +271,7 @@ impl Point {
 }
 
 /// What Cedar has to know of a device and of what it can send.
-pub(super) fn entities(subject: Subject<'_>) -> Option<Entities> {
+pub(crate) fn entities(subject: Subject<'_>) -> Option<Entities> {
     let none = HashSet::new;
     let mut all = Vec::new();
     let names: Vec<_> = groups(subject.group).collect();
