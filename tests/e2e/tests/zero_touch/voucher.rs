@@ -185,7 +185,8 @@ fn a_device_that_claims_more_than_it_proves_waits() {
     // The device hears it with its next question; the record follows once a minute.
     let heard = || Ok(text(&device.status()?["stateReason"]).contains("KOS-E0801").then_some(()));
     wait::until("the reason on the device", heard).unwrap();
-    authority.json(&["device", "approve", &id, "--profile", "SEC-2", "--yes"]).unwrap();
+    let code = text(&authority.device(&id).unwrap()["lobby"]["comparisonCode"]);
+    authority.json(&["device", "approve", &id, "--profile", "SEC-2", "--code", &code, "--yes"]).unwrap();
     authority.device_becomes(&id, "state", |state| state == "active").unwrap();
     device.stop().unwrap();
     authority.stop().unwrap();
