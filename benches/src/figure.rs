@@ -64,6 +64,22 @@ pub(crate) const ATTEST_VERIFY_PER_S: Figure = Figure {
     goal: Some(1_000.0),
     what: "attestations of a TPM judged on one core: challenge, answer, two certificates of keys, quote",
 };
+pub(crate) const POLICY_DECISION_US: Figure = Figure {
+    name: "policy_decision_us",
+    unit: "us",
+    better: Better::Lower,
+    floor: None,
+    goal: Some(10.0),
+    what: "one decision with 100 policies in force, among a thousand devices that ask in turn",
+};
+pub(crate) const POLICY_DECISION_10K_US: Figure = Figure {
+    name: "policy_decision_10k_us",
+    unit: "us",
+    better: Better::Lower,
+    floor: None,
+    goal: Some(50.0),
+    what: "the same with 10 000 policies",
+};
 pub(crate) const HEARTBEAT_PER_S: Figure = Figure {
     name: "heartbeat_per_s",
     unit: "1/s",
@@ -206,11 +222,13 @@ pub(crate) const LOG_PROOF_10M_MS: Figure = Figure {
 };
 
 /// Every figure, in the order in which they are measured and shown.
-pub(crate) const ALL: [&Figure; 21] = [
+pub(crate) const ALL: [&Figure; 23] = [
     &ENROL_PER_S,
     &ENROL_P99_MS,
     &ISSUE_PER_S,
     &ATTEST_VERIFY_PER_S,
+    &POLICY_DECISION_US,
+    &POLICY_DECISION_10K_US,
     &HEARTBEAT_PER_S,
     &IDLE_LINK_BYTES,
     &KOSD_RSS_BYTES,

@@ -30,12 +30,12 @@ use crate::{
         ALL, ATTEST_VERIFY_PER_S, AUTHORITY_READY_MS, ENROL_P99_MS, ENROL_PER_S, Figure, HEARTBEAT_PER_S,
         IDLE_LINK_BYTES, ISSUE_PER_S, KOSD_BINARY_BYTES, KOSD_READY_MS, KOSD_RSS_BYTES,
         LOG_APPEND_TO_PROOF_P99_MS, LOG_ENTRIES_PER_S, LOG_PROOF_10M_MS, LOG_SIGNATURE_VERIFY_PER_S,
-        LOG_TREE_VERIFY_PER_S, Line, Measured, QUARANTINE_CUT_MS, REVOCATION_CUT_MS, VAULT_DECRYPT_US,
-        VAULT_READ_MS, VAULT_WRITE_MS, ZERO_TOUCH_MS,
+        LOG_TREE_VERIFY_PER_S, Line, Measured, POLICY_DECISION_10K_US, POLICY_DECISION_US, QUARANTINE_CUT_MS,
+        REVOCATION_CUT_MS, VAULT_DECRYPT_US, VAULT_READ_MS, VAULT_WRITE_MS, ZERO_TOUCH_MS,
     },
     figures::{
-        Ground, Scale, attestation, copied_log, daemon, enrolment, heartbeat, idle, issuing, log, quarantine,
-        readiness, revocation, vault, zero_touch,
+        Ground, Scale, attestation, copied_log, daemon, enrolment, heartbeat, idle, issuing, log, policy,
+        quarantine, readiness, revocation, vault, zero_touch,
     },
 };
 
@@ -62,6 +62,7 @@ enum Group {
     Enrolment,
     Issuing,
     Attestation,
+    Policy,
     Heartbeat,
     Idle,
     Daemon,
@@ -79,6 +80,7 @@ const GROUPS: [(Group, &[&Figure]); 13] = [
     (Group::Enrolment, &[&ENROL_PER_S, &ENROL_P99_MS]),
     (Group::Issuing, &[&ISSUE_PER_S]),
     (Group::Attestation, &[&ATTEST_VERIFY_PER_S]),
+    (Group::Policy, &[&POLICY_DECISION_US, &POLICY_DECISION_10K_US]),
     (Group::Heartbeat, &[&HEARTBEAT_PER_S]),
     (Group::Idle, &[&IDLE_LINK_BYTES]),
     (Group::Daemon, &[&KOSD_RSS_BYTES, &KOSD_BINARY_BYTES, &KOSD_READY_MS]),
@@ -138,6 +140,7 @@ async fn measure(group: Group, ground: &mut Ground) -> Result<Vec<Measured>> {
     match group {
         Group::Enrolment => enrolment::measure(ground).await,
         Group::Issuing => issuing::measure(ground).await,
+        Group::Policy => policy::measure(ground).await,
         Group::Attestation => attestation::measure(ground).await,
         Group::Heartbeat => heartbeat::measure(ground).await,
         Group::Idle => idle::measure(ground).await,

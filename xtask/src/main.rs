@@ -12,6 +12,7 @@
 )]
 
 mod children;
+mod conformance;
 mod evidence;
 mod fuzz;
 mod programs;
@@ -69,6 +70,8 @@ enum Command {
     },
     /// Measure the figures of SPECIFICATION.md
     Bench(Bench),
+    /// Judge cases of others, in a folder that an environment variable names
+    Conformance { suite: conformance::Suite },
     /// List what each program is made of, as CycloneDX
     Sbom(Sbom),
 }
@@ -94,6 +97,7 @@ fn run(command: Command, workspace: &Workspace) -> Result<u8> {
         Command::Sim(sim) => programs::sim(&sim, programs::Build::Release, workspace),
         Command::Crash(crash) => programs::crash(&crash, programs::Build::Release, workspace),
         Command::Bench(bench) => programs::bench(&bench, workspace),
+        Command::Conformance { suite } => conformance::run(suite, workspace),
         Command::Sbom(sbom) => sbom::run(&sbom, workspace).map(|()| 0),
         Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds, workspace),
     }

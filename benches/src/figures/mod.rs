@@ -8,6 +8,7 @@ pub(crate) mod heartbeat;
 pub(crate) mod idle;
 pub(crate) mod issuing;
 pub(crate) mod log;
+pub(crate) mod policy;
 pub(crate) mod quarantine;
 pub(crate) mod readiness;
 pub(crate) mod revocation;

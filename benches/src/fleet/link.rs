@@ -32,6 +32,8 @@ static HEARTBEAT: LazyLock<Vec<u8>> = LazyLock::new(|| {
         boot_id: [9; 16],
         channel: Channel::Stable,
         interval_seconds: None,
+        statements: Vec::new(),
+        modules: None,
     })
 });
 

@@ -109,4 +109,8 @@ pub struct AddGolden {
     /// The device, by its whole id.
     #[schema(value_type = schema::DeviceId)]
     pub device_id: DeviceId,
+    /// When what it shows was verified, as whoever asks has seen it: after another start nothing is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Timestamp>)]
+    pub verified_at: Option<Timestamp>,
 }

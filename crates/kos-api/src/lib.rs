@@ -30,6 +30,7 @@ pub mod manifest;
 pub mod mirror;
 pub mod openapi;
 pub mod operator;
+pub mod pairing;
 pub mod person;
 pub mod plan;
 pub mod policy;

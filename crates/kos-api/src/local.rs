@@ -1,7 +1,8 @@
 //! What a device says about itself on its local socket.
 
 use kos_base::{
-    AuthorityName, Channel, DeviceId, DeviceState, KeyId, KidSubject, Name, Role, SecurityProfile, Timestamp,
+    AuthorityName, Channel, DeviceId, DeviceState, EntryId, KeyId, KidSubject, Name, Role, SecurityProfile,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -80,6 +81,9 @@ pub struct DeviceStatus {
     pub witness: Option<DeviceWitness>,
     /// The last alert that the authority told of, when this device is a guardian.
     pub last_alert: Option<LocalAlert>,
+    /// What enforcement modules make of it, by its own word.
+    #[serde(default)]
+    pub modules: Vec<LocalModule>,
     /// What somebody should know, such as a setting that falls through.
     pub warnings: Vec<String>,
     /// The version of its daemon.
@@ -122,4 +126,65 @@ pub struct LocalAlert {
     /// When the last of it happened.
     #[schema(value_type = schema::Timestamp)]
     pub at: Timestamp,
+}
+
+/// What an enforcement module makes of a device, by its own word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalModule {
+    /// Which.
+    pub module: String,
+    /// Its version.
+    pub version: u16,
+    /// `met`, `unmet` or `unknown`.
+    pub verdict: String,
+    /// Why.
+    pub why: String,
+}
+
+/// With whom a device is paired, or might be, by its own word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalPairing {
+    /// Which.
+    #[schema(value_type = schema::EntryId)]
+    pub pairing_id: EntryId,
+    /// With whom: `user:NAME` or `kai:ID`.
+    pub with: String,
+    /// `proposed`, `paired` or `ended`.
+    pub state: String,
+    /// How far an agent is trusted.
+    pub trust_level: String,
+    /// Whether this device has confirmed it.
+    pub device_confirmed: bool,
+    /// Whether the other side has.
+    pub partner_confirmed: bool,
+    /// Grants under it.
+    pub grants: u64,
+}
+
+impl Kind for LocalPairing {
+    const KIND: &'static str = "LocalPairing";
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalPairings {
+    /// Those that are not over.
+    pub pairings: Vec<LocalPairing>,
+}
+
+impl Kind for LocalPairings {
+    const KIND: &'static str = "LocalPairings";
+}
+
+/// What a person at a device says about a pairing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AnswerPairing {
+    /// With whom, or the id of the pairing.
+    pub with: String,
+    /// `true` confirms it, `false` ends it.
+    pub confirm: bool,
 }

@@ -42,6 +42,67 @@ impl Kind for PolicyProfile {
     const KIND: &'static str = "PolicyProfile";
 }
 
+/// How an enforcement module is wanted for a security profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModulePolicy {
+    /// Which module.
+    pub module: String,
+    /// Its version.
+    pub version: u16,
+    /// For which profile.
+    #[schema(value_type = schema::SecurityProfile)]
+    pub profile: SecurityProfile,
+    /// `off`, `advisory` or `mandatory`.
+    pub stance: String,
+    /// What it asks.
+    pub demand: String,
+    /// On what its verdict rests: `proof`, `compared` (with what is known) or `claim` of the device.
+    pub basis: String,
+}
+
+impl Kind for ModulePolicy {
+    const KIND: &'static str = "ModulePolicy";
+}
+
+/// Wants an enforcement module in another way for a security profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SetModule {
+    /// Which module.
+    pub module: String,
+    /// For which profile.
+    #[schema(value_type = schema::SecurityProfile)]
+    pub profile: SecurityProfile,
+    /// `off`, `advisory` or `mandatory`.
+    pub stance: String,
+}
+
+/// What an enforcement module makes of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModuleFinding {
+    /// Of which.
+    #[schema(value_type = schema::DeviceId)]
+    pub device_id: DeviceId,
+    /// Which module.
+    pub module: String,
+    /// Its version.
+    pub version: u16,
+    /// How it is wanted for the profile of the device.
+    pub stance: String,
+    /// `met`, `unmet` or `unknown`, which is no better where it is mandatory.
+    pub verdict: String,
+    /// On what the verdict rests: `proof`, `compared` or `claim`.
+    pub basis: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Kind for ModuleFinding {
+    const KIND: &'static str = "ModuleFinding";
+}
+
 /// What was decided about one request of one device, and by which rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -48,6 +48,8 @@ impl Clock {
 
 /// What is common to all.
 pub(crate) struct Attest<T> {
+    /// The qualified name of the key that signed.
+    pub(crate) signer: Vec<u8>,
     pub(crate) extra: Vec<u8>,
     pub(crate) clock: Clock,
     pub(crate) firmware: u64,
@@ -104,7 +106,7 @@ fn read<T>(
         return Err(AttestError::Malformed(what));
     }
     reader.exactly(kind)?;
-    reader.buffer(NAME_BYTES_MAX)?;
+    let signer = reader.buffer(NAME_BYTES_MAX)?.to_vec();
     let extra = reader.buffer(64)?.to_vec();
     let clock = Clock {
         clock_ms: reader.u64()?,
@@ -119,5 +121,5 @@ fn read<T>(
     let firmware = reader.u64()?;
     let body = body(&mut reader)?;
     reader.end()?;
-    Ok(Attest { extra, clock, firmware, body })
+    Ok(Attest { signer, extra, clock, firmware, body })
 }

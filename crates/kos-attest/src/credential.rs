@@ -20,9 +20,12 @@ use crate::{
     AttestError, AttestationKey, Clock, EndorsementKey, Pcrs, Values,
     attest::{self, Attest},
     kdf::{kdfa, kdfe},
-    public::{COORDINATE_BYTES, DeviceKey},
+    public::{COORDINATE_BYTES, DeviceKey, qualified},
     signature,
 };
+
+/// The handle of the endorsement hierarchy.
+const TPM_RH_ENDORSEMENT: u32 = 0x4000_000b;
 
 /// What a statement is for: this connection, this device, this request, now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,6 +254,16 @@ impl ActivatedEk {
         Ok(VerifiedQuote { values, clock: quote.clock, firmware: quote.firmware })
     }
 
+    /// Whether this is the qualified name of the attestation key in the endorsement hierarchy, itself or below the
+    /// endorsement key. For a key of another hierarchy a TPM hides its counters behind a number of that key's own.
+    fn is_signer(&self, qualified_name: &[u8]) -> bool {
+        let endorsement = TPM_RH_ENDORSEMENT.to_be_bytes();
+        let ek = qualified(&endorsement, self.ek.name());
+        [qualified(&endorsement, self.ak.name()), qualified(&ek, self.ak.name())]
+            .iter()
+            .any(|name| name.as_slice() == qualified_name)
+    }
+
     fn opened<T>(
         &self,
         attest: Attest<T>,
@@ -258,6 +271,9 @@ impl ActivatedEk {
         what: &'static str,
     ) -> Result<Attest<T>, AttestError> {
         signature::verify(self.ak.key(), signed.attest, signed.signature, what)?;
+        if !self.is_signer(&attest.signer) {
+            return Err(AttestError::Key("the attestation key is not of the endorsement hierarchy"));
+        }
         if attest.extra == self.binding.0 { Ok(attest) } else { Err(AttestError::Stale(what)) }
     }
 }

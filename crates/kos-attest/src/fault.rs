@@ -33,6 +33,9 @@ pub enum AttestError {
     /// The counters of the TPM stand before those that are known: an older state of it, or a copy.
     #[error("the TPM is in an earlier state than it was in before")]
     WoundBack,
+    /// Another endorsement key than the one that the device has shown before.
+    #[error("the TPM is another one than before")]
+    OtherTpm,
 }
 
 impl AttestError {
@@ -48,6 +51,7 @@ impl AttestError {
             Self::OtherPcrs => codes::ATTEST_PCRS,
             Self::Values => codes::ATTEST_VALUES,
             Self::WoundBack => codes::ATTEST_WOUND_BACK,
+            Self::OtherTpm => codes::ATTEST_OTHER_TPM,
         }
     }
 }

@@ -46,6 +46,7 @@ pub(crate) type Name = [u8; NAME_BYTES];
 /// The key that a TPM has from its maker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndorsementKey {
+    name: Name,
     key: PublicKey,
 }
 
@@ -80,7 +81,9 @@ impl EndorsementKey {
             return Err(AttestError::Key("the endorsement key has not the properties of its template"));
         }
         match public.key {
-            Material::Ecc { symmetric: Symmetric::Aes128Cfb, scheme: None, key } => Ok(Self { key }),
+            Material::Ecc { symmetric: Symmetric::Aes128Cfb, scheme: None, key } => {
+                Ok(Self { name: name_of(bytes), key })
+            }
             _ => Err(AttestError::Key("the endorsement key is of a kind that is not taken")),
         }
     }
@@ -93,6 +96,11 @@ impl EndorsementKey {
     /// The key, on P-256.
     pub const fn key(&self) -> &PublicKey {
         &self.key
+    }
+
+    /// What its TPM calls it.
+    pub(crate) const fn name(&self) -> &Name {
+        &self.name
     }
 }
 
@@ -244,6 +252,11 @@ fn point(x: &[u8], y: &[u8]) -> Option<PublicKey> {
         raw.extend_from_slice(coordinate);
     }
     PublicKey::from_raw(KeyAlgorithm::P256, &raw).ok()
+}
+
+/// The qualified name of a key with this name below that parent: a hierarchy by its handle, or a key by its own.
+pub(crate) fn qualified(parent: &[u8], name: &Name) -> Name {
+    name_of(&[parent, name.as_slice()].concat())
 }
 
 fn name_of(public: &[u8]) -> Name {

@@ -6,6 +6,8 @@
 //! Source: `docs/spec/manifest.md`.
 
 mod closed;
+mod concern;
+mod judge;
 mod lint;
 mod point;
 mod schema;
@@ -14,7 +16,9 @@ mod source;
 mod tests;
 
 pub use closed::{Closed, NotClosed, Whom};
+pub use concern::{Concern, named};
+pub use judge::{Memory, Outcome, judge};
 pub use lint::{Examined, Finding, Kind, Manifest, Severity, examine};
-pub use point::{Outcome, Point, SLICE_LIFE, Subject};
+pub use point::{Point, SLICE_LIFE, Subject};
 pub use schema::{TEXT as SCHEMA, governed, is_governed};
 pub use source::{POLICIES_MAX, Source, SourceError, TEXT_BYTES_MAX};

@@ -3,36 +3,33 @@
 //! Shape: a [`Point`] never changes; what is applied makes another one. For each device that asks, the policies that can
 //! concern it are cut out once, and each decision is remembered until time passes a constant of the policies.
 //!
-//! Invariants, stricter than Cedar alone: an error while a policy is evaluated refuses, where Cedar would pass over a
-//! `forbid` that fails; an entity that is not known refuses. Nothing is decided about a device whose facts are others
-//! than those that its decisions were remembered for.
+//! Invariants, stricter than Cedar alone: what cannot be evaluated refuses ([`judge`]), and so does an entity that is not
+//! known. Nothing is decided about a device whose facts are others than those that its decisions were remembered for.
 //!
-//! Limits: [`DEVICES_MAX`] devices, [`REMEMBERED_MAX`] decisions each.
+//! Limits: [`DEVICES_MAX`] devices.
 //!
 //! Source: `docs/spec/manifest.md` MAN-14 to MAN-19.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use cedar_policy::{
-    Authorizer, Context, Decision, Entities, Entity, EntityUid, Policy, PolicySet, Request,
-    RestrictedExpression,
-};
+use cedar_policy::{Context, Entities, Entity, EntityUid, Policy, PolicySet, Request, RestrictedExpression};
 use kos_base::{AuthorityName, DeviceId, GroupPath, Timestamp};
 use kos_policy::slice::{Attribute, Facts, RULES_MAX, Sent, Slice};
 
 use crate::{
     closed::{Closed, Whom, groups},
+    concern::Concern,
+    judge::{Memory, Outcome, judge},
     schema::{SEND, governed, uid},
 };
 
 /// Devices whose decisions are remembered. Stops a fleet of any size from filling the memory; the others are decided anew.
 const DEVICES_MAX: usize = 4_096;
-/// Decisions that are remembered of one device. Stops one that asks about ever new recipients.
-const REMEMBERED_MAX: usize = 256;
 /// How long a slice counts. A device that hears nothing for so long sends nothing more than it must.
 pub const SLICE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 
@@ -47,30 +44,13 @@ pub struct Subject<'a> {
     pub facts: Facts,
 }
 
-/// What was decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Whether it may.
-    pub allowed: bool,
-    /// The policy that decided, if one did.
-    pub policy: Option<String>,
-    /// Why, in one sentence.
-    pub why: String,
-}
-
-impl Outcome {
-    fn refused(why: impl Into<String>) -> Self {
-        Self { allowed: false, policy: None, why: why.into() }
-    }
-}
-
 /// What is in force.
 #[derive(Debug, Default)]
 pub struct Point {
     counter: u64,
     rules: Vec<Closed>,
     policies: BTreeMap<String, Policy>,
-    by_whom: HashMap<Whom, Vec<usize>>,
+    concern: Concern<Whom>,
     /// Seconds at which a comparison with the time can turn, in order.
     turns: Vec<i64>,
     /// Of each device that asked.
@@ -82,26 +62,66 @@ pub struct Point {
 struct Cut {
     facts: Facts,
     group: Option<GroupPath>,
+    question: Question,
+    memory: Memory,
+}
+
+/// What is asked about one device.
+#[derive(Debug)]
+struct Question {
     policies: PolicySet,
     entities: Entities,
     principal: EntityUid,
-    remembered: HashMap<String, (usize, Outcome)>,
+}
+
+impl Question {
+    fn ask(&self, seconds: i64, sent: Sent<'_>) -> Outcome {
+        let (kind, id) = match sent {
+            Sent::Message(kind, _) => ("Message", kind),
+            Sent::Device(device) => ("Device", device.as_ref()),
+        };
+        let (Some(resource), Some(action)) = (uid(kind, id), uid("Action", SEND)) else {
+            return Outcome::refused("what is sent cannot be said in the schema");
+        };
+        let is_known = self.entities.get(&resource).is_some();
+        let entities = match sent {
+            Sent::Message(..) if !is_known => {
+                return Outcome::refused(format!("`{id}` is not known to the schema"));
+            }
+            Sent::Device(_) if !is_known => {
+                let recipient = Entity::new_no_attrs(resource.clone(), HashSet::new());
+                match self.entities.clone().add_entities([recipient], None) {
+                    Ok(entities) => Cow::Owned(entities),
+                    Err(_) => return Outcome::refused("what is asked cannot be said in the schema"),
+                }
+            }
+            _ => Cow::Borrowed(&self.entities),
+        };
+        let time = ("time".to_owned(), RestrictedExpression::new_long(seconds));
+        let request = Context::from_pairs([time])
+            .ok()
+            .and_then(|context| Request::new(self.principal.clone(), action, resource, context, None).ok());
+        match request {
+            Some(request) => judge(&request, &self.policies, &entities),
+            None => Outcome::refused("what is asked cannot be said in the schema"),
+        }
+    }
 }
 
 impl Point {
     /// Puts rules and the policies that they were made of in force.
     pub fn new(counter: u64, rules: Vec<Closed>, policies: BTreeMap<String, Policy>) -> Self {
-        let mut by_whom: HashMap<Whom, Vec<usize>> = HashMap::new();
-        for (at, closed) in rules.iter().enumerate() {
-            by_whom.entry(closed.whom.clone()).or_default().push(at);
-        }
+        let concern = Concern::new(rules.iter().map(|closed| match &closed.whom {
+            Whom::Everybody => None,
+            whom => Some(whom.clone()),
+        }));
         let atoms = rules.iter().flat_map(|closed| &closed.rule.clauses).flat_map(|clause| &clause.all);
         let times = atoms.filter(|atom| atom.attribute() == Attribute::Time).filter_map(|atom| atom.number());
         // A comparison with N turns at N or behind it.
         let mut turns: Vec<i64> = times.flat_map(|number| [number, number.saturating_add(1)]).collect();
         turns.sort_unstable();
         turns.dedup();
-        Self { counter, rules, policies, by_whom, turns, cut: Mutex::default() }
+        Self { counter, rules, policies, concern, turns, cut: Mutex::default() }
     }
 
     /// Rises with everything that is applied; 0 when nothing ever was.
@@ -117,34 +137,35 @@ impl Point {
     /// The rules that can concern a device.
     fn concerning<'a>(&'a self, device: &DeviceId, group: Option<&'a GroupPath>) -> Vec<&'a Closed> {
         let own = Whom::Device(device.to_string());
-        let keys = [Whom::Everybody, own].into_iter();
-        let keys = keys.chain(groups(group).map(|group| Whom::Group(group.to_owned())));
-        let places = keys.filter_map(|key| self.by_whom.get(&key)).flatten();
-        places.filter_map(|at| self.rules.get(*at)).collect()
+        let groups = groups(group).map(|group| Whom::Group(group.to_owned()));
+        let places = self.concern.places([own].into_iter().chain(groups));
+        places.filter_map(|place| self.rules.get(place)).collect()
     }
 
     /// Most rules that a device can have, and an upper bound of their bytes in a slice.
     pub fn largest_slice(&self) -> (usize, usize) {
-        let size = |whom: &Whom| {
-            let rules = self.by_whom.get(whom).into_iter().flatten().filter_map(|at| self.rules.get(*at));
+        let size = |places: &[usize]| {
+            let rules = places.iter().filter_map(|place| self.rules.get(*place));
             rules.fold((0, 0), |(rules, bytes), closed| {
                 (rules + 1, bytes + kos_base::cbor::encode(&closed.rule).len() + 4)
             })
         };
+        let of: HashMap<_, _> = self.concern.named().map(|(whom, places)| (whom, size(places))).collect();
         let add = |one: (usize, usize), other: (usize, usize)| (one.0 + other.0, one.1 + other.1);
         let (mut device, mut group) = ((0, 0), (0, 0));
-        for whom in self.by_whom.keys() {
+        for (whom, own) in &of {
             match whom {
                 Whom::Everybody => {}
-                Whom::Device(_) => device = device.max(size(whom)),
+                Whom::Device(_) => device = device.max(*own),
                 Whom::Group(path) => {
                     let path = path.parse::<GroupPath>().ok();
-                    let all = groups(path.as_ref()).map(|group| size(&Whom::Group(group.to_owned())));
-                    group = group.max(all.fold((0, 0), add));
+                    let all =
+                        groups(path.as_ref()).filter_map(|group| of.get(&Whom::Group(group.to_owned())));
+                    group = group.max(all.copied().fold((0, 0), add));
                 }
             }
         }
-        add(size(&Whom::Everybody), add(device, group))
+        add(size(self.concern.everybody()), add(device, group))
     }
 
     /// What a device gets of it.
@@ -196,73 +217,22 @@ impl Point {
             }
             cuts.insert(subject.device.clone(), cut);
         }
-        let Some(cut) = cuts.get_mut(subject.device) else {
+        let Some(Cut { memory, question, .. }) = cuts.get_mut(subject.device) else {
             return Outcome::refused("nothing is known of it");
         };
-        if let Some((at, outcome)) = cut.remembered.get(name)
-            && *at == turn
-        {
-            return outcome.clone();
-        }
-        let outcome = self.ask(cut, seconds, sent);
-        if cut.remembered.len() >= REMEMBERED_MAX {
-            cut.remembered.clear();
-        }
-        cut.remembered.insert(name.to_owned(), (turn, outcome.clone()));
-        outcome
-    }
-
-    fn ask(&self, cut: &Cut, seconds: i64, sent: Sent<'_>) -> Outcome {
-        let (kind, id) = match sent {
-            Sent::Message(kind, _) => ("Message", kind),
-            Sent::Device(device) => ("Device", device.as_ref()),
-        };
-        let (Some(resource), Some(action)) = (uid(kind, id), uid("Action", SEND)) else {
-            return Outcome::refused("what is sent cannot be said in the schema");
-        };
-        let entities = match sent {
-            Sent::Message(..) if cut.entities.get(&resource).is_none() => {
-                return Outcome::refused(format!("`{id}` is not known to the schema"));
-            }
-            Sent::Device(_) if cut.entities.get(&resource).is_none() => {
-                let recipient = Entity::new_no_attrs(resource.clone(), HashSet::new());
-                cut.entities.clone().add_entities([recipient], None)
-            }
-            _ => Ok(cut.entities.clone()),
-        };
-        let time = ("time".to_owned(), RestrictedExpression::new_long(seconds));
-        let request = Context::from_pairs([time])
-            .ok()
-            .and_then(|context| Request::new(cut.principal.clone(), action, resource, context, None).ok());
-        let (Some(request), Ok(entities)) = (request, entities) else {
-            return Outcome::refused("what is asked cannot be said in the schema");
-        };
-        let response = Authorizer::new().is_authorized(&request, &cut.policies, &entities);
-        if let Some(error) = response.diagnostics().errors().next() {
-            let why = kos_base::text::printable(&error.to_string(), 200);
-            return Outcome::refused(format!("a policy could not be evaluated: {why}"));
-        }
-        let policy = response.diagnostics().reason().map(ToString::to_string).min();
-        let allowed = response.decision() == Decision::Allow;
-        let why = match (&policy, allowed) {
-            (Some(policy), true) => format!("rule `{policy}` permits it"),
-            (Some(policy), false) => format!("rule `{policy}` forbids it"),
-            (None, _) => "no rule of the manifests permits it".to_owned(),
-        };
-        Outcome { allowed, policy, why }
+        memory.recall(name, turn, || question.ask(seconds, sent))
     }
 
     fn cut_for(&self, subject: Subject<'_>) -> Option<Cut> {
         let concerning = self.concerning(subject.device, subject.group);
         let policies = concerning.iter().filter_map(|closed| self.policies.get(&closed.rule.id).cloned());
-        Some(Cut {
-            facts: subject.facts,
-            group: subject.group.cloned(),
+        let question = Question {
             policies: PolicySet::from_policies(policies).ok()?,
             entities: entities(subject)?,
             principal: uid("Device", subject.device.as_ref())?,
-            remembered: HashMap::new(),
-        })
+        };
+        let memory = Memory::default();
+        Some(Cut { facts: subject.facts, group: subject.group.cloned(), question, memory })
     }
 
     fn cuts(&self) -> MutexGuard<'_, HashMap<DeviceId, Cut>> {

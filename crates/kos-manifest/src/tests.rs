@@ -9,8 +9,9 @@ use serde_json::json;
 
 use crate::{
     closed::{Closed, Whom},
+    judge::Outcome,
     lint::{Examined, Kind, Severity, examine},
-    point::{Outcome, Point, Subject},
+    point::{Point, Subject},
     schema::governed,
 };
 

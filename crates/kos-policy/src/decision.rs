@@ -14,7 +14,7 @@ use core::fmt;
 use kos_base::{Code, SecurityProfile, code};
 
 use crate::{
-    door::{Credential, Entrance, Forwarding, Request, Way},
+    door::{Credential, Entrance, Errand, Forwarding, Request, Tie, Way},
     profile::{Boot, Bootloader, Image, Peers, Standing, guardrails},
 };
 
@@ -47,11 +47,13 @@ pub enum Rule {
     VerifiedPeers,
     /// A device may read what is kept about itself.
     OwnRecord,
+    /// A device and an agent are paired, confirmed by both.
+    Paired,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Suite,
         Self::Authentication,
         Self::AsRecorded,
@@ -65,6 +67,7 @@ impl Rule {
         Self::ForwardSecrecy,
         Self::VerifiedPeers,
         Self::OwnRecord,
+        Self::Paired,
     ];
 
     /// Its name. Stable.
@@ -83,6 +86,7 @@ impl Rule {
             Self::ForwardSecrecy => "forward-secrecy",
             Self::VerifiedPeers => "verified-peers",
             Self::OwnRecord => "own-record",
+            Self::Paired => "paired",
         }
     }
 
@@ -97,6 +101,7 @@ impl Rule {
             Self::Authentication => code::policy::POLICY_AUTHENTICATION,
             Self::AsRecorded | Self::AsCertified => code::policy::POLICY_CONTRADICTION,
             Self::Scope | Self::OwnRecord => code::policy::POLICY_SCOPE,
+            Self::Paired => code::pairing::PAIR_NONE,
             Self::Isolation | Self::ForwardSecrecy | Self::VerifiedPeers => code::policy::POLICY_PEER,
         }
     }
@@ -211,6 +216,10 @@ fn rule(standing: Standing, request: Request) -> Result<Rule, Rule> {
         Request::Call(crate::door::Effect::Changes) => {
             demand(standing.profile > SecurityProfile::Sec0, Rule::Scope)
         }
+        Request::Agent(_, tie) => {
+            demand(own.errands.contains(&Errand::Agent), Rule::Scope)?;
+            demand(tie == Tie::Paired, Rule::Paired)
+        }
         Request::Configure(profile) => {
             demand(profile >= standing.profile, Rule::NeverDown)?;
             demand(profile == standing.profile, Rule::AsCertified)
@@ -301,6 +310,13 @@ impl fmt::Display for Decision {
                 let verb = if allowed { "may" } else { "may not" };
                 let errand = errand.as_str();
                 write!(f, "{profile} {verb} take part in `{errand}`: {}", own.scope)
+            }
+            (Rule::Scope, Request::Agent(..)) => {
+                write!(f, "{profile} has nothing to do with agents: {}", own.scope)
+            }
+            (Rule::Paired, _) => {
+                let verb = if allowed { "are paired" } else { "are not paired, confirmed by both" };
+                write!(f, "the device and the agent {verb}")
             }
             (Rule::Scope, Request::Call(_)) => {
                 let verb = if allowed { "may change" } else { "changes nothing" };

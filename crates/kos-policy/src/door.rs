@@ -29,11 +29,13 @@ pub enum Door {
     Api,
     /// The device's own configuration.
     Config,
+    /// What an agent asks of a device, or a device of an agent.
+    Agent,
 }
 
 impl Door {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Tls,
         Self::Entry,
         Self::Certificate,
@@ -42,6 +44,7 @@ impl Door {
         Self::Peer,
         Self::Api,
         Self::Config,
+        Self::Agent,
     ];
 
     /// Its name. Stable.
@@ -55,6 +58,7 @@ impl Door {
             Self::Peer => "peer",
             Self::Api => "api",
             Self::Config => "config",
+            Self::Agent => "agent",
         }
     }
 }
@@ -193,6 +197,24 @@ pub enum Effect {
     Changes,
 }
 
+/// Who asks whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// An agent asks the device.
+    Calls,
+    /// The device asks an agent.
+    Called,
+}
+
+/// Whether a device and an agent are paired, confirmed by both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tie {
+    /// They are.
+    Paired,
+    /// They are not.
+    Unpaired,
+}
+
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
@@ -212,6 +234,8 @@ pub enum Request {
     Call(Effect),
     /// To be this by its own configuration.
     Configure(SecurityProfile),
+    /// To have an agent ask something of it, or to ask something of an agent.
+    Agent(Direction, Tie),
 }
 
 impl Request {
@@ -226,6 +250,7 @@ impl Request {
             Self::Peer(..) => Door::Peer,
             Self::Call(_) => Door::Api,
             Self::Configure(_) => Door::Config,
+            Self::Agent(..) => Door::Agent,
         }
     }
 
@@ -247,6 +272,9 @@ impl Request {
         }
         all.extend([Effect::Reads, Effect::Changes].map(Self::Call));
         all.extend(profiles().map(Self::Configure));
+        for direction in [Direction::Calls, Direction::Called] {
+            all.extend([Tie::Paired, Tie::Unpaired].map(|tie| Self::Agent(direction, tie)));
+        }
         all
     }
 }
@@ -281,6 +309,17 @@ impl fmt::Display for Request {
             }
             Self::Call(Effect::Reads) => write!(f, "{door}/read"),
             Self::Call(Effect::Changes) => write!(f, "{door}/change"),
+            Self::Agent(direction, tie) => {
+                let direction = match direction {
+                    Direction::Calls => "calls",
+                    Direction::Called => "called",
+                };
+                let tie = match tie {
+                    Tie::Paired => "paired",
+                    Tie::Unpaired => "unpaired",
+                };
+                write!(f, "{door}/{direction}/{tie}")
+            }
         }
     }
 }

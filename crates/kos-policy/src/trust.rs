@@ -1,22 +1,28 @@
 //! Trust levels: what agents of a level may do, and within which limits.
 //!
 //! The fields are those of the source (`TrustPolicy`); the values are ours, and the strictest that leave each level its
-//! use. There is no door for agents yet. Whoever builds one asks [`judge`] before anything is routed.
+//! use. A grant gives an agent no more than its level does ([`crate::grant`]), and a call is judged by [`judge`] before
+//! it is routed.
 //!
 //! Source: `docs/spec/policy.md` POLS-31 to POLS-35.
 
 use core::{fmt, time::Duration};
 
 use kos_base::{Code, code};
+use minicbor::{Decode, Encode};
 
 /// How far somebody is trusted. Later is further; the number is the one of the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
 pub enum TrustLevel {
     /// 0: anybody else.
+    #[n(0)]
     External,
     /// 1: somebody whom the owner works with.
+    #[n(1)]
     Partner,
     /// 2: the owner's own.
+    #[n(2)]
     Trusted,
 }
 
@@ -74,25 +80,61 @@ pub enum Permission {
 }
 
 /// How far the network reaches. Later is further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Network {
     /// Nowhere.
+    #[n(0)]
     None,
     /// To the fleet's own services.
+    #[n(1)]
     Restricted,
     /// Everywhere that the device reaches.
+    #[n(2)]
     Full,
 }
 
+impl Network {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::None, Self::Restricted, Self::Full];
+
+    /// Its name. Stable.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Restricted => "restricted",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// What may be stored. Later is more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Storage {
     /// Nothing.
+    #[n(0)]
     None,
     /// Until the task ends.
+    #[n(1)]
     Temporary,
     /// Beyond it.
+    #[n(2)]
     Persistent,
+}
+
+impl Storage {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::None, Self::Temporary, Self::Persistent];
+
+    /// Its name. Stable.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Temporary => "temporary",
+            Self::Persistent => "persistent",
+        }
+    }
 }
 
 /// What a task may use up.

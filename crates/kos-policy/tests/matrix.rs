@@ -99,6 +99,11 @@ config/SEC-1                      -as-certified +as-certified -never-down -never
 config/SEC-2                      -as-certified -as-certified +as-certified -never-down -never-down
 config/SEC-3                      -as-certified -as-certified -as-certified +as-certified -never-down
 config/SEC-4                      -as-certified -as-certified -as-certified -as-certified +as-certified
+
+agent/calls/paired                -scope -scope +paired +paired +paired
+agent/calls/unpaired              -scope -scope -paired -paired -paired
+agent/called/paired               -scope -scope +paired +paired +paired
+agent/called/unpaired             -scope -scope -paired -paired -paired
 ";
 
 /// A device that has proven exactly what its profile needs.

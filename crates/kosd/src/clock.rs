@@ -27,6 +27,9 @@ const LATEST: Timestamp = Timestamp::from_unix_s(2_713_910_400);
 /// authority first.
 const SLEEP_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
 
+/// Least step back that counts: less is what keeping the time does.
+const STEP_MIN: Duration = Duration::from_secs(2);
+
 /// The device's clock. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Mutex<Timekeeper>>);
@@ -53,6 +56,17 @@ impl Clock {
     /// Takes the authority's word, which came over an authenticated connection.
     pub fn learn(&self, told: Timestamp) {
         self.keeper().learn(told, since_boot());
+    }
+
+    /// What the system's clock says, right or wrong.
+    pub fn system(&self) -> Timestamp {
+        system_time()
+    }
+
+    /// How often the system's clock went back since the authority told its time.
+    pub fn steps_back(&self) -> u32 {
+        self.read();
+        self.keeper().steps_back
     }
 
     /// How far the system's clock is from the authority's, once the authority has told its time.
@@ -120,15 +134,20 @@ struct Timekeeper {
     /// The time at a moment since boot.
     base: (Timestamp, Duration),
     source: Source,
+    /// What the system said when it was looked at last, and when that was.
+    seen: Option<(Timestamp, Duration)>,
+    /// How often it went back since the authority told its time.
+    steps_back: u32,
 }
 
 impl Timekeeper {
     fn new(floor: Option<Timestamp>, boot: Duration) -> Self {
         let source = if floor.is_some() { Source::Floor } else { Source::Nothing };
-        Self { floor, base: (floor.unwrap_or(EARLIEST), boot), source }
+        Self { floor, base: (floor.unwrap_or(EARLIEST), boot), source, seen: None, steps_back: 0 }
     }
 
     fn read(&mut self, system: Timestamp, boot: Duration) -> (Timestamp, Source) {
+        self.watch(system, boot);
         let (then, at) = self.base;
         let run_on = then.plus(boot.saturating_sub(at));
         let reachable = match self.source {
@@ -141,6 +160,16 @@ impl Timekeeper {
         }
         (self.base, self.source) = ((system, boot), Source::System);
         (system, Source::System)
+    }
+
+    /// Counts steps back of the system's clock against the time since boot.
+    fn watch(&mut self, system: Timestamp, boot: Duration) {
+        if let (Some((then, at)), Source::Authority) = (self.seen, self.source)
+            && system.plus(STEP_MIN) < then.plus(boot.saturating_sub(at))
+        {
+            self.steps_back = self.steps_back.saturating_add(1);
+        }
+        self.seen = Some((system, boot));
     }
 
     const fn learn(&mut self, told: Timestamp, boot: Duration) {
@@ -190,6 +219,26 @@ mod tests {
         keeper.learn(KNOWN, s(2));
         for system in [Y1970, KNOWN.plus(s(99_999)), Y2100] {
             assert_eq!(keeper.read(system, s(7)), (KNOWN.plus(s(5)), Source::Authority), "{system}");
+        }
+    }
+
+    #[test]
+    fn steps_back_are_counted_once_the_authority_has_told_its_time() {
+        let mut keeper = Timekeeper::new(None, s(0));
+        keeper.read(KNOWN.plus(s(900)), s(1));
+        keeper.read(KNOWN, s(2));
+        assert_eq!(keeper.steps_back, 0, "set right at the boot");
+        keeper.learn(KNOWN, s(3));
+        for (system, boot, steps) in [
+            (KNOWN, s(3), 0),
+            (KNOWN.plus(s(5)), s(8), 0),
+            (KNOWN.plus(s(4)), s(8), 0),
+            (Y1970, s(9), 1),
+            (Y2100, s(10), 1),
+            (KNOWN, s(11), 2),
+        ] {
+            keeper.read(system, boot);
+            assert_eq!(keeper.steps_back, steps, "{system}");
         }
     }
 

@@ -11,6 +11,7 @@ pub mod kill;
 pub mod life;
 mod link;
 mod log;
+mod modules;
 mod revocation;
 pub mod root;
 pub mod socket;

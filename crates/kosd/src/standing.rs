@@ -12,12 +12,16 @@
 use std::path::Path;
 
 use kos_base::{
-    Channel, Timestamp,
+    Channel, EntryId, Timestamp,
     cbor::{self, CborError},
 };
 use kos_klp::{
     body::Alert,
     freshness::{GuardLimits, ReplayGuard},
+};
+use kos_policy::{
+    grant::Usage,
+    pairing::{Partner, Word},
 };
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
@@ -25,8 +29,8 @@ use crate::root::{self, Kind, Root, RootError, file};
 
 /// Its file in the folder of secrets. Up to version 0.1.0 it was in the state folder.
 const FILE: &str = "standing";
-/// Longest content in bytes: a kID, the windows of one sender, and what the manifests say.
-const BYTES_MAX: usize = 131_072;
+/// Longest content in bytes: a kID, the windows of one sender, what the manifests say, and the bonds.
+const BYTES_MAX: usize = 163_840;
 
 /// What stands since the certificate with the number [`Standing::issue`] was issued.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -56,6 +60,45 @@ pub(crate) struct Standing {
     /// The signed slice of the manifests that is in force here. It outlives the certificate.
     #[n(7)]
     pub(crate) policy: Option<ByteVec>,
+    /// The signed bonds that are in force here: pairings and grants. They outlive the certificate.
+    #[n(8)]
+    pub(crate) bonds: Option<ByteVec>,
+    /// What was said here of pairings and the authority does not know yet.
+    #[n(9)]
+    pub(crate) said: Option<Vec<Said>>,
+    /// How often grants were used here.
+    #[n(10)]
+    pub(crate) used: Option<Vec<Used>>,
+}
+
+/// What was said here of a pairing.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Said {
+    /// Which.
+    #[n(1)]
+    pub(crate) pairing: EntryId,
+    /// With whom.
+    #[n(2)]
+    pub(crate) partner: Partner,
+    /// What.
+    #[n(3)]
+    pub(crate) word: Word,
+    /// When.
+    #[n(4)]
+    pub(crate) at: Timestamp,
+}
+
+/// How often a grant was used here.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Used {
+    /// Which.
+    #[n(1)]
+    pub(crate) grant: EntryId,
+    /// How often, and the highest number of a call.
+    #[n(2)]
+    pub(crate) usage: Usage,
 }
 
 impl Standing {
@@ -130,6 +173,9 @@ mod tests {
             lost_at: None,
             alert: None,
             policy: Some(vec![2; 49_152].into()),
+            bonds: Some(vec![3; 49_152].into()),
+            said: None,
+            used: None,
         }
     }
 

@@ -25,6 +25,7 @@ SETTINGS = {
     "alert_rules": {"alert_rules_changed"},
     "attestation": {"ek_allowed", "ek_removed", "golden_added", "golden_removed"},
     "makers": {"maker_trusted", "maker_removed"},
+    "modules": {"modules_changed"},
 }
 
 
@@ -124,6 +125,11 @@ def judge(db):
     for environment, _ in each("vault_codes", "environment, added_at"):
         told = any(entry["eventType"] == "vault_authoriser_added" for entry in log.about[environment])
         expect(told, f"vault_codes: no entry about {environment}")
+    for device, partner in each("pairings", "device, partner"):
+        told = [entry["eventType"] for entry in log.about[device]]
+        expect("pairing_proposed" in told, f"pairings: no entry about {device} and {partner}")
+    for grant, _ in each("grants", "id, device"):
+        expect(log.texts[grant], f"grants: no entry about {grant}")
     guarded = log.events["guardian_added"]
     for name, _ in each("guardians", "name, body"):
         expect(log.texts[name] or guarded, f"guardians: no entry about {name}")

@@ -28,6 +28,8 @@ pub struct PaperTpm {
     pub magic: u32,
     /// How long it has run, in milliseconds; how often it was switched on, and woken up.
     pub clock: (u64, u32, u32),
+    /// In which hierarchy its attestation key is.
+    pub hierarchy: u32,
     /// The bank that it says it quotes.
     pub bank: u16,
     /// Its PCRs.
@@ -58,6 +60,7 @@ impl PaperTpm {
             ak_attributes: AK,
             magic: 0xff54_4347,
             clock: (60_000, 3, 0),
+            hierarchy: 0x4000_000b,
             bank: 0x000b,
             pcrs: std::array::from_fn(|at| [u8::try_from(at).unwrap(); 32]),
         }
@@ -83,6 +86,11 @@ impl PaperTpm {
     /// TPMT_PUBLIC of its attestation key.
     pub fn ak_public(&self) -> Vec<u8> {
         signing(self.ak_attributes, self.ak.public_key().as_ref())
+    }
+
+    /// The qualified name of its attestation key, a primary key of the endorsement hierarchy.
+    fn ak_qualified_name(&self) -> Vec<u8> {
+        name(&[&self.hierarchy.to_be_bytes()[..], &name(&self.ak_public())].concat())
     }
 
     /// TPM2_ActivateCredential.
@@ -131,7 +139,7 @@ impl PaperTpm {
         let parts = [
             &self.magic.to_be_bytes()[..],
             &kind.to_be_bytes(),
-            &sized(&[0; 34]),
+            &sized(&self.ak_qualified_name()),
             &sized(extra),
             &clock.to_be_bytes(),
             &resets.to_be_bytes(),

@@ -14,6 +14,7 @@ pub mod cbor;
 pub mod certificate;
 pub mod config;
 pub mod enrolment_message;
+pub mod grant;
 pub mod kid;
 pub mod kill;
 pub mod klp_address;
@@ -45,6 +46,7 @@ pub const TARGETS: [Target; 17] = [
     Target { name: "certificate", run: certificate::run },
     Target { name: "config", run: config::run },
     Target { name: "enrolment_message", run: enrolment_message::run },
+    Target { name: "grant", run: grant::run },
     Target { name: "kid", run: kid::run },
     Target { name: "kill", run: kill::run },
     Target { name: "klp_address", run: klp_address::run },

@@ -162,7 +162,7 @@ impl Signer {
     }
 
     fn sign(&self, message: &[u8]) -> Result<[u8; 64]> {
-        self.own.sign(message).try_into().map_err(|_| anyhow!("not an Ed25519 signature"))
+        self.own.sign(message)?.try_into().map_err(|_| anyhow!("not an Ed25519 signature"))
     }
 
     fn leaf(&self, index: u64, event: EventType) -> Result<Vec<u8>> {

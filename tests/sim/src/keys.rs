@@ -1,4 +1,4 @@
-//! Private keys of the model: Ed25519 from seeds, and the authority's certificates, made once and shared by all worlds.
+//! Private keys of the model: from seeds, and the authority's certificates, made once and shared by all worlds.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result, anyhow};
 use aws_lc_rs::{
     rand::SystemRandom,
     signature::{
-        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-        Ed25519KeyPair, KeyPair as _,
+        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
+        EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _,
     },
 };
-use kos_base::{KeyAlgorithm, PublicKey, Timestamp};
+use kos_base::{KeyAlgorithm, PublicKey, Timestamp, key::SignatureForm};
 use kos_identity::{
     certificate::{self, Certificate, IssuerClass, IssuerContext, Serial},
     enrolment::{authority::Context, message::AuthorityKeys},
@@ -19,22 +19,41 @@ use kos_identity::{
 /// When the worlds begin: 2026-11-20T10:20:00Z.
 pub const BEGIN: Timestamp = Timestamp::from_unix_s(1_795_170_000);
 
-/// An Ed25519 key.
+/// A key that signs: Ed25519, or P-256 as TPMs have it.
 #[derive(Debug)]
 pub struct ModelKey {
-    pair: Ed25519KeyPair,
+    pair: Pair,
     public: PublicKey,
 }
 
+#[derive(Debug)]
+enum Pair {
+    Ed25519(Ed25519KeyPair),
+    /// One that writes numbers of fixed length, and one that writes DER.
+    P256(Box<[EcdsaKeyPair; 2]>),
+}
+
 impl ModelKey {
-    /// The key with this seed.
+    /// The Ed25519 key with this seed.
     ///
     /// # Errors
     /// When the provider refuses the seed, which it does for none.
     pub fn new(seed: &[u8; 32]) -> Result<Self> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed)?;
         let public = PublicKey::from_raw(KeyAlgorithm::Ed25519, pair.public_key().as_ref())?;
-        Ok(Self { pair, public })
+        Ok(Self { pair: Pair::Ed25519(pair), public })
+    }
+
+    /// The P-256 key with this scalar.
+    ///
+    /// # Errors
+    /// When it is none: one in 2^32 seeds.
+    pub fn p256(scalar: &[u8; 32]) -> Result<Self> {
+        let der = private_key(KeyAlgorithm::P256, scalar);
+        let pair = |scheme| EcdsaKeyPair::from_private_key_der(scheme, &der).context("a P-256 key");
+        let pairs = [pair(&ECDSA_P256_SHA256_FIXED_SIGNING)?, pair(&ECDSA_P256_SHA256_ASN1_SIGNING)?];
+        let public = PublicKey::from_raw(KeyAlgorithm::P256, pairs[0].public_key().as_ref())?;
+        Ok(Self { pair: Pair::P256(Box::new(pairs)), public })
     }
 
     /// The public half.
@@ -42,9 +61,26 @@ impl ModelKey {
         &self.public
     }
 
-    /// A signature.
-    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.pair.sign(message).as_ref().to_vec()
+    /// A signature, with ECDSA's numbers in this form.
+    ///
+    /// # Errors
+    /// When the provider has no randomness.
+    pub fn sign_as(&self, form: SignatureForm, message: &[u8]) -> Result<Vec<u8>> {
+        match &self.pair {
+            Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            Pair::P256(pairs) => {
+                let [fixed, der] = pairs.as_ref();
+                ecdsa(if form == SignatureForm::Fixed { fixed } else { der }, message)
+            }
+        }
+    }
+
+    /// A signature of an Ed25519 key; one of P-256 has numbers of fixed length.
+    ///
+    /// # Errors
+    /// When the provider has no randomness.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
+        self.sign_as(SignatureForm::Fixed, message)
     }
 }
 
@@ -143,21 +179,26 @@ struct Signer {
 }
 
 impl Signer {
-    /// RFC 5915: ECPrivateKey with the scalar and the curve; the public point follows from them.
     fn new(scheme: &'static EcdsaSigningAlgorithm, algorithm: KeyAlgorithm, seed: u8) -> Result<Self> {
-        let der = match algorithm {
-            KeyAlgorithm::P384 => {
-                [&[0x30, 0x3e, 2, 1, 1, 4, 48][..], &[seed; 48], b"\xa0\x07\x06\x05\x2b\x81\x04\x00\x22"]
-                    .concat()
-            }
-            _ => {
-                let curve = b"\xa0\x0a\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
-                [&[0x30, 0x31, 2, 1, 1, 4, 32][..], &[seed; 32], curve].concat()
-            }
-        };
+        let length = if algorithm == KeyAlgorithm::P384 { 48 } else { 32 };
+        let der = private_key(algorithm, &vec![seed; length]);
         let pair = EcdsaKeyPair::from_private_key_der(scheme, &der).context("an ECDSA key")?;
         let public = PublicKey::from_raw(algorithm, pair.public_key().as_ref())?;
         Ok(Self { pair, public })
+    }
+}
+
+/// RFC 5915: ECPrivateKey with the scalar and the curve; the public point follows from them.
+fn private_key(algorithm: KeyAlgorithm, scalar: &[u8]) -> Vec<u8> {
+    match algorithm {
+        KeyAlgorithm::P384 => {
+            let curve = b"\xa0\x07\x06\x05\x2b\x81\x04\x00\x22";
+            [&[0x30, 0x3e, 2, 1, 1, 4, 48][..], scalar, curve].concat()
+        }
+        _ => {
+            let curve = b"\xa0\x0a\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+            [&[0x30, 0x31, 2, 1, 1, 4, 32][..], scalar, curve].concat()
+        }
     }
 }
 

@@ -75,6 +75,8 @@ plants! {
     LogCheckpointFirst = "log-checkpoint-first",
     /// A device empties the tail of its log before the checkpoint covers what was in it.
     LogTailFirst = "log-tail-first",
+    /// A TPM certifies the identity key in place of the operational key.
+    OtherKeyAttested = "other-key-attested",
     /// A device in quarantine says that its keys are gone, and keeps them.
     KeysKeptInQuarantine = "keys-kept-in-quarantine",
     /// A device says that it has obeyed an order before that is on its disk.

@@ -138,7 +138,7 @@ impl Life {
             recipients: Vec::new(),
         };
         let unsigned = order.unsigned(self.kit.orders.public());
-        let signature = self.kit.orders.sign(&unsigned.to_be_signed());
+        let signature = self.kit.orders.sign(&unsigned.to_be_signed())?;
         let signed = unsigned.finish(signature);
         let case = Box::new(Case {
             signed: signed.clone(),

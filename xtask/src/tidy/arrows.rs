@@ -69,7 +69,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
         &["kos-api", "kos-base", "kos-identity", "kos-audit", "kos-backup", "kos-shares", "kos-vault"],
     ),
     ("quickstart", &["kosd", "kos-authority", "kosctl"]),
-    ("kos-sim", &CORE),
+    ("kos-sim", &["kos-base", "kos-attest", "kos-identity", "kos-audit", "kos-vault", "kos-emulator"]),
     ("kos-emulator", &[]),
     ("kos-e2e", &["kosctl", "kos-api", "kos-base", "kos-keyring", "kos-emulator"]),
     (

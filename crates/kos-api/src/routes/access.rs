@@ -7,6 +7,9 @@ use crate::operator::OperatorRole;
 pub enum Access {
     /// Everybody who can reach the listener.
     Anyone,
+    /// An agent, which has no certificate: what it hands in is signed with the key of its pairing, and the handler judges
+    /// that before anything else. Whoever has a certificate of any kind may bring it.
+    Agent,
     /// A device, about itself.
     DeviceSelf,
     /// An operator who may look.
@@ -47,6 +50,7 @@ impl Access {
         match (self, caller) {
             (Self::Anyone, _) | (_, Caller::LocalAdmin) => true,
             (_, Caller::Anonymous) => false,
+            (Self::Agent, _) => true,
             (Self::DeviceSelf, Caller::Device(object)) => object == Object::Own,
             (Self::DeviceSelf, Caller::Operator(_)) => false,
             (Self::OperatorRead | Self::OperatorWrite | Self::Admin, Caller::Device(_)) => false,
@@ -61,6 +65,7 @@ impl Access {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Anyone => "anyone",
+            Self::Agent => "agent",
             Self::DeviceSelf => "device-self",
             Self::OperatorRead => "operator-read",
             Self::OperatorWrite => "operator-write",
@@ -76,16 +81,16 @@ mod tests {
 
     #[test]
     fn the_table_of_ways_and_callers_is_as_declared() {
-        use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
-        let ways = [Anyone, DeviceSelf, OperatorRead, OperatorWrite, Admin, Local];
+        use Access::{Admin, Agent, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
+        let ways = [Anyone, Agent, DeviceSelf, OperatorRead, OperatorWrite, Admin, Local];
         for (caller, admitted) in [
-            (Caller::Anonymous, [true, false, false, false, false, false]),
-            (Caller::Device(Object::Own), [true, true, false, false, false, false]),
-            (Caller::Device(Object::Other), [true, false, false, false, false, false]),
-            (Caller::Operator(OperatorRole::Viewer), [true, false, true, false, false, false]),
-            (Caller::Operator(OperatorRole::Operator), [true, false, true, true, false, false]),
-            (Caller::Operator(OperatorRole::Admin), [true, false, true, true, true, false]),
-            (Caller::LocalAdmin, [true, true, true, true, true, true]),
+            (Caller::Anonymous, [true, false, false, false, false, false, false]),
+            (Caller::Device(Object::Own), [true, true, true, false, false, false, false]),
+            (Caller::Device(Object::Other), [true, true, false, false, false, false, false]),
+            (Caller::Operator(OperatorRole::Viewer), [true, true, false, true, false, false, false]),
+            (Caller::Operator(OperatorRole::Operator), [true, true, false, true, true, false, false]),
+            (Caller::Operator(OperatorRole::Admin), [true, true, false, true, true, true, false]),
+            (Caller::LocalAdmin, [true, true, true, true, true, true, true]),
         ] {
             assert_eq!(ways.map(|way| way.admits(caller)), admitted, "{caller:?}");
         }

@@ -25,9 +25,9 @@ pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
     alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, manifest,
-    mirror, operator, person, plan::ChangeQuery, policy, ticket, vault, voucher, witness,
+    mirror, operator, pairing, person, plan::ChangeQuery, policy, ticket, vault, voucher, witness,
 };
-use Access::{Admin, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
+use Access::{Admin, Agent, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
 use Method::{Delete, Get, Post, Put};
 
@@ -102,8 +102,8 @@ impl Route {
 
     /// Whether the same request with the same `Idempotency-Key` gets the same answer instead of being done again. With an
     /// answer a hash of the request is kept, and those about vaults and guardians hold what must not be guessed (KVS-14,
-    /// ALR-31); after a firing there is nothing left that could keep one; who erases a name does not want it kept; and archives and
-    /// backups find what is there when they are asked again.
+    /// ALR-31); after a firing there is nothing left that could keep one; who erases a name does not want it kept; archives and
+    /// backups find what is there when they are asked again; and a call of an agent has a number.
     pub fn is_repeatable(&self) -> bool {
         let without = [
             "/api/v1/vaults/",
@@ -112,6 +112,7 @@ impl Route {
             "/api/v1/audit/erase",
             "/api/v1/audit/archive",
             "/api/v1/backups",
+            "/api/v1/agent/",
         ];
         self.effect == Changes && !without.iter().any(|prefix| self.path.starts_with(prefix))
     }
@@ -173,6 +174,8 @@ const KILL: Shape = Shape::document::<kill::KillStatus>();
 const ALERT: Shape = Shape::document::<alert::Alert>();
 const ALERT_RULES: Shape = Shape::document::<alert::AlertRules>();
 const GUARDIAN: Shape = Shape::document::<alert::Guardian>();
+const PAIRING: Shape = Shape::document::<pairing::Pairing>();
+const GRANT: Shape = Shape::document::<pairing::Grant>();
 const BECAUSE: Shape = Shape::plain::<lifecycle::Because>();
 
 routes! {
@@ -219,6 +222,13 @@ routes! {
         (NONE, NONE) -> Shape::list::<policy::PolicyProfile>(), "Lists the security profiles and their guardrails.";
     POLICY_SHOW = "policy-show", Get "/api/v1/policy/profiles/{profile}", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<policy::PolicyProfile>(), "Shows the guardrails of a security profile.";
+    MODULE_LIST = "module-list", Get "/api/v1/policy/modules", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<policy::ModulePolicy>(), "Lists the enforcement modules, and how each is wanted.";
+    MODULE_SET = "module-set", Put "/api/v1/policy/modules", [Admin], Changes,
+        (CHANGE, Shape::plain::<policy::SetModule>()) -> Shape::document::<policy::ModulePolicy>(),
+        "Wants an enforcement module in another way for a security profile.";
+    DEVICE_MODULES = "device-modules", Get "/api/v1/devices/{device}/modules", [DeviceSelf, OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<policy::ModuleFinding>(), "Shows what enforcement modules make of a device.";
     MANIFEST_LIST = "manifest-list", Get "/api/v1/policy/manifests", [OperatorRead], Reads,
         (Shape::plain::<manifest::ManifestFilter>(), NONE) -> Shape::list::<manifest::Manifest>(),
         "Lists the manifests in force, or every version of one.";
@@ -257,6 +267,35 @@ routes! {
     DEVICE_DECOMMISSION_SHOW = "device-decommission-show", Get "/api/v1/devices/{device}/decommission",
         [OperatorRead], Reads,
         (NONE, NONE) -> Shape::document::<lifecycle::Decommission>(), "Shows how far a decommissioning is.";
+
+    PAIRING_LIST = "pairing-list", Get "/api/v1/devices/{device}/pairings", [DeviceSelf, OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<pairing::Pairing>(), "Lists with whom a device is paired, was, or might be.";
+    PAIRING_PROPOSE = "pairing-propose", Post "/api/v1/devices/{device}/pairings", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<pairing::ProposePairing>()) -> PAIRING, "Proposes to pair a device with a user or an agent.";
+    PAIRING_CONFIRM = "pairing-confirm", Post "/api/v1/devices/{device}/pairings/confirm", [OperatorWrite], Changes,
+        (CHANGE, NONE) -> PAIRING, "Confirms the pairing of a device with the user who calls.";
+    PAIRING_END = "pairing-end", Delete "/api/v1/devices/{device}/pairings/{*partner}", [OperatorWrite], Changes,
+        (CHANGE, NONE) -> PAIRING, "Ends a pairing, with the grants under it.";
+    AGENT_STATEMENT = "agent-statement", Post "/api/v1/agent/pairings", [Agent], Changes,
+        (NONE, Shape::plain::<pairing::SignedByAgent>()) -> PAIRING,
+        "Takes what an agent signed about a pairing: that it confirms it, or ends it.";
+    AGENT_CALL = "agent-call", Post "/api/v1/agent/calls", [Agent], Changes,
+        (NONE, Shape::plain::<pairing::SignedByAgent>()) -> Shape::document::<pairing::AgentAnswer>(),
+        "Brings a call that an agent signed to the device, and returns what it answers.";
+    GRANT_LIST = "grant-list", Get "/api/v1/grants", [OperatorRead], Reads,
+        (Shape::plain::<pairing::GrantFilter>(), NONE) -> Shape::list::<pairing::Grant>(),
+        "Lists what agents may ask of devices.";
+    GRANT_SHOW = "grant-show", Get "/api/v1/grants/{grant}", [OperatorRead], Reads,
+        (NONE, NONE) -> GRANT, "Shows a grant, and whether a call would be let through now.";
+    GRANT_CREATE = "grant-create", Post "/api/v1/grants", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<pairing::CreateGrant>()) -> GRANT, "Lets an agent ask something of a device.";
+    GRANT_NARROW = "grant-narrow", Put "/api/v1/grants/{grant}", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<pairing::NarrowGrant>()) -> GRANT, "Lets an agent ask less.";
+    GRANT_REVOKE = "grant-revoke", Delete "/api/v1/grants/{grant}", [OperatorWrite], Changes,
+        (CHANGE, NONE) -> GRANT, "Takes a grant back.";
+    GRANT_OVERRIDE = "grant-override", Post "/api/v1/grants/{grant}/override", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<pairing::OverrideGrant>()) -> GRANT,
+        "Lifts or stops a grant for a time, or takes that back.";
 
     AUDIT_LIST = "audit-list", Get "/api/v1/audit/entries", [OperatorRead], Reads,
         (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
@@ -530,60 +569,15 @@ routes! {
     LOCAL_VOUCH = "local-vouch", Post "/api/v1/vouch", [Admin], Reads,
         (NONE, Shape::plain::<voucher::VouchFor>()) -> Shape::document::<voucher::Vouch>(),
         "Vouches for a new device.";
+    LOCAL_PAIRING_LIST = "local-pairing-list", Get "/api/v1/pairings", [Admin], Reads,
+        (NONE, NONE) -> Shape::document::<local::LocalPairings>(), "Lists with whom this device is paired, or might be.";
+    LOCAL_PAIRING_ANSWER = "local-pairing-answer", Post "/api/v1/pairings", [Admin], Changes,
+        (NONE, Shape::plain::<local::AnswerPairing>()) -> Shape::document::<local::LocalPairing>(),
+        "Confirms a pairing for this device, or ends it.";
     LOCAL_DECOMMISSION = "local-decommission", Post "/api/v1/decommission", [Admin], Changes,
         (CHANGE, Shape::plain::<lifecycle::DecommissionOrder>()) -> Shape::document::<lifecycle::Decommission>(),
         "Ends this device for good.";
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn names_and_paths_are_unique_and_every_route_is_classified() {
-        for table in [ALL, LOCAL] {
-            let names: HashSet<_> = table.iter().map(|r| r.name).collect();
-            let paths: HashSet<_> = table.iter().map(|r| (r.method, r.path)).collect();
-            assert_eq!((names.len(), paths.len()), (table.len(), table.len()));
-            for route in table {
-                assert!(!route.access.is_empty(), "{}", route.name);
-                assert!(route.path.starts_with("/api/v1/"), "{}", route.path);
-                assert!(route.effect == Reads || route.method != Get, "{}", route.name);
-                assert!(route.summary.ends_with('.'), "{}", route.name);
-            }
-        }
-    }
-
-    #[test]
-    fn no_route_that_changes_anything_is_open_to_strangers_devices_or_viewers() {
-        for route in ALL.iter().filter(|r| r.effect == Changes) {
-            for caller in [
-                Caller::Anonymous,
-                Caller::Device(Object::Own),
-                Caller::Operator(operator::OperatorRole::Viewer),
-            ] {
-                assert!(!route.admits(caller), "{} admits {caller:?}", route.name);
-            }
-        }
-    }
-
-    #[test]
-    fn no_answer_is_kept_of_what_holds_a_secret_of_a_vault() {
-        let kept = |route: &Route| route.is_repeatable();
-        assert_eq!(
-            [DEVICE_RENAME, TICKET_CREATE, VAULT_PUT, VAULT_UNLOCK, GUARDIAN_ADD, STATUS]
-                .each_ref()
-                .map(kept),
-            [true, true, false, false, false, false]
-        );
-    }
-
-    #[test]
-    fn a_path_is_filled_in_and_cannot_be_left() {
-        assert_eq!(DEVICE_SHOW.fill(&["../status?x"]), "/api/v1/devices/..%2Fstatus%3Fx");
-        assert_eq!(AUDIT_LOG.fill(&["tile/0/x001/067"]), "/api/v1/audit/log/tile/0/x001/067");
-        assert_eq!(STATUS.fill(&[]), "/api/v1/status");
-    }
-}
+mod tests;

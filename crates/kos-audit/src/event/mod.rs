@@ -183,8 +183,28 @@ events! {
     PolicyApplied = "policy_applied", Critical;
     /// The security profile was raised.
     ProfileChanged = "profile_changed", Critical;
-    /// A security profile or a manifest refused something.
+    /// A security profile, a manifest or a grant refused something.
     PolicyRefused = "policy_refused", Ordinary;
+    /// An enforcement module is wanted in another way for a security profile.
+    ModulesChanged = "modules_changed", Critical;
+    /// Somebody proposed to pair a device with a user or an agent.
+    PairingProposed = "pairing_proposed", Ordinary;
+    /// One of the two confirmed it.
+    PairingConfirmed = "pairing_confirmed", Critical;
+    /// A pairing is over, with the grants under it.
+    PairingEnded = "pairing_ended", Critical;
+    /// A device goes by other pairings and grants.
+    BondsApplied = "bonds_applied", Ordinary;
+    /// An agent may ask something of a device.
+    GrantMade = "grant_made", Critical;
+    /// It may ask less.
+    GrantNarrowed = "grant_narrowed", Critical;
+    /// It may not ask any more.
+    GrantRevoked = "grant_revoked", Critical;
+    /// A person lifted or stopped a grant for a time, or took that back.
+    GrantOverridden = "grant_overridden", Critical;
+    /// An agent's call was let through to a device.
+    AgentCalled = "agent_called", Ordinary;
     /// The name changed.
     DeviceRenamed = "device_renamed", Ordinary;
     /// The labels changed.

@@ -20,6 +20,8 @@ pub enum Actor {
     Operator(Personal),
     /// A user of the machine that the authority runs on, by the local socket.
     LocalUser(Personal),
+    /// An agent that signed what it asked for, by the key of its pairing.
+    Agent(Label),
     /// Somebody who proved nothing; the address, if there is one.
     Unknown(Option<Personal>),
 }
@@ -59,6 +61,7 @@ impl Actor {
             Self::Device(_) => "device",
             Self::Operator(_) => "operator",
             Self::LocalUser(_) => "local-user",
+            Self::Agent(_) => "agent",
             Self::Unknown(_) => "unknown",
         }
     }
@@ -68,6 +71,7 @@ impl Actor {
         match self {
             Self::Authority(name) => Some(name.as_ref()),
             Self::Device(id) => Some(id.as_ref()),
+            Self::Agent(agent) => Some(&agent.0),
             Self::Operator(_) | Self::LocalUser(_) | Self::Unknown(_) => None,
         }
     }
@@ -77,7 +81,7 @@ impl Actor {
         match self {
             Self::Operator(id) | Self::LocalUser(id) => Some(id),
             Self::Unknown(id) => id.as_ref(),
-            Self::Authority(_) | Self::Device(_) => None,
+            Self::Authority(_) | Self::Device(_) | Self::Agent(_) => None,
         }
     }
 }
@@ -221,6 +225,7 @@ impl<'de> Deserialize<'de> for Actor {
             "device" => party.plain().map(Self::Device),
             "operator" => party.personal().map(Self::Operator),
             "local-user" => party.personal().map(Self::LocalUser),
+            "agent" => party.plain().map(Self::Agent),
             "unknown" if party.id.is_none() => Ok(Self::Unknown(None)),
             "unknown" => party.personal().map(|id| Self::Unknown(Some(id))),
             other => {
@@ -272,6 +277,7 @@ mod tests {
             r#"{"id":"kdev-7f4ac30123456789","type":"device"}"#,
             r#"{"id":SEALED,"type":"operator"}"#,
             r#"{"id":SEALED,"type":"local-user"}"#,
+            r#"{"id":"kai:home/kitchen","type":"agent"}"#,
             r#"{"id":SEALED,"type":"unknown"}"#,
             r#"{"id":null,"type":"unknown"}"#,
         ] {
@@ -306,7 +312,8 @@ mod tests {
             r#"{"id":null,"type":"operator"}"#,
             r#"{"id":SEALED,"type":"device"}"#,
             r#"{"id":"kdev-7f4","type":"device"}"#,
-            r#"{"id":"attic","type":"agent"}"#,
+            r#"{"id":"attic","type":"robot"}"#,
+            r#"{"id":null,"type":"agent"}"#,
             r#"{"id":"attic","name":"x","type":"authority"}"#,
         ] {
             check::<Actor>(json, false);

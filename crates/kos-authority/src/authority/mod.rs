@@ -40,6 +40,7 @@ use crate::{
     kill::{self, live::Kill},
     log::{LogFiles, LogSigner},
     mirror::Mirrors,
+    modules::Modules,
     policy::{Refused, manifest::applied::Manifests},
     presence::Presence,
     quarantine::Bundles,
@@ -105,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Refused,
     /// What is in force beyond the security profiles.
     pub(crate) manifests: Manifests,
+    /// What is asked of devices beyond their certificates.
+    pub(crate) modules: Modules,
     pub(crate) links: Arc<Links>,
     pub(crate) vaults: Vaults,
     /// What devices have delivered of their own logs.
@@ -262,6 +265,7 @@ impl Authority {
 
         let attesting = Attesting::read(&settings)?;
         let manifests = Manifests::load(&store, &keys).await?;
+        let modules = Modules::load(&store).await?;
         let cosigner = Cosigner::new(home.witness(), name.clone());
         cosigner.resume(&keep, &store.witnessed_logs().await?, started_at);
         let place = Place::of(&store).await?;
@@ -288,6 +292,7 @@ impl Authority {
             refusals: MisuseBook::of_few_sources(),
             policy: Refused::default(),
             manifests,
+            modules,
             links,
             cosigner,
             attesting,

@@ -66,6 +66,7 @@ impl Talk<'_> {
         match kind {
             MessageType::HEARTBEAT => {
                 self.bring_policy().await?;
+                self.bring_bonds().await?;
                 self.heartbeat(now, id, &said).await?;
                 self.compare(held).await
             }
@@ -74,8 +75,10 @@ impl Talk<'_> {
             MessageType::ACK => {
                 let ack = body::read::<Ack>(&said)?;
                 self.witnessed(of, &ack)?;
+                self.call_answered(of, &ack);
                 self.acknowledged(of, ack.status()).await
             }
+            MessageType::TASK_REQUEST => self.for_agent(now, id, &said).await,
             kind => match kind.unhandled() {
                 Unhandled::Refuse => self.refuse(Some(id), code::klp::KLP_TYPE).await,
                 Unhandled::Ignore => Ok(()),

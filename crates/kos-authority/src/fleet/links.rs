@@ -31,6 +31,12 @@ pub(crate) enum Push {
     Revocations,
     /// Other manifests are in force.
     Policies,
+    /// Enforcement modules are wanted in another way.
+    Modules,
+    /// The device's pairings or grants are others.
+    Bonds,
+    /// An agent calls the device.
+    Call(Arc<AgentCall>),
     /// The device is a guardian, and is told this; the status of its answer goes there.
     Alert(Vec<u8>, oneshot::Sender<u16>),
     /// The device is asked to cosign.
@@ -43,6 +49,15 @@ pub(crate) struct WitnessAsk {
     pub(crate) request: Vec<u8>,
     /// Takes what the device answers. Closed when the link ends first.
     pub(crate) answer: mpsc::Sender<WitnessAnswer>,
+}
+
+/// A call of an agent, and the way back.
+#[derive(Debug)]
+pub(crate) struct AgentCall {
+    /// Signed by the agent.
+    pub(crate) signed: Vec<u8>,
+    /// Takes what the device answers: a result, or the number of a code. Closed when the link ends first.
+    pub(crate) answer: mpsc::Sender<Result<Vec<u8>, u16>>,
 }
 
 /// Whether the link is to be closed at once. It may be asked as often as one likes.
@@ -85,6 +100,8 @@ pub(crate) enum Undelivered {
 /// Every open link.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
+    /// Held from the judgement of a call until it waits for its link: calls arrive in the order of their numbers.
+    pub(crate) calling: tokio::sync::Mutex<()>,
     next: AtomicU64,
     open: Mutex<HashMap<DeviceId, Handle>>,
 }
@@ -116,7 +133,7 @@ impl Links {
     }
 
     /// What the certificate of a device says that has a link.
-    pub(super) fn standing(&self, device: &DeviceId) -> Option<Standing> {
+    pub(crate) fn standing(&self, device: &DeviceId) -> Option<Standing> {
         self.open().get(device).map(|handle| handle.standing)
     }
 
@@ -147,6 +164,22 @@ impl Links {
         let sent = self.open().get(device).map(|handle| handle.push.try_send(ask));
         sent.ok_or(Undelivered::NoLink)?.map_err(|_| Undelivered::Full)?;
         answered.recv().await.ok_or(Undelivered::NoLink)
+    }
+
+    /// Brings the call of an agent to a device. Its answer comes; nothing when its link ends first.
+    ///
+    /// # Errors
+    /// When the device has no link, or does not keep up.
+    pub(crate) fn call(
+        &self,
+        device: &DeviceId,
+        signed: Vec<u8>,
+    ) -> Result<mpsc::Receiver<Result<Vec<u8>, u16>>, Undelivered> {
+        let (answer, answered) = mpsc::channel(1);
+        let call = Push::Call(Arc::new(AgentCall { signed, answer }));
+        let sent = self.open().get(device).map(|handle| handle.push.try_send(call));
+        sent.ok_or(Undelivered::NoLink)?.map_err(|_| Undelivered::Full)?;
+        Ok(answered)
     }
 
     /// Tells a device something as a guardian. The status of its answer comes; nothing when its link ends first.
@@ -199,6 +232,29 @@ impl Links {
         for handle in self.open().values() {
             // Whoever falls behind looks with its next heartbeat.
             let _ = handle.push.try_send(Push::Policies);
+        }
+    }
+
+    /// Tells every link that enforcement modules are wanted in another way.
+    pub(crate) fn modules_changed(&self) {
+        for handle in self.open().values() {
+            // Whoever falls behind judges with its next heartbeat.
+            let _ = handle.push.try_send(Push::Modules);
+        }
+    }
+
+    /// What a device may do here is another thing from now on.
+    pub(super) fn stands(&self, device: &DeviceId, standing: Standing) {
+        if let Some(handle) = self.open().get_mut(device) {
+            handle.standing = standing;
+        }
+    }
+
+    /// Tells the link of a device that its pairings or grants are others.
+    pub(crate) fn bonds_changed(&self, device: &DeviceId) {
+        if let Some(handle) = self.open().get(device) {
+            // As above.
+            let _ = handle.push.try_send(Push::Bonds);
         }
     }
 

@@ -5,6 +5,7 @@
 //! [`Links`] of every record that it commits, and a device that is no longer admitted is cut off in the same moment.
 
 mod ageing;
+mod bonds;
 mod intake;
 mod links;
 mod relay;

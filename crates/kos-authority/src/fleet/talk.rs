@@ -30,19 +30,22 @@ use kos_net::{
     entropy,
     keys::SigningKey,
 };
-use kos_policy::{Credential, Entrance, Errand, Refusal, Request, Standing, decide, slice::Slice};
+use kos_policy::{
+    Credential, Entrance, Errand, Refusal, Request, Standing, decide, module::Report, slice::Slice,
+};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, sleep},
 };
 
 use super::{
+    bonds::Affairs,
     links::{Cut, Push, WitnessAsk},
     relay::Allowance,
 };
 use crate::{
     authority::Shared,
-    clock,
+    bonds, clock,
     policy::{self, manifest::applied},
     presence::Arrival,
     record::{Change, SystemChange},
@@ -58,7 +61,7 @@ const KID_REFRESH: Duration = Duration::from_secs(8 * 3600);
 const TOGETHER_MAX: u32 = 32;
 
 /// What the manifests say is said again on a link after this time, long before it runs out.
-const SLICE_REFRESH: Duration = Duration::from_secs(24 * 3600);
+pub(super) const SLICE_REFRESH: Duration = Duration::from_secs(24 * 3600);
 
 /// Most alerts that a device has not acknowledged. Whoever waits for an older one hears that it was not taken.
 const ALERTS_MAX: usize = 4;
@@ -119,8 +122,12 @@ pub(super) struct Talk<'a> {
     pub(super) sender: LinkSender,
     pub(super) id: DeviceId,
     pub(super) device: Arc<Device>,
-    /// What its certificate says, which decides what it may do here.
+    /// What its certificate says.
+    pub(super) certified: Standing,
+    /// What decides what it may do here: the same, or the lobby while a mandatory module is not met.
     pub(super) standing: Standing,
+    /// What it said last of itself for enforcement modules, and when.
+    pub(super) report: Option<(Report, Timestamp)>,
     /// When the certificate of the link runs out, and the link with it.
     pub(super) not_after: Timestamp,
     /// What was signed and heard over this link, once anything was.
@@ -136,6 +143,8 @@ pub(super) struct Talk<'a> {
     asked: Option<(MessageId, Arc<WitnessAsk>)>,
     /// Alerts that are not acknowledged yet, oldest first.
     alerts: Vec<(MessageId, oneshot::Sender<u16>)>,
+    /// What was said of pairings and grants, and what is asked of the device by agents.
+    pub(super) bonds: Affairs,
 }
 
 /// Revocation lists on their way: the message that is not acknowledged yet.
@@ -200,7 +209,9 @@ impl Switchboard {
             sender,
             id,
             device,
+            certified: standing,
             standing,
+            report: None,
             not_after,
             heard: None,
             allowance: Allowance::new(Instant::now()),
@@ -210,7 +221,9 @@ impl Switchboard {
             policy_under_way: None,
             asked: None,
             alerts: Vec::new(),
+            bonds: Affairs::default(),
         };
+        talk.judge_modules();
         self.shared.alerts.linked(&talk.id);
         talk.push(Push::Record(Arc::clone(&talk.device))).await?;
         let mut expiry = pin!(sleep(remaining(not_after, clock::now())?));
@@ -288,6 +301,12 @@ impl Talk<'_> {
         // The timer does not see it when the clock of the system is put forward.
         remaining(self.not_after, now)?;
         let heartbeat: Heartbeat = body::read(said)?;
+        self.report = heartbeat.modules.map(|report| (report, now));
+        self.judge_modules();
+        if !heartbeat.statements.is_empty() {
+            let (shared, said) = (&self.board.shared, &heartbeat.statements);
+            bonds::take_of_device(shared, &self.device, said, now).await?;
+        }
         let own = heartbeat.interval_seconds.map(|seconds| Duration::from_secs(seconds.into()));
         if self.board.shared.presence.heard(now, &self.id, own, said) == Arrival::First {
             let change = Change::from(SystemChange::DeviceOnline { device: self.id.clone() });
@@ -423,6 +442,7 @@ impl Talk<'_> {
                 // What stands in the kID may have changed, so the next answer brings a new one.
                 self.kid_sent_at = None;
                 self.bring_policy().await?;
+                self.bring_bonds().await?;
                 let channel = self.device.channel;
                 let told = self.told.channel.replace(channel);
                 // Whom no command is given hears of both with its next heartbeat.
@@ -438,6 +458,12 @@ impl Talk<'_> {
             }
             Push::Revocations => self.bring_lists().await,
             Push::Policies => self.bring_policy().await,
+            Push::Modules => {
+                self.judge_modules();
+                Ok(())
+            }
+            Push::Bonds => self.bring_bonds().await,
+            Push::Call(call) => self.bring_call(call).await,
             Push::Witness(ask) => self.ask_witness(ask).await,
             Push::Alert(said, done) => {
                 let under_way = self.signed(MessageType::ALERT, &said).await?;
@@ -465,7 +491,7 @@ impl Talk<'_> {
         }
         let signed = applied::signed(shared, &slice)?;
         self.told.policy = Some(slice);
-        let said = body::write(&body::Policy { slice: signed });
+        let said = body::write(&body::Policy::Slice(signed));
         self.policy_under_way = Some(self.signed(MessageType::POLICY, &said).await?);
         Ok(())
     }
@@ -493,7 +519,7 @@ impl Talk<'_> {
     }
 
     /// Whether the device takes part in this; what it does not is not sent to it (POLS-13).
-    fn takes_part(&self, errand: Errand) -> bool {
+    pub(super) fn takes_part(&self, errand: Errand) -> bool {
         decide(self.standing, Request::Message(errand)).is_allowed()
     }
 
@@ -510,7 +536,7 @@ impl Talk<'_> {
     }
 
     /// Sends a message that the authority signs.
-    async fn signed(&mut self, kind: MessageType, said: &[u8]) -> Result<MessageId, Ended> {
+    pub(super) async fn signed(&mut self, kind: MessageType, said: &[u8]) -> Result<MessageId, Ended> {
         let now = clock::now();
         let id = MessageId::from_bytes(entropy::array()?);
         let outgoing = Outgoing::new(kind, id, said);

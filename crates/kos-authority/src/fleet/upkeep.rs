@@ -9,7 +9,7 @@ use kos_identity::registry::{Actor, Lobby, Write};
 use super::{ageing::Ageing, steps::Steps};
 use crate::{
     authority::Shared,
-    clock, device_log, policy,
+    bonds, clock, device_log, policy,
     reception::{MisuseBook, Tally},
     record::{Change, SystemChange},
     store::StoreError,
@@ -20,6 +20,8 @@ use crate::{
 const ROUND: Duration = Duration::from_secs(2);
 /// Rounds between two looks at the lobby.
 const LOBBY_ROUNDS: u32 = 300;
+/// Rounds between two looks at the pairings of devices that ended by themselves.
+const BONDS_ROUNDS: u32 = 15;
 /// Changes that are recorded in one transaction, so that a fleet that falls silent at once does not make a huge one.
 const CHANGES_MAX: usize = 256;
 
@@ -40,6 +42,10 @@ pub(crate) async fn run(shared: Arc<Shared>, misuse: Arc<MisuseBook>) {
         let done = done.and(policy::manifest::refused::record(&shared, now).await);
         let done = done.and(device_log::anchor_due(&shared, now, false).await);
         let done = done.and(ageing.round(&shared, now).await);
+        let done = match round % BONDS_ROUNDS {
+            0 => done.and(bonds::end_stopped(&shared, now).await),
+            _ => done,
+        };
         let done = match round % LOBBY_ROUNDS {
             0 => done.and(empty_lobby(&shared, now).await),
             _ => done,

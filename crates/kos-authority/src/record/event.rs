@@ -59,7 +59,7 @@ impl Person {
             Actor::Operator(name) => Some(Self::Operator(name.clone())),
             Actor::LocalUser(user) => Some(Self::LocalUser(user.clone())),
             Actor::Unknown(address) => Some(Self::Address(address.clone())),
-            Actor::Authority | Actor::Device(_) => None,
+            Actor::Authority | Actor::Device(_) | Actor::Agent(_) => None,
         }
     }
 

@@ -3,6 +3,7 @@
 //! `event_of` turns each change into exactly one entry of the audit log. It has no wildcard arm, so a new change
 //! does not compile until somebody has decided what the log says about it.
 
+mod bonds;
 mod event;
 mod system;
 mod vault;
@@ -20,10 +21,15 @@ use kos_base::{
     digest::Sha256,
 };
 use kos_identity::{enrolment::authority::RuleName, registry};
-use kos_policy::Refusal;
+use kos_policy::{
+    Refusal,
+    grant::{Basis, Call, Grant},
+    module::Stance,
+    pairing::{EndedBy, Pairing, Side},
+};
 use kos_vault::{EntryName, Environment, RelyingParty, SecretType, SlotName, VaultId};
 
-use crate::{alert::Guardian, quarantine::Exposed};
+use crate::{alert::Guardian, quarantine::Exposed, store::PersonsWord};
 
 pub(crate) use self::event::{About, Draft, Person, event_of};
 pub use self::voucher::PapersChange;
@@ -204,8 +210,34 @@ pub enum SystemChange {
     AlertUndelivered { guardian: Box<Guardian>, waiting: u64, since: Timestamp },
     /// A manifest was put in force.
     PolicyApplied { name: String, version: u64, counter: u64, digest: String, text: Sha256, policies: u64 },
-    /// A manifest refused something to a device; `count` times since the last entry.
-    ManifestRefused { device: DeviceId, request: String, policy: Option<String>, why: String, count: u64 },
+    /// A manifest or a grant (`rule`) refused something to a device; `count` times since the last entry.
+    ManifestRefused {
+        device: DeviceId,
+        rule: &'static str,
+        request: String,
+        policy: Option<String>,
+        code: Code,
+        why: String,
+        count: u64,
+    },
+    /// An enforcement module is wanted in another way.
+    ModulesChanged { module: &'static str, profile: SecurityProfile, stance: Stance },
+    /// Somebody proposed to pair a device.
+    PairingProposed(Box<Pairing>),
+    /// One of the two confirmed it.
+    PairingConfirmed { pairing: Box<Pairing>, side: Side },
+    /// It is over, with so many grants.
+    PairingEnded { pairing: Box<Pairing>, by: EndedBy, grants: u64 },
+    /// An agent may ask something of a device.
+    GrantMade(Box<Grant>),
+    /// It may ask less.
+    GrantNarrowed(Box<Grant>),
+    /// It may not ask any more.
+    GrantRevoked(Box<Grant>),
+    /// A person lifted or stopped a grant for a time, and why; or took that back.
+    GrantOverridden { grant: Box<Grant>, word: Option<PersonsWord> },
+    /// An agent's call was let through; the use that it makes, and by what.
+    AgentCalled { call: Box<Call>, used: u64, basis: Basis },
     /// Copies of the log are written there.
     MirrorAdded { name: String, target: String },
     /// Copies are written there no more.

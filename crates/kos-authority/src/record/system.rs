@@ -1,12 +1,11 @@
 //! What the log says of a change of the authority itself.
 
 use kos_audit::{EventType, alert::Alert};
-use kos_base::code;
 use kos_vault::Environment;
 use serde_json::{Value, json};
 
 use super::{
-    Ending, SystemChange,
+    Ending, SystemChange, bonds,
     event::{About, Draft, about, draft, hex},
     vault, voucher,
 };
@@ -57,14 +56,27 @@ pub(super) fn event_of(change: &SystemChange) -> Draft {
                 "policies": policies,
             }),
         ),
-        C::ManifestRefused { device, request, policy, why, count } => about(
+        C::ManifestRefused { device, rule, request, policy, code, why, count } => about(
             EventType::PolicyRefused,
             device,
             json!({
-                "rule": "manifest", "policy": policy, "request": request,
-                "code": code::manifest::MANIFEST_REFUSES.to_string(), "why": why, "count": count,
+                "rule": rule, "policy": policy, "request": request, "code": code.to_string(), "why": why,
+                "count": count,
             }),
         ),
+        C::ModulesChanged { module, profile, stance } => draft(
+            EventType::ModulesChanged,
+            About::Authority,
+            json!({"module": module, "profile": profile, "stance": stance.as_str()}),
+        ),
+        C::PairingProposed(..)
+        | C::PairingConfirmed { .. }
+        | C::PairingEnded { .. }
+        | C::GrantMade(..)
+        | C::GrantNarrowed(..)
+        | C::GrantRevoked(..)
+        | C::GrantOverridden { .. }
+        | C::AgentCalled { .. } => bonds::event_of(change),
         C::MirrorAdded { name, target } => {
             draft(EventType::MirrorAdded, About::Authority, json!({"mirror": name, "address": target}))
         }

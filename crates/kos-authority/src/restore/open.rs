@@ -13,9 +13,11 @@ use kos_identity::{
     registry::{Actor, Change, Commit, Device, Missed, Revocation, RevocationReason, Write},
 };
 use kos_net::entropy;
+use kos_policy::pairing::EndedBy;
 
 use super::{Restoration, RestoreError, effects::Effects, merge, papers};
 use crate::{
+    bonds,
     erasure::{NAMELESS, dismissal, guardians_of, nameless, removal},
     keys::Keys,
     log::LogSigner,
@@ -96,6 +98,7 @@ impl Opening<'_> {
         }
         self.withdraw_tickets().await?;
         papers::withdraw(self.store, self.writer, self.now).await?;
+        self.end_pairings().await?;
         let Restoration { backup_at, backup_size, .. } = *self.restoration;
         let opened = SystemChange::RestoreOpened { merged: outcome.merged_entries, loss: outcome.loss };
         let restored = SystemChange::Restored { backup_at, backup_size };
@@ -103,6 +106,18 @@ impl Opening<'_> {
         let transaction = Transaction::own(self.now, changes, Vec::new());
         self.writer.commit(Transaction { actor: self.actor.clone(), ..transaction }).await?;
         Ok(outcome)
+    }
+
+    /// What the backup says of pairings may have been ended since (PAIR-16).
+    async fn end_pairings(&self) -> Result<(), RestoreError> {
+        for device in self.store.devices_with_pairings().await? {
+            let by = EndedBy::Restored;
+            let (changes, system) = bonds::end_of_device(self.store, &device, by, self.now).await?;
+            if !changes.is_empty() {
+                self.writer.commit(Transaction::own(self.now, changes, system)).await?;
+            }
+        }
+        Ok(())
     }
 
     fn nothing_yet(&self, loss: bool) -> Restored {

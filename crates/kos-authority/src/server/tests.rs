@@ -1,5 +1,6 @@
 //! The doors on real sockets: links by every carrier, the API over TLS, and moving elsewhere.
 
+mod agents;
 mod manifests;
 mod messages;
 mod policy;
@@ -137,6 +138,8 @@ fn heartbeat() -> Vec<u8> {
         boot_id: [0; 16],
         channel: Channel::Stable,
         interval_seconds: None,
+        statements: Vec::new(),
+        modules: None,
     })
 }
 

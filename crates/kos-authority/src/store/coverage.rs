@@ -32,7 +32,7 @@ pub(super) enum Rule {
 }
 
 /// Every table (AUD-111).
-pub(super) const RULES: [(&str, Rule); 32] = [
+pub(super) const RULES: [(&str, Rule); 34] = [
     ("admissions", Rule::Recorded),
     (
         "alerts",
@@ -58,6 +58,7 @@ pub(super) const RULES: [(&str, Rule); 32] = [
         "heartbeats",
         Rule::Free("measured values, of which the newest is kept; silence and return are recorded"),
     ),
+    ("grants", Rule::Recorded),
     ("guardians", Rule::Recorded),
     (
         "log_state",
@@ -67,6 +68,7 @@ pub(super) const RULES: [(&str, Rule); 32] = [
     ("manifest_texts", Rule::Recorded),
     ("mirrors", Rule::Recorded),
     ("operators", Rule::Recorded),
+    ("pairings", Rule::Recorded),
     ("revocations", Rule::Recorded),
     (
         "schema_version",

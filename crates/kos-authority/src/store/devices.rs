@@ -161,14 +161,30 @@ impl Store {
             banned.extend(self.others_showing(&banned_fact(&fact), &own).await?);
             others.extend(self.others_showing(&fact, &own).await?);
         }
+        let mut found = Vec::new();
+        for device in self.with_tpm(ek, &own).await? {
+            let (state, is_banned) = (device.state(), banned.remove(&device.id));
+            others.remove(&device.id);
+            found.push(Lookalike { id: device.id, state, banned: is_banned, has_tpm: true });
+        }
         let rest = others.difference(&banned).map(|id| (id, false));
         let all = banned.iter().map(|id| (id, true)).chain(rest);
-        let mut found = Vec::new();
         for (id, banned) in all.take(LOOKALIKES_MAX) {
             let state = self.device_state(id).await?;
-            found.push(Lookalike { id: id.clone(), state, banned });
+            found.push(Lookalike { id: id.clone(), state, banned, has_tpm: false });
         }
         Ok(found)
+    }
+
+    /// Those that have proven to have this endorsement key and were ever given a certificate; one, unless they come from
+    /// before that was looked after.
+    async fn with_tpm(&self, ek: Option<KeyId>, own: &str) -> Result<Vec<Device>, StoreError> {
+        let Some(ek) = ek else { return Ok(Vec::new()) };
+        let limit = i64::try_from(LOOKALIKES_MAX).unwrap_or(i64::MAX);
+        let rows =
+            sqlx::query(WITH_TPM).bind(ek_fact(ek)).bind(own).bind(limit).fetch_all(&self.reads).await?;
+        let all = rows.iter().map(|row| read(&self.sealer, row));
+        all.filter(|device| device.as_ref().map_or(true, |device| device.issues > 0)).collect()
     }
 
     async fn others_showing(&self, fact: &str, own: &str) -> Result<Vec<DeviceId>, StoreError> {
@@ -206,6 +222,11 @@ impl Store {
     }
 }
 
+/// Devices with a fact, other than the one with an identity key.
+const WITH_TPM: &str = "SELECT id, version, identity_key, state, role, group_path, channel, lobby_source, body, mac \
+                        FROM devices WHERE id IN (SELECT device FROM facts WHERE fact = $1) \
+                        AND identity_key <> $2 ORDER BY id LIMIT $3";
+
 /// Least characters of a typed device id, as in `DeviceId::has_prefix`.
 const PREFIX_CHARS_MIN: usize = 4;
 
@@ -230,6 +251,9 @@ impl WriteHalf {
         }
         if held.lobby.is_none() {
             self.check_lobby(device).await?;
+        }
+        if let Some(ek) = tpm(device).filter(|ek| tpm(&held) != Some(*ek)) {
+            self.check_tpm(device, ek).await?;
         }
         let sql = "UPDATE devices SET version = $2, identity_key = $3, state = $4, role = $5, group_path = $6, \
                    channel = $7, lobby_source = $8, body = $9, mac = $10 WHERE id = $1";
@@ -259,6 +283,20 @@ impl WriteHalf {
         let row = sqlx::query(LOBBY_COUNT).bind(&lobby.source).fetch_one(&mut self.connection).await?;
         let is_full = count(&row, 0)? >= Lobby::COUNT_MAX || count(&row, 1)? >= Lobby::PER_SOURCE_MAX;
         if is_full { Err(StoreError::LobbyFull) } else { Ok(()) }
+    }
+
+    /// Whether nobody else has a certificate by this TPM. Asked within the transaction that gives one: two that came at
+    /// once were both told by the reading half that there is nobody (ATT-24).
+    async fn check_tpm(&mut self, device: &Device, ek: KeyId) -> Result<(), StoreError> {
+        let own = device.identity_key.id().to_string();
+        let limit = i64::try_from(LOOKALIKES_MAX).unwrap_or(i64::MAX);
+        let query = sqlx::query(WITH_TPM).bind(ek_fact(ek)).bind(own).bind(limit);
+        for row in query.fetch_all(&mut self.connection).await? {
+            if tpm(&read(&self.sealer, &row)?) == Some(ek) {
+                return Err(StoreError::conflict(DEVICES.name, &device.id));
+            }
+        }
+        Ok(())
     }
 
     async fn held_device(&mut self, id: &DeviceId) -> Result<Option<Device>, StoreError> {
@@ -316,7 +354,17 @@ fn banned_fact(fact: &str) -> String {
 /// What two devices may not have in common: universally administered addresses, serials, and the endorsement key of a TPM.
 fn hardware(macs: &[Mac], serials: &[String], ek: Option<KeyId>) -> impl Iterator<Item = String> {
     let macs = macs.iter().filter(|mac| mac.is_universal()).map(|mac| format!("mac {mac}"));
-    macs.chain(serials.iter().map(|serial| format!("serial {serial}"))).chain(ek.map(|ek| format!("ek {ek}")))
+    macs.chain(serials.iter().map(|serial| format!("serial {serial}"))).chain(ek.map(ek_fact))
+}
+
+fn ek_fact(ek: KeyId) -> String {
+    format!("ek {ek}")
+}
+
+/// The endorsement key by which a device holds a certificate.
+fn tpm(device: &Device) -> Option<KeyId> {
+    let holds = device.state() != DeviceState::Decommissioned && device.credentials().next().is_some();
+    device.attested.as_ref().filter(|_| holds).map(|held| held.ek)
 }
 
 fn cells(device: &Device) -> Vec<Cell> {

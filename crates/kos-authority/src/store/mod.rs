@@ -18,6 +18,7 @@ mod alerts;
 mod answers;
 mod archives;
 mod attestation;
+mod bonds;
 mod certificates;
 mod coverage;
 mod device_logs;
@@ -58,6 +59,7 @@ pub use self::{
     answers::{Answer, Digest},
     archives::Archive,
     attestation::{AttestationLists, ListedEk, StoredGolden},
+    bonds::{PersonsWord, StoredGrant},
     certificates::{StoredCertificate, StoredCrl},
     device_logs::LogAnchor,
     devices::{DeviceQuery, LobbyCount},

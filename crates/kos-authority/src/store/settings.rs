@@ -32,6 +32,8 @@ pub enum Setting {
     Attestation,
     /// Makers of devices that operators trust.
     Makers,
+    /// How enforcement modules are wanted.
+    Modules,
 }
 
 impl Setting {
@@ -48,6 +50,7 @@ impl Setting {
             Self::AlertRules => "alert_rules",
             Self::Attestation => "attestation",
             Self::Makers => "makers",
+            Self::Modules => "modules",
         }
     }
 }

@@ -261,6 +261,8 @@ async fn a_store_of_the_first_version_is_brought_up_with_what_it_holds() {
         "DROP TABLE manifest_texts",
         "DROP TABLE vouchers",
         "DROP TABLE vouching_grants",
+        "DROP TABLE pairings",
+        "DROP TABLE grants",
         "DROP TABLE witnesses",
         "DROP TABLE witnessed_logs",
         "DROP INDEX entries_of_alert_rules",
@@ -387,7 +389,7 @@ async fn devices_are_listed_by_what_was_asked_and_found_by_what_they_show() {
     assert!(store.devices_with_prefix("000", 2).await.unwrap().is_empty());
     assert!(store.devices_with_prefix("%", 2).await.unwrap().is_empty());
     let mac = "00:11:22:33:44:02".parse().unwrap();
-    let second = Lookalike { id: device_id(2), state: DeviceState::Pending, banned: false };
+    let second = Lookalike { id: device_id(2), state: DeviceState::Pending, banned: false, has_tpm: false };
     assert_eq!(store.lookalikes(&[mac], &[], None, None).await.unwrap(), [second]);
     assert!(store.lookalikes(&[mac], &[], None, Some(key(2).id())).await.unwrap().is_empty());
     let waits = "00:11:22:33:44:04".parse().unwrap();
@@ -416,7 +418,8 @@ async fn a_serial_that_everybody_shows_does_not_bring_the_whole_registry() {
     writer.write(&Write::Device(Box::new(last))).await.unwrap();
     let found = store.lookalikes(&[], &["To be filled".to_owned()], None, None).await.unwrap();
     assert_eq!(found.len(), Lobby::LOOKALIKES_MAX + 1);
-    let banned = Lookalike { id: device_id(40), state: DeviceState::Decommissioned, banned: true };
+    let banned =
+        Lookalike { id: device_id(40), state: DeviceState::Decommissioned, banned: true, has_tpm: false };
     assert_eq!((&found[0], found.iter().filter(|other| other.banned).count()), (&banned, 1));
     close(store, writer).await;
 }
@@ -473,4 +476,37 @@ async fn commits_go_on_while_a_reader_keeps_the_side_file_from_being_emptied() {
     assert!(!scrub.is_finished(), "nothing was emptied below the reader");
     reader.rollback().await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), &mut scrub).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn one_tpm_gives_certificates_to_one_device_however_many_come_at_once() {
+    let folder = Folder::new();
+    let (store, mut writer) = folder.open().await.unwrap();
+    let ek = key(99).id();
+    let with_tpm = |n: u8, credential: bool| {
+        let mut device = member(n);
+        device.attested = Some(crate::fixtures::attested(ek));
+        if !credential {
+            device.credential = None;
+        }
+        device
+    };
+    writer.write(&Write::Device(Box::new(with_tpm(1, true)))).await.unwrap();
+    // Both were told before that nobody has it.
+    let second = with_tpm(2, false);
+    writer.write(&Write::Device(Box::new(second.clone()))).await.unwrap();
+    let mut issued = second;
+    issued.version = 2;
+    issued.credential = with_tpm(2, true).credential;
+    let refused = writer.write(&Write::Device(Box::new(issued.clone()))).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    let found = store.lookalikes(&[], &[], Some(ek), Some(key(2).id())).await.unwrap();
+    assert!(found.iter().any(|other| other.id == device_id(1) && other.has_tpm), "{found:?}");
+    // A device that has ended does not keep its TPM from the next one.
+    let mut first = found_by(&store, 1).await;
+    first.enter(NOW, DeviceState::Decommissioned, "sold").unwrap();
+    first.version += 1;
+    writer.write(&Write::Device(Box::new(first))).await.unwrap();
+    writer.write(&Write::Device(Box::new(issued))).await.unwrap();
+    close(store, writer).await;
 }

@@ -23,8 +23,9 @@ use kos_audit::{
     VerifiedEntry,
     alert::{Alert, AlertId},
 };
-use kos_base::{AuthorityName, KeyId, Timestamp};
+use kos_base::{AuthorityName, EntryId, KeyId, Timestamp};
 use kos_identity::registry::{self, Actor, Revocation, Write};
+use kos_policy::pairing::Pairing;
 use kos_vault::{Environment, Head};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -44,7 +45,8 @@ use crate::{
     record::Change,
     store::{
         AlertNote, Anchor, Answer, Archive, CodeMark, EngineState, Heartbeat, LogAnchor, LogState, Operator,
-        Setting, Store, StoreError, StoredCrl, StoredManifest, StoredWitness, WitnessedLog, WriteHalf,
+        Setting, Store, StoreError, StoredCrl, StoredGrant, StoredManifest, StoredWitness, WitnessedLog,
+        WriteHalf,
     },
 };
 
@@ -158,6 +160,12 @@ pub enum SystemWrite {
     NoMirror(String),
     /// A version of a manifest, and its signed text.
     Manifest(Box<StoredManifest>, Vec<u8>),
+    /// A pairing, in place of the one of the two with this number; nothing for two that never were.
+    Pairing(Box<Pairing>, Option<u64>),
+    /// A grant, in place of what was kept of it; nothing for a new one.
+    Grant(Box<StoredGrant>, Option<Box<StoredGrant>>),
+    /// A grant is no more.
+    NoGrant(EntryId),
 }
 
 /// A transaction that is on the disk.

@@ -103,13 +103,17 @@ impl Scribe {
                 match actor {
                     Actor::Operator(_) => EntryActor::Operator(sealed),
                     Actor::LocalUser(_) => EntryActor::LocalUser(sealed),
-                    Actor::Authority | Actor::Device(_) | Actor::Unknown(_) => {
+                    Actor::Authority | Actor::Device(_) | Actor::Agent(_) | Actor::Unknown(_) => {
                         EntryActor::Unknown(Some(sealed))
                     }
                 }
             }
             None => match actor {
                 Actor::Device(device) => EntryActor::Device(device.clone()),
+                Actor::Agent(agent) => {
+                    let label = agent.as_ref().parse().map_err(|_| StoreError::Entry(agent.to_string()))?;
+                    EntryActor::Agent(label)
+                }
                 _ => EntryActor::Authority(self.authority.clone()),
             },
         };

@@ -13,4 +13,6 @@ super::codes! {
     ATTEST_ABSENT = 739, "the device has shown no TPM", NotFound, "set `secrets.keys: tpm` on it before it enrols";
     ATTEST_GOLDEN_EXISTS = 740, "there is a golden set of this name already", Conflict, "remove it first, or take another name";
     ATTEST_UNKNOWN = 741, "there is no such endorsement key or golden set", NotFound, "`kosctl attest ek list` and `kosctl attest golden list` show them";
+    ATTEST_OTHER_TPM = 742, "the TPM is another one than before", Trust, "look for a copy of the device; one whose TPM was exchanged is decommissioned and enrolled anew";
+    ATTEST_SHARED = 743, "another device has this TPM", Trust, "find out which of the two is the copy, and decommission the other: kosctl device show DEVICE";
 }

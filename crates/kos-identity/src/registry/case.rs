@@ -113,7 +113,11 @@ impl Case {
         let (kind, name) = match actor {
             Actor::Operator(name) => ("operator", name.as_ref()),
             Actor::LocalUser(user) if profile < SecurityProfile::Sec4 => ("local-user", user.as_str()),
-            Actor::LocalUser(_) | Actor::Authority | Actor::Device(_) | Actor::Unknown(_) => {
+            Actor::LocalUser(_)
+            | Actor::Authority
+            | Actor::Device(_)
+            | Actor::Agent(_)
+            | Actor::Unknown(_) => {
                 return Err(OperateError::Approver);
             }
         };

@@ -4,6 +4,7 @@ use kos_base::{
     Capability, Channel, Code, DeviceId, DeviceState, EntryId, EvidenceTier, KeyId, Name, Role,
     SecurityProfile, Timestamp,
 };
+use kos_policy::pairing::AgentId;
 use kos_voucher::{By, Kept, Sponsor, Withheld};
 use minicbor::{Decode, Encode};
 
@@ -31,6 +32,8 @@ pub enum Actor {
     Operator(Name),
     /// A user of the machine that the authority runs on, by the local socket.
     LocalUser(String),
+    /// An agent that signed what it asked for, by the key of its pairing.
+    Agent(AgentId),
     /// Somebody on the network, by address.
     Unknown(String),
 }

@@ -217,6 +217,16 @@ impl Operation {
                 changes.extend(revoke_all(now, &mut next, RevocationReason::Hold, &mut writes));
                 changes
             }
+            // Its reinstatement is taken back: the order that it has obeyed goes on to count.
+            Self::Quarantine { reason, .. } if before == DeviceState::Pending && next.case.is_some() => {
+                next.put_back(now, DeviceState::Quarantined, &reason);
+                if let Some(case) = &mut next.case {
+                    case.approvals.clear();
+                }
+                let mut changes = vec![changed(&next, before, &reason)];
+                changes.extend(revoke_all(now, &mut next, RevocationReason::KeyCompromise, &mut writes));
+                changes
+            }
             Self::Quarantine { reason, case } => {
                 // After a restore the order is gone, and may be given again.
                 let again = before == DeviceState::Quarantined

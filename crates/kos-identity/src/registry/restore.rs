@@ -136,10 +136,14 @@ impl Device {
             }
             Active if renewed => next.send_to_lobby(now, Return::Approved, nonce, &mut writes),
             Suspended if renewed => next.send_to_lobby(now, Return::Waiting, nonce, &mut writes),
-            // It came out of quarantine, or holds what the log calls revoked: its keys may be in other hands.
-            Pending if before != Pending || renewed => {
-                next.send_to_lobby(now, Return::Waiting, nonce, &mut writes)
+            // No other way leads there than out of a quarantine, from which it was about to come back: whoever approved does so
+            // again.
+            Pending if missed.became.is_some() || (next.case.is_some() && renewed) => {
+                next.case.get_or_insert_with(|| Case::without_order(now)).approvals.clear();
+                next.stop(now, Quarantined, reason, RevocationReason::KeyCompromise, &mut writes)
             }
+            // It holds what the log calls revoked: its keys may be in other hands.
+            Pending if renewed => next.send_to_lobby(now, Return::Waiting, nonce, &mut writes),
             _ if next.credentials().any(|held| missed.revoked.contains(&held.serial)) => {
                 next.send_to_lobby(now, Return::Waiting, nonce, &mut writes)
             }
@@ -242,7 +246,7 @@ impl Device {
         writes: &mut Vec<Write>,
     ) -> Vec<Change> {
         self.put_back(now, DeviceState::Pending, "its certificate is newer than the backup");
-        // Whoever had to approve has, as the log says, or a person does now.
+        // Whoever had to approve has, as the log says.
         self.case = None;
         self.lobby = Some(Lobby {
             comparison: None,
@@ -381,11 +385,16 @@ mod tests {
     fn whatever_may_be_in_other_hands_waits_before_a_person() {
         let revoked = vec![vec![1; 16]];
         let taken = Missed { revoked: revoked.clone(), ..Missed::default() };
+        // It was let out of a quarantine that the backup does not know.
         let returned = Missed { revoked, ..became(DeviceState::Pending) };
-        for missed in [taken, returned, became(DeviceState::Pending)] {
+        let out = DeviceState::Quarantined;
+        for (missed, state) in
+            [(taken, DeviceState::Pending), (returned, out), (became(DeviceState::Pending), out)]
+        {
             let (device, revoked) = check(DeviceState::Active, &missed);
-            assert_eq!(device.state(), DeviceState::Pending, "{missed:?}");
+            assert_eq!(device.state(), state, "{missed:?}");
             assert!(!device.is_approved() && device.credentials().next().is_none(), "{missed:?}");
+            assert_eq!(device.case.is_some(), state == out, "{missed:?}");
             assert_eq!(revoked.len(), 1);
         }
     }

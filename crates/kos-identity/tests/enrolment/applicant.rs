@@ -183,7 +183,7 @@ impl Applicant {
         let signed = RenewalProof {
             exporter: renewal,
             challenge: &welcome.nonce,
-            device: &office.only().id,
+            device: &office.holder(by.public()).id,
             csr: &sha256(&self.csr()),
             issue,
             kind,

@@ -248,3 +248,66 @@ fn a_device_comes_back_from_quarantine_by_its_tpm_again_and_with_no_less_than_be
     issued(&shown.go_on(&mut office, (Recovery, 1, &by)));
     assert_eq!(certified(&office), EvidenceTier::EkActivated);
 }
+
+#[test]
+fn a_superseded_key_is_of_nobody_whatever_the_tpm_says() {
+    let mut office = Office::new();
+    let held = Applicant::with_tpm(20);
+    let ticket = office.ticket(40);
+    issued(&held.enrol(&mut office, ticket, 40));
+    held.confirm(&mut office, 1);
+    // Its copy is faster.
+    let renewed = Applicant { tpm: held.tpm, ..next(&Applicant::with_tpm(20), 70) };
+    issued(&renewed.go_on(&mut office, (Renewal, 1, &held.operational)));
+    renewed.confirm(&mut office, 2);
+    let late = Applicant { tpm: renewed.tpm, ..next(&Applicant::with_tpm(20), 71) };
+    let refused = refusal(&late.go_on(&mut office, (Renewal, 1, &held.operational)));
+    assert_eq!(refused, code::enrolment::DEVICE_UNKNOWN, "so that it comes with its identity key");
+    let by = TestKey::new(KeyAlgorithm::P256, held.seed);
+    assert_eq!(refusal(&late.go_on(&mut office, (Recovery, 1, &by))), code::enrolment::CLONE);
+}
+
+#[test]
+fn one_tpm_is_one_device_also_by_renewal_and_after_approval() {
+    let mut office = Office::new();
+    let first = Applicant::with_tpm(20);
+    let ticket = office.ticket(40);
+    issued(&first.enrol(&mut office, ticket, 40));
+    first.confirm(&mut office, 1);
+    // In service without a TPM, and then with that of the first.
+    let second = Applicant { tpm: None, ..Applicant::with_tpm(30) };
+    let ticket = office.ticket(41);
+    issued(&second.enrol(&mut office, ticket, 41));
+    second.confirm(&mut office, 1);
+    let renewing = Applicant { tpm: first.tpm, ..next(&second, 71) };
+    let answers = renewing.go_on(&mut office, (Renewal, 1, &second.operational));
+    assert_eq!(refusal(&answers), codes::ATTEST_SHARED);
+    assert_eq!(recorded(&office).last(), Some(&"failed"));
+}
+
+#[test]
+fn another_tpm_under_the_same_identity_key_is_refused_and_changes_nothing() {
+    let mut office = Office::new();
+    let held = Applicant::with_tpm(20);
+    list(&mut office, &held);
+    let ticket = office.ticket(40);
+    issued(&held.enrol(&mut office, ticket, 40));
+    held.confirm(&mut office, 1);
+    let before = office.only().clone();
+    // Its program is somebody else's for a while, and certifies the identity key by a TPM made of software.
+    let mut lying =
+        Applicant { operational: TestKey::new(KeyAlgorithm::P256, 70), ..Applicant::with_tpm(20) };
+    lying.tpm.as_mut().unwrap().clock = (u64::MAX, u32::MAX, u32::MAX);
+    assert_eq!(refusal(&lying.go_on(&mut office, (Renewal, 1, &held.operational))), codes::ATTEST_OTHER_TPM);
+    assert_eq!(
+        office.only(),
+        &before,
+        "nothing of it is kept, and nobody who changes the record is in its way"
+    );
+    // A key of another hierarchy counts from where it likes.
+    let mut elsewhere = Applicant { tpm: held.tpm, ..next(&lying, 71) };
+    elsewhere.tpm.as_mut().unwrap().hierarchy = 0x4000_0001;
+    assert_eq!(refusal(&elsewhere.go_on(&mut office, (Renewal, 1, &held.operational))), codes::ATTEST_KEY);
+    elsewhere.tpm.as_mut().unwrap().hierarchy = 0x4000_000b;
+    issued(&elsewhere.go_on(&mut office, (Renewal, 1, &held.operational)));
+}

@@ -252,7 +252,7 @@ impl Office {
         Found {
             device: device.cloned(),
             ticket: self.tickets.iter().find(|ticket| Some(ticket.id) == query.ticket).cloned(),
-            lookalikes: self.devices.iter().filter(alike).map(lookalike).collect(),
+            lookalikes: self.devices.iter().filter(alike).map(|other| lookalike(other, query.ek)).collect(),
             waiting,
             waiting_from_source,
             crls: self.crls.clone(),
@@ -391,6 +391,14 @@ impl Office {
         device
     }
 
+    /// The device with this key, or the only one.
+    pub(crate) fn holder(&self, key: &PublicKey) -> &Device {
+        let holds = |device: &&Device| {
+            device.identity_key == *key || device.credentials().any(|credential| credential.key == *key)
+        };
+        self.devices.iter().find(holds).unwrap_or_else(|| self.only())
+    }
+
     /// Everything that a refusal must leave as it is.
     pub(crate) fn contents(&self) -> (Vec<Device>, Vec<Ticket>, usize, usize) {
         let (devices, tickets) = (self.devices.clone(), self.tickets.clone());
@@ -398,8 +406,10 @@ impl Office {
     }
 }
 
-fn lookalike(device: &Device) -> Lookalike {
-    Lookalike { id: device.id.clone(), state: device.state(), banned: device.banned }
+fn lookalike(device: &Device, ek: Option<KeyId>) -> Lookalike {
+    let held = device.attested.as_ref().map(|held| held.ek);
+    let has_tpm = ek.is_some() && held == ek && device.issues > 0;
+    Lookalike { id: device.id.clone(), state: device.state(), banned: device.banned, has_tpm }
 }
 
 /// The code of a refusal that was the only answer.

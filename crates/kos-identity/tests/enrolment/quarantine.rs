@@ -279,3 +279,24 @@ fn a_record_counts_once_and_only_with_receipt_key_and_bundle_of_its_order() {
     let confirmed = |change: &&Change| matches!(change, Change::QuarantineConfirmed { .. });
     assert_eq!(office.log.iter().filter(confirmed).count(), 1);
 }
+
+#[test]
+fn an_approved_return_can_be_taken_back_until_it_is_made() {
+    let mut office = Office::new();
+    let first = Applicant::in_service(&mut office, 20);
+    office.quarantine();
+    let order = office.only().case.as_ref().unwrap().order;
+    office.operate(reinstate());
+    let next = first.with_next_key(70);
+    issued(&next.go_on(&mut office, (Recovery, 1, &next.identity)));
+    // Not confirmed yet.
+    office.quarantine();
+    let device = office.only();
+    assert_eq!((device.state(), device.case.as_ref().unwrap().order), (DeviceState::Quarantined, order));
+    assert!(device.case.as_ref().unwrap().approvals.is_empty() && device.credentials().next().is_none());
+    assert_ne!(next.confirm(&mut office, 2), [FromAuthority::Recorded]);
+    let again = first.with_next_key(71);
+    let mut line = office.call(Some(again.identity.public()));
+    let answers = office.tell(&mut line, &again.hello());
+    assert!(matches!(answers.as_slice(), [FromAuthority::Quarantine(_)]), "{answers:?}");
+}

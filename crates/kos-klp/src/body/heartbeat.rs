@@ -3,6 +3,7 @@
 //! Source: `docs/spec/klp.md` KLP-45, KLP-46.
 
 use kos_base::{Channel, EntryId, Timestamp};
+use kos_policy::{module::Report, pairing::STATEMENT_BYTES_MAX};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use super::{Body, DetailText, NameText, VersionText, read_blob, read_list, write_list};
@@ -14,6 +15,8 @@ pub const CHECKS_MAX: u64 = 16;
 pub const VERSIONS_MAX: u64 = 8;
 /// Longest kID in an answer, in bytes.
 pub const KID_BYTES_MAX: usize = 2048;
+/// Most statements about pairings in a heartbeat; more wait for the next one.
+pub const STATEMENTS_MAX: usize = 4;
 /// Longest time between two heartbeats that a device may choose, in seconds.
 const INTERVAL_S_MAX: u32 = 86_400;
 /// Longest that an authority sets, in seconds.
@@ -44,6 +47,10 @@ pub struct Heartbeat {
     pub channel: Channel,
     /// Seconds to the next heartbeat, when its configuration says other than the authority: 1 to 86 400.
     pub interval_seconds: Option<u32>,
+    /// What the device says of pairings, signed, until the authority has taken it; at most 4.
+    pub statements: Vec<Vec<u8>>,
+    /// What the device says of itself for enforcement modules.
+    pub modules: Option<Report>,
 }
 
 /// The outcome of one check.
@@ -97,6 +104,7 @@ impl<C> Encode<C> for Heartbeat {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
         let measured = [self.ram_used_bytes, self.ram_total_bytes, self.uptime_seconds];
         let optional = [self.cpu_percent.is_some(), self.interval_seconds.is_some()].into_iter();
+        let optional = optional.chain([!self.statements.is_empty(), self.modules.is_some()]);
         let optional = optional.chain(measured.map(|value| value.is_some())).filter(|there| *there).count();
         e.map(6 + u64::try_from(optional).unwrap_or_default())?;
         if let Some(cpu) = self.cpu_percent {
@@ -114,6 +122,15 @@ impl<C> Encode<C> for Heartbeat {
         if let Some(seconds) = self.interval_seconds {
             e.u8(11)?.u32(seconds)?;
         }
+        if !self.statements.is_empty() {
+            e.u8(12)?.array(u64::try_from(self.statements.len()).unwrap_or_default())?;
+            for statement in &self.statements {
+                e.bytes(statement)?;
+            }
+        }
+        if let Some(report) = &self.modules {
+            e.u8(14)?.encode(report)?;
+        }
         Ok(())
     }
 }
@@ -122,7 +139,7 @@ impl<'b, C> Decode<'b, C> for Heartbeat {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
         let (mut cpu, mut ram_used, mut ram_total, mut uptime, mut errors) = (None, None, None, None, None);
         let (mut checks, mut versions, mut digest, mut boot, mut channel) = (None, None, None, None, None);
-        let mut interval = None;
+        let (mut interval, mut statements, mut modules) = (None, Vec::new(), None);
         read_map(d, |key, d| {
             match key {
                 1 => cpu = Some(read_percent(d)?),
@@ -136,6 +153,8 @@ impl<'b, C> Decode<'b, C> for Heartbeat {
                 9 => boot = Some(read_bytes(d)?),
                 10 => channel = Some(d.decode()?),
                 11 => interval = Some(read_interval(d)?),
+                12 => statements = read_statements(d)?,
+                14 => modules = Some(d.decode()?),
                 _ => return Ok(Field::Unknown),
             }
             Ok(Field::Read)
@@ -152,8 +171,17 @@ impl<'b, C> Decode<'b, C> for Heartbeat {
             boot_id: required(boot)?,
             channel: required(channel)?,
             interval_seconds: interval,
+            statements,
+            modules,
         })
     }
+}
+
+fn read_statements(d: &mut Decoder<'_>) -> Result<Vec<Vec<u8>>, decode::Error> {
+    let count = d.array()?.and_then(|count| usize::try_from(count).ok());
+    let count = count.filter(|count| (1..=STATEMENTS_MAX).contains(count));
+    let count = count.ok_or_else(|| decode::Error::message("not 1 to 4 statements"))?;
+    (0..count).map(|_| read_blob(d, STATEMENT_BYTES_MAX)).collect()
 }
 
 fn read_interval(d: &mut Decoder<'_>) -> Result<u32, decode::Error> {
@@ -263,6 +291,12 @@ mod tests {
             boot_id: [6; 16],
             channel: Channel::Beta,
             interval_seconds: cpu_percent.map(u32::from),
+            statements: vec![vec![3; 9]; checks.min(STATEMENTS_MAX)],
+            modules: cpu_percent.map(|_| Report {
+                clock: Timestamp::from_unix_s(7),
+                steps_back: 1,
+                disk: kos_policy::module::Disk::DmCrypt,
+            }),
         }
     }
 

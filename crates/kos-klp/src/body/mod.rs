@@ -17,6 +17,7 @@ mod heartbeat;
 mod log;
 mod policy;
 mod revocation;
+mod task;
 mod witness;
 
 use core::{fmt, str::FromStr};
@@ -34,10 +35,14 @@ pub use self::{
     alert::Alert,
     command::{Command, Instruction, WIPE_ORDER_BYTES_MAX},
     config::{CONFIG_BYTES_MAX, Config},
-    heartbeat::{CHECKS_MAX, HealthCheck, Heartbeat, HeartbeatAnswer, KID_BYTES_MAX, VERSIONS_MAX, Version},
+    heartbeat::{
+        CHECKS_MAX, HealthCheck, Heartbeat, HeartbeatAnswer, KID_BYTES_MAX, STATEMENTS_MAX, VERSIONS_MAX,
+        Version,
+    },
     log::{CHECKPOINT_BYTES_MAX, LEAVES_BYTES_MAX, LEAVES_MAX, Log, LogHeld},
     policy::{POLICY_SLICE_BYTES_MAX, Policy},
     revocation::{Assembly, CRLS_MAX, LIST_BYTES_MAX, Misfit, Piece, Revocation},
+    task::Task,
     witness::{WITNESS_REQUEST_BYTES_MAX, WitnessAnswer, WitnessRequest},
 };
 

@@ -1,20 +1,22 @@
-//! POLICY: what the manifests say about the device.
+//! POLICY: what the manifests say about the device, or with whom it is paired.
 //!
-//! Source: `docs/spec/klp.md` KLP-95 to KLP-97; `docs/spec/manifest.md` MAN-24 to MAN-29.
+//! Source: `docs/spec/klp.md` KLP-95 to KLP-97, KLP-110; `docs/spec/manifest.md` MAN-24 to MAN-29; `docs/spec/pairing.md`.
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use super::{Body, read_blob};
-use crate::fields::{Field, read_map, required};
+use crate::fields::{Field, read_map};
 
-/// Longest slice, in bytes.
+/// Longest slice or bonds, in bytes.
 pub const POLICY_SLICE_BYTES_MAX: usize = 49_152;
 
-/// A slice for a device. It carries its own signature, which counts.
+/// Something signed for a device. It carries its own signature, which counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// The signed slice.
-    pub slice: Vec<u8>,
+pub enum Policy {
+    /// A slice of the manifests.
+    Slice(Vec<u8>),
+    /// Its pairings, and what agents may ask of it.
+    Bonds(Vec<u8>),
 }
 
 impl Body for Policy {
@@ -23,21 +25,30 @@ impl Body for Policy {
 
 impl<C> Encode<C> for Policy {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
-        e.map(1)?.u8(1)?.bytes(&self.slice)?.ok()
+        let (key, signed) = match self {
+            Self::Slice(signed) => (1, signed),
+            Self::Bonds(signed) => (2, signed),
+        };
+        e.map(1)?.u8(key)?.bytes(signed)?.ok()
     }
 }
 
 impl<'b, C> Decode<'b, C> for Policy {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-        let mut slice = None;
+        let (mut slice, mut bonds) = (None, None);
         read_map(d, |key, d| {
             match key {
                 1 => slice = Some(read_blob(d, POLICY_SLICE_BYTES_MAX)?),
+                2 => bonds = Some(read_blob(d, POLICY_SLICE_BYTES_MAX)?),
                 _ => return Ok(Field::Unknown),
             }
             Ok(Field::Read)
         })?;
-        Ok(Self { slice: required(slice)? })
+        match (slice, bonds) {
+            (Some(slice), None) => Ok(Self::Slice(slice)),
+            (None, Some(bonds)) => Ok(Self::Bonds(bonds)),
+            _ => Err(decode::Error::message("neither a slice nor bonds, or both")),
+        }
     }
 }
 
@@ -47,12 +58,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slice_is_read_back_and_none_that_is_over_the_limit() {
-        for bytes in [0, 1, POLICY_SLICE_BYTES_MAX] {
-            let policy = Policy { slice: vec![7; bytes] };
-            assert_eq!(read::<Policy>(&write(&policy)), Ok(policy));
+    fn one_of_the_two_is_read_back_and_nothing_that_is_over_the_limit() {
+        for of in [Policy::Slice, Policy::Bonds] {
+            for bytes in [0, 1, POLICY_SLICE_BYTES_MAX] {
+                let policy = of(vec![7; bytes]);
+                assert_eq!(read::<Policy>(&write(&policy)), Ok(policy));
+            }
+            assert!(read::<Policy>(&write(&of(vec![7; POLICY_SLICE_BYTES_MAX + 1]))).is_err());
         }
-        assert!(read::<Policy>(&write(&Policy { slice: vec![7; POLICY_SLICE_BYTES_MAX + 1] })).is_err());
+        // Nothing, and both.
         assert!(read::<Policy>(&[0xa0]).is_err());
+        assert!(read::<Policy>(&[0xa2, 1, 0x40, 2, 0x40]).is_err());
     }
 }

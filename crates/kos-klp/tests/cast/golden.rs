@@ -34,6 +34,8 @@ pub(crate) fn heartbeat() -> Vec<u8> {
         boot_id: [0x52; 16],
         channel: Channel::Stable,
         interval_seconds: None,
+        statements: Vec::new(),
+        modules: None,
     })
 }
 

@@ -29,7 +29,8 @@ use kos_base::{
 use minicbor::{Decode, Encode};
 
 pub use self::rule::{
-    Atom, Attribute, Clause, Comparison, Pattern, PatternKind, Polarity, RuleEffect, SliceRule, Value,
+    Atom, Attribute, Clause, Comparison, ParseAtomError, Pattern, PatternKind, Polarity, RuleEffect,
+    SliceRule, Value,
 };
 
 /// What the signature of a slice is for.

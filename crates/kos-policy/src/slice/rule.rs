@@ -6,6 +6,8 @@
 //!
 //! Source: `docs/spec/manifest.md` MAN-21 to MAN-23.
 
+use core::{fmt, str::FromStr};
+
 use kos_base::Timestamp;
 use minicbor::{Decode, Encode};
 
@@ -135,6 +137,20 @@ pub enum Attribute {
 }
 
 impl Attribute {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Profile, Self::Evidence, Self::Role, Self::Channel, Self::Time];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Profile => "profile",
+            Self::Evidence => "evidence",
+            Self::Role => "role",
+            Self::Channel => "channel",
+            Self::Time => "time",
+        }
+    }
+
     /// Whether it is compared with a word, for equality alone.
     pub const fn is_word(self) -> bool {
         matches!(self, Self::Role | Self::Channel)
@@ -166,6 +182,22 @@ pub enum Comparison {
 }
 
 impl Comparison {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Equal, Self::Unequal, Self::Less, Self::AtMost, Self::More, Self::AtLeast];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "==",
+            Self::Unequal => "!=",
+            Self::Less => "<",
+            Self::AtMost => "<=",
+            Self::More => ">",
+            Self::AtLeast => ">=",
+        }
+    }
+
     /// The one that is true when this one is false.
     #[must_use]
     pub const fn negated(self) -> Self {
@@ -226,6 +258,44 @@ pub struct Atom {
     word: Option<String>,
 }
 
+/// An attribute, an operator and a constant: `profile >= 2`, `role == sensor`, `time < 1800000000`.
+impl fmt::Display for Atom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (attribute, comparison) = (self.attribute.as_str(), self.comparison.as_str());
+        match (self.number, &self.word) {
+            (Some(number), _) => write!(f, "{attribute} {comparison} {number}"),
+            (None, word) => write!(f, "{attribute} {comparison} {}", word.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+/// The text is no comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a condition is an attribute (profile, evidence, role, channel, time), an operator and a value")]
+pub struct ParseAtomError;
+
+impl FromStr for Atom {
+    type Err = ParseAtomError;
+
+    fn from_str(s: &str) -> Result<Self, ParseAtomError> {
+        let mut words = s.split(' ');
+        let (Some(attribute), Some(comparison), Some(value), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(ParseAtomError);
+        };
+        let attribute = Attribute::ALL.into_iter().find(|known| known.as_str() == attribute);
+        let comparison = Comparison::ALL.into_iter().find(|known| known.as_str() == comparison);
+        let (Some(attribute), Some(comparison)) = (attribute, comparison) else { return Err(ParseAtomError) };
+        let value = match attribute.is_word() {
+            true if !value.is_empty() => Value::Word(value.to_owned()),
+            true => return Err(ParseAtomError),
+            false => Value::Number(value.parse().map_err(|_| ParseAtomError)?),
+        };
+        Self::new(attribute, comparison, value).ok_or(ParseAtomError)
+    }
+}
+
 impl Atom {
     /// A comparison, if this attribute can be compared like this with this.
     pub fn new(attribute: Attribute, comparison: Comparison, value: Value) -> Option<Self> {
@@ -246,7 +316,8 @@ impl Atom {
         self.number
     }
 
-    fn holds(&self, now: Timestamp, facts: &Facts) -> bool {
+    /// Whether it is true of a device that is this.
+    pub fn holds(&self, now: Timestamp, facts: &Facts) -> bool {
         let number = |own: i64| self.number.is_some_and(|number| self.comparison.of(&own, &number));
         let word = |own: &str| self.word.as_deref().is_some_and(|word| self.comparison.of(own, word));
         match self.attribute {
@@ -258,7 +329,7 @@ impl Atom {
         }
     }
 
-    fn is_in_limits(&self) -> bool {
+    pub(crate) fn is_in_limits(&self) -> bool {
         match (self.attribute.is_word(), &self.number, &self.word) {
             (true, None, Some(word)) => {
                 word.len() <= NAME_BYTES_MAX

@@ -153,11 +153,13 @@ impl Attest {
                 session.outcome(&client.change::<ListedEk, _>(&routes::EK_ADD, &[], &request, &how).await?)
             }
             Self::Golden(Golden::Add(AddSet { name, from, change })) => {
-                let question = format!("call the start that {from} showed last a good one");
+                let seen = client.show::<Attestation>(&routes::ATTESTATION, &[from.as_ref()]).await?;
+                let at = seen.verified_at;
+                let question = format!("call the start that {from} showed at {at} a good one");
                 if withheld(session, &question, &change)? {
                     return Ok(Ending::Withheld);
                 }
-                let request = AddGolden { name, device_id: from };
+                let request = AddGolden { name, device_id: from, verified_at: Some(at) };
                 let how = change.change();
                 session.outcome(&client.change::<Set, _>(&routes::GOLDEN_ADD, &[], &request, &how).await?)
             }

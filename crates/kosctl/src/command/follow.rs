@@ -8,6 +8,7 @@ use kos_api::{
     alert::AlertFilter,
     audit::{AuditFilter, LeftOut},
     device::DeviceFilter,
+    pairing::GrantFilter,
     routes::Route,
     ticket::TicketFilter,
 };
@@ -44,7 +45,7 @@ macro_rules! paged {
         }
     )+};
 }
-paged!(DeviceFilter, TicketFilter, AuditFilter, AlertFilter);
+paged!(DeviceFilter, TicketFilter, AuditFilter, AlertFilter, GrantFilter);
 
 /// Prints a list to its end, or its first `limit` items. What needs no other item is printed as it comes.
 pub(super) async fn print_list<T: Shown, Q: Paged>(

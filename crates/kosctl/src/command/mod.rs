@@ -1,5 +1,6 @@
 //! The commands, one file a noun: its arguments and what it does.
 
+mod agent;
 mod attest;
 mod audit;
 mod authority;
@@ -15,6 +16,7 @@ mod guardian;
 mod identity;
 mod kill;
 mod operator;
+mod pairing;
 mod paper;
 mod policy;
 mod qr;
@@ -77,6 +79,9 @@ pub(crate) enum Command {
     /// What security profiles allow, and which rule decides.
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Agents: what they may ask of devices.
+    #[command(subcommand)]
+    Agent(agent::Agent),
     /// What TPMs prove: of devices, by whose keys, of which starts.
     #[command(subcommand)]
     Attest(attest::Attest),
@@ -124,6 +129,7 @@ impl Command {
             Self::User(user) => user.run(session).await,
             Self::Guardian(guardian) => guardian.run(session).await,
             Self::Policy(policy) => policy.run(session).await,
+            Self::Agent(agent) => agent.run(session).await,
             Self::Attest(attest) => attest.run(session).await,
             Self::Voucher(voucher) => voucher.run(session).await,
             Self::Vault(vault) => vault.run(session).await,

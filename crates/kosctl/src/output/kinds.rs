@@ -4,6 +4,7 @@ mod alert;
 mod attestation;
 mod kill;
 mod mirror;
+mod pairing;
 mod voucher;
 
 use kos_api::{

@@ -49,6 +49,7 @@ fn kosd() -> StandIn {
             comparison_code: None,
             witness: None,
             last_alert: None,
+            modules: Vec::new(),
             warnings: vec!["kDNS is not built in: `mcp_discovery` falls through".into()],
             version: "0.1.0".into(),
         }),

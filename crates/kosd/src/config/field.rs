@@ -386,6 +386,24 @@ impl FromStr for CommandWord {
     }
 }
 
+/// With whom a device may be paired: `user:` and a name, or `kai:` and an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairedWith(pub String);
+
+impl FromStr for PairedWith {
+    type Err = BadValue;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let is_user = s.strip_prefix("user:").is_some_and(|name| name.parse::<kos_base::Name>().is_ok());
+        let is_agent = s.parse::<kos_policy::pairing::AgentId>().is_ok();
+        if is_user || is_agent {
+            Ok(Self(s.to_owned()))
+        } else {
+            Err(BadValue::new(s, "somebody to be paired with (`user:NAME` or `kai:ID`)"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

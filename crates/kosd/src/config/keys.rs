@@ -11,8 +11,8 @@ use kos_net::endpoints::{Endpoint, Pattern};
 use super::{
     field::{
         CommandWord, CounterWord, DeviceIdPrefix, Discovery, Encryption, ExpectedKid, Fallback,
-        HeartbeatInterval, HomeWord, ImageSigner, MachinePath, ManifestPolicy, OpenerWord, PcrsWord,
-        Protocol, RootedPath, Serial, TokenName, TpmWord,
+        HeartbeatInterval, HomeWord, ImageSigner, MachinePath, ManifestPolicy, OpenerWord, PairedWith,
+        PcrsWord, Protocol, RootedPath, Serial, TokenName, TpmWord,
     },
     tree::{Entry, Fault, Lined, Node},
 };
@@ -280,6 +280,11 @@ sections! {
         /// The command that locks the bootloader, run once after enrolment, without a shell. Its failure is recorded and
         /// keeps the device out of SEC-3 and SEC-4.
         lock_command: Many<CommandWord>, like "[/usr/sbin/fw_setenv, lock, \"1\"]", else Words "none";
+    }
+    pairing: Pairing {
+        /// With whom pairings are confirmed without asking: `user:NAME` of the owner, `kai:ID`. Others wait for a person at
+        /// the device (`kosd pair`). At most 8.
+        accept: Many<PairedWith>, like "[\"user:anna\"]", else Words "each is asked about";
     }
     hardware: Hardware {
         /// Hardware addresses instead of those of the network cards, for machines that have none of their own.

@@ -41,7 +41,7 @@ pub use self::{
     reference::page as reference_page,
 };
 use self::{
-    field::{Encryption, Fallback},
+    field::{Encryption, Fallback, PairedWith},
     keys::{File, Many, Misshapen, One},
     tree::Lined,
 };
@@ -54,6 +54,8 @@ const PINS_MAX: usize = 2;
 /// Most addresses, endpoints, carriers or words of a command.
 const LIST_MAX: usize = 64;
 
+/// Most partners of pairings that need no person. Stops a typing error from opening the device to a crowd.
+const ACCEPTED_MAX: usize = 8;
 /// Most health checks: a heartbeat has room for 16, and a role profile has up to four.
 const CHECKS_MAX: usize = 12;
 
@@ -112,6 +114,8 @@ pub struct Config {
     pub image_policy: ManifestPolicy,
     /// The command that locks the bootloader.
     pub bootloader_lock: Option<Vec<String>>,
+    /// With whom pairings are confirmed without asking: `user:NAME`, `kai:ID`.
+    pub accept_pairings: Vec<String>,
     /// Hardware addresses instead of those found.
     pub macs: Option<Vec<Mac>>,
     /// Serial numbers instead of those found.
@@ -207,8 +211,18 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn finish(mut self, shape: File) -> Result<Loaded, ConfigError> {
-        let File { identity, network, enrolment, services, secrets, health, image, bootloader, hardware } =
-            shape;
+        let File {
+            identity,
+            network,
+            enrolment,
+            services,
+            secrets,
+            health,
+            image,
+            bootloader,
+            pairing,
+            hardware,
+        } = shape;
         let authority = self.list(network.authority, LIST_MAX)?.unwrap_or_default();
         let discovery = self.discovery(network.discovery_method, &authority)?;
         let carriers = self.carriers(network.fallback)?;
@@ -266,6 +280,12 @@ impl Reading<'_> {
             image_signer: one(image.signer).map(|signer| signer.0),
             image_policy: one(image.policy).unwrap_or(ManifestPolicy::Report),
             bootloader_lock: lock.map(|words| words.into_iter().map(|word| word.0).collect()),
+            accept_pairings: self
+                .list(pairing.accept, ACCEPTED_MAX)?
+                .unwrap_or_default()
+                .into_iter()
+                .map(|one: PairedWith| one.0)
+                .collect(),
             macs: self.list(hardware.macs, MACS_MAX)?,
             serials: self
                 .list(hardware.serials, SERIALS_MAX)?

@@ -9,6 +9,7 @@
 //!
 //! Source: `docs/spec/enrolment.md` DEV; `docs/spec/quarantine.md`.
 
+mod bonds;
 mod connection;
 mod deed;
 mod delivery;

@@ -94,7 +94,7 @@ impl Device {
     }
 
     /// What the rules may ask about this device.
-    fn facts_of_policy(&self) -> Option<Facts> {
+    pub(super) fn facts_of_policy(&self) -> Option<Facts> {
         let journal = self.machine.journal();
         let (member, held) = journal.membership.as_ref().zip(journal.active.as_ref())?;
         let standing = standing_of(held).ok()?;

@@ -10,14 +10,14 @@ use kos_api::{
     hex::{Digest, Serial},
     keys::KeyProtection,
     lifecycle::{Decommission, Wipe},
-    local::{DeviceStatus, DeviceWitness, LocalAlert},
+    local::{DeviceStatus, DeviceWitness, LocalAlert, LocalModule},
     plan::{Change, Plan},
     problem::Party,
     routes::LOCAL_DECOMMISSION,
 };
 use kos_audit::EventType;
 use kos_base::id::DeviceIdInputs;
-use kos_base::{Channel, Code, DeviceState, KidSubject, Timestamp, code};
+use kos_base::{Channel, Code, DeviceState, EvidenceTier, KidSubject, Timestamp, code};
 use kos_identity::{
     certificate::Certificate,
     chain::{Anchors, CheckName, Examination, KidUnderExamination, examine},
@@ -30,11 +30,12 @@ use kos_identity::{
 };
 use kos_keyring::Protection;
 use kos_klp::body::Alert;
+use kos_policy::module::{MODULES, Seen};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::Device;
-use crate::{config::Notice, socket::Question};
+use super::{Device, service::standing_of};
+use crate::{config::Notice, modules::Watch, socket::Question};
 
 /// Most warnings that are kept.
 const WARNINGS_MAX: usize = 32;
@@ -110,6 +111,8 @@ impl Device {
                 self.machine.handle_command(self.clock.now(), Command::CodeConfirmed(digits));
                 let _ = reply.send(());
             }
+            Question::Pairings(reply) => drop(reply.send(self.pairings())),
+            Question::AnswerPairing(answer, reply) => drop(reply.send(self.answer_pairing(&answer))),
             Question::Kill(question) => self.answer_kill(question),
             Question::Vouch(asked, reply) => drop(reply.send(self.vouch(&asked))),
             Question::Log(filter, reply) => drop(reply.send(self.log.page(&filter))),
@@ -145,7 +148,7 @@ impl Device {
         }
     }
 
-    fn status(&mut self) -> DeviceStatus {
+    pub(super) fn status(&mut self) -> DeviceStatus {
         let now = self.clock.now();
         let vitals = self.observer.look();
         let journal = self.machine.journal();
@@ -190,9 +193,34 @@ impl Device {
             comparison_code: self.condition.code.clone(),
             witness: self.witness_status(),
             last_alert: self.service.alert().map(shown),
-            warnings: self.condition.warnings.iter().cloned().chain(self.delivery_warning()).collect(),
+            modules: self.modules(),
+            warnings: {
+                let told = self.condition.warnings.iter().cloned();
+                told.chain(self.delivery_warning()).chain(self.pairing_warning()).collect()
+            },
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+
+    /// What looks at this device for enforcement modules.
+    pub(super) fn watch(&self) -> Watch {
+        Watch::new(self.host.clone(), self.root.state())
+    }
+
+    /// What each enforcement module makes of this device, by its own word. How it is wanted, the authority knows.
+    fn modules(&self) -> Vec<LocalModule> {
+        let held = self.machine.journal().active.as_ref();
+        let Some(standing) = held.and_then(|held| standing_of(held).ok()) else { return Vec::new() };
+        let now = self.clock.now();
+        let proven = standing.proven.evidence >= EvidenceTier::EkActivated;
+        let report = Some((self.watch().report(&self.clock), now));
+        let seen = Seen { evidence: standing.proven.evidence, attested: proven.then_some(now), report, now };
+        let judged = MODULES.into_iter().map(|module| {
+            let finding = module.judge(standing.profile, &seen);
+            let (verdict, why) = (finding.verdict.as_str().to_owned(), finding.why);
+            LocalModule { module: module.name().to_owned(), version: module.version(), verdict, why }
+        });
+        judged.collect()
     }
 
     /// What the device is as a witness; nothing before it was asked to be one.

@@ -49,7 +49,7 @@ pub(super) struct Service {
     secrets: PathBuf,
     state: PathBuf,
     pub(super) link: Option<Link>,
-    standing: Standing,
+    pub(super) standing: Standing,
     revocations: Revocations,
     /// The witness that it is for the log of the authority.
     pub(super) witness: DeviceWitness,
@@ -257,7 +257,8 @@ impl Device {
         let checks = link::checks(&member.role, &self.config.health_checks, &self.root.state());
         let observer = Observer::new(self.host.clone());
         let errors = Arc::clone(&self.errors);
-        let reporter = Reporter::new(observer, self.clock.clone(), errors, self.config_digest, checks);
+        let (clock, digest) = (self.clock.clone(), self.config_digest);
+        let reporter = Reporter::new(observer, clock, errors, digest, checks, self.watch());
         Ok(Some((terms, reporter, self.situation(member, held))))
     }
 
@@ -287,7 +288,7 @@ impl Device {
     /// What the authority is to see, and the link to go by.
     fn situation(&self, member: &Membership, held: &Held) -> Situation {
         let revocation = Arc::new(self.service.revocations.view().clone());
-        Situation { channel: self.service.channel(member, held), revocation }
+        Situation { channel: self.service.channel(member, held), revocation, statements: self.statements() }
     }
 
     /// Takes in what the link tells.
@@ -404,12 +405,13 @@ impl Device {
     }
 
     /// Does what a signed message asks for; its effect is durable when this returns.
-    fn obey(&mut self, matter: Matter, heard: Vec<u8>) -> Result<(), Code> {
+    fn obey(&mut self, matter: Matter, heard: Vec<u8>) -> Result<Option<Vec<u8>>, Code> {
         let (_, held) = self.serving().ok_or(code::enrolment::STATE_FORBIDS)?;
         let mut standing = self.service.standing.clone().under(held.issue);
         standing.heard = Some(heard.into());
         standing.lost_at = None;
         let (now, mut command, mut policy_changed) = (self.clock.now(), None, false);
+        let mut result = None;
         match matter {
             Matter::Command(order) => match order.instruction {
                 Instruction::SetChannel(channel) => {
@@ -439,6 +441,11 @@ impl Device {
                 standing.policy = Some(slice.into());
                 policy_changed = true;
             }
+            Matter::Bonds(bonds) => self.take_bonds(bonds, &mut standing)?,
+            Matter::Call(call) => {
+                let (answer, then) = self.answer_call(&call, &mut standing)?;
+                (result, command) = (Some(answer), then);
+            }
             Matter::Revocation(lists) => {
                 self.service.take_lists(&lists).map_err(|error| error.code())?;
                 let own = self.is_taken_back();
@@ -453,7 +460,7 @@ impl Device {
         if let Some(command) = command {
             self.machine.handle_command(now, command);
         }
-        Ok(())
+        Ok(result)
     }
 
     /// Cosigns the log of the authority, if it goes on from what was cosigned before.
@@ -491,7 +498,7 @@ impl Device {
     }
 
     /// Makes durable what stands from now on, and shows it to the link.
-    fn stand(&mut self, standing: Standing) -> Result<(), Code> {
+    pub(super) fn stand(&mut self, standing: Standing) -> Result<(), Code> {
         let standing = Standing { told: Some(self.clock.now()), ..standing };
         standing.store(&self.service.secrets).map_err(|error| error.code())?;
         self.service.standing = standing;

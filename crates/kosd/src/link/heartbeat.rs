@@ -12,6 +12,7 @@ use kos_klp::body::{
 use crate::{
     clock::Clock,
     health::{ErrorCounter, Finding, HealthCheck, Observer, Verdict, builtin},
+    modules::Watch,
 };
 
 /// Looks at the machine before each heartbeat.
@@ -23,6 +24,7 @@ pub(crate) struct Reporter {
     errors: Arc<ErrorCounter>,
     config_digest: [u8; 32],
     boot_id: [u8; 16],
+    watch: Watch,
 }
 
 impl Reporter {
@@ -33,6 +35,7 @@ impl Reporter {
         errors: Arc<ErrorCounter>,
         config_digest: [u8; 32],
         checks: Vec<(NameText, HealthCheck)>,
+        watch: Watch,
     ) -> Self {
         let version = |component, version: &str| Version {
             component: NameText::cut(component),
@@ -41,7 +44,7 @@ impl Reporter {
         let mut versions = vec![version("kosd", env!("CARGO_PKG_VERSION"))];
         versions.extend(observer.kernel().map(|kernel| version("linux", &kernel)));
         let boot_id = observer.boot_id().unwrap_or_default();
-        Self { observer, clock, checks, versions, errors, config_digest, boot_id }
+        Self { observer, clock, checks, versions, errors, config_digest, boot_id, watch }
     }
 
     /// Looks once. Also says which checks failed, in words.
@@ -70,6 +73,8 @@ impl Reporter {
             boot_id: self.boot_id,
             channel,
             interval_seconds: interval.and_then(|interval| u32::try_from(interval.as_secs()).ok()),
+            statements: Vec::new(),
+            modules: Some(self.watch.report(&self.clock)),
         };
         (heartbeat, failed)
     }
@@ -147,6 +152,7 @@ mod tests {
             Arc::default(),
             [0; 32],
             checks,
+            Watch::new(host.path().to_owned(), host.path().to_owned()),
         );
         let (heartbeat, failed) = reporter.look(Channel::Beta, None).await;
         let told: Vec<_> = heartbeat.checks.iter().map(|check| (check.name.as_str(), check.passed)).collect();

@@ -83,6 +83,8 @@ pub(crate) struct Situation {
     pub(crate) channel: Channel,
     /// What is revoked.
     pub(crate) revocation: Arc<RevocationView>,
+    /// What the device says of pairings, signed, until the authority has taken it.
+    pub(crate) statements: Vec<Vec<u8>>,
 }
 
 /// What a link has to tell.
@@ -121,8 +123,8 @@ pub(crate) struct Signed {
     pub(crate) matter: Matter,
     /// What was heard by now, this message included; to be stored with its effect.
     pub(crate) heard: Vec<u8>,
-    /// Takes the outcome, once the effect is durable.
-    pub(crate) done: oneshot::Sender<Result<(), Code>>,
+    /// Takes the outcome, once the effect is durable; with a result, where there is one.
+    pub(crate) done: oneshot::Sender<Result<Option<Vec<u8>>, Code>>,
 }
 
 /// The authority asks for a cosignature.
@@ -145,6 +147,10 @@ pub(crate) enum Matter {
     Alert(Alert),
     /// What the manifests say about it: a signed slice, which nobody has checked yet.
     Policy(Vec<u8>),
+    /// With whom it is paired: signed bonds, which nobody has checked yet.
+    Bonds(Vec<u8>),
+    /// A call that an agent signed, which nobody here has checked yet.
+    Call(Vec<u8>),
 }
 
 /// Why there is no link.

@@ -5,7 +5,7 @@ use core::time::Duration;
 use kos_base::{Code, Timestamp, code};
 use kos_klp::{
     body::{
-        self, Ack, Alert, Assembly, Command, HeartbeatAnswer, LogHeld, Misfit, Policy, Revocation,
+        self, Ack, Alert, Assembly, Command, HeartbeatAnswer, LogHeld, Misfit, Policy, Revocation, Task,
         WitnessRequest,
     },
     frame::{Content, Frame},
@@ -78,6 +78,8 @@ pub(super) struct Talk<'a> {
     waiting: Option<Waiting>,
     /// What the authority was told last.
     channel_told: Option<kos_base::Channel>,
+    /// What it was told of pairings.
+    statements_told: Vec<Vec<u8>>,
     /// A revocation list that comes in pieces.
     assembly: Assembly,
     /// The part of the log that is under way.
@@ -111,6 +113,7 @@ impl<'a> Talk<'a> {
             due: None,
             waiting: None,
             channel_told: None,
+            statements_told: Vec::new(),
             assembly,
             log_under_way: None,
             refused_by: Vec::new(),
@@ -163,16 +166,20 @@ impl<'a> Talk<'a> {
 
     /// Whether the authority was told something that is not so any more.
     fn has_news(&self) -> bool {
-        self.channel_told.is_some_and(|told| told != self.line.situation.borrow().channel)
+        let situation = self.line.situation.borrow();
+        let is_new = !situation.statements.is_empty() && situation.statements != self.statements_told;
+        self.channel_told.is_some_and(|told| is_new || told != situation.channel)
     }
 
     /// Sends a heartbeat.
     async fn beat(&mut self) -> Result<(), Ended> {
-        let (channel, revocation) = {
+        let (channel, revocation, statements) = {
             let situation = self.line.situation.borrow_and_update();
-            (situation.channel, revocation::head(&situation.revocation))
+            (situation.channel, revocation::head(&situation.revocation), situation.statements.clone())
         };
-        let (heartbeat, failed) = self.line.reporter.look(channel, self.line.terms.interval).await;
+        let (mut heartbeat, failed) = self.line.reporter.look(channel, self.line.terms.interval).await;
+        heartbeat.statements.clone_from(&statements);
+        self.statements_told = statements;
         let said = body::write(&heartbeat);
         let message = MessageId::from_bytes(entropy::array()?);
         self.send(&Outgoing { revocation, ..Outgoing::new(MessageType::HEARTBEAT, message, &said) }).await?;
@@ -303,9 +310,15 @@ impl<'a> Talk<'a> {
         let matter = match message.kind {
             MessageType::COMMAND => body::read::<Command>(message.body).map(Matter::Command),
             MessageType::ALERT => body::read::<Alert>(message.body).map(Matter::Alert),
-            MessageType::POLICY => {
-                body::read::<Policy>(message.body).map(|policy| Matter::Policy(policy.slice))
-            }
+            MessageType::POLICY => body::read::<Policy>(message.body).map(|policy| match policy {
+                Policy::Slice(slice) => Matter::Policy(slice),
+                Policy::Bonds(bonds) => Matter::Bonds(bonds),
+            }),
+            MessageType::TASK_REQUEST => match body::read::<Task>(message.body) {
+                Ok(Task::Call(call)) => Ok(Matter::Call(call)),
+                // A device is no agent, and knows no other work.
+                Ok(Task::ForAgent { .. }) | Err(_) => return self.leave_unhandled(name).await,
+            },
             MessageType::REVOCATION => match body::read::<Revocation>(message.body) {
                 Ok(news) => match whole_lists(&mut self.assembly, &news) {
                     Ok(Some(lists)) => Ok(Matter::Revocation(lists)),
@@ -320,15 +333,17 @@ impl<'a> Talk<'a> {
             },
             _ => return self.leave_unhandled(name).await,
         };
-        let outcome = match matter {
-            Ok(matter) => self.carry_out(matter).await?,
-            Err(error) => Err(error.code()),
-        };
-        self.reply(message.id, outcome).await
+        match matter {
+            Ok(matter) => match self.carry_out(matter).await? {
+                Ok(result) => self.acknowledge(message.id, &Ack::done(result)).await,
+                Err(code) => self.reply(message.id, Err(code)).await,
+            },
+            Err(error) => self.reply(message.id, Err(error.code())).await,
+        }
     }
 
     /// Leaves it to the device, and waits until that is done.
-    async fn carry_out(&mut self, matter: Matter) -> Result<Result<(), Code>, Ended> {
+    async fn carry_out(&mut self, matter: Matter) -> Result<Result<Option<Vec<u8>>, Code>, Ended> {
         let (done, outcome) = oneshot::channel();
         let heard = self.line.terms.heard.to_bytes();
         self.line.tell(News::Signed(Signed { matter, heard, done })).await?;

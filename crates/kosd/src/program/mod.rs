@@ -7,6 +7,7 @@ mod decommission;
 mod enroll;
 mod factory;
 mod log;
+mod pair;
 mod show;
 mod terminal;
 mod watch;
@@ -79,6 +80,16 @@ enum Command {
         /// Where the word is written, for the new device.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+    },
+    /// Shows with whom this device is paired, or might be; with a name, confirms that it is.
+    Pair {
+        /// `user:NAME`, `kai:ID`, or the id of the pairing.
+        with: Option<String>,
+    },
+    /// Ends a pairing of this device, at once, also when its authority cannot be reached.
+    Unpair {
+        /// `user:NAME`, `kai:ID`, or the id of the pairing.
+        with: String,
     },
     /// Ends this device for good: destroys its keys, credentials and state.
     Decommission {
@@ -176,6 +187,8 @@ async fn perform(Arguments { command, root }: Arguments) -> Result<(), Failure> 
             let word = factory::Word { grant: &grant, key, profile, hours, out: &out };
             factory::vouch(&root, word).await
         }
+        Command::Pair { with } => pair::pair(&root, with).await,
+        Command::Unpair { with } => pair::unpair(&root, with).await,
         Command::Decommission { confirm } => decommission::decommission(&root, confirm).await,
         Command::Reference { page: Page::Config } => print(&kosd::config::reference_page()),
     }

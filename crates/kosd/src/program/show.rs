@@ -83,6 +83,9 @@ fn lines(status: &DeviceStatus) -> String {
             ("contradicts", witness.conflicts.to_string()),
         ]
     }));
+    lines.extend(
+        status.modules.iter().map(|one| ("module", format!("{} {}: {}", one.module, one.verdict, one.why))),
+    );
     lines.extend(status.warnings.iter().map(|warning| ("warning", warning.clone())));
     lines
         .iter()

@@ -8,8 +8,12 @@ use hyper::{
 };
 use kos_api::{
     Document, Kind, Problem,
+    local::AnswerPairing,
     problem::PROBLEM_JSON,
-    routes::{LOCAL_DECOMMISSION, LOCAL_IDENTITY, LOCAL_KILL_STATUS, LOCAL_STATUS, LOCAL_VOUCH},
+    routes::{
+        LOCAL_DECOMMISSION, LOCAL_IDENTITY, LOCAL_KILL_STATUS, LOCAL_PAIRING_ANSWER, LOCAL_PAIRING_LIST,
+        LOCAL_STATUS, LOCAL_VOUCH,
+    },
 };
 use kos_base::{Code, code};
 use tokio::sync::{mpsc, oneshot};
@@ -66,6 +70,15 @@ where
         let asked = body(request).await?.ok_or_else(|| problem_of(code::config::BAD_REQUEST))?;
         let said = ask(device, |reply| Question::Vouch(asked, reply)).await?;
         return document(said.map_err(|no| Box::new(Problem::new(no.code).with_detail(no.detail)))?);
+    }
+    if path == LOCAL_PAIRING_LIST.path && method == Method::GET {
+        return document(ask(device, Question::Pairings).await?);
+    }
+    if path == LOCAL_PAIRING_ANSWER.path && method == Method::POST {
+        let said: Option<AnswerPairing> = body(request).await?;
+        let said = said.ok_or_else(|| problem_of(code::config::BAD_REQUEST))?;
+        let done = ask(device, |reply| Question::AnswerPairing(said, reply)).await?;
+        return document(done.map_err(problem_of)?);
     }
     if path.starts_with("/api/v1/audit/") && method == Method::GET {
         return log::route(device, &path, request.uri().query()).await;

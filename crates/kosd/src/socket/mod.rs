@@ -24,7 +24,7 @@ use kos_api::{
     chain::IdentityChain,
     kill::{ArmKill, FireKill, KillArmed, KillReport, KillStatus},
     lifecycle::{Decommission, DecommissionOrder},
-    local::DeviceStatus,
+    local::{AnswerPairing, DeviceStatus, LocalPairing, LocalPairings},
     plan::Plan,
     voucher::{Vouch, VouchFor},
 };
@@ -72,6 +72,10 @@ pub enum Question {
     PlanDecommission(oneshot::Sender<Result<Plan, Code>>),
     /// End it.
     Decommission(DecommissionOrder, oneshot::Sender<Result<Decommission, Code>>),
+    /// With whom it is paired.
+    Pairings(oneshot::Sender<LocalPairings>),
+    /// A person confirms a pairing, or ends it.
+    AnswerPairing(AnswerPairing, oneshot::Sender<Result<LocalPairing, Code>>),
     /// About its kill switch.
     Kill(KillQuestion),
     /// Vouch for a new device.

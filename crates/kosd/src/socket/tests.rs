@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use kos_api::{lifecycle::Wipe, routes};
+use kos_api::{lifecycle::Wipe, local::LocalPairings, routes};
 use kos_base::{Channel, DeviceState, SecurityProfile, code};
 
 use super::*;
@@ -33,6 +33,7 @@ fn status() -> DeviceStatus {
         comparison_code: None,
         witness: None,
         last_alert: None,
+        modules: Vec::new(),
         warnings: Vec::new(),
         version: "0.1.0".to_owned(),
     }
@@ -43,6 +44,8 @@ fn respond(question: Question) {
     match question {
         Question::Status(reply) => drop(reply.send(status())),
         Question::Identity(reply) => drop(reply.send(Err(not_enrolled))),
+        Question::Pairings(reply) => drop(reply.send(LocalPairings::default())),
+        Question::AnswerPairing(_, reply) => drop(reply.send(Err(code::pairing::PAIR_UNKNOWN))),
         // Nobody waits for it in these tests.
         Question::Kill(_) | Question::Log(..) | Question::LogHead(_) | Question::LogFile(..) => {}
         Question::Vouch(_, reply) => drop(reply.send(Err(not_enrolled.into()))),

@@ -35,7 +35,7 @@ fn slice(authority: &Authority, counter: u64) -> Slice {
 /// What the device answers to a slice.
 async fn answer(authority: &Authority, slice: Vec<u8>) -> u16 {
     let before = authority.look(|seen| seen.answers.len());
-    authority.push(&Push::Signed(MessageType::POLICY, body::write(&Policy { slice })));
+    authority.push(&Push::Signed(MessageType::POLICY, body::write(&Policy::Slice(slice))));
     authority.until("the answer", |seen| seen.answers.get(before).copied()).await
 }
 

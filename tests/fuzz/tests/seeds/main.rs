@@ -5,6 +5,7 @@
 //! the sample configuration.
 #![cfg(test)]
 
+mod bonds;
 mod conversation;
 mod papers;
 
@@ -200,6 +201,7 @@ fn seeds_are_what_the_vectors_hold_and_the_writers_write() {
         attestation(),
         voucher(),
         audit(),
+        bonds::seeds(),
         cbor(),
         certificate(),
         config(),

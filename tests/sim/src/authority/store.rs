@@ -101,12 +101,18 @@ impl Store {
         let shares = |device: &&Device| {
             Some(&device.id) != own.as_ref()
                 && (device.macs.iter().any(|mac| mac.is_universal() && query.macs.contains(mac))
-                    || device.serials.iter().any(|serial| query.serials.contains(serial)))
+                    || device.serials.iter().any(|serial| query.serials.contains(serial))
+                    || query.ek.is_some_and(|ek| device.attested.as_ref().is_some_and(|held| held.ek == ek)))
         };
         let waiting = || self.devices.values().filter_map(|device| device.lobby.as_ref());
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         Found {
-            lookalikes: self.devices.values().filter(shares).map(lookalike).collect(),
+            lookalikes: self
+                .devices
+                .values()
+                .filter(shares)
+                .map(|other| lookalike(other, query.ek))
+                .collect(),
             waiting: count(waiting().count()),
             waiting_from_source: count(waiting().filter(|lobby| lobby.source == query.source).count()),
             crls: self.lists.values().map(|list| list.der.clone()).collect(),
@@ -171,6 +177,8 @@ impl Store {
     }
 }
 
-fn lookalike(device: &Device) -> Lookalike {
-    Lookalike { id: device.id.clone(), state: device.state(), banned: device.banned }
+fn lookalike(device: &Device, ek: Option<KeyId>) -> Lookalike {
+    let held = device.attested.as_ref().map(|held| held.ek);
+    let has_tpm = ek.is_some() && held == ek && device.issues > 0;
+    Lookalike { id: device.id.clone(), state: device.state(), banned: device.banned, has_tpm }
 }

@@ -2,11 +2,13 @@
 
 mod clock;
 mod disk;
+pub mod tpm;
 
 use core::fmt;
-use std::{collections::BTreeSet, rc::Rc};
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
 use kos_base::{EntryId, SecurityProfile, Timestamp};
+use kos_emulator::paper::PaperTpm;
 use kos_identity::enrolment::device::{Anchor, Event, Machine, Profile};
 
 pub use clock::{DeviceClock, Hardware};
@@ -25,6 +27,8 @@ pub struct Body {
     pub anchor: Anchor,
     /// The ticket in its owner's hand.
     pub ticket: Option<GivenTicket>,
+    /// Its TPM, if it has one. A copy of its disk that runs has the same: whoever copies takes the state of the TPM along.
+    pub tpm: Option<Rc<RefCell<PaperTpm>>>,
     /// Its disk.
     pub disk: Disk,
     /// Its clock.

@@ -1,6 +1,8 @@
 //! Laws about commits, answers and revocation lists.
 
-use kos_base::{DeviceId, DeviceState, EvidenceTier, KeyId, PublicKey, SecurityProfile, Timestamp};
+use kos_base::{
+    DeviceId, DeviceState, EvidenceTier, KeyAlgorithm, KeyId, PublicKey, SecurityProfile, Timestamp,
+};
 use kos_identity::{
     certificate::{Certificate, Serial},
     crl::VerifiedCrl,
@@ -76,6 +78,12 @@ impl Laws {
                 });
                 self.demand("stopped", !stopped, || format!("{device} got number {issue}: {old:?}"));
                 let new = store.devices.get(device);
+                // Only the keys of devices with a TPM are of P-256 here.
+                let proves = new.is_some_and(|new| new.identity_key.algorithm() == KeyAlgorithm::P256);
+                let evidence = said_by(device, *issue, store).map(|(_, evidence)| evidence);
+                self.demand("attestation", !proves || evidence == Some(EvidenceTier::KeyInTpm), || {
+                    format!("{device} got number {issue} with evidence {evidence:?}")
+                });
                 let ours = new.is_some_and(|new| self.identities.contains(&new.identity_key.id()));
                 self.demand("stranger", ours, || format!("{device} is none of ours"));
                 self.granted_bytes(device, *key, commit, store);

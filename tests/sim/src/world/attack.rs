@@ -61,6 +61,7 @@ impl World {
             number: body.number + 100,
             profile: body.profile.clone(),
             anchor: body.anchor.clone(),
+            tpm: body.tpm.clone(),
             ticket: None,
             disk,
             clock: DeviceClock::start(Hardware::Late(Duration::ZERO), self.now, None),

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use anyhow::Result;
-use kos_base::{AgreementKey, Secret};
+use kos_base::{AgreementKey, Secret, key::SignatureForm};
 use kos_identity::enrolment::{
     device::{Command, Event as Told, Input, KeySlot, Machine, MadeKey, Output, SignWith},
     message::{FromAuthority, FromDevice},
@@ -13,7 +13,7 @@ use kos_identity::enrolment::{
 
 use super::{BodyId, Event, LinkId, World, day, hours};
 use crate::{
-    device::{Body, DeviceClock, StoredKey, Wanted},
+    device::{Body, DeviceClock, StoredKey, Wanted, tpm},
     keys::ModelKey,
     plant::Plant,
 };
@@ -36,6 +36,9 @@ impl World {
         let floor = journal.as_ref().and_then(|journal| journal.time_floor);
         body.clock = DeviceClock::start(body.clock.hardware, now, floor);
         body.life += 1;
+        if let Some(tpm) = &body.tpm {
+            tpm.borrow_mut().clock.1 += 1;
+        }
         let record = body.disk.now.record.as_ref().map(|record| record.to_vec());
         let bytes = body.disk.now.journal.clone();
         let machine = Machine::load(body.profile.clone(), bytes.as_deref(), record, body.clock.trust())?;
@@ -205,7 +208,7 @@ impl World {
                 }
                 self.catch_up(id);
             }
-            Output::Sign { key, message, .. } => self.sign(id, key, &message),
+            Output::Sign { key, form, message } => self.sign(id, key, form, &message)?,
             Output::ShowCode(code) => {
                 let walk = Duration::from_secs(self.chance.between(20, 3_600));
                 self.later(walk, Event::Compare(id, code));
@@ -224,8 +227,18 @@ impl World {
                     self.erase(id, &[KeySlot::Operational(slot), KeySlot::Agreement(slot)]);
                 }
             }
-            Output::Offer | Output::Attest { .. } => {
-                anyhow::bail!("no device of the simulator has a TPM");
+            Output::Offer => {
+                let offer = self.bodies.get(id.0).and_then(tpm::offer);
+                self.answer_soon(id, Input::Offered(offer));
+            }
+            Output::Attest { challenge, binding, slot } => {
+                let wrong = self.plant == Some(Plant::OtherKeyAttested);
+                let Some(body) = self.bodies.get(id.0) else { return Ok(()) };
+                let certified = if wrong { KeySlot::Identity } else { KeySlot::Operational(slot) };
+                match tpm::state(body, &challenge, &binding, certified) {
+                    Some(statement) => self.answer_soon(id, Input::Attested(Box::new(statement))),
+                    None => self.laws.broken("keys", format!("{body} attests a key that is gone: {slot:?}")),
+                }
             }
             Output::LockBootloader => {
                 let locked = if self.chance.one_in(4) { Err(()) } else { Ok(()) };
@@ -266,7 +279,8 @@ impl World {
         let seed = self.chance.bytes();
         let (key, made) = match slot {
             KeySlot::Identity | KeySlot::Operational(_) => {
-                let key = Rc::new(ModelKey::new(&seed)?);
+                let in_tpm = self.bodies.get(id.0).is_some_and(|body| body.tpm.is_some());
+                let key = Rc::new(if in_tpm { ModelKey::p256(&seed)? } else { ModelKey::new(&seed)? });
                 let public = key.public().clone();
                 if slot == KeySlot::Identity {
                     self.laws.identity_made(public.id());
@@ -310,16 +324,17 @@ impl World {
         }
     }
 
-    fn sign(&mut self, id: BodyId, key: SignWith, message: &[u8]) {
-        let Some(body) = self.bodies.get(id.0) else { return };
-        let signature = match key {
-            SignWith::Slot(slot) => body.disk.now.signing(slot).map(|key| key.sign(message)),
-            SignWith::Ticket => body.ticket.as_ref().map(|ticket| ticket.key.sign(message)),
+    fn sign(&mut self, id: BodyId, key: SignWith, form: SignatureForm, message: &[u8]) -> Result<()> {
+        let Some(body) = self.bodies.get(id.0) else { return Ok(()) };
+        let held = match key {
+            SignWith::Slot(slot) => body.disk.now.signing(slot),
+            SignWith::Ticket => body.ticket.as_ref().map(|ticket| &ticket.key),
         };
-        match signature {
+        match held.map(|key| key.sign_as(form, message)).transpose()? {
             Some(signature) => self.answer_soon(id, Input::Signed(signature)),
             None => self.laws.broken("keys", format!("{body} signs with a key that is gone: {key:?}")),
         }
+        Ok(())
     }
 
     fn send(&mut self, id: BodyId, frame: Vec<u8>) {

@@ -89,7 +89,7 @@ impl World {
             receipt: ByteArray::from(receipt),
         };
         let unsigned = order.unsigned(kit.orders.public());
-        let signature = kit.orders.sign(&unsigned.to_be_signed());
+        let signature = kit.orders.sign(&unsigned.to_be_signed())?;
         let signed = unsigned.finish(signature);
         Ok(Order { signed, receipt_hash: receipt_hash(&receipt).to_vec(), at: self.now })
     }
@@ -109,7 +109,7 @@ impl World {
             recipients: if self.chance.one_in(3) { Vec::new() } else { vec!["age1guardian".to_owned()] },
         };
         let unsigned = order.unsigned(kit.orders.public());
-        let signature = kit.orders.sign(&unsigned.to_be_signed());
+        let signature = kit.orders.sign(&unsigned.to_be_signed())?;
         Ok(Case {
             signed: unsigned.finish(signature),
             order: order.id,

@@ -88,7 +88,7 @@ impl World {
                 let kit = self.server(server).kit;
                 let signature = match key {
                     AuthorityKey::Issuing(class) => kit.sign(class, &message)?,
-                    AuthorityKey::Kid => kit.kid.sign(&message),
+                    AuthorityKey::Kid => kit.kid.sign(&message)?,
                 };
                 self.answer_later(server, id, Input::Signed(signature));
             }

@@ -1,10 +1,11 @@
 //! What a seed decides before anything happens: who there is, how bad it gets, and when what goes wrong.
 
 use core::time::Duration;
-use std::{collections::BTreeSet, rc::Rc};
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
 use anyhow::{Context as _, Result};
 use kos_base::{EntryId, Mac, Role, SecurityProfile};
+use kos_emulator::paper::PaperTpm;
 use kos_identity::{
     enrolment::{
         device::{Anchor, BootloaderLock, Introduction, KeyHome, Profile},
@@ -84,6 +85,7 @@ impl World {
         // Once in a while two devices show the same hardware.
         let hardware = if self.chance.one_in(12) { 0 } else { number };
         let mac = format!("00:11:22:33:44:{hardware:02x}").parse::<Mac>()?;
+        let tpm = self.chance.one_in(4).then(|| Rc::new(RefCell::new(PaperTpm::new())));
         let bootloader = if self.chance.one_in(3) { BootloaderLock::Command } else { BootloaderLock::None };
         let profile = Profile {
             facts: Facts { macs: vec![mac], serials: vec![format!("S{hardware}")] },
@@ -93,7 +95,7 @@ impl World {
             name: None,
             capabilities: Vec::new(),
             bootloader,
-            keys: KeyHome::Elsewhere,
+            keys: if tpm.is_some() { KeyHome::Tpm } else { KeyHome::Elsewhere },
             introduction: Introduction::default(),
         };
         let hardware = match self.chance.below(8) {
@@ -108,6 +110,7 @@ impl World {
             profile,
             anchor,
             ticket: None,
+            tpm,
             disk: Disk::default(),
             clock: DeviceClock::start(hardware, self.now, None),
             life: 0,

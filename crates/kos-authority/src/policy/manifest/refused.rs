@@ -1,4 +1,4 @@
-//! What manifests refused to devices, counted and recorded: one entry a device and policy at once, and one a minute for
+//! What manifests, grants and enforcement modules refused to devices, counted and recorded: one entry a device and policy at once, and one a minute for
 //! what comes after it (as in decision 0005).
 //!
 //! Limits: [`REFUSED_MAX`]. What was counted stays until it is in the log.
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use kos_base::{DeviceId, Timestamp};
+use kos_base::{Code, DeviceId, Timestamp, code};
 use kos_manifest::Outcome;
 
 use crate::{
@@ -29,13 +29,19 @@ const EVERY: Duration = Duration::from_secs(60);
 
 type Key = (DeviceId, String);
 
+const MANIFEST: By = ("manifest", code::manifest::MANIFEST_REFUSES);
+
 #[derive(Clone, Debug)]
 struct Counted {
+    by: By,
     outcome: Outcome,
     count: u64,
     /// When the last entry about it was written.
     told: Option<Timestamp>,
 }
+
+/// What refused, and with which code.
+type By = (&'static str, Code);
 
 /// What was refused and is not recorded yet.
 #[derive(Debug, Default)]
@@ -44,27 +50,41 @@ pub(crate) struct Refused(Mutex<BTreeMap<Key, Counted>>);
 impl Refused {
     /// Counts a refusal of `request`.
     pub(crate) fn count(&self, device: &DeviceId, request: &str, outcome: Outcome) {
-        self.add((device.clone(), request.to_owned()), outcome, 1);
+        self.add((device.clone(), request.to_owned()), MANIFEST, outcome, 1);
     }
 
-    fn add(&self, key: Key, outcome: Outcome, count: u64) {
+    /// The same of an enforcement module.
+    pub(crate) fn count_module(&self, device: &DeviceId, request: &str, why: &str) {
+        let outcome = Outcome { allowed: false, policy: None, why: why.to_owned() };
+        let by = ("module", code::pairing::MODULE_UNMET);
+        self.add((device.clone(), request.to_owned()), by, outcome, 1);
+    }
+
+    /// The same of a grant.
+    pub(crate) fn count_grant(&self, device: &DeviceId, request: &str, code: Code, why: &str) {
+        let outcome = Outcome { allowed: false, policy: None, why: why.to_owned() };
+        self.add((device.clone(), format!("{request} {code}")), ("grant", code), outcome, 1);
+    }
+
+    fn add(&self, key: Key, by: By, outcome: Outcome, count: u64) {
         let mut all = self.all();
         if all.len() >= REFUSED_MAX && !all.contains_key(&key) {
             return tracing::warn!(device = %key.0, request = key.1, "refused, and too much was refused to record it");
         }
         let counted =
-            all.entry(key).or_insert_with(|| Counted { outcome: outcome.clone(), count: 0, told: None });
+            all.entry(key).or_insert_with(|| Counted { by, outcome: outcome.clone(), count: 0, told: None });
         counted.outcome = outcome;
         counted.count = counted.count.saturating_add(count);
     }
 
     /// What is to be recorded now; of what was quiet for a while nothing is remembered.
-    fn due(&self, now: Timestamp) -> Vec<(Key, Outcome, u64)> {
+    fn due(&self, now: Timestamp) -> Vec<(Key, By, Outcome, u64)> {
         let mut all = self.all();
         let mut due = Vec::new();
         for (key, counted) in all.iter_mut() {
             if counted.count > 0 && counted.told.is_none_or(|at| now.since(at) >= EVERY) {
-                due.push((key.clone(), counted.outcome.clone(), std::mem::take(&mut counted.count)));
+                let count = std::mem::take(&mut counted.count);
+                due.push((key.clone(), counted.by, counted.outcome.clone(), count));
                 counted.told = Some(now);
             }
         }
@@ -86,11 +106,14 @@ pub(crate) async fn record(shared: &Shared, now: Timestamp) -> Result<(), StoreE
     if due.is_empty() {
         return Ok(());
     }
-    let change = |((device, request), outcome, count): &(Key, Outcome, u64)| {
+    let change = |((device, request), (rule, code), outcome, count): &(Key, By, Outcome, u64)| {
+        let request = request.split(' ').next().unwrap_or_default();
         Change::from(SystemChange::ManifestRefused {
             device: device.clone(),
-            request: request.clone(),
+            rule,
+            request: request.to_owned(),
             policy: outcome.policy.clone(),
+            code: *code,
             why: outcome.why.clone(),
             count: *count,
         })
@@ -98,7 +121,8 @@ pub(crate) async fn record(shared: &Shared, now: Timestamp) -> Result<(), StoreE
     let changes = due.iter().map(change).collect();
     let written = shared.writer.commit(Transaction::own(now, changes, Vec::new())).await;
     if written.is_err() {
-        due.into_iter().for_each(|(key, outcome, count)| shared.manifests.refused.add(key, outcome, count));
+        let back = &shared.manifests.refused;
+        due.into_iter().for_each(|(key, by, outcome, count)| back.add(key, by, outcome, count));
     }
     written.map(drop)
 }
@@ -113,7 +137,7 @@ mod tests {
         let refused = Refused::default();
         let outcome = Outcome { allowed: false, policy: None, why: "so".to_owned() };
         let (device, begun) = (fixtures::device_id(1), Timestamp::from_unix_s(1_000));
-        let counts = |now| refused.due(now).into_iter().map(|(_, _, count)| count).collect::<Vec<_>>();
+        let counts = |now| refused.due(now).into_iter().map(|(_, _, _, count)| count).collect::<Vec<_>>();
         for _ in 0..3 {
             refused.count(&device, "send/LOG", outcome.clone());
         }

@@ -15,7 +15,7 @@ use kos_api::{
     problem::Party,
 };
 use kos_attest::{Pcrs, Values};
-use kos_base::{KeyId, Timestamp, code, text::printable};
+use kos_base::{EvidenceTier, KeyId, Timestamp, code, text::printable};
 
 use super::{
     answer::{Refusal, document, page},
@@ -124,10 +124,25 @@ pub(super) async fn add_golden(
     if let Some(response) = given_before(&shared, &call).await? {
         return Ok(response);
     }
-    let AddGolden { name, device_id } = call.body.get()?.clone();
+    let AddGolden { name, device_id, verified_at } = call.body.get()?.clone();
     let record = shared.store.device(&device_id).await?;
     let absent = || Refusal::new(code::attest::ATTEST_ABSENT).about("device", &device_id).under(call.id);
     let held = record.and_then(|record| record.attested).ok_or_else(absent)?;
+    if held.tier < EvidenceTier::EkActivated {
+        let why =
+            "nobody vouches for its TPM, which may be one made of software: list its endorsement key first";
+        return Err(Refusal::new(code::policy::POLICY_EVIDENCE)
+            .about("device", &device_id)
+            .saying(why)
+            .under(call.id));
+    }
+    if verified_at.is_some_and(|seen| seen != held.at) {
+        let why = format!("it has shown another start meanwhile, at {}: look at that one", held.at);
+        return Err(Refusal::new(code::store::STORE_CONFLICT)
+            .about("device", &device_id)
+            .saying(&why)
+            .under(call.id));
+    }
     let _turn = shared.attesting.turn.lock().await;
     let mut lists = shared.store.attestation_lists().await?;
     let conflict = |code| Refusal::new(code).about("golden", &name).under(call.id);
@@ -140,7 +155,11 @@ pub(super) async fn add_golden(
         );
     }
     if call.mode == Mode::Plan {
-        return Ok(document(plan(&call, Party::new("golden", &name), "log: golden_added")));
+        return Ok(document(plan(
+            &call,
+            Party::new("golden", &name),
+            &format!("log: golden_added, {}", HEXLOWER.encode(&held.digest())),
+        )));
     }
     let now = clock::now();
     let values = HEXLOWER.encode(&held.values);

@@ -19,8 +19,9 @@ use crate::{
     writer::{KeptAnswer, Receipt, Transaction},
 };
 
-/// How often a change is decided again after somebody else changed the same record.
-pub(super) const ATTEMPTS_MAX: u32 = 4;
+/// How often a change is decided again after somebody else changed the same record. Stops a device that keeps changing its
+/// own record, as by spending a ticket, from putting off whoever stops it.
+pub(super) const ATTEMPTS_MAX: u32 = 64;
 
 /// The answer that was given to this request before, if it was.
 ///

@@ -18,6 +18,7 @@ use kos_identity::{
     registry::{Device, Operation, Order, Write},
 };
 use kos_net::entropy;
+use kos_policy::pairing::EndedBy;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     authority::Shared,
-    clock,
+    bonds, clock,
     store::{EntryQuery, StoreError},
     writer::Receipt,
 };
@@ -61,8 +62,14 @@ pub(super) async fn order(
             }
             Ok(steps)
         };
-        let decided =
+        let mut decided =
             decide(&shared, &device, &call, now, &steps).await.map_err(|refusal| refusal.under(call.id))?;
+        if let Some((_, transaction)) = &mut decided.after {
+            let by = EndedBy::DeviceStopped;
+            let (changes, system) = bonds::end_of_device(&shared.store, &decided.before.id, by, now).await?;
+            transaction.changes.extend(changes);
+            transaction.system.extend(system);
+        }
         if call.mode == Mode::Plan {
             return Ok(document(plan_of(&shared, &call, &decided, now)));
         }

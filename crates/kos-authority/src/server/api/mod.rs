@@ -23,6 +23,7 @@ mod entry;
 mod erase;
 mod export;
 mod gate;
+mod grants;
 mod guardians;
 mod kill;
 mod lifecycle;
@@ -30,7 +31,9 @@ mod listen;
 mod log;
 mod manifests;
 pub(crate) mod mirrors;
+mod modules;
 mod operators;
+mod pairings;
 mod person;
 mod policy;
 mod quarantine;
@@ -69,6 +72,9 @@ const SECRET_BYTES_MAX: usize = 96 * 1024;
 const VAULT_BYTES_MAX: usize = 96 * 1024 * 1024;
 /// Longest body that brings a manifest, in bytes: the largest that there is, as JSON may write it.
 const MANIFEST_BYTES_MAX: usize = 5 * 1024 * 1024;
+/// Requests of agents that are worked on at a time. Apart from the others, so that strangers who sign nonsense keep no
+/// operator from being answered.
+const AGENTS_AT_ONCE: usize = 32;
 /// Manifests that are judged at a time.
 const MANIFESTS_AT_ONCE: usize = 2;
 /// How long an answer may take.
@@ -170,6 +176,9 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::DEVICE_POLICY, policy::explain)
         .on(&routes::POLICY_LIST, policy::list)
         .on(&routes::POLICY_SHOW, policy::show)
+        .on(&routes::MODULE_LIST, modules::list)
+        .on(&routes::MODULE_SET, modules::set)
+        .on(&routes::DEVICE_MODULES, modules::of_device)
         .on(&routes::MANIFEST_LIST, manifests::list)
         .on(&routes::MANIFEST_SHOW, manifests::show)
         .under(
@@ -198,6 +207,18 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::DEVICE_REGEN_CERT, lifecycle::regenerate)
         .on(&routes::DEVICE_DECOMMISSION, decommission::order)
         .on(&routes::DEVICE_DECOMMISSION_SHOW, decommission::show)
+        .on(&routes::PAIRING_LIST, pairings::list)
+        .on(&routes::PAIRING_PROPOSE, pairings::propose)
+        .on(&routes::PAIRING_CONFIRM, pairings::confirm)
+        .on(&routes::PAIRING_END, pairings::end)
+        .under(Load::new(AGENTS_AT_ONCE, ANSWER_TIMEOUT), &routes::AGENT_STATEMENT, pairings::statement)
+        .under(Load::new(AGENTS_AT_ONCE, ANSWER_TIMEOUT), &routes::AGENT_CALL, grants::call)
+        .on(&routes::GRANT_LIST, grants::list)
+        .on(&routes::GRANT_SHOW, grants::show)
+        .on(&routes::GRANT_CREATE, grants::create)
+        .on(&routes::GRANT_NARROW, grants::narrow)
+        .on(&routes::GRANT_REVOKE, grants::revoke)
+        .on(&routes::GRANT_OVERRIDE, grants::word)
         .on(&routes::AUDIT_LIST, audit::list)
         .on(&routes::AUDIT_SHOW, audit::show)
         .on(&routes::AUDIT_TAIL, tail::follow)

@@ -20,6 +20,7 @@ use kos_identity::{
     csr::{Request, VerifiedRequest},
 };
 use kos_net::entropy;
+use kos_policy::pairing::Partner;
 use rustls_pki_types::{CertificateSigningRequestDer, pem::PemObject as _};
 
 use super::{
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     authority::Shared,
-    clock,
+    bonds, clock,
     erasure::{guardians_of, removal},
     record::SystemChange,
     store::{Operator as Record, StoreError},
@@ -135,7 +136,11 @@ pub(super) async fn remove(
             return Ok(document(plan));
         }
         let now = clock::now();
-        let (record, changes, system) = removal(held, guardians, now);
+        let partner = Partner::User(held.id);
+        let (record, mut changes, mut system) = removal(held, guardians, now);
+        let (ended, gone) = bonds::end_of_partner(&shared.store, &partner, now).await?;
+        changes.extend(ended);
+        system.extend(gone);
         let shown = view(&record, now)?;
         let transaction = Transaction {
             at: now,

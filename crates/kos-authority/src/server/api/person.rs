@@ -25,6 +25,7 @@ use kos_audit::EventType;
 use kos_base::{Name, code};
 use kos_identity::registry::Revocation;
 use kos_net::accept::source_of;
+use kos_policy::pairing::Partner;
 
 use super::{
     answer::Refusal,
@@ -61,6 +62,8 @@ pub(super) struct Held {
     pub(super) operators: Vec<Operator>,
     pub(super) revocations: Vec<Revocation>,
     pub(super) guardians: Vec<Guardian>,
+    /// Pairings of devices with them, ended ones too.
+    pairings: usize,
     /// Vaults that list the name as holder of a share.
     pub(super) vaults: Vec<String>,
     /// Entries that speak of them, archived ones left out.
@@ -220,6 +223,9 @@ pub(super) async fn held(
         after = Some(last.id);
         held.operators.extend(page.into_iter().filter(|record| record.name == *operator));
     }
+    for record in &held.operators {
+        held.pairings += store.pairings_with(&Partner::User(record.id)).await?.len();
+    }
     if held.operators.iter().any(|record| record.removed) {
         let is_theirs = |one: &Revocation| {
             held.operators.iter().any(|record| record.issuer == one.issuer && record.serial == one.serial)
@@ -298,6 +304,12 @@ impl Held {
                 count(self.guardians.len()),
                 ["under `guardians`", "removed"],
                 self.has_mail.then_some("addresses of mail: whose they are, only people know"),
+            ),
+            store(
+                "pairings",
+                count(self.pairings),
+                ["have the id of the operator's record; which devices, the entries say", "hold no name"],
+                None,
             ),
             store(
                 "vaults",

@@ -12,6 +12,7 @@ use axum::{
 use kos_api::lifecycle::Because;
 use kos_base::{DeviceState, code};
 use kos_identity::registry::{Device, Operation, Write};
+use kos_policy::pairing::EndedBy;
 
 use super::{
     answer::{Refusal, document, tagged},
@@ -21,7 +22,7 @@ use super::{
     lifecycle::{Step, because, decide, plan_of},
     view,
 };
-use crate::{authority::Shared, clock, quarantine, writer::Receipt};
+use crate::{authority::Shared, bonds, clock, quarantine, writer::Receipt};
 
 pub(super) async fn order(
     State(shared): State<Arc<Shared>>,
@@ -51,6 +52,10 @@ pub(super) async fn order(
             let (changes, writes) = quarantine::rotation(&shared, &decided.before, now).await?;
             transaction.changes.extend(changes);
             transaction.writes.extend(writes);
+            let by = EndedBy::DeviceStopped;
+            let (changes, system) = bonds::end_of_device(&shared.store, &decided.before.id, by, now).await?;
+            transaction.changes.extend(changes);
+            transaction.system.extend(system);
         }
         if call.mode == Mode::Plan {
             let mut plan = plan_of(&shared, &call, &decided, now);

@@ -51,9 +51,9 @@ async fn slice(attic: &Running, device: &mut Device<'_>, n: u8) -> Slice {
         if received.message().kind != MessageType::POLICY {
             continue;
         }
-        let said: Policy = body::read(received.message().body).unwrap();
+        let Policy::Slice(said) = body::read(received.message().body).unwrap() else { continue };
         let key = attic.shared.keys.orders.public();
-        return slice::open(&said.slice, key, &attic.shared.name, &device_id(n)).unwrap();
+        return slice::open(&said, key, &attic.shared.name, &device_id(n)).unwrap();
     }
 }
 

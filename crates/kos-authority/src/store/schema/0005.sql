@@ -34,3 +34,23 @@ CREATE TABLE vouching_grants (
     body BLOB NOT NULL,
     mac BLOB NOT NULL
 );
+
+-- With whom devices are paired, were, or might be: one row for each of the two.
+CREATE TABLE pairings (
+    device TEXT NOT NULL,
+    partner TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    body BLOB NOT NULL,
+    mac BLOB NOT NULL,
+    PRIMARY KEY (device, partner)
+);
+CREATE INDEX pairings_by_partner ON pairings (partner);
+
+-- What agents may ask of devices, and how often they did.
+CREATE TABLE grants (
+    id TEXT NOT NULL PRIMARY KEY,
+    device TEXT NOT NULL,
+    body BLOB NOT NULL,
+    mac BLOB NOT NULL
+);
+CREATE INDEX grants_by_device ON grants (device);

@@ -73,7 +73,24 @@ pub(super) fn decide(with: &Circumstances<'_>, request: &Request, found: &Found)
             by_continuity(with, request, found, &proof)
         }
     };
-    decision.unwrap_or_else(Decision::Refuse)
+    match decision {
+        Ok(Decision::Issue(_) | Decision::Again(_)) if with.attested.is_some() && is_elsewhere(found) => {
+            let code = code::attest::ATTEST_SHARED;
+            match &found.device {
+                Some(device) => Decision::RefuseAfter(attested::failed(device, code), code),
+                None => Decision::Refuse(code),
+            }
+        }
+        Ok(decision) => decision,
+        Err(code) => Decision::Refuse(code),
+    }
+}
+
+/// Whether the TPM that was proven is that of another device, which has not ended (ATT-24).
+fn is_elsewhere(found: &Found) -> bool {
+    let own = found.device.as_ref().map(|device| &device.id);
+    let mut others = found.lookalikes.iter().filter(|other| Some(&other.id) != own);
+    others.any(|other| other.has_tpm && other.state != DeviceState::Decommissioned)
 }
 
 fn by_ticket(
@@ -456,8 +473,8 @@ fn back_from_quarantine(
         with.attested.is_some_and(|shown| shown.ek == known.ek && shown.tier >= known.tier)
     };
     if !device.attested.as_ref().is_none_or(is_shown) {
-        let (commit, code) = attested::failed(&device, code::quarantine::PROOF_LESS);
-        return Ok(Decision::RefuseAfter(commit, code));
+        let code = code::quarantine::PROOF_LESS;
+        return Ok(Decision::RefuseAfter(attested::failed(&device, code), code));
     }
     if device.pending.is_some() {
         return unconfirmed(with, request, device);

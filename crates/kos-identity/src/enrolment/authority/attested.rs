@@ -14,7 +14,7 @@ use kos_base::{Code, EvidenceTier, KeyId, PublicKey, Secret, Timestamp, code};
 use super::{Context, Decision, Found, Request, Waiting, entry};
 use crate::{
     enrolment::{
-        message::{KeyCertificate, Offer, PcrQuote, Statement, TpmChallenge},
+        message::{KeyCertificate, Means, Offer, PcrQuote, Statement, TpmChallenge},
         proof::Exporter,
     },
     registry::{Actor, Attested, Change, Commit, Device, Write},
@@ -68,6 +68,11 @@ pub(super) fn judge(
     else {
         return Ok(None);
     };
+    if found.device.is_none() && matches!(request.prove.means, Means::Renewal { .. }) {
+        // By a key that is of nobody any more. Whose statement it would be cannot be known, and nothing is issued for it;
+        // the device hears that, and shows its identity key, by which a copy of it is noticed.
+        return Ok(None);
+    }
     let identity = found.device.as_ref().map_or(&request.peer, |device| &device.identity_key);
     let binding = Binding::of_request(exporter, nonce, identity.id(), &request.csr.digest());
     let asked = Asked { context, now, challenge, binding, identity, operational: request.csr.public_key() };
@@ -103,6 +108,9 @@ impl Asked<'_> {
         let quoted = Quoted { signed: Signed { attest, signature }, values };
         let quote = activated.quoted(&quoted, self.context.attestation.pcrs)?;
         if let Some(known) = known {
+            if known.ek != activated.ek().id() {
+                return Err(AttestError::OtherTpm);
+            }
             quote.follows(&known.clock())?;
         }
         let certificates: Vec<&[u8]> = offer.certificates.iter().map(|der| der.as_slice()).collect();
@@ -212,9 +220,9 @@ fn differing(before: &Attested, now: &Attested) -> Option<Vec<u32>> {
 }
 
 /// What is recorded, and answered, when a device that is known shows what does not hold, or too little.
-pub(super) fn failed(device: &Device, code: Code) -> (Commit, Code) {
+///
+/// The record stays as it is: a device that repeats this must not get in the way of who stops it.
+pub(super) fn failed(device: &Device, code: Code) -> Commit {
     let changes = vec![Change::AttestationFailed { device: device.id.clone(), code }];
-    let next = device.clone().next_version();
-    let actor = Actor::Device(device.id.clone());
-    (Commit { actor, changes, writes: vec![Write::Device(Box::new(next))] }, code)
+    Commit { actor: Actor::Device(device.id.clone()), changes, writes: Vec::new() }
 }

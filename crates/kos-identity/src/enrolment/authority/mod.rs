@@ -459,8 +459,8 @@ impl Session {
                 attested::stamp(admit::decide(&with, &request, found), attested.as_ref())
             }
             (Err(error), Some(device)) if device.enrolled_at.is_some() => {
-                let (commit, code) = attested::failed(device, error.code());
-                Decision::RefuseAfter(commit, code)
+                self.outputs.push_back(Output::Misuse(error.code()));
+                Decision::RefuseAfter(attested::failed(device, error.code()), error.code())
             }
             (Err(error), _) => return self.refuse_misuse(error.code()),
         };

@@ -69,4 +69,6 @@ pub struct Lookalike {
     pub state: DeviceState,
     /// Whether it was banned.
     pub banned: bool,
+    /// Whether it has proven that it has the TPM that is asked about, and holds a certificate or did.
+    pub has_tpm: bool,
 }

@@ -8,13 +8,19 @@ use clap::{Args, Subcommand};
 use kos_api::{
     audit::{AuditEntry, AuditFilter},
     device::{Device as Item, DeviceFilter},
+    policy::ModuleFinding,
     routes,
     text::Tag,
 };
 use kos_base::{Channel, DeviceState, GroupPath, Role, SecurityProfile};
 use kos_identity::quarantine::BUNDLE_BYTES_MAX;
 
-use super::{attest::Ask, decommission::Order, follow};
+use super::{
+    attest::Ask,
+    decommission::Order,
+    follow,
+    pairing::{self, Confirm, Pair, Unpair},
+};
 use crate::{
     Client, Fault,
     files::{self, Readers},
@@ -57,6 +63,16 @@ pub(crate) enum Device {
     RegenCert(RegenOf),
     /// Asks a device for a fresh proof of its TPM, keys and start, and judges it against the one before.
     Attest(Ask),
+    /// Proposes to pair a device with a user or an agent; both sides have to confirm it.
+    Pair(Pair),
+    /// Confirms that a device is paired with whoever is signed in here.
+    ConfirmPairing(Confirm),
+    /// Ends a pairing, with the grants under it.
+    Unpair(Unpair),
+    /// Lists with whom a device is paired, was, or might be.
+    Pairings(Named),
+    /// Shows what enforcement modules make of a device.
+    Modules(Named),
     /// Ends a device for good.
     Decommission(DecommissionOf),
 }
@@ -198,6 +214,18 @@ impl Device {
             Self::Reinstate(reinstate) => reinstate.run(session).await,
             Self::RegenCert(regen) => regen.regen.run(session, &regen.named.device).await,
             Self::Attest(ask) => ask.run(session).await,
+            Self::Pair(pair) => pair.run(session).await,
+            Self::ConfirmPairing(confirm) => confirm.run(session).await,
+            Self::Unpair(unpair) => unpair.run(session).await,
+            Self::Modules(named) => {
+                let client = session.client()?;
+                let id = find(&client, &named.device).await?.device.device_id;
+                let nothing = serde_json::json!({});
+                let route = &routes::DEVICE_MODULES;
+                let list: kos_api::List<ModuleFinding> = client.list(route, &[id.as_ref()], &nothing).await?;
+                session.printer.list(&list).map(|()| Ending::Done)
+            }
+            Self::Pairings(named) => pairing::list(session, &named).await,
             Self::Decommission(end) => end.order.run(session, &end.named.device).await,
         }
     }

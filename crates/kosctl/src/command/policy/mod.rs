@@ -5,7 +5,9 @@ mod manifest;
 use clap::{Args, Subcommand};
 use kos_api::{
     List as Items,
-    policy::{PolicyDecision, PolicyProfile, PolicyQuestion},
+    policy::{
+        ModuleFinding, ModulePolicy, PolicyDecision, PolicyProfile, PolicyQuestion, SetModule as Wanted,
+    },
     routes,
 };
 use kos_base::SecurityProfile;
@@ -13,9 +15,11 @@ use serde_json::json;
 
 use super::device::find;
 use crate::{
-    Fault,
+    Client, Fault,
+    arguments::ChangeFlags,
     output::{Column, Shown},
     session::{Ending, Session},
+    terminal::{Consent, Danger},
 };
 
 /// What to do with policy.
@@ -33,6 +37,8 @@ pub(crate) enum Policy {
     Diff(manifest::File),
     /// Puts a manifest in force.
     Apply(manifest::Apply),
+    /// Wants an enforcement module off, advisory or mandatory for a security profile.
+    SetModule(SetModule),
     /// Compares decisions with those that a file expects; exits 10 if one differs.
     Test(manifest::Test),
 }
@@ -43,6 +49,9 @@ pub(crate) struct List {
     /// The manifests in force, in place of the profiles.
     #[arg(long)]
     manifests: bool,
+    /// The enforcement modules, and how each is wanted for each profile.
+    #[arg(long, conflicts_with_all = ["manifests", "versions"])]
+    modules: bool,
     /// Every version of this manifest, the highest first.
     #[arg(long, value_name = "MANIFEST")]
     versions: Option<String>,
@@ -63,16 +72,47 @@ pub(crate) struct Show {
 pub(crate) struct Explain {
     /// Id of the device, or at least 4 characters of its beginning.
     device: String,
-    /// A door (tls, entry, certificate, kid, message, peer, api, config, send) or a request such as message/command or send/LOG.
+    /// A door (tls, entry, certificate, kid, message, peer, api, config, agent, send) or a request such as message/command or send/LOG.
     #[arg(long)]
     door: Option<String>,
+}
+
+/// `policy set-module MODULE PROFILE STANCE`
+#[derive(Debug, Args)]
+pub(crate) struct SetModule {
+    /// Which: `attestation`, `clock-sanity`, `disk-encryption`.
+    module: String,
+    /// For devices of which profile.
+    profile: SecurityProfile,
+    /// `off`, `advisory` or `mandatory`. A device that does not meet a mandatory module is kept to what the lobby may.
+    stance: String,
+    #[command(flatten)]
+    change: ChangeFlags,
+}
+
+impl SetModule {
+    async fn run(self, session: &Session, client: &Client) -> Result<Ending, Fault> {
+        let danger = Danger::Moderate { yes: self.change.yes };
+        let question = format!("want `{}` {} for {}", self.module, self.stance, self.profile);
+        if session.consent(&question, danger, self.change.dry_run.into())? == Consent::Withheld {
+            return Ok(Ending::Withheld);
+        }
+        let request = Wanted { module: self.module, profile: self.profile, stance: self.stance };
+        let how = self.change.change();
+        session.outcome(&client.change::<ModulePolicy, _>(&routes::MODULE_SET, &[], &request, &how).await?)
+    }
 }
 
 impl Policy {
     pub(super) async fn run(self, session: &Session) -> Result<Ending, Fault> {
         let client = session.client()?;
         match self {
-            Self::List(List { manifests, versions }) if manifests || versions.is_some() => {
+            Self::List(List { modules: true, .. }) => {
+                let list: Items<ModulePolicy> = client.list(&routes::MODULE_LIST, &[], &json!({})).await?;
+                session.printer.list(&list)?;
+            }
+            Self::SetModule(set) => return set.run(session, &client).await,
+            Self::List(List { manifests, versions, .. }) if manifests || versions.is_some() => {
                 return manifest::list(session, &client, versions).await;
             }
             Self::List(_) => {
@@ -123,6 +163,33 @@ impl Shown for PolicyProfile {
         column("suites", "cipherSuites").wide(),
         column("days", "certificateDays").wide(),
         column("recoveries", "recoveries").wide(),
+    ];
+}
+
+impl Shown for ModulePolicy {
+    const NAME: &'static str = "module";
+    const PLURAL: &'static str = "modules";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("module", "module"),
+        column("profile", "profile"),
+        column("wanted", "stance"),
+        column("asks", "demand"),
+        column("rests on", "basis"),
+        column("version", "version").wide(),
+    ];
+}
+
+impl Shown for ModuleFinding {
+    const NAME: &'static str = "module";
+    const PLURAL: &'static str = "modules";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("module", "module"),
+        column("wanted", "stance"),
+        column("verdict", "verdict"),
+        column("rests on", "basis"),
+        column("why", "why"),
+        column("version", "version").wide(),
+        column("device", "deviceId").wide(),
     ];
 }
 

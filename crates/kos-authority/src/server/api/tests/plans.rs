@@ -7,9 +7,11 @@ use super::{
     papers::{Papers, papers},
     *,
 };
-use crate::{record::SystemChange, store::EngineState, writer::SystemWrite};
+use crate::{clock, record::SystemChange, store::EngineState, writer::SystemWrite};
 use kos_audit::alert::{Alert, AlertId, Severity};
+use kos_policy::{pairing::Pairing, trust::TrustLevel};
 
+const AGENT: &str = "kai:home/kitchen";
 const MEMBER: &str = "kdev-0000000000000001";
 const WAITING: &str = "kdev-0000000000000002";
 const SUSPENDED: &str = "kdev-0000000000000003";
@@ -28,6 +30,8 @@ struct Made {
     /// A folder for old entries.
     archive: String,
     papers: Papers,
+    /// What an agent may ask.
+    grant: String,
 }
 
 /// An authority on which each change of the table has something to change.
@@ -40,19 +44,7 @@ async fn bench() -> (Bench, Made) {
     if let Some(credential) = &mut in_service.credential {
         credential.issuer = bench.shared().keys.issuing_certificate(IssuerClass::One).key_id();
     }
-    in_service.attested = Some(kos_identity::registry::Attested {
-        ek: kos_base::KeyId::from_bytes([7; 32]),
-        ak: vec![7; 34],
-        pcrs: 1,
-        values: vec![0; 32],
-        clock_ms: 1,
-        reset_count: 1,
-        restart_count: 0,
-        tier: kos_base::EvidenceTier::KeyInTpm,
-        at: NOW,
-        vouched_by: "nobody".to_owned(),
-        golden: None,
-    });
+    in_service.attested = Some(fixtures::attested(kos_base::KeyId::from_bytes([7; 32])));
     bench.add(in_service).await;
     let mut waiting = device(2);
     waiting.lobby = Some(fixtures::lobby("192.0.2.7"));
@@ -90,7 +82,8 @@ async fn bench() -> (Bench, Made) {
     let alert = alert(&bench, 1).await;
     let archive = bench._folder.path().join("archive").display().to_string();
     let papers = papers(&bench, MEMBER).await;
-    (bench, Made { ticket, words, alert, archive, papers })
+    let grant = granted(&bench).await;
+    (bench, Made { ticket, words, alert, archive, papers, grant })
 }
 
 #[tokio::test]
@@ -103,6 +96,41 @@ async fn a_witness_whose_name_is_long_or_not_ascii_is_refused() {
         let reply = bench.post("/api/v1/audit/witnesses", body).await;
         assert_eq!(reply.status.as_u16(), status, "{name}: {}", reply.body);
     }
+}
+
+/// Pairs the member with an agent, and lets that ask something; the id of the grant.
+async fn granted(bench: &Bench) -> String {
+    let now = clock::now();
+    let pairing = Pairing {
+        id: fixtures::id(9),
+        device: MEMBER.parse().unwrap(),
+        partner: AGENT.parse().unwrap(),
+        level: TrustLevel::Partner,
+        key: Some(key(9)),
+        proposed: now,
+        device_said: Some(now),
+        partner_said: Some(now),
+        ended: None,
+        number: 1,
+    };
+    let change = SystemChange::PairingProposed(Box::new(pairing.clone()));
+    let write = SystemWrite::Pairing(Box::new(pairing), None);
+    bench.shared().writer.commit(Transaction::own(now, vec![change.into()], vec![write])).await.unwrap();
+    let made = bench.post("/api/v1/grants", granting()).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.body);
+    made.body["item"]["grantId"].as_str().unwrap().to_owned()
+}
+
+fn granting() -> Value {
+    json!({
+        "deviceId": MEMBER, "agentId": AGENT, "capability": "device.status", "scope": ["status/*"],
+        "expiry": clock::now().plus(Duration::from_secs(3_600)),
+    })
+}
+
+/// The path of a route about this.
+fn path(route: &Route, object: &str) -> String {
+    route.fill(&[object, if route.name == "pairing-end" { AGENT } else { "x" }])
 }
 
 /// Something that was found; its id.
@@ -205,6 +233,13 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
             ("", wanted)
         }
         "vouching-remove" => (&made.papers.grant, json!({})),
+        "module-set" => ("", json!({"module": "clock-sanity", "profile": "SEC-2", "stance": "advisory"})),
+        "pairing-propose" => (MEMBER, json!({"with": "user:anna"})),
+        "pairing-end" => (MEMBER, json!({})),
+        "grant-create" => ("", granting()),
+        "grant-narrow" => (&made.grant, json!({"scope": ["status/health"]})),
+        "grant-revoke" => (&made.grant, json!({})),
+        "grant-override" => (&made.grant, json!({"verdict": "deny", "seconds": 60, "reason": "enough"})),
         "audit-archive" => ("", json!({"folder": made.archive, "beforeIndex": 256})),
         "audit-erase" => ("", json!({"person": "anna", "reason": "asked for it"})),
         "alert-ack" => (&made.alert, json!({})),
@@ -262,7 +297,7 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
 }
 
 async fn plan(bench: &Bench, route: &Route, object: &str, body: &Value) -> Reply {
-    let path = format!("{}?dryRun=true", route.fill(&[object, "x"]));
+    let path = format!("{}?dryRun=true", path(route, object));
     bench.ask(local(), route.method.as_str(), &path, &[], &body.to_string()).await
 }
 
@@ -285,9 +320,11 @@ async fn every_change_can_be_planned_and_leaves_the_log_as_it_is() {
 }
 
 /// Every route that changes something, but the one that opens a restored authority, which only one that is closed
-/// serves: `tests/e2e/tests/backup.rs`.
+/// serves (`tests/e2e/tests/backup.rs`), and those that ask for somebody's own word: of an operator with a certificate,
+/// or of an agent, by its signature (`tests/e2e/tests/pairing.rs`).
 fn changing() -> impl Iterator<Item = &'static Route> {
-    ALL.iter().filter(|route| route.effect == Effect::Changes && route.name != "restore-open")
+    let elsewhere = ["restore-open", "pairing-confirm", "agent-statement", "agent-call"];
+    ALL.iter().filter(move |route| route.effect == Effect::Changes && !elsewhere.contains(&route.name))
 }
 
 #[tokio::test]
@@ -304,7 +341,7 @@ async fn every_change_has_its_entry_by_the_time_of_its_answer() {
         let (object, body) = example(route, &made);
         prepare(&bench, route, &made).await;
         let before = bench.entries().await.len();
-        let path = route.fill(&[object, "x"]);
+        let path = path(route, object);
         let reply = bench.ask(local(), route.method.as_str(), &path, &[], &body.to_string()).await;
         assert_eq!(reply.status, StatusCode::OK, "{}: {}", route.name, reply.body);
         let entries = bench.entries().await;
@@ -329,7 +366,7 @@ async fn a_plan_for_what_is_not_there_is_refused_as_the_change_is() {
         let (_, body) = example(route, &made);
         for nobody in ["kdev-0000000000000009", "01a1f8bf-ac7c-730d-974d-26f553ad23e3", "nobody"] {
             let planned = plan(&bench, route, nobody, &body).await;
-            let path = route.fill(&[nobody, "x"]);
+            let path = path(route, nobody);
             let done = bench.ask(local(), route.method.as_str(), &path, &[], &body.to_string()).await;
             assert!(planned.status.is_client_error(), "{} {nobody}: {}", route.name, planned.body);
             assert_eq!((planned.status, code(&planned)), (done.status, code(&done)), "{}", route.name);

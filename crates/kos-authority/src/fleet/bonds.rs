@@ -1,0 +1,127 @@
+//! Pairings, grants and calls of agents on the link of a device, and what enforcement modules make of it.
+//!
+//! Source: `docs/spec/pairing.md` PAIR-30 to PAIR-34; `docs/spec/grant.md` GRANT-24.
+
+use std::sync::Arc;
+
+use kos_base::{SecurityProfile, Timestamp, code};
+use kos_klp::{
+    body::{self, Ack, Policy, Task},
+    message::{MessageId, MessageType},
+};
+use kos_policy::{Direction, Errand, Request, Standing, decide, pairing::Bonds};
+
+use super::{
+    links::AgentCall,
+    talk::{Ended, SLICE_REFRESH, Talk},
+};
+use crate::{bonds, clock, modules};
+
+/// Most calls that a device has not answered. Whoever waits for an older one hears that it was not taken.
+const CALLS_MAX: usize = 4;
+
+/// What of it is under way on one link.
+#[derive(Debug, Default)]
+pub(super) struct Affairs {
+    /// What the device was told.
+    told: Option<Bonds>,
+    /// Calls that are not answered yet, oldest first.
+    calls: Vec<(MessageId, Arc<AgentCall>)>,
+}
+
+impl Talk<'_> {
+    /// Keeps a device that does not meet a mandatory module to what the lobby may, and lets it out again.
+    pub(super) fn judge_modules(&mut self) {
+        let (shared, now) = (&self.board.shared, clock::now());
+        let seen = modules::seen(&self.device, self.certified, self.report, now);
+        let unmet = modules::unmet(shared, self.certified, &seen);
+        let standing = match &unmet {
+            Some(_) => Standing { profile: SecurityProfile::Sec0, ..self.certified },
+            None => self.certified,
+        };
+        if standing == self.standing {
+            return;
+        }
+        self.standing = standing;
+        shared.links.stands(&self.id, standing);
+        match unmet {
+            Some((module, finding)) => {
+                let request = format!("module/{}", module.name());
+                shared.manifests.refused.count_module(&self.id, &request, &finding.why);
+                tracing::warn!(device = %self.id, module = module.name(), why = finding.why, "kept to the lobby");
+            }
+            None => tracing::info!(device = %self.id, "meets every mandatory module again"),
+        }
+    }
+
+    /// Sends what the device is paired with, unless that was said on this link and is not about to run out.
+    pub(super) async fn bring_bonds(&mut self) -> Result<(), Ended> {
+        let now = clock::now();
+        let shared = &self.board.shared;
+        let Some(bonds) = bonds::bonds_for(shared, &self.id, now).await? else { return Ok(()) };
+        let is_told = |told: &Bonds| {
+            told.counter == bonds.counter
+                && told.pairs == bonds.pairs
+                && told.grants == bonds.grants
+                && now.since(told.issued) < SLICE_REFRESH
+        };
+        if self.bonds.told.as_ref().is_some_and(is_told) {
+            return Ok(());
+        }
+        let signed = bonds::signed(shared, &bonds)?;
+        self.bonds.told = Some(bonds);
+        self.signed(MessageType::POLICY, &body::write(&Policy::Bonds(signed))).await.map(drop)
+    }
+
+    /// Brings a call that was let through. Whom the profile keeps from agents gets none.
+    pub(super) async fn bring_call(&mut self, call: Arc<AgentCall>) -> Result<(), Ended> {
+        if !self.takes_part(Errand::Agent) {
+            return Ok(());
+        }
+        // What the device judges it by comes first.
+        self.bring_bonds().await?;
+        let said = body::write(&Task::Call(call.signed.clone()));
+        let under_way = self.signed(MessageType::TASK_REQUEST, &said).await?;
+        if self.bonds.calls.len() >= CALLS_MAX {
+            self.bonds.calls.remove(0);
+        }
+        self.bonds.calls.push((under_way, call));
+        Ok(())
+    }
+
+    /// Takes what the device answers to a call.
+    pub(super) fn call_answered(&mut self, of: Option<MessageId>, ack: &Ack) {
+        let Some(at) = self.bonds.calls.iter().position(|(under_way, _)| Some(*under_way) == of) else {
+            return;
+        };
+        let (_, call) = self.bonds.calls.remove(at);
+        let answer = match ack.status() {
+            0 => Ok(ack.result().unwrap_or_default().to_vec()),
+            number => Err(number),
+        };
+        // Whoever asked may have stopped waiting.
+        drop(call.answer.try_send(answer));
+    }
+
+    /// The device asks something of an agent: of one that it is paired with, or of none.
+    pub(super) async fn for_agent(
+        &mut self,
+        now: Timestamp,
+        message: MessageId,
+        said: &[u8],
+    ) -> Result<(), Ended> {
+        let Ok(Task::ForAgent { agent, .. }) = body::read(said) else {
+            return self.refuse(Some(message), code::klp::KLP_TYPE).await;
+        };
+        let tie = bonds::tie_of(&self.board.shared, &self.id, &agent, now).await?;
+        let code = match decide(self.standing, Request::Agent(Direction::Called, tie)).check() {
+            Err(refusal) => {
+                self.board.shared.policy.count(&self.id, refusal);
+                refusal.code()
+            }
+            // No agent has a link here.
+            Ok(()) => code::klp::KLP_RECIPIENT,
+        };
+        self.refuse(Some(message), code).await
+    }
+}
