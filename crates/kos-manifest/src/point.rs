@@ -285,7 +285,7 @@ mod tests {
         let text =
             "// manifest one 1\n@id(\"all\") permit(principal, action == Action::\"send\", resource);\n";
         let manifest = crate::examine(text).manifest.unwrap();
-        let point = Point::new(1, manifest.rules.clone(), manifest.policies.clone().into_iter().collect());
+        let point = Point::new(1, manifest.rules, manifest.policies);
         let facts = Facts {
             profile: kos_base::SecurityProfile::Sec2,
             evidence: kos_base::EvidenceTier::KeyOnDevice,

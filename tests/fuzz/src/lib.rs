@@ -23,6 +23,7 @@ pub mod share;
 pub mod ticket;
 pub mod tpm_blob;
 pub mod vault;
+pub mod voucher;
 pub mod witness;
 
 mod cast;
@@ -37,7 +38,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     Target { name: "attestation", run: attestation::run },
     Target { name: "audit", run: audit::run },
     Target { name: "backup", run: backup::run },
@@ -54,6 +55,7 @@ pub const TARGETS: [Target; 17] = [
     Target { name: "ticket", run: ticket::run },
     Target { name: "tpm_blob", run: tpm_blob::run },
     Target { name: "vault", run: vault::run },
+    Target { name: "voucher", run: voucher::run },
     Target { name: "witness", run: witness::run },
 ];
 

@@ -27,7 +27,7 @@ use crate::{
     alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, manifest,
     mirror, operator, pairing, person,
     plan::{ChangeQuery, Plan},
-    policy, ticket, vault, witness,
+    policy, ticket, vault, voucher, witness,
 };
 use Access::{Admin, Agent, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
@@ -383,6 +383,34 @@ routes! {
     GOLDEN_REMOVE = "golden-remove", Delete "/api/v1/attestation/golden/{golden}", [Admin], Changes,
         (CHANGE, NONE) -> Shape::document::<attestation::Golden>(), "Removes a golden set.";
 
+    MAKER_LIST = "maker-list", Get "/api/v1/makers", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<voucher::Maker>(), "Lists makers whose vouchers or factory certificates count.";
+    MAKER_ADD = "maker-add", Post "/api/v1/makers", [Admin], Changes,
+        (CHANGE, Shape::plain::<voucher::AddMaker>()) -> Shape::document::<voucher::Maker>(),
+        "Trusts a maker of devices, on terms.";
+    MAKER_REMOVE = "maker-remove", Delete "/api/v1/makers/{maker}", [Admin], Changes,
+        (CHANGE, NONE) -> Shape::document::<voucher::Maker>(), "Trusts a maker no more.";
+    VOUCHER_OWNER = "voucher-owner", Get "/api/v1/voucher-owner", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<voucher::VoucherOwner>(),
+        "Shows what a maker, or the owner before, has to put into a voucher for this authority.";
+    VOUCHER_LIST = "voucher-list", Get "/api/v1/vouchers", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<voucher::Voucher>(), "Lists vouchers.";
+    VOUCHER_SHOW = "voucher-show", Get "/api/v1/vouchers/{voucher}", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::document::<voucher::Voucher>(), "Shows a voucher with its file.";
+    VOUCHER_IMPORT = "voucher-import", Post "/api/v1/vouchers", [OperatorWrite], Changes,
+        (CHANGE, Shape::plain::<voucher::ImportVoucher>()) -> Shape::document::<voucher::Voucher>(),
+        "Keeps a voucher of a trusted maker until its device comes.";
+    VOUCHER_ENDORSE = "voucher-endorse", Post "/api/v1/vouchers/{voucher}/endorse", [Admin], Changes,
+        (CHANGE, Shape::plain::<voucher::EndorseVoucher>()) -> Shape::document::<voucher::Voucher>(),
+        "Passes a device that has not come on to another owner.";
+    VOUCHING_LIST = "vouching-list", Get "/api/v1/vouching-nodes", [OperatorRead], Reads,
+        (NONE, NONE) -> Shape::list::<voucher::VouchingNode>(), "Lists devices that may vouch for new ones.";
+    VOUCHING_ADD = "vouching-add", Post "/api/v1/vouching-nodes", [Admin], Changes,
+        (CHANGE, Shape::plain::<voucher::AddVouchingNode>()) -> Shape::document::<voucher::VouchingNode>(),
+        "Lets a device vouch for new ones, within limits.";
+    VOUCHING_REMOVE = "vouching-remove", Delete "/api/v1/vouching-nodes/{grant}", [Admin], Changes,
+        (CHANGE, NONE) -> Shape::document::<voucher::VouchingNode>(), "Lets a device vouch no more.";
+
     GUARDIAN_LIST = "guardian-list", Get "/api/v1/guardians", [OperatorRead], Reads,
         (NONE, NONE) -> Shape::list::<alert::Guardian>(), "Lists who is told of alerts.";
     GUARDIAN_ADD = "guardian-add", Post "/api/v1/guardians", [Admin], Changes,
@@ -543,6 +571,9 @@ routes! {
     LOCAL_KILL_FIRE = "local-kill-fire", Post "/api/v1/kill/fire", [Admin], Changes,
         (CHANGE, Shape::plain::<kill::FireKill>()) -> Shape::document::<kill::KillReport>(),
         "Destroys the keys and the state of this device.";
+    LOCAL_VOUCH = "local-vouch", Post "/api/v1/vouch", [Admin], Reads,
+        (NONE, Shape::plain::<voucher::VouchFor>()) -> Shape::document::<voucher::Vouch>(),
+        "Vouches for a new device.";
     LOCAL_PAIRING_LIST = "local-pairing-list", Get "/api/v1/pairings", [Admin], Reads,
         (NONE, NONE) -> Shape::document::<local::LocalPairings>(), "Lists with whom this device is paired, or might be.";
     LOCAL_PAIRING_ANSWER = "local-pairing-answer", Post "/api/v1/pairings", [Admin], Changes,

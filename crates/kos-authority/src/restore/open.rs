@@ -15,7 +15,7 @@ use kos_identity::{
 use kos_net::entropy;
 use kos_policy::pairing::EndedBy;
 
-use super::{Restoration, RestoreError, effects::Effects, merge};
+use super::{Restoration, RestoreError, effects::Effects, merge, papers};
 use crate::{
     alert::Way,
     bonds,
@@ -93,7 +93,7 @@ impl Opening<'_> {
                 again.push(
                     "manifests that were applied after the backup count no more: apply them again".to_owned(),
                 );
-                "every device waits before a person, every operator and ticket is void".to_owned()
+                "every device waits before a person, every operator, ticket and voucher is void".to_owned()
             }
         };
         again.insert(0, first);
@@ -117,6 +117,7 @@ impl Opening<'_> {
             }
         };
         self.withdraw_tickets().await?;
+        papers::withdraw(self.store, self.writer, self.now).await?;
         self.end_pairings().await?;
         let Restoration { backup_at, backup_size, .. } = *self.restoration;
         let opened = SystemChange::RestoreOpened { merged: outcome.merged_entries, loss: outcome.loss };

@@ -30,6 +30,8 @@ pub enum Setting {
     AlertRules,
     /// Endorsement keys that an operator listed, and golden sets.
     Attestation,
+    /// Makers of devices that operators trust.
+    Makers,
     /// How enforcement modules are wanted.
     Modules,
     /// What manifests that are applied must be numbered above, since an authority that was put back may have forgotten some.
@@ -49,6 +51,7 @@ impl Setting {
             Self::WitnessThreshold => "witness_threshold",
             Self::AlertRules => "alert_rules",
             Self::Attestation => "attestation",
+            Self::Makers => "makers",
             Self::Modules => "modules",
             Self::ManifestFloor => "manifest_floor",
         }

@@ -44,6 +44,7 @@ mod tail;
 mod tickets;
 mod vaults;
 mod view;
+mod vouchers;
 mod witnesses;
 
 use std::{sync::Arc, time::Duration};
@@ -261,6 +262,17 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::GOLDEN_LIST, attestation::golden_sets)
         .on(&routes::GOLDEN_ADD, attestation::add_golden)
         .on(&routes::GOLDEN_REMOVE, attestation::remove_golden)
+        .on(&routes::MAKER_LIST, vouchers::makers)
+        .on(&routes::MAKER_ADD, vouchers::add_maker)
+        .on(&routes::MAKER_REMOVE, vouchers::remove_maker)
+        .on(&routes::VOUCHER_OWNER, vouchers::owner)
+        .on(&routes::VOUCHER_LIST, vouchers::list)
+        .on(&routes::VOUCHER_SHOW, vouchers::show)
+        .on(&routes::VOUCHER_IMPORT, vouchers::import)
+        .on(&routes::VOUCHER_ENDORSE, vouchers::endorse)
+        .on(&routes::VOUCHING_LIST, vouchers::nodes)
+        .on(&routes::VOUCHING_ADD, vouchers::add_node)
+        .on(&routes::VOUCHING_REMOVE, vouchers::remove_node)
         .on(&routes::WITNESS_LIST, witnesses::list)
         .on(&routes::WITNESS_ADD, witnesses::add)
         .on(&routes::WITNESS_REMOVE, witnesses::remove)

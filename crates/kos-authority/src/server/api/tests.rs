@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod leaving;
+mod papers;
 mod people;
 mod plans;
 mod quarantine;
@@ -103,8 +104,11 @@ impl Bench {
     }
 
     async fn add(&self, device: Device) {
-        let change =
-            Change::DeviceWaiting { device: device.id.clone(), identity_key: device.identity_key.id() };
+        let change = Change::DeviceWaiting {
+            device: device.id.clone(),
+            identity_key: device.identity_key.id(),
+            withheld: None,
+        };
         let transaction = Transaction {
             at: NOW,
             actor: Actor::Authority,
