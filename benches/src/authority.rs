@@ -88,6 +88,11 @@ impl Authority {
         Ok(begun.elapsed())
     }
 
+    /// Where devices connect.
+    pub(crate) const fn tls_port(&self) -> u16 {
+        self.port + 1
+    }
+
     /// Its administrator's connection.
     pub(crate) const fn admin(&self) -> &Client {
         &self.admin

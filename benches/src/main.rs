@@ -31,11 +31,11 @@ use crate::{
         IDLE_LINK_BYTES, ISSUE_PER_S, KOSD_BINARY_BYTES, KOSD_READY_MS, KOSD_RSS_BYTES,
         LOG_APPEND_TO_PROOF_P99_MS, LOG_ENTRIES_PER_S, LOG_PROOF_10M_MS, LOG_SIGNATURE_VERIFY_PER_S,
         LOG_TREE_VERIFY_PER_S, Line, Measured, POLICY_DECISION_10K_US, POLICY_DECISION_US, QUARANTINE_CUT_MS,
-        REVOCATION_CUT_MS, VAULT_DECRYPT_US, VAULT_READ_MS, VAULT_WRITE_MS,
+        REVOCATION_CUT_MS, VAULT_DECRYPT_US, VAULT_READ_MS, VAULT_WRITE_MS, ZERO_TOUCH_MS,
     },
     figures::{
         Ground, Scale, attestation, copied_log, daemon, enrolment, heartbeat, idle, issuing, log, policy,
-        quarantine, readiness, revocation, vault,
+        quarantine, readiness, revocation, vault, zero_touch,
     },
 };
 
@@ -72,10 +72,11 @@ enum Group {
     CopiedLog,
     Revocation,
     Quarantine,
+    ZeroTouch,
 }
 
 /// In the order of the figures. The devices of the first are used by the next; the last takes some out of service.
-const GROUPS: [(Group, &[&Figure]); 13] = [
+const GROUPS: [(Group, &[&Figure]); 14] = [
     (Group::Enrolment, &[&ENROL_PER_S, &ENROL_P99_MS]),
     (Group::Issuing, &[&ISSUE_PER_S]),
     (Group::Attestation, &[&ATTEST_VERIFY_PER_S]),
@@ -89,6 +90,7 @@ const GROUPS: [(Group, &[&Figure]); 13] = [
     (Group::CopiedLog, &[&LOG_TREE_VERIFY_PER_S, &LOG_SIGNATURE_VERIFY_PER_S, &LOG_PROOF_10M_MS]),
     (Group::Revocation, &[&REVOCATION_CUT_MS]),
     (Group::Quarantine, &[&QUARANTINE_CUT_MS]),
+    (Group::ZeroTouch, &[&ZERO_TOUCH_MS]),
 ];
 
 fn main() -> Result<ExitCode> {
@@ -149,6 +151,7 @@ async fn measure(group: Group, ground: &mut Ground) -> Result<Vec<Measured>> {
         Group::CopiedLog => copied_log::measure(ground).await,
         Group::Revocation => revocation::measure(ground).await,
         Group::Quarantine => quarantine::measure(ground).await,
+        Group::ZeroTouch => zero_touch::measure(ground).await,
     }
 }
 

@@ -234,7 +234,7 @@ impl Ca {
     fn record(&mut self, now: Timestamp, commit: &Commit) -> Result<()> {
         for change in &commit.changes {
             let (event_type, device, details) = match change {
-                Change::DeviceEnrolled { device, identity_key, role, profile, ticket } => (
+                Change::DeviceEnrolled { device, identity_key, role, profile, ticket, .. } => (
                     EventType::DeviceEnrolled,
                     device,
                     json!({"identityKeyId": identity_key, "role": role, "profile": profile, "ticketId": ticket}),

@@ -13,6 +13,7 @@ pub(crate) mod quarantine;
 pub(crate) mod readiness;
 pub(crate) mod revocation;
 pub(crate) mod vault;
+pub(crate) mod zero_touch;
 
 use anyhow::Result;
 

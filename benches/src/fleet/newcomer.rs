@@ -82,6 +82,7 @@ impl Newcomer {
             capabilities: Vec::new(),
             bootloader: BootloaderLock::None,
             keys: kos_identity::enrolment::device::KeyHome::Elsewhere,
+            introduction: kos_identity::enrolment::device::Introduction::default(),
         };
         let mut machine = Machine::load(profile, None, None, ClockTrust::Trusted)?;
         let mut keys = Keys { ticket: Arc::clone(ticket), signing: BTreeMap::new() };

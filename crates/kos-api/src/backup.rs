@@ -104,6 +104,9 @@ pub struct Restored {
     pub unknown: u64,
     /// Certificates that were revoked.
     pub revoked: u64,
+    /// Manifests that were put in force after the backup, with their versions. The log does not have them: they have to be
+    /// applied again.
+    pub apply_again: Vec<String>,
 }
 
 impl Kind for Restored {

@@ -96,6 +96,8 @@ pub struct Device {
     /// The decommissioned device that this hardware was before.
     #[schema(value_type = Option<schema::DeviceId>)]
     pub successor_of: Option<DeviceId>,
+    /// What let it in, when it was neither a ticket nor a person: a voucher, a factory certificate, or the word of a device.
+    pub admitted_by: Option<String>,
     /// What an operator needs for a decision while it waits.
     pub lobby: Option<Lobby>,
     /// How far its quarantine is, from the order until it is in service again.
@@ -160,6 +162,8 @@ pub struct Lobby {
     /// Devices that claim the same hardware.
     #[schema(value_type = Vec<schema::DeviceId>)]
     pub clones: Vec<DeviceId>,
+    /// Why its voucher, its factory certificate or the word of a device does not let it in.
+    pub withheld: Option<String>,
 }
 
 /// A quarantine.

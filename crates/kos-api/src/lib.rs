@@ -40,6 +40,7 @@ mod schema;
 pub mod text;
 pub mod ticket;
 pub mod vault;
+pub mod voucher;
 pub mod witness;
 
 pub use envelope::{API_VERSION, Document, Kind, List};

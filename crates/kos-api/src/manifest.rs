@@ -89,7 +89,7 @@ pub struct LintFinding {
     /// How bad it is.
     pub severity: LintSeverity,
     /// What it is: `header`, `limit`, `syntax`, `schema`, `no-door`, `form`, `unknown-entity`, `duplicate`,
-    /// `contradiction` or `unreachable`.
+    /// `contradiction`, `unreachable` or `version`.
     pub kind: String,
     /// The policy that it is about, if it is about one.
     pub policy: Option<String>,
@@ -101,7 +101,7 @@ pub struct LintFinding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ManifestLint {
-    /// Whether it could be put in force, versions aside.
+    /// Whether it could be put in force.
     pub ok: bool,
     /// Its name, if it has one.
     pub name: Option<String>,
@@ -151,7 +151,7 @@ pub struct PolicyCase {
 pub struct PolicyTest {
     /// A manifest that is to be tried as if it were in force, if any.
     pub text: Option<String>,
-    /// At most 1 000.
+    /// 1 to 1 000.
     pub cases: Vec<PolicyCase>,
 }
 
@@ -172,6 +172,9 @@ pub struct PolicyCaseResult {
     pub decided: Verdict,
     /// The rule of the guardrails, or `manifest`.
     pub rule: String,
+    /// The policy that was expected to decide, if one was.
+    #[serde(default)]
+    pub expected_policy: Option<String>,
     /// The policy that decided, if one did.
     pub policy: Option<String>,
     /// Why, in one sentence.

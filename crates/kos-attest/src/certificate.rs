@@ -76,7 +76,7 @@ pub struct VouchedEk {
 #[non_exhaustive]
 pub enum ChainFault {
     /// The TPM holds none.
-    #[error("the TPM has no certificate for its endorsement key")]
+    #[error("the TPM has no certificate for its P-256 endorsement key")]
     Absent,
     /// More or longer certificates than any chain of a maker has.
     #[error("the certificates are too many or too long")]

@@ -140,6 +140,8 @@ impl Applicant {
             name: None,
             capabilities: Vec::new(),
             attestation: None,
+            maker: None,
+            factory: None,
         });
         let FromAuthority::Welcome(welcome) = line.tell(&hello).await else { panic!("not welcome") };
         let prove = FromDevice::Prove(Prove {
@@ -149,6 +151,7 @@ impl Applicant {
             agreement: AgreementKey([5; 32]),
             means: Means::Lobby,
             attestation: None,
+            vouch: None,
         });
         line.tell(&prove).await
     }

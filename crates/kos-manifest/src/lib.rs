@@ -9,6 +9,7 @@ mod closed;
 mod concern;
 mod judge;
 mod lint;
+mod never;
 mod point;
 mod schema;
 mod source;

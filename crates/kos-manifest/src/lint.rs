@@ -12,12 +12,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use cedar_policy::{Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator};
+use cedar_policy::{
+    ParseErrors, Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator,
+    ffi::DetailedError,
+};
 use kos_base::{Code, DeviceId, GroupPath, code::manifest as codes, text::printable};
 use kos_policy::slice::{NAME_BYTES_MAX, Pattern, PatternKind, RuleEffect};
 
 use crate::{
     closed::{Closed, NotClosed, Whom, groups},
+    never,
     schema::{governed, schema},
     source::{Source, SourceError, is_name},
 };
@@ -57,6 +61,8 @@ pub enum Kind {
     Contradiction,
     /// Never decides.
     Unreachable,
+    /// Not higher than the version in force.
+    Version,
 }
 
 impl Kind {
@@ -73,6 +79,7 @@ impl Kind {
             Self::Duplicate => "duplicate",
             Self::Contradiction => "contradiction",
             Self::Unreachable => "unreachable",
+            Self::Version => "version",
         }
     }
 
@@ -81,6 +88,7 @@ impl Kind {
         match self {
             Self::Limit => codes::MANIFEST_LIMIT,
             Self::NoDoor => codes::MANIFEST_NO_DOOR,
+            Self::Version => codes::MANIFEST_OLDER,
             _ => codes::MANIFEST_INVALID,
         }
     }
@@ -157,6 +165,18 @@ impl Examined {
         self.findings.truncate(FINDINGS_MAX);
         self.manifest = None;
     }
+
+    /// A version of the same name is in force.
+    pub fn refuse_version(&mut self, in_force: u64) {
+        let Some(own) = self.source.as_ref().map(|source| source.version).filter(|own| *own <= in_force)
+        else {
+            return;
+        };
+        let why = format!("version {in_force} is in force, and this is version {own}");
+        self.findings.insert(0, Finding::error(Kind::Version, None, &why));
+        self.findings.truncate(FINDINGS_MAX);
+        self.manifest = None;
+    }
 }
 
 /// Examines a text.
@@ -183,8 +203,8 @@ pub fn examine(text: &str) -> Examined {
 fn read(source: &Source, findings: &mut Vec<Finding>) -> Option<Manifest> {
     let parsed: PolicySet = match source.text.parse() {
         Ok(parsed) => parsed,
-        Err(error) => {
-            findings.extend(error.iter().map(|error| Finding::error(Kind::Syntax, None, &error.to_string())));
+        Err(errors) => {
+            findings.extend(unread(&source.text, &errors));
             return None;
         }
     };
@@ -211,6 +231,23 @@ fn read(source: &Source, findings: &mut Vec<Finding>) -> Option<Manifest> {
     rules.sort_by(|one, other| one.rule.id.cmp(&other.rule.id));
     compare(&rules, findings);
     Some(Manifest { source: source.clone(), policies, rules })
+}
+
+/// What Cedar cannot read, and where.
+fn unread(text: &str, errors: &ParseErrors) -> Vec<Finding> {
+    let all = errors.iter().map(|error| {
+        let told = DetailedError::from(error);
+        let place = told.source_locations.first().map(|label| place(text, label.loc.start));
+        Finding::error(Kind::Syntax, None, &format!("{}{}", place.unwrap_or_default(), told.message))
+    });
+    all.collect()
+}
+
+/// Where a byte of a text is, as people count.
+fn place(text: &str, offset: usize) -> String {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    format!("line {}, column {}: ", before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
 /// The name of each policy: that of the manifest, and the annotation `@id` or its place.
@@ -253,7 +290,7 @@ fn validate(parsed: &PolicySet, names: &HashMap<PolicyId, String>, findings: &mu
     }
 }
 
-/// Messages and errands are a closed list.
+/// Messages and errands are a closed list, and so is what a device can be.
 fn check_entities(closed: &Closed, findings: &mut Vec<Finding>) {
     let unknown = |detail: String| Finding::error(Kind::UnknownEntity, Some(&closed.rule.id), &detail);
     let Pattern { kind, name } = &closed.rule.resource;
@@ -279,6 +316,8 @@ fn check_entities(closed: &Closed, findings: &mut Vec<Finding>) {
         }
         _ => {}
     }
+    let atoms = closed.rule.clauses.iter().flat_map(|clause| &clause.all);
+    findings.extend(atoms.filter_map(never::of).map(unknown));
 }
 
 /// What the rules are to each other: a permission that an unconditional prohibition covers never counts.

@@ -3,6 +3,8 @@
 //! Shape: a [`Point`] never changes; what is applied makes another one. For each device that asks, the policies that can
 //! concern it are cut out once, and each decision is remembered until time passes a constant of the policies.
 //!
+//! While Cedar is asked about one device, no other waits for it.
+//!
 //! Invariants, stricter than Cedar alone: what cannot be evaluated refuses ([`judge`]), and so does an entity that is not
 //! known. Nothing is decided about a device whose facts are others than those that its decisions were remembered for.
 //!
@@ -13,7 +15,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -54,7 +56,7 @@ pub struct Point {
     /// Seconds at which a comparison with the time can turn, in order.
     turns: Vec<i64>,
     /// Of each device that asked.
-    cut: Mutex<HashMap<DeviceId, Cut>>,
+    cut: Mutex<HashMap<DeviceId, Arc<Cut>>>,
 }
 
 /// What is in force, for one device.
@@ -63,7 +65,7 @@ struct Cut {
     facts: Facts,
     group: Option<GroupPath>,
     question: Question,
-    memory: Memory,
+    memory: Mutex<Memory>,
 }
 
 /// What is asked about one device.
@@ -206,21 +208,26 @@ impl Point {
             Sent::Message(kind, _) => kind,
             Sent::Device(device) => device.as_ref(),
         };
-        let mut cuts = self.cuts();
-        let fits = |cut: &Cut| cut.facts == subject.facts && cut.group.as_ref() == subject.group;
-        if !cuts.get(subject.device).is_some_and(fits) {
-            let Some(cut) = self.cut_for(subject) else {
-                return Outcome::refused("who the device is cannot be said in the schema");
-            };
-            if cuts.len() >= DEVICES_MAX {
-                cuts.clear();
-            }
-            cuts.insert(subject.device.clone(), cut);
-        }
-        let Some(Cut { memory, question, .. }) = cuts.get_mut(subject.device) else {
-            return Outcome::refused("nothing is known of it");
+        let Some(cut) = self.remembered(subject) else {
+            return Outcome::refused("who the device is cannot be said in the schema");
         };
-        memory.recall(name, turn, || question.ask(seconds, sent))
+        let mut memory = cut.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.recall(name, turn, || cut.question.ask(seconds, sent))
+    }
+
+    fn remembered(&self, subject: Subject<'_>) -> Option<Arc<Cut>> {
+        let fits = |cut: &&Arc<Cut>| cut.facts == subject.facts && cut.group.as_ref() == subject.group;
+        let held = self.cuts().get(subject.device).filter(fits).map(Arc::clone);
+        if held.is_some() {
+            return held;
+        }
+        let cut = Arc::new(self.cut_for(subject)?);
+        let mut cuts = self.cuts();
+        if cuts.len() >= DEVICES_MAX && !cuts.contains_key(subject.device) {
+            cuts.clear();
+        }
+        cuts.insert(subject.device.clone(), Arc::clone(&cut));
+        Some(cut)
     }
 
     fn cut_for(&self, subject: Subject<'_>) -> Option<Cut> {
@@ -231,11 +238,11 @@ impl Point {
             entities: entities(subject)?,
             principal: uid("Device", subject.device.as_ref())?,
         };
-        let memory = Memory::default();
+        let memory = Mutex::default();
         Some(Cut { facts: subject.facts, group: subject.group.cloned(), question, memory })
     }
 
-    fn cuts(&self) -> MutexGuard<'_, HashMap<DeviceId, Cut>> {
+    fn cuts(&self) -> MutexGuard<'_, HashMap<DeviceId, Arc<Cut>>> {
         self.cut.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -267,4 +274,37 @@ pub(crate) fn entities(subject: Subject<'_>) -> Option<Entities> {
         all.push(Entity::new_no_attrs(uid("Message", message)?, HashSet::from([errand])));
     }
     Entities::from_entities(all, None).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_cedar_is_asked_about_one_device_others_are_decided_on() {
+        let text =
+            "// manifest one 1\n@id(\"all\") permit(principal, action == Action::\"send\", resource);\n";
+        let manifest = crate::examine(text).manifest.unwrap();
+        let point = Point::new(1, manifest.rules, manifest.policies);
+        let facts = Facts {
+            profile: kos_base::SecurityProfile::Sec2,
+            evidence: kos_base::EvidenceTier::KeyOnDevice,
+            role: kos_base::Role::Sensor,
+            channel: kos_base::Channel::Stable,
+        };
+        let [slow, other]: [DeviceId; 2] = [1, 2].map(|n| format!("kdev-{n:0>16}").parse().unwrap());
+        let [slow, other] = [&slow, &other].map(|device| Subject { device, group: None, facts });
+        let now = Timestamp::from_unix_s(1_000);
+        let log = Sent::Message("LOG", "report");
+        let cut = point.remembered(slow).unwrap();
+        let asking = cut.memory.lock().unwrap();
+        std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let point = &point;
+            scope.spawn(move || tell.send(point.decide(now, other, log)));
+            let decided = told.recv_timeout(Duration::from_secs(20));
+            drop(asking);
+            assert!(decided.unwrap().allowed);
+        });
+    }
 }

@@ -7,7 +7,10 @@
 //!
 //! Source: `docs/spec/manifest.md` MAN-1 to MAN-4.
 
-use kos_base::digest::{Sha256, sha256_parts};
+use kos_base::{
+    SecurityProfile,
+    digest::{Sha256, sha256_parts},
+};
 
 /// Longest text, in bytes. Stops a manifest from filling the memory of the authority.
 pub const TEXT_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -42,6 +45,9 @@ pub enum SourceError {
     /// The name.
     #[error("a name has 1 to {NAME_CHARS_MAX} characters of a-z, 0-9 and `-`")]
     Name,
+    /// The name of something else.
+    #[error("a manifest is not called like a security profile")]
+    Profile,
     /// The version.
     #[error("a version is a number from 1 to {}", u32::MAX)]
     Version,
@@ -72,6 +78,9 @@ impl Source {
         }
         if name.len() > NAME_CHARS_MAX || !is_name(name) {
             return Err(SourceError::Name);
+        }
+        if name.to_ascii_uppercase().parse::<SecurityProfile>().is_ok() {
+            return Err(SourceError::Profile);
         }
         measure(text)?;
         Ok(Self { name: name.to_owned(), version: version.into(), text: text.to_owned() })
@@ -160,6 +169,7 @@ mod tests {
             "// manifest a -1",
             "// manifest a 4294967296",
             "// manifest A 1",
+            "// manifest sec-2 1",
             "// manifest a 1 2",
             "// manifest a/b 1",
         ] {

@@ -43,11 +43,14 @@ const MESSAGES: [&str; 4] = ["LOG", "REPORT", "WITNESS", "TASK_REQUEST"];
 fn atom(dice: &mut Dice) -> String {
     let operator = dice.pick(&["==", "!=", "<", "<=", ">", ">="]);
     let (attribute, constant) = match dice.roll(5) {
-        0 => ("principal.profile", (dice.roll(6)).to_string()),
-        1 => ("principal.evidence", format!("-{}", dice.roll(3))),
+        // Not what holds for no device.
+        0 => ("principal.profile", (1 + dice.roll(3)).to_string()),
+        1 if ["==", "!="].contains(&operator) => ("principal.evidence", "-0".to_owned()),
+        1 => ("principal.evidence", (1 + dice.roll(4)).to_string()),
+        2 if dice.roll(4) == 0 => ("context.time", format!("-{}", dice.roll(3))),
         2 => ("context.time", (TIME + dice.roll(5)).to_string()),
         3 => {
-            let word = dice.pick(&["sensor", "relay", "other"]);
+            let word = dice.pick(Role::ALL).as_str();
             return format!("principal.role {} \"{word}\"", dice.pick(&["==", "!="]));
         }
         _ => {
@@ -284,6 +287,12 @@ fn what_is_wrong_with_a_text_is_told_by_its_kind() {
         (Kind::UnknownEntity, send("resource == Message::\"HEARTBEAT\")")),
         (Kind::UnknownEntity, send("resource in Errand::\"alert\")")),
         (Kind::UnknownEntity, send("resource == Device::\"toaster\")")),
+        (Kind::UnknownEntity, send("resource) when { principal.channel == \"btea\" }")),
+        (Kind::UnknownEntity, send("resource) unless { \"toaster\" != principal.role }")),
+        (Kind::UnknownEntity, send("resource) when { principal.profile > 9 }")),
+        (Kind::UnknownEntity, send("resource) when { principal.profile < 0 }")),
+        (Kind::UnknownEntity, send("resource) when { principal.profile > 4 }")),
+        (Kind::UnknownEntity, send("resource) when { context.time > 5 && principal.evidence == 6 }")),
         (Kind::Duplicate, format!("@id(\"a\")\n{0}\n@id(\"a\")\n{0}", send("resource)"))),
         (
             Kind::Contradiction,
@@ -304,6 +313,22 @@ fn what_is_wrong_with_a_text_is_told_by_its_kind() {
     assert!(examined.manifest.is_some());
     let found = &examined.findings[0];
     assert_eq!((found.severity, found.kind), (Severity::Warning, Kind::Unreachable), "{found:?}");
+}
+
+#[test]
+fn what_cannot_be_read_is_told_with_its_place_and_what_devices_can_be_is_no_mistake() {
+    let found = examine("// manifest a 1\npermit(principal, action, resource)\n  whn { true };").findings;
+    assert!(found[0].detail.starts_with("line 3, column 3: "), "{found:?}");
+    let found = examine("// manifest a 1\npermit(principal, action").findings;
+    assert!(found[0].detail.starts_with("line 2, column "), "{found:?}");
+    for right in
+        ["profile >= 0", "profile == 4", "evidence <= 5", "channel != \"beta\"", "role == \"sensor\""]
+    {
+        let text = format!(
+            "// manifest a 1\npermit(principal, action == Action::\"send\", resource) when {{ principal.{right} }};"
+        );
+        assert!(examine(&text).manifest.is_some(), "{right}");
+    }
 }
 
 #[test]

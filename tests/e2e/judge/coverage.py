@@ -23,7 +23,11 @@ SETTINGS = {
     "settings_file": {"config_changed"},
     "witness_threshold": {"witness_policy_changed"},
     "alert_rules": {"alert_rules_changed"},
+    "attestation": {"ek_allowed", "ek_removed", "golden_added", "golden_removed"},
+    "makers": {"maker_trusted", "maker_removed"},
     "modules": {"modules_changed"},
+    "attestation": {"ek_allowed", "golden_added"},
+    "manifest_floor": {"restore_opened"},
 }
 
 
@@ -141,6 +145,10 @@ def judge(db):
         expect(log.texts[digest], f"manifests: no entry about version {version} of {name}")
     for digest, _ in each("manifest_texts", "digest, signed"):
         expect(log.texts[digest], f"manifest_texts: no entry about {digest}")
+    for table in ("vouchers", "vouching_grants"):
+        for paper, version in each(table, "id, version"):
+            told = log.texts[paper]
+            expect(version <= told, f"{table}: {paper} has version {version} and {told} entries")
     for subject, _ in each("subjects", "subject, person"):
         expect(subject in log.subjects, f"subjects: no entry has a value of {subject}")
     heads = list(each("log_state", "name, size"))

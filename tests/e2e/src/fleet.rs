@@ -438,6 +438,19 @@ impl Device {
         document.get("item").cloned().context("a document without item")
     }
 
+    /// Runs `kosd` with these words and its root.
+    ///
+    /// # Errors
+    /// When it does not end with 0.
+    pub fn says(&self, words: &[&str]) -> Result<String> {
+        let root = self.root().to_string_lossy().into_owned();
+        let mut command = program::command("kosd", &[words, &["--root", &root]].concat())?;
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let done = program::finish(command, "")?;
+        ensure!(done.status.success(), "kosd ended with {}: {}", done.code(), done.stderr);
+        Ok(done.stdout)
+    }
+
     fn kosd(&self, word: &str) -> Result<Command> {
         let root = self.root().to_string_lossy().into_owned();
         let mut command = program::command("kosd", &[word, "--root", &root])?;

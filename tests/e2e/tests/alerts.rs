@@ -315,7 +315,7 @@ fn only_a_guardian_or_an_administrator_acknowledges_and_the_log_says_who() {
     let ack = ["--context", "home", "audit", "alerts", "ack", id];
     let refused = otto.kosctl(&ack).unwrap();
     assert!(refused.code() == 5 && refused.stderr.contains("KOS-E0535"), "{}", refused.stderr);
-    assert_eq!(vera.kosctl(&ack).unwrap().code(), 4);
+    assert_eq!(vera.kosctl(&ack).unwrap().code(), 5);
     for viewer in [&otto, &vera] {
         assert_eq!(viewer.kosctl(&["--context", "home", "audit", "alerts", "show", id]).unwrap().code(), 0);
     }

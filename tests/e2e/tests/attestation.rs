@@ -40,7 +40,7 @@ fn evidence_grows_with_what_operators_and_starts_say() {
     let id = fleet::bring_into_service(&authority, &mut device).unwrap();
     assert_eq!(authority.device(&id).unwrap()["evidenceTier"], "key-in-tpm");
     let shown = attestation(&authority, &id);
-    assert_eq!(shown["vouchedBy"], "the TPM has no certificate for its endorsement key");
+    assert_eq!(shown["vouchedBy"], "the TPM has no certificate for its P-256 endorsement key");
     assert_eq!(shown["pcrs"].as_array().unwrap().len(), 4);
     let ek = shown["ek"].as_str().unwrap().to_owned();
 
@@ -67,8 +67,19 @@ fn evidence_grows_with_what_operators_and_starts_say() {
 
     // Off the list again.
     authority.json(&["attest", "ek", "remove", &ek, "--yes"]).unwrap();
-    assert_eq!(renewed(&authority, &id), "key-in-tpm");
-    assert_eq!(authority.json(&["attest", "ek", "list"]).unwrap()["items"], serde_json::json!([]));
+    let weaker = authority.kosctl(&["device", "attest", &id]).unwrap();
+    assert_eq!(weaker.code(), 10, "{}", weaker.stderr);
+    assert!(
+        weaker.stderr.contains("weaker than before: key-in-tpm, where it was ek-activated"),
+        "{}",
+        weaker.stderr
+    );
+    assert_eq!(attestation(&authority, &id)["evidenceTier"], "key-in-tpm");
+    let none = authority.kosctl(&["attest", "ek", "list"]).unwrap();
+    assert!(none.code() == 0 && none.stderr.contains("no endorsement keys"), "{}", none.stderr);
+    device.stop().unwrap();
+    let late = authority.kosctl(&["device", "attest", &id, "--timeout", "2s"]).unwrap();
+    assert!(late.code() == 9 && late.stderr.contains("within 2 s"), "{}", late.stderr);
 }
 
 #[test]

@@ -165,6 +165,69 @@ fn lost_name(plan: &str) -> String {
 }
 
 #[test]
+fn what_was_taken_back_or_replaced_after_the_backup_does_not_count_again() {
+    let mut lost = Authority::start_with(SETTINGS).unwrap();
+    let (mut device, id) = fleet::device_in_service(&lost, "backup-policy").unwrap();
+    let elsewhere = Elsewhere::new();
+    let permit = "@id(\"all\")\npermit(principal, action == Action::\"send\", resource);\n";
+    let again = permit.replace("all", "again");
+    let apply = |authority: &Authority, version: u32, policies: &str| {
+        let path = elsewhere.at("manifest");
+        fs::write(&path, format!("// manifest open {version}\n{policies}")).unwrap();
+        authority.json(&["policy", "apply", &path, "--yes"]).unwrap()["item"]["counter"].as_u64().unwrap()
+    };
+    let took = |authority: &Authority, above: u64| {
+        wait::until("the device to take what is in force", || {
+            let list = authority.json(&["audit", "list", "--log-of", &id]).unwrap_or_default();
+            let items = list["items"].as_array().cloned().unwrap_or_default();
+            let is_it = |entry: &Value| {
+                entry["eventType"] == "policy_applied" && entry["details"]["counter"].as_u64() > Some(above)
+            };
+            Ok(items.iter().any(is_it).then_some(()))
+        })
+        .unwrap();
+    };
+    let ek = "a7".repeat(32);
+    apply(&lost, 1, permit);
+    lost.json(&["attest", "ek", "add", &ek, "--note", "bench 3"]).unwrap();
+    lost.json(&["guardian", "add", "siren", "--device", &id]).unwrap();
+    let backup = elsewhere.back_up(&lost);
+    let newer = apply(&lost, 2, &format!("{permit}{again}"));
+    lost.json(&["attest", "ek", "remove", &ek, "--yes"]).unwrap();
+    lost.json(&["guardian", "remove", "siren", "--yes"]).unwrap();
+    took(&lost, newer - 1);
+    elsewhere.copy_log(&lost);
+    lost.kill().unwrap();
+
+    let mut restored = Authority::put_back(&lost, &backup, PASSPHRASE).unwrap();
+    restored.serve_closed().unwrap();
+    let (log, head) = (elsewhere.at("log"), elsewhere.at("head"));
+    let open = ["backup", "restore", "--log", &log, "--against", &head];
+    let planned = restored.kosctl(&[&open[..], &["--dry-run"]].concat()).unwrap();
+    assert!(
+        planned.stdout.contains("the manifest open, version 2 is not in the backup"),
+        "{}",
+        planned.stdout
+    );
+    let name = lost_name(&planned.stdout);
+    let opened = restored.json(&[&open[..], &["--confirm", &name]].concat()).unwrap();
+    assert_eq!(opened["item"]["applyAgain"], serde_json::json!(["open, version 2"]), "{opened}");
+    wait::until("the authority to serve", || Ok(restored.kosctl(&["list"])?.status.success().then_some(())))
+        .unwrap();
+    let keys = restored.json(&["attest", "ek", "list"]).unwrap();
+    assert_eq!(keys["items"], Value::Array(Vec::new()));
+    // It is told what waits for it, and is no guardian any more.
+    assert_ne!(restored.kosctl(&["guardian", "remove", "siren", "--yes"]).unwrap().code(), 0);
+    let events = restored.events().unwrap();
+    assert_eq!(events.iter().filter(|event| *event == "guardian_removed").count(), 2);
+    took(&restored, newer);
+    let last = apply(&restored, 2, &format!("{permit}{again}"));
+    took(&restored, last - 1);
+    device.stop().unwrap();
+    restored.stop().unwrap();
+}
+
+#[test]
 fn when_nothing_newer_is_left_everybody_waits_before_a_person() {
     let (mut lost, _elsewhere, backup, mut devices) = fleet();
     let first = devices[0].1.clone();

@@ -9,6 +9,7 @@ use std::fs;
 use anyhow::Result;
 use kos_e2e::{
     fleet::{self, Authority, Device},
+    operator::Operator,
     program::Finished,
     wait,
 };
@@ -50,13 +51,49 @@ impl Desk {
 }
 
 fn quiet(version: u32, device: Option<&str>) -> String {
-    let permit = "@id(\"all\")\npermit(principal, action == Action::\"send\", resource);\n";
+    let permit = format!(
+        "@id(\"all\")\npermit(principal, action == Action::\"send\", resource) // {}\n;\n",
+        "x".repeat(900)
+    );
     let forbid = device.map(|device| {
         format!(
             "@id(\"no-log\")\nforbid(principal == Device::\"{device}\", action == Action::\"send\", resource == Message::\"LOG\");\n"
         )
     });
     format!("// manifest quiet {version}\n{permit}{}", forbid.unwrap_or_default())
+}
+
+/// What is in force differs in nothing from itself, also for a viewer; a change far behind in a policy is one.
+fn compared(desk: &Desk, first: &str, id: &str) {
+    let (other, none) =
+        (json!({"device": id, "send": "LOG", "expect": "deny", "policy": "quiet/all"}), json!([]));
+    let other = desk.write("other.json", &json!({ "cases": [other] }).to_string());
+    let told = desk.run(&["policy", "test", &other, "-o", "json"]);
+    let said: Value = serde_json::from_str(&told.stdout).unwrap();
+    let case = &said["item"]["cases"][0];
+    assert_eq!((told.code(), &case["expectedPolicy"]), (10, &"quiet/all".into()), "{said}");
+    let none = desk.write("none.json", &json!({ "cases": none }).to_string());
+    assert_eq!(desk.run(&["policy", "test", &none]).code(), 2);
+    assert_eq!(desk.ends(&["policy", "list", "--versions", "nope"]), (3, "KOS-E0795".to_owned()));
+    assert!(desk.run(&["policy", "show", "sec-2"]).stdout.contains("SEC-2"));
+    let linted = desk.run(&["policy", "lint", first, "-o", "json"]);
+    assert!(linted.code() == 10 && linted.stdout.contains("\"kind\": \"version\""), "{}", linted.stdout);
+    let typo = desk.write("typo", &quiet(9, None).replace("resource)", "resource))"));
+    let linted = desk.run(&["policy", "lint", &typo]);
+    assert!(linted.stdout.contains("line 3, column "), "{}", linted.stdout);
+    let same = desk.run(&["policy", "diff", first]);
+    assert_eq!(same.code(), 0, "{}{}", same.stdout, same.stderr);
+    let vera = Operator::here(&desk.authority, "vera", "viewer").unwrap();
+    let asked = |file: &str| vera.kosctl(&["--context", "home", "policy", "diff", file]).unwrap();
+    assert_eq!(asked(first).code(), 0);
+    let denied = vera.kosctl(&["--context", "home", "policy", "apply", first, "--yes"]).unwrap();
+    assert_eq!(denied.code(), 5, "{}", denied.stderr);
+    assert!(denied.stderr.contains("the role admin; you are operator vera"), "{}", denied.stderr);
+    let other = quiet(1, Some(id)).replace("x\n", "x\nwhen { principal.profile > 1 }\n");
+    let other = desk.write("other", &other);
+    let told = asked(&other);
+    assert_eq!(told.code(), 10, "{}{}", told.stdout, told.stderr);
+    assert!(told.stdout.contains("\n+ when { principal.profile > 1 }\n"), "{}", told.stdout);
 }
 
 fn follows(device: &Device, channel: &str) {
@@ -70,6 +107,12 @@ fn a_manifest_is_obeyed_by_the_device_until_a_newer_one_says_otherwise() {
     let (mut device, id) = fleet::device_in_service(&desk.authority, "quiet").unwrap();
     wait::until("the log", || Ok((!desk.of_log(&id, "device_booted")?.is_empty()).then_some(()))).unwrap();
 
+    let none = desk.run(&["policy", "list", "--manifests"]);
+    assert!(
+        none.code() == 0 && none.stdout.is_empty() && none.stderr.contains("no manifests"),
+        "{}",
+        none.stderr
+    );
     // Judged.
     let (first, bad) = (desk.write("quiet-1", &quiet(1, Some(&id))), quiet(1, Some("kdev-0000000000000000")));
     let bad = desk.write("bad", &bad);
@@ -95,6 +138,7 @@ fn a_manifest_is_obeyed_by_the_device_until_a_newer_one_says_otherwise() {
     assert_eq!(desk.run(&["policy", "diff", &first]).code(), 10);
     let applied = desk.authority.json(&["policy", "apply", &first, "--yes"]).unwrap();
     assert_eq!((&applied["item"]["name"], &applied["item"]["policies"]), (&"quiet".into(), &2.into()));
+    compared(&desk, &first, &id);
     assert_eq!(desk.run(&["policy", "test", &right]).code(), 0);
     assert_eq!(desk.run(&["policy", "test", &wrong]).code(), 10);
     assert_eq!(desk.run(&["policy", "show", "quiet"]).stdout, quiet(1, Some(&id)));

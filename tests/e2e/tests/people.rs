@@ -70,7 +70,7 @@ fn a_person_is_exported_from_every_store_and_then_in_none() {
     // Not for just anybody, and of nobody whom the log does not know.
     let viewer = Operator::here(&authority, "vera", "viewer").unwrap();
     let export = ["user", "export", "--person"];
-    assert_eq!(act(&viewer, &[&export[..], &[CANARY]].concat()).code(), 4);
+    assert_eq!(act(&viewer, &[&export[..], &[CANARY]].concat()).code(), 5);
     assert_eq!(authority.kosctl(&[&export[..], &["nobody"]].concat()).unwrap().code(), 3);
 
     let out = at("canary.json");

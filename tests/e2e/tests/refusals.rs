@@ -258,6 +258,7 @@ fn settings_that_cannot_be_used_end_the_authority_with_their_code() {
         for part in [code, says, "authority.yaml", "fix "] {
             assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
         }
+        assert!(code != "KOS-E0003" || done.stderr.contains("docs/guide/install.md"), "{}", done.stderr);
     }
     fs::write(&file, "").unwrap();
     authority.serve().unwrap();

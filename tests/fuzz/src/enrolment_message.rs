@@ -217,6 +217,7 @@ fn profile() -> Profile {
         capabilities: Vec::new(),
         bootloader: BootloaderLock::None,
         keys: device::KeyHome::Elsewhere,
+        introduction: device::Introduction::default(),
     }
 }
 

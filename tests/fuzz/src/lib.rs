@@ -24,6 +24,7 @@ pub mod ticket;
 pub mod token;
 pub mod tpm_blob;
 pub mod vault;
+pub mod voucher;
 pub mod witness;
 
 mod cast;
@@ -38,7 +39,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 19] = [
     Target { name: "attestation", run: attestation::run },
     Target { name: "audit", run: audit::run },
     Target { name: "backup", run: backup::run },
@@ -56,6 +57,7 @@ pub const TARGETS: [Target; 17] = [
     Target { name: "token", run: token::run },
     Target { name: "tpm_blob", run: tpm_blob::run },
     Target { name: "vault", run: vault::run },
+    Target { name: "voucher", run: voucher::run },
     Target { name: "witness", run: witness::run },
 ];
 

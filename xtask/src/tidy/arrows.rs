@@ -7,11 +7,12 @@ use super::{CORE, Finding, Repository};
 use crate::workspace::{Crate, Dependency};
 
 /// A crate of ours and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 25] = [
+const ARROWS: [(&str, &[&str]); 26] = [
     ("kos-base", &[]),
     ("kos-policy", &["kos-base"]),
     ("kos-attest", &["kos-base", "kos-emulator"]),
-    ("kos-identity", &["kos-base", "kos-attest", "kos-emulator", "kos-policy"]),
+    ("kos-voucher", &["kos-base"]),
+    ("kos-identity", &["kos-base", "kos-attest", "kos-emulator", "kos-policy", "kos-voucher"]),
     ("kos-klp", &["kos-base", "kos-policy"]),
     ("kos-manifest", &["kos-base", "kos-klp", "kos-policy"]),
     ("kos-audit", &["kos-base"]),
@@ -35,6 +36,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "kos-audit",
             "kos-policy",
             "kos-vault",
+            "kos-voucher",
             "kos-net",
             "kos-api",
             "kos-hardware",
@@ -55,6 +57,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "kos-api",
             "kos-backup",
             "kos-vault",
+            "kos-voucher",
             "kos-shares",
             "kos-hardware",
             "kos-keyring",
@@ -81,6 +84,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "kos-manifest",
             "kos-audit",
             "kos-vault",
+            "kos-voucher",
             "kos-shares",
             "kos-backup",
             "kos-hardware",
@@ -97,6 +101,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "kos-klp",
             "kos-audit",
             "kos-vault",
+            "kos-voucher",
             "kos-api",
             "kos-net",
             "kos-policy",

@@ -26,7 +26,7 @@ use crate::FOUND;
 use crate::workspace::Workspace;
 
 /// The crates that may do no IO and know neither clock nor chance.
-const CORE: [&str; 9] = [
+const CORE: [&str; 10] = [
     "kos-attest",
     "kos-audit",
     "kos-base",
@@ -36,6 +36,7 @@ const CORE: [&str; 9] = [
     "kos-policy",
     "kos-shares",
     "kos-vault",
+    "kos-voucher",
 ];
 
 /// The crates that become programs; each reads the clock in one place.

@@ -32,6 +32,25 @@ pub enum Token {
     Exempt(&'static str),
 }
 
+/// Only reached over the socket, where nothing stands between the two.
+pub(super) const SOCKET: Token =
+    Token::Exempt("the local socket, on which the kernel names the caller, is the one way to it");
+/// Nobody says who they are.
+pub(super) const PUBLIC: Token =
+    Token::Exempt("everybody may read it, and it says nothing about this authority");
+/// Files that foreign programs verify.
+pub(super) const SIGNED: Token = Token::Exempt(
+    "what it answers is signed or hashed for those who verify it, with whatever program they have",
+);
+/// What comes from agents, by whomever.
+pub(super) const AGENT: Token = Token::Exempt(
+    "the agent signs what it asks for, in the body, and it counts once: who brings it can alter nothing",
+);
+/// What monitors poll and guardians listen to.
+pub(super) const WATCHED: Token = Token::Exempt(
+    "it only tells how things are, and monitors and guardians listen with programs of their own",
+);
+
 /// Who calls, after authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
@@ -68,6 +87,18 @@ impl Access {
             (Self::OperatorRead, Caller::Operator(_)) => true,
             (Self::OperatorWrite, Caller::Operator(role)) => role >= OperatorRole::Operator,
             (Self::Admin, Caller::Operator(role)) => role == OperatorRole::Admin,
+        }
+    }
+
+    /// What somebody lacks to whom this way is closed, in words.
+    pub const fn need(self) -> &'static str {
+        match self {
+            Self::Anyone | Self::Agent => "a certificate",
+            Self::DeviceSelf => "the device itself",
+            Self::OperatorRead => "an operator",
+            Self::OperatorWrite => "the role operator",
+            Self::Admin => "the role admin",
+            Self::Local => "somebody on the authority's own machine",
         }
     }
 

@@ -20,17 +20,20 @@
 mod access;
 mod shape;
 
+use access::{AGENT, PUBLIC, SIGNED, SOCKET, WATCHED};
 pub use access::{Access, Caller, Object, Token};
 pub use shape::{Media, Named, Schemas, Shape};
 
 use crate::{
     alert, attestation, audit, authority, backup, chain, device, doctor, kill, lifecycle, local, manifest,
-    mirror, operator, pairing, person, plan::ChangeQuery, policy, ticket, vault, witness,
+    mirror, operator, pairing, person,
+    plan::{ChangeQuery, Plan},
+    policy, ticket, vault, voucher, witness,
 };
 use Access::{Admin, Agent, Anyone, DeviceSelf, Local, OperatorRead, OperatorWrite};
 use Effect::{Changes, Reads};
 use Method::{Delete, Get, Post, Put};
-use Token::{Exempt, Needed};
+use Token::Needed;
 
 /// Header by which a client may ask for a change again without making it twice.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -181,21 +184,6 @@ const GUARDIAN: Shape = Shape::document::<alert::Guardian>();
 const PAIRING: Shape = Shape::document::<pairing::Pairing>();
 const GRANT: Shape = Shape::document::<pairing::Grant>();
 const BECAUSE: Shape = Shape::plain::<lifecycle::Because>();
-/// Only reached over the socket, where nothing stands between the two.
-const SOCKET: Token = Exempt("the local socket, on which the kernel names the caller, is the one way to it");
-/// Nobody says who they are.
-const PUBLIC: Token = Exempt("everybody may read it, and it says nothing about this authority");
-/// Files that foreign programs verify.
-const SIGNED: Token =
-    Exempt("what it answers is signed or hashed for those who verify it, with whatever program they have");
-/// What comes from agents, by whomever.
-const AGENT: Token = Exempt(
-    "the agent signs what it asks for, in the body, and it counts once: who brings it can alter nothing",
-);
-/// What monitors poll and guardians listen to.
-const WATCHED: Token =
-    Exempt("it only tells how things are, and monitors and guardians listen with programs of their own");
-
 routes! {
     /// The authorisation table of an authority.
     ALL:
@@ -256,6 +244,9 @@ routes! {
     MANIFEST_LINT = "manifest-lint", Post "/api/v1/policy/lint", [OperatorRead], Reads, Needed,
         (NONE, Shape::plain::<manifest::ManifestBody>()) -> Shape::document::<manifest::ManifestLint>(),
         "Judges the text of a manifest.";
+    MANIFEST_DIFF = "manifest-diff", Post "/api/v1/policy/diff", [OperatorRead], Reads, Needed,
+        (NONE, Shape::plain::<manifest::ManifestBody>()) -> Shape::document::<Plan>(),
+        "Shows which policies a manifest would add, change and take away.";
     MANIFEST_APPLY = "manifest-apply", Put "/api/v1/policy/manifests", [Admin], Changes, Needed,
         (CHANGE, Shape::plain::<manifest::ManifestBody>()) -> Shape::document::<manifest::Manifest>(),
         "Puts a manifest in force.";
@@ -397,6 +388,34 @@ routes! {
         "Makes a golden set of what a device showed last.";
     GOLDEN_REMOVE = "golden-remove", Delete "/api/v1/attestation/golden/{golden}", [Admin], Changes, Needed,
         (CHANGE, NONE) -> Shape::document::<attestation::Golden>(), "Removes a golden set.";
+
+    MAKER_LIST = "maker-list", Get "/api/v1/makers", [OperatorRead], Reads, Needed,
+        (NONE, NONE) -> Shape::list::<voucher::Maker>(), "Lists makers whose vouchers or factory certificates count.";
+    MAKER_ADD = "maker-add", Post "/api/v1/makers", [Admin], Changes, Needed,
+        (CHANGE, Shape::plain::<voucher::AddMaker>()) -> Shape::document::<voucher::Maker>(),
+        "Trusts a maker of devices, on terms.";
+    MAKER_REMOVE = "maker-remove", Delete "/api/v1/makers/{maker}", [Admin], Changes, Needed,
+        (CHANGE, NONE) -> Shape::document::<voucher::Maker>(), "Trusts a maker no more.";
+    VOUCHER_OWNER = "voucher-owner", Get "/api/v1/voucher-owner", [OperatorRead], Reads, Needed,
+        (NONE, NONE) -> Shape::document::<voucher::VoucherOwner>(),
+        "Shows what a maker, or the owner before, has to put into a voucher for this authority.";
+    VOUCHER_LIST = "voucher-list", Get "/api/v1/vouchers", [OperatorRead], Reads, Needed,
+        (NONE, NONE) -> Shape::list::<voucher::Voucher>(), "Lists vouchers.";
+    VOUCHER_SHOW = "voucher-show", Get "/api/v1/vouchers/{voucher}", [OperatorRead], Reads, Needed,
+        (NONE, NONE) -> Shape::document::<voucher::Voucher>(), "Shows a voucher with its file.";
+    VOUCHER_IMPORT = "voucher-import", Post "/api/v1/vouchers", [OperatorWrite], Changes, Needed,
+        (CHANGE, Shape::plain::<voucher::ImportVoucher>()) -> Shape::document::<voucher::Voucher>(),
+        "Keeps a voucher of a trusted maker until its device comes.";
+    VOUCHER_ENDORSE = "voucher-endorse", Post "/api/v1/vouchers/{voucher}/endorse", [Admin], Changes, Needed,
+        (CHANGE, Shape::plain::<voucher::EndorseVoucher>()) -> Shape::document::<voucher::Voucher>(),
+        "Passes a device that has not come on to another owner.";
+    VOUCHING_LIST = "vouching-list", Get "/api/v1/vouching-nodes", [OperatorRead], Reads, Needed,
+        (NONE, NONE) -> Shape::list::<voucher::VouchingNode>(), "Lists devices that may vouch for new ones.";
+    VOUCHING_ADD = "vouching-add", Post "/api/v1/vouching-nodes", [Admin], Changes, Needed,
+        (CHANGE, Shape::plain::<voucher::AddVouchingNode>()) -> Shape::document::<voucher::VouchingNode>(),
+        "Lets a device vouch for new ones, within limits.";
+    VOUCHING_REMOVE = "vouching-remove", Delete "/api/v1/vouching-nodes/{grant}", [Admin], Changes, Needed,
+        (CHANGE, NONE) -> Shape::document::<voucher::VouchingNode>(), "Lets a device vouch no more.";
 
     GUARDIAN_LIST = "guardian-list", Get "/api/v1/guardians", [OperatorRead], Reads, Needed,
         (NONE, NONE) -> Shape::list::<alert::Guardian>(), "Lists who is told of alerts.";
@@ -558,6 +577,9 @@ routes! {
     LOCAL_KILL_FIRE = "local-kill-fire", Post "/api/v1/kill/fire", [Admin], Changes, SOCKET,
         (CHANGE, Shape::plain::<kill::FireKill>()) -> Shape::document::<kill::KillReport>(),
         "Destroys the keys and the state of this device.";
+    LOCAL_VOUCH = "local-vouch", Post "/api/v1/vouch", [Admin], Reads, SOCKET,
+        (NONE, Shape::plain::<voucher::VouchFor>()) -> Shape::document::<voucher::Vouch>(),
+        "Vouches for a new device.";
     LOCAL_PAIRING_LIST = "local-pairing-list", Get "/api/v1/pairings", [Admin], Reads, SOCKET,
         (NONE, NONE) -> Shape::document::<local::LocalPairings>(), "Lists with whom this device is paired, or might be.";
     LOCAL_PAIRING_ANSWER = "local-pairing-answer", Post "/api/v1/pairings", [Admin], Changes, SOCKET,

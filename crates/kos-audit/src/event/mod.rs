@@ -152,6 +152,22 @@ events! {
     GoldenAdded = "golden_added", Ordinary;
     /// An operator took that back.
     GoldenRemoved = "golden_removed", Ordinary;
+    /// An operator trusts a maker of devices, on the terms that it says.
+    MakerTrusted = "maker_trusted", Ordinary;
+    /// An operator trusts a maker no more.
+    MakerRemoved = "maker_removed", Ordinary;
+    /// A voucher for a device that has not come is kept.
+    VoucherImported = "voucher_imported", Ordinary;
+    /// A backup brought a voucher back that may have been spent since.
+    VoucherVoided = "voucher_voided", Ordinary;
+    /// A device that has not come was passed on to another owner.
+    VoucherEndorsed = "voucher_endorsed", Critical;
+    /// An operator lets a device vouch for new ones.
+    VouchingGranted = "vouching_granted", Ordinary;
+    /// An operator took that back.
+    VouchingWithdrawn = "vouching_withdrawn", Ordinary;
+    /// A voucher of its maker told a device whose it is. In the log of the device.
+    AuthorityClaimed = "authority_claimed", Ordinary;
     /// Two devices claim the same hardware or identity.
     CloneAlert = "clone_alert", Critical;
     /// A device gets a new key of its own.

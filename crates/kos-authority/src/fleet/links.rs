@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::writer::Committed;
 
-/// News that wait for one link; a link that falls behind hears of the newest record with its next heartbeat.
+/// News that wait for one link, besides the newest record, which always arrives.
 const PUSHES_MAX: usize = 4;
 
 /// Frames of other devices that wait for one link, at most 64 KiB each; what comes beyond them is refused.
@@ -83,6 +83,8 @@ struct Handle {
     key: KeyId,
     standing: Standing,
     push: mpsc::Sender<Push>,
+    /// The newest record, once it changed. A link that falls behind sees the last one alone.
+    record: watch::Sender<Option<Arc<Device>>>,
     relay: mpsc::Sender<Vec<u8>>,
     /// Dropping it cuts the link.
     _cut: watch::Sender<()>,
@@ -95,6 +97,27 @@ pub(crate) enum Undelivered {
     NoLink,
     /// Its link does not keep up.
     Full,
+}
+
+/// News for one link.
+#[derive(Debug)]
+pub(crate) struct Pushes {
+    record: watch::Receiver<Option<Arc<Device>>>,
+    others: mpsc::Receiver<Push>,
+}
+
+impl Pushes {
+    /// The next of them, the newest record first; nothing when the link is cut. It may be given up and asked again.
+    pub(crate) async fn recv(&mut self) -> Option<Push> {
+        tokio::select! {
+            biased;
+            changed = self.record.changed() => {
+                changed.ok()?;
+                self.record.borrow_and_update().clone().map(Push::Record)
+            }
+            push = self.others.recv() => push,
+        }
+    }
 }
 
 /// Every open link.
@@ -113,7 +136,7 @@ pub(crate) struct Registration {
     device: DeviceId,
     number: u64,
     /// News.
-    pub(crate) pushes: mpsc::Receiver<Push>,
+    pub(crate) pushes: Pushes,
     /// Frames of other devices.
     pub(crate) relayed: mpsc::Receiver<Vec<u8>>,
     /// Resolves when the link is to be closed.
@@ -124,12 +147,14 @@ impl Links {
     /// Enters a link. An older one of the same device is cut: a device has one link.
     pub(crate) fn enter(self: &Arc<Self>, device: DeviceId, key: KeyId, standing: Standing) -> Registration {
         let (push, pushes) = mpsc::channel(PUSHES_MAX);
+        let (record, newest) = watch::channel(None);
         let (relay, relayed) = mpsc::channel(RELAYED_MAX);
         let (cutter, cut) = watch::channel(());
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let handle = Handle { number, key, standing, push, relay, _cut: cutter };
+        let handle = Handle { number, key, standing, push, record, relay, _cut: cutter };
         self.open().insert(device.clone(), handle);
-        Registration { links: Arc::clone(self), device, number, pushes, relayed, cut: Cut(cut) }
+        let (links, pushes) = (Arc::clone(self), Pushes { record: newest, others: pushes });
+        Registration { links, device, number, pushes, relayed, cut: Cut(cut) }
     }
 
     /// What the certificate of a device says that has a link.
@@ -263,7 +288,7 @@ impl Links {
         let Some(handle) = open.get(&device.id) else { return };
         let serves = device.credential.as_ref().is_some_and(|c| c.key.id() == handle.key);
         if device.is_admitted() && serves {
-            let _ = handle.push.try_send(Push::Record(Arc::new(device.clone())));
+            handle.record.send_replace(Some(Arc::new(device.clone())));
         } else {
             open.remove(&device.id);
         }
@@ -292,6 +317,7 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use kos_base::{DeviceState, Timestamp};
 
     use super::*;
@@ -324,7 +350,7 @@ mod tests {
         }
         assert_eq!(links.pass_on(&device.id, vec![1]), Err(Undelivered::Full));
         links.device_changed(&device);
-        assert!(matches!(link.pushes.try_recv(), Ok(Push::Record(_))));
+        assert!(matches!(link.pushes.recv().now_or_never(), Some(Some(Push::Record(_)))));
         drop(link);
         assert_eq!(links.pass_on(&device.id, vec![1]), Err(Undelivered::NoLink));
     }
@@ -336,10 +362,28 @@ mod tests {
         let key = device.credential.as_ref().map(|c| c.key.id()).unwrap();
         let mut link = links.enter(device.id.clone(), key, fixtures::SEC2);
         links.device_changed(&device);
-        assert!(matches!(link.pushes.try_recv(), Ok(Push::Record(_))));
+        assert!(matches!(link.pushes.recv().now_or_never(), Some(Some(Push::Record(_)))));
         device.enter(Timestamp::from_unix_s(6), DeviceState::Suspended, "test").unwrap();
         links.device_changed(&device);
         assert!(link.cut.is_now());
         assert!(link.is_current(), "no other link speaks for the device");
+    }
+
+    #[test]
+    fn the_newest_record_reaches_a_link_that_does_not_keep_up() {
+        let links = Arc::new(Links::default());
+        let mut device = fixtures::member(1);
+        let key = device.credential.as_ref().map(|c| c.key.id()).unwrap();
+        let mut link = links.enter(device.id.clone(), key, fixtures::SEC2);
+        for _ in 0..2 * PUSHES_MAX {
+            links.policies_changed();
+        }
+        for version in 100..120 {
+            device.version = version;
+            links.device_changed(&device);
+        }
+        let mut news = std::iter::from_fn(|| link.pushes.recv().now_or_never().flatten());
+        assert!(matches!(news.next(), Some(Push::Record(newest)) if newest.version == 119));
+        assert_eq!(news.count(), PUSHES_MAX);
     }
 }

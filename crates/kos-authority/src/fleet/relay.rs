@@ -76,17 +76,22 @@ impl Talk<'_> {
             Content::Channel(_) => Forwarding::Channel,
             Content::Encrypted(_) | Content::Plain(_) => Forwarding::Encrypted,
         };
+        // Before anything is asked that takes time or is recorded.
+        if !self.allowance.take(Instant::now(), passed_on.len()) {
+            return Err(code::klp::KLP_MEMORY);
+        }
         // Without a link the recipient is not reached anyhow; what the sender may not at all it hears first.
-        let other = self.board.shared.links.standing(&to).unwrap_or(self.standing);
+        let linked = self.board.shared.links.standing(&to);
+        let other = linked.unwrap_or(self.standing);
         decide(self.standing, Request::Peer(forwarding, other)).check().map_err(|refusal| {
             self.board.shared.policy.count(&self.id, refusal);
             refusal.code()
         })?;
+        if linked.is_none() {
+            return Err(code::klp::KLP_RECIPIENT);
+        }
         if applied::refuses_peer(&self.board.shared, &self.device, self.standing, &to, now) {
             return Err(code::manifest::MANIFEST_REFUSES);
-        }
-        if !self.allowance.take(Instant::now(), passed_on.len()) {
-            return Err(code::klp::KLP_MEMORY);
         }
         self.board.shared.links.pass_on(&to, passed_on).map_err(|undelivered| match undelivered {
             Undelivered::NoLink => code::klp::KLP_RECIPIENT,

@@ -25,7 +25,13 @@ use tokio::{
 };
 
 use super::misuse::{Greeting, MisuseBook, Standing};
-use crate::{authority::Shared, clock, fleet::own_key, store::StoreError, writer::Transaction};
+use crate::{
+    authority::Shared,
+    clock,
+    fleet::own_key,
+    store::{StoreError, StoredMaker},
+    writer::Transaction,
+};
 
 /// Longest time that one session may take; an honest one takes three round trips.
 const SESSION_MAX: Duration = Duration::from_secs(20);
@@ -181,6 +187,21 @@ impl Desk {
             Some(id) => self.shared.store.ticket(id).await?,
             None => None,
         };
+        let mut vouchers = Vec::new();
+        for place in &query.vouchers {
+            vouchers.extend(self.shared.store.vouchers_of(place).await?);
+        }
+        let makers = match query.makers || !vouchers.is_empty() {
+            true => self.shared.store.makers().await?.iter().filter_map(StoredMaker::maker).collect(),
+            false => Vec::new(),
+        };
+        let (sponsor, node) = match &query.sponsor {
+            Some((grant, node)) => (
+                self.shared.store.vouching_grant(*grant).await?.map(Box::new),
+                self.shared.store.device(node).await?.map(Box::new),
+            ),
+            None => (None, None),
+        };
         let lookalikes =
             self.shared.store.lookalikes(&query.macs, &query.serials, query.ek, query.key).await?;
         let lobby = self.shared.store.lobby_count(&query.source).await?;
@@ -196,7 +217,20 @@ impl Desk {
             }
             None => (false, Vec::new()),
         };
-        Ok(Found { device, ticket, lookalikes, waiting, waiting_from_source, ek_listed, golden, crls })
+        Ok(Found {
+            device,
+            ticket,
+            lookalikes,
+            waiting,
+            waiting_from_source,
+            ek_listed,
+            golden,
+            vouchers,
+            makers,
+            sponsor,
+            node,
+            crls,
+        })
     }
 }
 

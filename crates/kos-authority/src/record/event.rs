@@ -12,7 +12,7 @@ use kos_net::accept::source_of;
 use kos_vault::{EntryName, Environment};
 use serde_json::{Map, Value, json};
 
-use super::{Change, system};
+use super::{Change, system, voucher};
 use crate::alert::GuardianName;
 
 /// An entry before it has an id, a place and a signature. What speaks of a person is not sealed yet.
@@ -141,8 +141,8 @@ fn registry_event(change: &registry::Change) -> Draft {
             draft.people.push(("networkAddress", Person::Address(source.clone())));
             draft
         }
-        C::DeviceWaiting { device, identity_key } => {
-            about(EventType::DevicePending, device, json!({"identityKeyId": identity_key}))
+        C::DeviceWaiting { device, identity_key, withheld } => {
+            voucher::waiting(device, *identity_key, withheld.as_ref())
         }
         C::CloneSuspected { device, others, detail } => {
             about(EventType::CloneAlert, device, json!({"others": others, "detail": detail}))
@@ -153,11 +153,11 @@ fn registry_event(change: &registry::Change) -> Draft {
         C::DeviceRejected { device, reason } => {
             about(EventType::DeviceRejected, device, json!({"reason": reason}))
         }
-        C::DeviceEnrolled { device, identity_key, role, profile, ticket } => about(
-            EventType::DeviceEnrolled,
-            device,
-            json!({"identityKeyId": identity_key, "role": role, "profile": profile, "ticketId": ticket}),
-        ),
+        C::DeviceEnrolled { device, identity_key, role, profile, ticket, by } => {
+            let details =
+                json!({"identityKeyId": identity_key, "role": role, "profile": profile, "ticketId": ticket});
+            voucher::enrolled(device, details, by.as_ref())
+        }
         C::CertificateIssued { device, issue, serial, key, not_after } => about(
             EventType::CertificateIssued,
             device,

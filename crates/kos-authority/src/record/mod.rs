@@ -7,6 +7,7 @@ mod bonds;
 mod event;
 mod system;
 mod vault;
+mod voucher;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,7 @@ use kos_vault::{EntryName, Environment, RelyingParty, SecretType, SlotName, Vaul
 use crate::{alert::Guardian, quarantine::Exposed, store::PersonsWord};
 
 pub(crate) use self::event::{About, Draft, Person, event_of};
+pub use self::voucher::PapersChange;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,12 @@ pub enum Change {
 impl From<registry::Change> for Change {
     fn from(change: registry::Change) -> Self {
         Self::Registry(change)
+    }
+}
+
+impl From<PapersChange> for Change {
+    fn from(change: PapersChange) -> Self {
+        Self::System(SystemChange::Papers(change))
     }
 }
 
@@ -98,6 +106,8 @@ pub enum SystemChange {
     GoldenAdded { name: Name, device: DeviceId, pcr_digest: Vec<u8> },
     /// An operator took that back.
     GoldenRemoved { name: Name },
+    /// Something about makers, vouchers and nodes that vouch.
+    Papers(PapersChange),
     /// It listens elsewhere.
     ListenChanged { address: String, advertise: Option<String> },
     /// Its keys are in another file of their vault than it said before: sealed anew, or opened in another way.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Ending, SystemChange, bonds,
     event::{About, Draft, about, draft, hex},
-    vault,
+    vault, voucher,
 };
 use crate::{
     alert::{Guardian, Way},
@@ -35,6 +35,7 @@ pub(super) fn event_of(change: &SystemChange) -> Draft {
                 "refused": refused.map(|code| code.to_string())
             }),
         ),
+        C::Papers(change) => voucher::event_of(change),
         C::EkAllowed { ek, note } => {
             draft(EventType::EkAllowed, About::Authority, json!({"ek": ek.to_string(), "note": note}))
         }

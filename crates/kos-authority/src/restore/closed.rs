@@ -178,7 +178,7 @@ impl Closed {
             _ => return Err(RestoreError::Undecided),
         };
         if call.mode == Mode::Plan {
-            let effects = opening.effects(&knowledge);
+            let effects = opening.effects(&knowledge).await?;
             let action = call.route.name.to_owned();
             let object = Some(Party::new("authority", &self.restoration.authority));
             return Ok(document(Plan { action, object, changes: Vec::new(), effects }));

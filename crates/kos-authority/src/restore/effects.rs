@@ -28,6 +28,17 @@ pub(super) struct Effects {
     pub(super) erased: BTreeSet<String>,
     /// Operators that were removed, and the subject under which the log said so.
     pub(super) operators_removed: Vec<(EntryId, Option<String>)>,
+    /// Endorsement keys that were taken from the list.
+    pub(super) eks_removed: BTreeSet<KeyId>,
+    /// Golden sets that were removed, by name.
+    pub(super) golden_removed: BTreeSet<String>,
+    /// Guardians that were removed, by name; people by the subject under which the log said so.
+    pub(super) guardians_removed: BTreeSet<String>,
+    pub(super) people_dismissed: BTreeSet<String>,
+    /// Manifests that were put in force, and their newest version. The log does not have their text.
+    pub(super) applied: BTreeMap<String, u64>,
+    /// The highest number that one of them had.
+    pub(super) manifest_counter: u64,
 }
 
 /// What happened to one device.
@@ -70,6 +81,7 @@ impl Effects {
         if entry.event_type == EventType::SubjectErased {
             self.erased.extend(details.get::<String>("subject"));
         }
+        self.see_taken_back(entry, &details);
         let Some(Target::Device(device)) = &entry.target else { return };
         let story = self.devices.entry(device.clone()).or_default();
         let became =
@@ -119,6 +131,30 @@ impl Effects {
             EventType::DeviceTagged => story.missed.tags = details.get::<Vec<Capability>>("tags"),
             EventType::RecoveriesRaised => story.missed.recoveries_left = details.get("to"),
             EventType::IdentityRecovered => story.missed.recoveries_left = details.get("recoveriesLeft"),
+            _ => {}
+        }
+    }
+}
+
+impl Effects {
+    /// What the authority itself goes by, and was taken back or replaced.
+    fn see_taken_back(&mut self, entry: &Entry, details: &Read<'_>) {
+        match (entry.event_type, &entry.target) {
+            (EventType::EkRemoved, _) => self.eks_removed.extend(details.get::<KeyId>("ek")),
+            (EventType::GoldenRemoved, _) => self.golden_removed.extend(details.get::<String>("golden")),
+            (EventType::GuardianRemoved, Some(Target::Guardian(name))) => {
+                self.guardians_removed.insert(name.to_string());
+            }
+            (EventType::GuardianRemoved, Some(target)) => {
+                self.people_dismissed.extend(target.personal_id().map(|sealed| sealed.subject().to_string()));
+            }
+            (EventType::PolicyApplied, Some(Target::Authority(_))) => {
+                let counter = details.get("counter").unwrap_or_default();
+                self.manifest_counter = self.manifest_counter.max(counter);
+                if let (Some(name), Some(version)) = (details.get("manifest"), details.get("version")) {
+                    self.applied.insert(name, version);
+                }
+            }
             _ => {}
         }
     }

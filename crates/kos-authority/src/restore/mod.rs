@@ -5,7 +5,7 @@
 //! nothing is written before, since an entry of its own would part it from that copy for ever.
 //!
 //! - `merge` checks a copy, takes over its entries, and `effects` applies what they say.
-//! - Without one, every device waits before a person, and every operator and ticket is void.
+//! - Without one, every device waits before a person, and every operator, ticket and voucher is void.
 //!
 //! Invariants: nothing is in place before all of the backup was read and agreed with its manifest, its keys are of one
 //! authority, and its log leads to its checkpoint. An authority that is there is not touched. A power cut leaves either
@@ -18,6 +18,7 @@ mod effects;
 mod fault;
 mod merge;
 mod open;
+mod papers;
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},

@@ -15,14 +15,15 @@ use kos_identity::{
 use kos_net::entropy;
 use kos_policy::pairing::EndedBy;
 
-use super::{Restoration, RestoreError, effects::Effects, merge};
+use super::{Restoration, RestoreError, effects::Effects, merge, papers};
 use crate::{
+    alert::Way,
     bonds,
     erasure::{NAMELESS, dismissal, guardians_of, nameless, removal},
     keys::Keys,
     log::LogSigner,
     record::{Person, SystemChange},
-    store::{DeviceQuery, Operator, Store, StoreError},
+    store::{DeviceQuery, ManifestChoice, Operator, Setting, Store, StoreError},
     writer::{SystemWrite, Transaction, Writer},
 };
 
@@ -70,9 +71,18 @@ impl Opening<'_> {
     }
 
     /// What opening would do, in sentences.
-    pub(super) fn effects(&self, knowledge: &Knowledge) -> Vec<String> {
+    pub(super) async fn effects(&self, knowledge: &Knowledge) -> Result<Vec<String>, RestoreError> {
+        let mut again = Vec::new();
         let first = match knowledge {
             Knowledge::Copy(copy) => {
+                let (mut newer, none) = (Effects::default(), self.keys.root_certificate.key_id());
+                for row in copy.rows(self.restoration.backup_size, self.log.key()) {
+                    row?.iter().for_each(|verified| newer.see(verified.entry(), |_| None, |_| none));
+                }
+                let missing = self.to_apply_again(&newer).await?;
+                again.extend(missing.into_iter().map(|manifest| {
+                    format!("the manifest {manifest} is not in the backup: apply it again, an older one or none counts until then")
+                }));
                 let newer = copy.size() - self.restoration.backup_size;
                 let until = copy.until().map_or_else(|| "an unknown time".to_owned(), |at| at.to_string());
                 format!(
@@ -80,31 +90,106 @@ impl Opening<'_> {
                 )
             }
             Knowledge::Lost => {
-                "every device waits before a person, every operator and ticket is void".to_owned()
+                again.push(
+                    "manifests that were applied after the backup count no more: apply them again".to_owned(),
+                );
+                "every device waits before a person, every operator, ticket and voucher is void".to_owned()
             }
         };
-        vec![first, "log: restore_opened".to_owned(), "the authority serves".to_owned()]
+        again.insert(0, first);
+        again.extend(["log: restore_opened".to_owned(), "the authority serves".to_owned()]);
+        Ok(again)
     }
 
     /// Applies what is known, and opens.
     pub(super) async fn open(&self, knowledge: Knowledge) -> Result<Restored, RestoreError> {
         let mut outcome = self.nothing_yet(matches!(knowledge, Knowledge::Lost));
-        match &knowledge {
+        let counter = match &knowledge {
             Knowledge::Copy(copy) => {
                 let effects = self.adopt(copy, &mut outcome).await?;
                 self.apply(&effects, &mut outcome).await?;
+                outcome.apply_again = self.to_apply_again(&effects).await?;
+                self.next_counter(Some(effects.manifest_counter)).await?
             }
-            Knowledge::Lost => self.start_anew(&mut outcome).await?,
-        }
+            Knowledge::Lost => {
+                self.start_anew(&mut outcome).await?;
+                self.next_counter(None).await?
+            }
+        };
         self.withdraw_tickets().await?;
+        papers::withdraw(self.store, self.writer, self.now).await?;
         self.end_pairings().await?;
         let Restoration { backup_at, backup_size, .. } = *self.restoration;
         let opened = SystemChange::RestoreOpened { merged: outcome.merged_entries, loss: outcome.loss };
         let restored = SystemChange::Restored { backup_at, backup_size };
         let changes = vec![restored.into(), opened.into()];
-        let transaction = Transaction::own(self.now, changes, Vec::new());
+        let floor = |counter: u64| SystemWrite::Setting(Setting::ManifestFloor, Some(counter.to_string()));
+        let transaction = Transaction::own(self.now, changes, counter.map(floor).into_iter().collect());
         self.writer.commit(Transaction { actor: self.actor.clone(), ..transaction }).await?;
         Ok(outcome)
+    }
+
+    /// Manifests of the newer log that the store does not have, each with its version.
+    async fn to_apply_again(&self, effects: &Effects) -> Result<Vec<String>, StoreError> {
+        let mut missing = Vec::new();
+        for (name, version) in &effects.applied {
+            let held = self.store.manifests(ManifestChoice::Named(name), 1).await?;
+            if held.first().is_none_or(|held| held.version < *version) {
+                missing.push(format!("{name}, version {version}"));
+            }
+        }
+        Ok(missing)
+    }
+
+    /// The number of what is in force from now on: above every one that a device may hold, so that it takes what comes. `newer`
+    /// is the highest of the newer log, where there is one. None when nothing was ever applied.
+    async fn next_counter(&self, newer: Option<u64>) -> Result<Option<u64>, StoreError> {
+        let held = self.store.manifest_counter().await?;
+        let highest = held.max(newer.unwrap_or_default());
+        let is_needed = highest > 0 || newer.is_none();
+        Ok(is_needed.then(|| highest.saturating_add(1).max(self.now.unix_ms())))
+    }
+
+    /// Takes back what was taken back after the backup: listed endorsement keys, golden sets, guardians.
+    async fn take_back(&self, effects: &Effects) -> Result<(), RestoreError> {
+        let mut lists = self.store.attestation_lists().await?;
+        let mut changes = Vec::new();
+        lists.eks.retain(|listed| {
+            let goes = effects.eks_removed.contains(&listed.ek);
+            if goes {
+                changes.push(SystemChange::EkRemoved { ek: listed.ek }.into());
+            }
+            !goes
+        });
+        lists.golden.retain(|set| {
+            let goes = effects.golden_removed.contains(&set.name.to_string());
+            if goes {
+                changes.push(SystemChange::GoldenRemoved { name: set.name.clone() }.into());
+            }
+            !goes
+        });
+        if !changes.is_empty() {
+            let text = serde_json::to_string(&lists).map_err(|e| StoreError::Entry(e.to_string()))?;
+            let write = SystemWrite::Setting(Setting::Attestation, Some(text));
+            self.writer.commit(Transaction::own(self.now, changes, vec![write])).await?;
+        }
+        let mut people = BTreeSet::new();
+        for subject in &effects.people_dismissed {
+            people.extend(self.store.subject(subject).await?.map(|subject| subject.person));
+        }
+        let mut guardians = self.store.guardians().await?;
+        guardians.retain(|guardian| {
+            let is_named = match &guardian.way {
+                Way::Person { operator } => people.contains(&Person::Operator(operator.clone()).subject()),
+                _ => effects.guardians_removed.contains(&guardian.name.to_string()),
+            };
+            is_named && guardian.leaving.is_none()
+        });
+        if !guardians.is_empty() {
+            let (changes, writes) = dismissal(guardians);
+            self.writer.commit(Transaction::own(self.now, changes, writes)).await?;
+        }
+        Ok(())
     }
 
     /// What the backup says of pairings may have been ended since (PAIR-16).
@@ -131,6 +216,7 @@ impl Opening<'_> {
             stopped: 0,
             unknown: 0,
             revoked: 0,
+            apply_again: Vec::new(),
         }
     }
 
@@ -205,6 +291,7 @@ impl Opening<'_> {
                 self.revoke(revocation, &revoked.device).await?;
             }
         }
+        self.take_back(effects).await?;
         self.forget(effects, outcome).await
     }
 

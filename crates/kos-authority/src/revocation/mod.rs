@@ -137,6 +137,8 @@ impl Board {
                     Write::Device(_)
                     | Write::ForgetDevice { .. }
                     | Write::Ticket(_)
+                    | Write::Voucher(_)
+                    | Write::Sponsor(_)
                     | Write::Certificate { .. } => {}
                 }
             }

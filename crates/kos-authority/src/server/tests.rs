@@ -282,8 +282,11 @@ async fn a_request_without_the_rights_for_it_is_recorded_with_its_source() {
     let viewer = fixtures::operator(&attic.shared, "vera", OperatorRole::Viewer).await;
     for _ in 0..2 {
         let listen = put("/api/v1/authority/listen", &json!({"address": "127.0.0.2"}));
-        let (status, _, _) = attic.ask(HERE, &viewer, &listen).await;
+        let (status, answer, _) = attic.ask(HERE, &viewer, &listen).await;
         assert_eq!(status, 403);
+        let why = "this needs the role admin; you are operator vera, whose role is viewer";
+        let said = answer.to_string();
+        assert!(said.contains(why), "{said}");
     }
     upkeep::close_books(&attic.shared, &MisuseBook::default(), clock::now()).await.unwrap();
     let query = EntryQuery { event: Some(kos_audit::EventType::AccessRefused), ..EntryQuery::default() };
@@ -292,7 +295,7 @@ async fn a_request_without_the_rights_for_it_is_recorded_with_its_source() {
     let leaf = kos_audit::SealedEntry::from_bytes(entry.leaf.clone());
     let verified = leaf.verify(attic.shared.log.key()).unwrap();
     let details = verified.entry().details.members();
-    assert_eq!((&details["count"], &details["code"]), (&json!(2), &json!("KOS-E0012")));
+    assert_eq!((&details["count"], &details["code"]), (&json!(2), &json!("KOS-E0870")));
     attic.end().await;
 }
 

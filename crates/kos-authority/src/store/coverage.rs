@@ -32,7 +32,7 @@ pub(super) enum Rule {
 }
 
 /// Every table (AUD-111).
-pub(super) const RULES: [(&str, Rule); 32] = [
+pub(super) const RULES: [(&str, Rule); 34] = [
     ("admissions", Rule::Recorded),
     (
         "alerts",
@@ -80,6 +80,8 @@ pub(super) const RULES: [(&str, Rule); 32] = [
     ("tiles", Rule::Recorded),
     ("vault_codes", Rule::Recorded),
     ("vaults", Rule::Recorded),
+    ("vouchers", Rule::Recorded),
+    ("vouching_grants", Rule::Recorded),
     ("witnessed_logs", Rule::Recorded),
     ("witnesses", Rule::Stays("how far a witness is, and whether it answers")),
     // A row of SQLite's own, where a table has numbers that are never used again.

@@ -176,15 +176,15 @@ impl Store {
         Ok(found)
     }
 
-    /// Those that have proven to have this endorsement key and were ever given a certificate; one, unless they come from
-    /// before that was looked after.
+    /// Those that have proven to have this endorsement key and were ever given a certificate, or were turned away.
     async fn with_tpm(&self, ek: Option<KeyId>, own: &str) -> Result<Vec<Device>, StoreError> {
         let Some(ek) = ek else { return Ok(Vec::new()) };
         let limit = i64::try_from(LOOKALIKES_MAX).unwrap_or(i64::MAX);
         let rows =
             sqlx::query(WITH_TPM).bind(ek_fact(ek)).bind(own).bind(limit).fetch_all(&self.reads).await?;
         let all = rows.iter().map(|row| read(&self.sealer, row));
-        all.filter(|device| device.as_ref().map_or(true, |device| device.issues > 0)).collect()
+        let counts = |device: &Device| device.issues > 0 || device.state() == DeviceState::Decommissioned;
+        all.filter(|device| device.as_ref().map_or(true, counts)).collect()
     }
 
     async fn others_showing(&self, fact: &str, own: &str) -> Result<Vec<DeviceId>, StoreError> {

@@ -4,7 +4,7 @@ use kos_base::Timestamp;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{
-    Store, StoreError, WriteHalf,
+    Setting, Store, StoreError, WriteHalf,
     row::{Cell, Kind, Sealer, Table, integer, text},
 };
 
@@ -65,11 +65,16 @@ impl Store {
         rows.iter().map(|row| read(&self.sealer, row)).collect()
     }
 
-    /// The highest number that was given; 0 when nothing was ever applied.
+    /// The highest number that was given, to what is kept or to what is in force since a restore (RST-9); 0 when nothing was
+    /// ever applied.
     pub async fn manifest_counter(&self) -> Result<u64, StoreError> {
+        let floor = self.setting(Setting::ManifestFloor).await?;
+        let floor = floor.map(|floor| floor.parse::<u64>()).transpose();
+        let floor = floor.map_err(|_| StoreError::damaged("settings", "manifest_floor"))?;
         let row = sqlx::query("SELECT max(counter) FROM manifests").fetch_one(&self.reads).await?;
         let found: Option<i64> = row.try_get(0)?;
-        Ok(found.and_then(|counter| u64::try_from(counter).ok()).unwrap_or_default())
+        let given = found.and_then(|counter| u64::try_from(counter).ok());
+        Ok(given.max(floor).unwrap_or_default())
     }
 
     /// A signed text.

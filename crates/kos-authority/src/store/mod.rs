@@ -37,6 +37,7 @@ mod settings;
 mod subjects;
 mod tickets;
 mod vaults;
+mod vouchers;
 mod witnesses;
 
 use std::{
@@ -70,6 +71,7 @@ pub use self::{
     settings::Setting,
     subjects::Subject,
     vaults::{Anchor, CodeMark, Sharing},
+    vouchers::StoredMaker,
     witnesses::{StoredWitness, WitnessState, WitnessWay, WitnessedLog},
 };
 pub(crate) use self::{lock::StoreLock, row::Sealer};
@@ -259,6 +261,8 @@ impl WriteHalf {
             Write::Device(device) => self.put_device(device).await,
             Write::ForgetDevice { id, version } => self.forget_device(id, *version).await,
             Write::Ticket(ticket) => self.put_ticket(ticket).await,
+            Write::Voucher(kept) => self.put_voucher(kept).await,
+            Write::Sponsor(held) => self.put_vouching_grant(held).await,
             Write::Certificate { serial, issuer, device, issue, der } => {
                 self.add_certificate(*issuer, serial, Some(device), *issue, der).await
             }

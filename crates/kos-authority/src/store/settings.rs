@@ -30,8 +30,12 @@ pub enum Setting {
     AlertRules,
     /// Endorsement keys that an operator listed, and golden sets.
     Attestation,
+    /// Makers of devices that operators trust.
+    Makers,
     /// How enforcement modules are wanted.
     Modules,
+    /// What manifests that are applied must be numbered above, since an authority that was put back may have forgotten some.
+    ManifestFloor,
 }
 
 impl Setting {
@@ -47,7 +51,9 @@ impl Setting {
             Self::WitnessThreshold => "witness_threshold",
             Self::AlertRules => "alert_rules",
             Self::Attestation => "attestation",
+            Self::Makers => "makers",
             Self::Modules => "modules",
+            Self::ManifestFloor => "manifest_floor",
         }
     }
 }

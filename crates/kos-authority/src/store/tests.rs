@@ -259,6 +259,8 @@ async fn a_store_of_the_first_version_is_brought_up_with_what_it_holds() {
         "DROP TABLE mirrors",
         "DROP TABLE manifests",
         "DROP TABLE manifest_texts",
+        "DROP TABLE vouchers",
+        "DROP TABLE vouching_grants",
         "DROP TABLE pairings",
         "DROP TABLE grants",
         "DROP TABLE witnesses",

@@ -83,7 +83,8 @@ fn transaction(changes: Vec<Change>, writes: Vec<Write>) -> Transaction {
 }
 
 fn waiting(n: u8) -> Transaction {
-    let change = RegistryChange::DeviceWaiting { device: device_id(n), identity_key: key(n).id() };
+    let change =
+        RegistryChange::DeviceWaiting { device: device_id(n), identity_key: key(n).id(), withheld: None };
     transaction(vec![change.into()], vec![Write::Device(Box::new(device(n)))])
 }
 

@@ -3,7 +3,7 @@
 super::codes! {
     INTERNAL = 1, "an internal fault", Other, "look at the log of the program that failed, with the request id";
     USAGE = 2, "the command line makes no sense", Usage, "kosctl help COMMAND";
-    CONFIG_INVALID = 3, "the configuration file is not valid", Usage, "mend the line that is named; docs/reference/config.md lists every key";
+    CONFIG_INVALID = 3, "the configuration file is not valid", Usage, "mend the line that is named: docs/reference/config.md lists the keys of config.yaml, docs/guide/install.md tells of authority.yaml";
     CONFIG_UNKNOWN_KEY = 4, "the configuration file has an unknown key", Usage, "remove or correct the key that is named";
     FILE_UNREADABLE = 5, "a file cannot be read", Other, "check that the file exists and who may read it";
     FILE_UNWRITABLE = 6, "a file cannot be written", Other, "check free space and who may write there";
@@ -12,7 +12,7 @@ super::codes! {
     PORT_TAKEN = 9, "a port is in use", Conflict, "choose another --port-base";
     NO_SERVER = 10, "no authority found", Unreachable, "start one with `cargo run --release`, or name it with --server";
     UNREACHABLE = 11, "the server does not answer", Unreachable, "check that it runs and that the address is right";
-    NOT_SIGNED_IN = 12, "this needs an operator", NotSignedIn, "run it on the authority itself, or use a context with an operator certificate";
+    NOT_SIGNED_IN = 12, "this needs an operator, and you are not signed in", NotSignedIn, "run it on the authority itself, or use a context with an operator certificate";
     NOT_FOUND = 13, "no such thing", NotFound, "list what there is";
     AMBIGUOUS = 14, "more than one device fits", Usage, "type more characters of the device id";
     CONFIRM_NEEDED = 15, "this needs a confirmation", Usage, "repeat with --confirm NAME";

@@ -3,8 +3,9 @@
 //! Every failure that a person or program can meet has one. The code carries its title, the exit code of the command
 //! line and one fix, so that `kosctl explain` works without a server and `docs/reference/errors.md` is written from
 //! the same table. Areas: 00 use and config, 01 store, 02 enrolment, 03 certificates, 04 KLP, 05 audit, 06 vault,
-//! 07 policy and attestation, 08 pairings and grants.
+//! 07 policy and attestation, 08 vouchers, pairings, grants and rights.
 
+pub mod access;
 pub mod attest;
 pub mod audit;
 pub mod certificate;
@@ -21,6 +22,7 @@ pub mod share;
 pub mod store;
 pub mod token;
 pub mod vault;
+pub mod voucher;
 
 use core::fmt;
 
@@ -33,7 +35,7 @@ pub enum Exit {
     Usage = 2,
     /// The thing is not there.
     NotFound = 3,
-    /// Not signed in, or not with enough rights.
+    /// Not signed in; who is and lacks rights is refused.
     NotSignedIn = 4,
     /// Refused by a rule.
     Refused = 5,
@@ -146,7 +148,9 @@ impl Code {
             quarantine::ALL,
             manifest::ALL,
             token::ALL,
+            voucher::ALL,
             pairing::ALL,
+            access::ALL,
         ];
         areas.into_iter().flatten().copied()
     }

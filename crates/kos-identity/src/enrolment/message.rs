@@ -11,10 +11,11 @@
 
 pub use super::attestation::{KeyCertificate, Offer, PcrQuote, Statement, TpmChallenge};
 use kos_base::{
-    AgreementKey, AuthorityName, Capability, Channel, DeviceId, EntryId, GroupPath, Mac, Name, PublicKey,
-    Role, SecurityProfile, Timestamp,
+    AgreementKey, AuthorityName, Capability, Channel, DeviceId, EntryId, GroupPath, KeyId, Mac, Name,
+    PublicKey, Role, SecurityProfile, Timestamp,
     cbor::{self, CborError},
 };
+use kos_voucher::{VOUCH_BYTES_MAX, VOUCHER_BYTES_MAX, idevid};
 use minicbor::{Decode, Encode};
 
 use crate::quarantine::BUNDLE_BYTES_MAX;
@@ -115,6 +116,12 @@ pub struct Hello {
     /// The keys of its TPM, if it is to prove that its own are in one.
     #[n(7)]
     pub attestation: Option<Offer>,
+    /// Key id of the maker whose vouchers it believes; it asks for one that names it.
+    #[n(20)]
+    pub maker: Option<KeyId>,
+    /// Its factory certificate and issuers, DER.
+    #[n(21)]
+    pub factory: Option<Vec<Bytes>>,
 }
 
 /// Hashing domain of the commitment in `Hello`.
@@ -181,6 +188,9 @@ pub struct Welcome {
     /// What its TPM is to open, when it offered that.
     #[n(7)]
     pub challenge: Option<TpmChallenge>,
+    /// A voucher of the maker that it named, by which it may know the authority.
+    #[n(20)]
+    pub voucher: Option<Bytes>,
 }
 
 /// The request for a certificate.
@@ -205,6 +215,9 @@ pub struct Prove {
     /// What its TPM says, when it was challenged.
     #[n(5)]
     pub attestation: Option<Statement>,
+    /// The word of a node that is trusted already.
+    #[n(20)]
+    pub vouch: Option<Bytes>,
 }
 
 /// What entitles a device to a certificate.
@@ -258,6 +271,9 @@ pub struct Pending {
     /// How long to wait before asking again, in seconds.
     #[n(0)]
     pub retry_after_s: u32,
+    /// The number of the code that says why what it showed does not let it in; only for who showed something.
+    #[n(20)]
+    pub why: Option<u16>,
 }
 
 /// A certificate and everything that comes with it.
@@ -498,6 +514,13 @@ impl FromDevice {
             limit(hello.facts.serials.iter().all(fits), "serial")?;
             limit(hello.capabilities.len() <= Capability::COUNT_MAX, "capabilities")?;
             limit(hello.attestation.as_ref().is_none_or(Offer::is_within_limits), "attestation")?;
+            let chain = hello.factory.as_deref();
+            limit(chain.is_none_or(|chain| (1..=idevid::CHAIN_MAX).contains(&chain.len())), "certificates")?;
+            let fits = |der: &Bytes| der.len() <= idevid::CERTIFICATE_BYTES_MAX;
+            limit(chain.is_none_or(|chain| chain.iter().all(fits)), "certificate")?;
+        }
+        if let Self::Prove(Prove { vouch: Some(vouch), .. }) = &message {
+            limit(vouch.len() <= VOUCH_BYTES_MAX, "vouch")?;
         }
         if let Self::Isolated(Isolated { bundle: Some(bundle), .. }) = &message {
             limit(bundle.len() <= BUNDLE_BYTES_MAX, "bundle")?;
@@ -522,6 +545,9 @@ impl FromAuthority {
             limit(grant.chain.len() == CHAIN_MAX, "certificates in the chain")?;
             limit(grant.role.carriers.len() <= ROLE_LIST_MAX, "carriers")?;
             limit(grant.role.health_checks.len() <= ROLE_LIST_MAX, "health checks")?;
+        }
+        if let Self::Welcome(Welcome { voucher: Some(voucher), .. }) = &message {
+            limit(voucher.len() <= VOUCHER_BYTES_MAX, "voucher")?;
         }
         Ok(message)
     }

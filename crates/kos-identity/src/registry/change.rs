@@ -5,6 +5,7 @@ use kos_base::{
     SecurityProfile, Timestamp,
 };
 use kos_policy::pairing::AgentId;
+use kos_voucher::{By, Kept, Sponsor, Withheld};
 use minicbor::{Decode, Encode};
 
 use super::{Device, Ticket};
@@ -57,7 +58,7 @@ pub enum Change {
     /// Somebody without entitlement was turned away; `count` of them within a minute.
     Refused { code: Code, source: String, count: u32 },
     /// A device waits in the lobby.
-    DeviceWaiting { device: DeviceId, identity_key: KeyId },
+    DeviceWaiting { device: DeviceId, identity_key: KeyId, withheld: Option<Withheld> },
     /// Two devices claim the same hardware or the same identity.
     CloneSuspected { device: DeviceId, others: Vec<DeviceId>, detail: String },
     /// A person or rule let a waiting device in.
@@ -71,6 +72,7 @@ pub enum Change {
         role: Role,
         profile: SecurityProfile,
         ticket: Option<EntryId>,
+        by: Option<By>,
     },
     /// A certificate was signed.
     CertificateIssued { device: DeviceId, issue: u32, serial: Vec<u8>, key: KeyId, not_after: Timestamp },
@@ -144,6 +146,10 @@ pub enum Write {
     ForgetDevice { id: DeviceId, version: u64 },
     /// A ticket.
     Ticket(Box<Ticket>),
+    /// A voucher.
+    Voucher(Box<Kept>),
+    /// A grant to vouch.
+    Sponsor(Box<Sponsor>),
     /// A certificate, kept for ever.
     Certificate { serial: Vec<u8>, issuer: KeyId, device: DeviceId, issue: u32, der: Vec<u8> },
     /// An entry of a revocation list.

@@ -11,9 +11,10 @@ use kos_base::{
     Name, PublicKey, Role, SecurityProfile, Timestamp, own_key::OwnKeys,
 };
 use kos_policy::{Image, Proven, Request, Standing, Way, decide, guardrails};
+use kos_voucher::{By, Withheld};
 use minicbor::{Decode, Encode};
 
-use super::{Attested, Case, StateError};
+use super::{Attested, Case, Change, StateError};
 use crate::enrolment::message::{Bootloader, Bytes32};
 
 /// Everything the authority keeps about a device.
@@ -121,8 +122,11 @@ pub struct Device {
     #[n(41)]
     pub attested: Option<Attested>,
     /// From what its own keys are made, if it was given one.
-    #[n(60)]
+    #[n(62)]
     pub own_keys: Option<OwnKeys>,
+    /// What let it in, when it was neither a ticket nor a person.
+    #[n(60)]
+    pub admitted_by: Option<By>,
 }
 
 /// A certificate and the keys that go with it.
@@ -204,6 +208,12 @@ pub struct Lobby {
     /// The rule that let it in, when it was no person.
     #[n(8)]
     pub rule: Option<Capability>,
+    /// Why what it showed does not let it in.
+    #[n(20)]
+    pub withheld: Option<Withheld>,
+    /// When that was written down last.
+    #[n(21)]
+    pub withheld_at: Option<Timestamp>,
 }
 
 impl Lobby {
@@ -298,6 +308,7 @@ impl Device {
             case: None,
             attested: None,
             own_keys: None,
+            admitted_by: None,
         }
     }
 
@@ -439,6 +450,12 @@ impl Device {
     /// What its certificate in service says of its profile: that counts on the wire, whatever the record was raised to.
     pub fn certified_profile(&self, credential: &Credential) -> SecurityProfile {
         credential.profile.unwrap_or(self.profile)
+    }
+
+    /// That it waits, as it is recorded.
+    pub(crate) fn waiting(&self) -> Change {
+        let withheld = self.lobby.as_ref().and_then(|lobby| lobby.withheld.clone());
+        Change::DeviceWaiting { device: self.id.clone(), identity_key: self.identity_key.id(), withheld }
     }
 
     /// Whether it waits and somebody has let it in.

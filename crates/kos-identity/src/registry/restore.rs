@@ -183,8 +183,7 @@ impl Device {
         let mut writes = Vec::new();
         next.lobby = None;
         next.put_back(now, DeviceState::Pending, "the state after the backup is lost");
-        let mut changes =
-            vec![Change::DeviceWaiting { device: next.id.clone(), identity_key: next.identity_key.id() }];
+        let mut changes = vec![next.waiting()];
         changes.extend(next.revoke_rest(now, RevocationReason::Superseded, &mut writes));
         writes.insert(0, Write::Device(Box::new(next)));
         Some(Commit { actor: Actor::Authority, changes, writes })
@@ -259,9 +258,10 @@ impl Device {
             nonce: ByteArray::from(nonce),
             requested: None,
             rule: None,
+            withheld: None,
+            withheld_at: None,
         });
-        let mut changes =
-            vec![Change::DeviceWaiting { device: self.id.clone(), identity_key: self.identity_key.id() }];
+        let mut changes = vec![self.waiting()];
         changes.extend(self.revoke_rest(now, RevocationReason::Superseded, writes));
         changes
     }

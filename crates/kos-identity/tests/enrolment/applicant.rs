@@ -3,7 +3,7 @@
 use core::cell::OnceCell;
 
 use kos_attest::Binding;
-use kos_base::{AgreementKey, EntryId, KeyAlgorithm, Role, Secret, SecurityProfile, digest::sha256};
+use kos_base::{AgreementKey, EntryId, KeyAlgorithm, KeyId, Role, Secret, SecurityProfile, digest::sha256};
 use kos_emulator::paper::{self, PaperTpm};
 use kos_identity::{
     csr,
@@ -36,6 +36,12 @@ pub(crate) struct Applicant {
     pub(crate) csr: OnceCell<Vec<u8>>,
     /// What says of itself that it has the keys.
     pub(crate) tpm: Option<PaperTpm>,
+    /// Whose vouchers it believes.
+    pub(crate) maker: Option<KeyId>,
+    /// What its maker certified.
+    pub(crate) factory: Vec<Vec<u8>>,
+    /// The word of a node.
+    pub(crate) vouch: Option<Vec<u8>>,
 }
 
 impl Applicant {
@@ -59,6 +65,9 @@ impl Applicant {
             nonce: [seed; 32],
             csr: OnceCell::new(),
             tpm: None,
+            maker: None,
+            factory: Vec::new(),
+            vouch: None,
         }
     }
 
@@ -109,6 +118,9 @@ impl Applicant {
             name: None,
             capabilities: Vec::new(),
             attestation: self.offer(),
+            maker: self.maker,
+            factory: (!self.factory.is_empty())
+                .then(|| self.factory.iter().cloned().map(Into::into).collect()),
         };
         FromDevice::Hello(hello).to_bytes()
     }
@@ -140,6 +152,7 @@ impl Applicant {
             agreement: AgreementKey([5; 32]),
             means: Means::Lobby,
             attestation: None,
+            vouch: self.vouch.clone().map(Into::into),
         }
     }
 

@@ -13,6 +13,7 @@ mod downgrade;
 mod endings;
 mod office;
 mod operators;
+mod papers;
 mod protocol;
 mod quarantine;
 mod rules;

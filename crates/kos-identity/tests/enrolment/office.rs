@@ -20,6 +20,7 @@ use kos_identity::{
     registry::{Actor, Case, Change, Commit, Device, OperateError, Operation, Revocation, Ticket, Write},
 };
 
+use kos_voucher::{Kept, Maker, Sponsor};
 use minicbor::bytes::ByteArray;
 
 use crate::test_keys::TestKey;
@@ -38,6 +39,9 @@ pub(crate) struct Office {
     pub(crate) now: Timestamp,
     pub(crate) devices: Vec<Device>,
     pub(crate) tickets: Vec<Ticket>,
+    pub(crate) makers: Vec<Maker>,
+    pub(crate) vouchers: Vec<Kept>,
+    pub(crate) sponsors: Vec<Sponsor>,
     pub(crate) revocations: Vec<Revocation>,
     pub(crate) certificates: Vec<Vec<u8>>,
     pub(crate) bundles: Vec<Vec<u8>>,
@@ -105,6 +109,9 @@ impl Office {
             now: NOW,
             devices: Vec::new(),
             tickets: Vec::new(),
+            makers: Vec::new(),
+            vouchers: Vec::new(),
+            sponsors: Vec::new(),
             revocations: Vec::new(),
             certificates: Vec::new(),
             bundles: Vec::new(),
@@ -251,6 +258,20 @@ impl Office {
             crls: self.crls.clone(),
             ek_listed: query.ek.is_some() && query.ek == self.listed,
             golden: self.golden.clone(),
+            makers: self.makers.clone(),
+            vouchers: self
+                .vouchers
+                .iter()
+                .filter(|kept| query.vouchers.contains(&kept.subject.place()))
+                .cloned()
+                .collect(),
+            sponsor: query
+                .sponsor
+                .as_ref()
+                .and_then(|(grant, _)| self.sponsors.iter().find(|held| held.id == *grant))
+                .cloned()
+                .map(Box::new),
+            node: query.sponsor.as_ref().and_then(|(_, node)| by_id(node)).cloned().map(Box::new),
         }
     }
 
@@ -260,6 +281,14 @@ impl Office {
             Write::Device(new) => {
                 let held = self.devices.iter().find(|device| device.id == new.id);
                 new.version == held.map_or(0, |device| device.version) + 1
+            }
+            Write::Voucher(new) => {
+                let held = self.vouchers.iter().find(|kept| kept.id == new.id);
+                new.version == held.map_or(0, |kept| kept.version) + 1
+            }
+            Write::Sponsor(new) => {
+                let held = self.sponsors.iter().find(|held| held.id == new.id);
+                new.version == held.map_or(0, |held| held.version) + 1
             }
             Write::Ticket(new) => {
                 let held = self.tickets.iter().find(|ticket| ticket.id == new.id);
@@ -279,6 +308,14 @@ impl Office {
                 Write::Ticket(new) => {
                     self.tickets.retain(|ticket| ticket.id != new.id);
                     self.tickets.push(*new);
+                }
+                Write::Voucher(new) => {
+                    self.vouchers.retain(|kept| kept.id != new.id);
+                    self.vouchers.push(*new);
+                }
+                Write::Sponsor(new) => {
+                    self.sponsors.retain(|held| held.id != new.id);
+                    self.sponsors.push(*new);
                 }
                 Write::Certificate { der, .. } => self.certificates.push(der),
                 Write::Revoke(revocation) => {

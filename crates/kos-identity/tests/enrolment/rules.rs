@@ -83,7 +83,7 @@ fn what_a_rule_did_is_recorded_as_the_authoritys_doing() {
     let (profile, rule) = (SecurityProfile::Sec1, Some("line-2".parse().unwrap()));
     let identity_key = office.only().identity_key.id();
     let expected = [
-        Change::DeviceWaiting { device: device.clone(), identity_key },
+        Change::DeviceWaiting { device: device.clone(), identity_key, withheld: None },
         Change::DeviceApproved { device, profile, rule },
     ];
     assert_eq!(office.log, expected);

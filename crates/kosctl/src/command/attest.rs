@@ -93,7 +93,7 @@ where
     change: ChangeFlags,
 }
 
-/// How long a device may take for a fresh proof: an order over its link, a conversation, and a slow TPM.
+/// How long a device may take for a fresh proof unless `--timeout` says otherwise: an order over its link, a conversation, and a slow TPM.
 const PROOF_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// `device attest D`
@@ -113,13 +113,21 @@ impl Ask {
         let (id, how) = (before.device_id.to_string(), Change { dry_run: false, if_match: None });
         let body = lifecycle::Because { reason: None };
         client.change::<Device, _>(&routes::DEVICE_REGEN_CERT, &[&id], &body, &how).await?;
-        let now = follow::until(session, "the new proof", PROOF_TIME_MAX, async || {
+        let limit = session.timeout.unwrap_or(PROOF_TIME_MAX);
+        let now = follow::until(session, "the new proof", limit, async || {
             let now = client.show::<Attestation>(&routes::ATTESTATION, &[&id]).await?;
             Ok((now.verified_at > before.verified_at).then_some(now))
         });
         let now = now.await?;
         session.printer.item(&now)?;
         let is_weaker = now.evidence_tier < before.evidence_tier;
+        if is_weaker {
+            let (was, is) = (before.evidence_tier.as_str(), now.evidence_tier.as_str());
+            session.terminal.note(&format!("the evidence is weaker than before: {is}, where it was {was}"));
+        }
+        if now.ek != before.ek {
+            session.terminal.note("the TPM is another one than before: its endorsement key is not the same");
+        }
         if now.pcrs != before.pcrs {
             session.terminal.note("the TPM tells of another start than before (wide output shows the PCRs)");
         }
@@ -139,13 +147,11 @@ impl Attest {
             }
             Self::Ek(Ek::List) => {
                 let list: List<ListedEk> = client.list(&routes::EK_LIST, &[], &nothing).await?;
-                session.printer.list(&list)?;
-                Ok(Ending::Done)
+                follow::print_whole(session, &list)
             }
             Self::Golden(Golden::List) => {
                 let list: List<Set> = client.list(&routes::GOLDEN_LIST, &[], &nothing).await?;
-                session.printer.list(&list)?;
-                Ok(Ending::Done)
+                follow::print_whole(session, &list)
             }
             Self::Ek(Ek::Add(AddKey { ek, note, change })) => {
                 let request = AddEk { ek, note };

@@ -87,7 +87,7 @@ pub(super) const fn meaning(exit: Exit) -> &'static str {
         Exit::Other => "something else went wrong",
         Exit::Usage => "the command or the request makes no sense",
         Exit::NotFound => "there is no such thing",
-        Exit::NotSignedIn => "not signed in, or not with enough rights",
+        Exit::NotSignedIn => "not signed in",
         Exit::Refused => "refused by a rule",
         Exit::Conflict => "it conflicts with how things are",
         Exit::Unreachable => "unreachable or overloaded; try later",

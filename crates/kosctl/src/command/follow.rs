@@ -85,7 +85,7 @@ pub(super) async fn print_list<T: Shown, Q: Paged>(
         session.printer.list(&all)?;
     }
     if !any {
-        session.terminal.note(&format!("no {}", T::PLURAL));
+        note_none::<T>(session);
     }
     if let Some(archived) = &all.archived {
         note_archived(session, archived);
@@ -94,6 +94,19 @@ pub(super) async fn print_list<T: Shown, Q: Paged>(
         session.terminal.note("there are more; leave out --limit to see all");
     }
     Ok(Ending::Done)
+}
+
+/// Prints a list that came at once.
+pub(super) fn print_whole<T: Shown>(session: &Session, list: &List<T>) -> Result<Ending, Fault> {
+    session.printer.list(list)?;
+    if list.items.is_empty() {
+        note_none::<T>(session);
+    }
+    Ok(Ending::Done)
+}
+
+fn note_none<T: Shown>(session: &Session) {
+    session.terminal.note(&format!("no {}", T::PLURAL));
 }
 
 /// Says which entries of a log were not looked at.

@@ -24,6 +24,7 @@ mod status;
 mod ticket;
 mod user;
 mod vault;
+mod voucher;
 
 use clap::Subcommand;
 
@@ -84,6 +85,9 @@ pub(crate) enum Command {
     /// What TPMs prove: of devices, by whose keys, of which starts.
     #[command(subcommand)]
     Attest(attest::Attest),
+    /// Who lets devices in without a person: makers and their vouchers, devices that vouch.
+    #[command(subcommand)]
+    Voucher(voucher::Voucher),
     /// Vaults of secrets, one an environment.
     #[command(subcommand)]
     Vault(vault::Vault),
@@ -127,6 +131,7 @@ impl Command {
             Self::Policy(policy) => policy.run(session).await,
             Self::Agent(agent) => agent.run(session).await,
             Self::Attest(attest) => attest.run(session).await,
+            Self::Voucher(voucher) => voucher.run(session).await,
             Self::Vault(vault) => vault.run(session).await,
             Self::Kill(kill) => kill.run(session).await,
             Self::Backup(backup) => backup.run(session).await,

@@ -65,6 +65,8 @@ pub(crate) enum Form {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
     Row,
+    /// A row of which nothing is cut that can be read.
+    Wide,
     Line,
 }
 
@@ -95,7 +97,7 @@ impl<'a> Column<'a> {
             (Form::Seconds, Some(Value::Number(n))) => {
                 span(Duration::from_secs(n.as_u64().unwrap_or_default()))
             }
-            (Form::Hash, Some(Value::String(text))) if room == Room::Row => text.chars().take(16).collect(),
+            (Form::Hash, Some(Value::String(text))) if room != Room::Line => text.chars().take(16).collect(),
             (Form::Lines, Some(Value::String(text))) => text.lines().next().unwrap_or_default().to_owned(),
             (_, value) => plain(value),
         };
@@ -108,7 +110,7 @@ impl<'a> Column<'a> {
         };
         let chars_max = match room {
             Room::Row => CELL_CHARS_MAX,
-            Room::Line => VALUE_CHARS_MAX,
+            Room::Wide | Room::Line => VALUE_CHARS_MAX,
         };
         Cell { text: printable(&text, chars_max), tone }
     }
@@ -124,6 +126,26 @@ impl<'a> Column<'a> {
             _ => vec![self.cell(item, Room::Line, now)],
         }
     }
+}
+
+/// What stood in a text and what stands in it instead, line by line: what both have at their beginning and end once.
+pub(super) fn differing(from: &str, to: &str) -> Vec<Cell> {
+    let (from, to): (Vec<_>, Vec<_>) = (from.lines().collect(), to.lines().collect());
+    let begin = from.iter().zip(&to).take_while(|(one, other)| one == other).count();
+    let (old, new) = (from.get(begin..).unwrap_or_default(), to.get(begin..).unwrap_or_default());
+    let end = old.iter().rev().zip(new.iter().rev()).take_while(|(one, other)| one == other).count();
+    let (old, tail) = old.split_at(old.len().saturating_sub(end));
+    let new = new.get(..new.len().saturating_sub(end)).unwrap_or_default();
+    let head = from.get(..begin).unwrap_or_default();
+    let cell = |mark: char, tone: Tone, line: &str| {
+        let line = printable(&line.replace('\t', "    "), VALUE_CHARS_MAX);
+        Cell { text: format!("{mark} {line}"), tone }
+    };
+    let all =
+        [(' ', Tone::Plain, head), ('-', Tone::Bad, old), ('+', Tone::Good, new), (' ', Tone::Plain, tail)];
+    all.into_iter()
+        .flat_map(|(mark, tone, lines)| lines.iter().map(move |line| cell(mark, tone, line)))
+        .collect()
 }
 
 impl Cell {
@@ -177,7 +199,7 @@ fn moment(text: &str, room: Room, now: Timestamp) -> String {
         format!("{} ago", span(past))
     };
     match room {
-        Room::Row => relative,
+        Room::Row | Room::Wide => relative,
         Room::Line => format!("{text}   {relative}"),
     }
 }
@@ -231,6 +253,21 @@ mod tests {
             let column = Column::of("X", "x").looks(form);
             assert_eq!(column.cell(&json!({ "x": value }), Room::Row, now).text, row);
         }
+    }
+
+    #[test]
+    fn what_is_the_same_in_two_texts_stands_once() {
+        let lines = |from, to| differing(from, to).into_iter().map(|cell| cell.text).collect::<Vec<_>>();
+        assert_eq!(lines("a\n\tb\nc\n", "a\nd\ne\nc"), ["  a", "-     b", "+ d", "+ e", "  c"]);
+        assert_eq!(lines("", "a\u{1b}\nb"), ["+ a\u{fffd}", "+ b"]);
+        assert_eq!(lines("a\na", "a"), ["  a", "- a"]);
+    }
+
+    #[test]
+    fn nothing_of_a_wide_row_is_cut() {
+        let column = Column::of("X", "x");
+        let text = |room| column.cell(&json!({"x": "y".repeat(300)}), room, Timestamp::from_unix_s(0)).text;
+        assert_eq!((text(Room::Row).chars().count(), text(Room::Wide).len()), (CELL_CHARS_MAX + 1, 300));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod attestation;
 mod kill;
 mod mirror;
 mod pairing;
+mod voucher;
 
 use kos_api::{
     audit::{Archived, AuditEntry, AuditVerdict, Checkpoint, Erasure},
@@ -63,7 +64,9 @@ impl Shown for Device {
         column("ends", "certNotAfter").looks(Form::Moment).wide(),
         column("enrolled", "enrolledAt").looks(Form::Moment).wide(),
         column("successor of", "successorOf").wide(),
+        column("let in by", "admittedBy").wide(),
         column("code", "lobby.comparisonCode").wide(),
+        column("not let in", "lobby.withheld").wide(),
         column("from", "lobby.source").wide(),
         column("clones", "lobby.clones").wide(),
         column("order", "quarantine.orderId").wide(),
@@ -385,6 +388,7 @@ impl Shown for Restored {
         column("stopped", "stopped"),
         column("unknown", "unknown"),
         column("revoked", "revoked"),
+        column("apply again", "applyAgain"),
     ];
 }
 

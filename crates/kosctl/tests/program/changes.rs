@@ -148,6 +148,7 @@ fn a_yes_is_needed_where_nobody_can_be_asked() {
             macs: vec![],
             serials: vec![],
             clones: vec![],
+            withheld: None,
         };
         Told::item(Device { lobby: Some(lobby), ..device(ID, None) })
     });

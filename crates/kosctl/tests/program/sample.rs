@@ -47,6 +47,7 @@ pub(crate) fn device(id: &str, name: Option<&str>) -> Device {
         recoveries_left: Some(3),
         successor_of: None,
         quarantine: None,
+        admitted_by: None,
         lobby: None,
     }
 }

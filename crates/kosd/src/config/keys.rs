@@ -215,6 +215,16 @@ sections! {
         /// Seconds between heartbeats, 1 to 86400.
         heartbeat_s: One<HeartbeatInterval>, like "30", else Words "as the role profile says, 60 at first";
     }
+    enrolment: Enrolment {
+        /// PEM file with the public key of the device's maker, below ROOT. A voucher that this key signed for this device tells
+        /// whose it is: it then needs neither ticket nor pin.
+        maker: One<RootedPath>, like "/etc/kos/maker.pem", else Words "none";
+        /// PEM file with the certificate that the maker issued for the identity key, and its issuers, below ROOT.
+        certificate: One<RootedPath>, like "/etc/kos/factory.pem", else Words "none";
+        /// The word of a device that is trusted already, as `kosd vouch` wrote it, below ROOT. It names the root key of the
+        /// authority where `network.pin` does not.
+        vouch: One<RootedPath>, like "/etc/kos/vouch", else Words "none";
+    }
     services: Services {
         /// What the device tells that it offers, at most 32 words.
         capabilities: Many<Capability>, like "[telemetry, voice-assistant]", else Value "[]";

@@ -82,6 +82,12 @@ pub struct Config {
     pub authority: Vec<Endpoint>,
     /// Its root keys.
     pub pins: Vec<KeyId>,
+    /// The key of its maker.
+    pub maker: Option<RootedPath>,
+    /// The certificate that its maker issued for its identity key.
+    pub factory_certificate: Option<RootedPath>,
+    /// The word of a device that is trusted already.
+    pub vouch: Option<RootedPath>,
     /// Time between heartbeats; that of the role profile when absent.
     pub heartbeat: Option<Duration>,
     /// What the device offers.
@@ -205,8 +211,18 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn finish(mut self, shape: File) -> Result<Loaded, ConfigError> {
-        let File { identity, network, services, secrets, health, image, bootloader, pairing, hardware } =
-            shape;
+        let File {
+            identity,
+            network,
+            enrolment,
+            services,
+            secrets,
+            health,
+            image,
+            bootloader,
+            pairing,
+            hardware,
+        } = shape;
         let authority = self.list(network.authority, LIST_MAX)?.unwrap_or_default();
         let discovery = self.discovery(network.discovery_method, &authority)?;
         let carriers = self.carriers(network.fallback)?;
@@ -244,6 +260,9 @@ impl Reading<'_> {
             carriers,
             authority,
             pins: self.list(network.pin, PINS_MAX)?.unwrap_or_default(),
+            maker: one(enrolment.maker),
+            factory_certificate: one(enrolment.certificate),
+            vouch: one(enrolment.vouch),
             heartbeat: one(network.heartbeat_s).map(|interval| interval.get()),
             capabilities: self.list(services.capabilities, Capability::COUNT_MAX)?.unwrap_or_default(),
             allowed_endpoints: self.list(services.allowed_endpoints, LIST_MAX)?,

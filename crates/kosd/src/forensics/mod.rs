@@ -5,7 +5,8 @@
 //! log go first, then the list of processes.
 //!
 //! Invariants: it holds no key, token or password: the vault and the folder of secrets are not read, and the configuration
-//! has none (`docs/reference/config.md`). It is sealed before it touches the disk.
+//! has none (`docs/reference/config.md`); of what the kernel was started with, values are taken along only where they are known to
+//! be none ([`SAID`]). It is sealed before it touches the disk.
 //!
 //! What it does not do: judge. Whoever wrote the disk of the device, or is root on it, wrote what is found there; only the
 //! checkpoint of the log and what the authority holds of the log show anything to others.
@@ -33,6 +34,35 @@ const PROCESSES_MAX: usize = 256;
 const SOCKETS_MAX: usize = 64;
 /// Longest part of the configuration that is taken along, in bytes.
 const CONFIG_BYTES_MAX: usize = 8_192;
+
+/// Longest command line of a kernel, in bytes; Linux takes 2048 on most machines.
+const COMMAND_LINE_BYTES_MAX: usize = 4_096;
+/// Parameters of the kernel whose values are taken along. Of all others only the names are: boot loaders and systemd also pass
+/// credentials, passwords and tokens there.
+const SAID: [&str; 22] = [
+    "BOOT_IMAGE",
+    "apparmor",
+    "audit",
+    "console",
+    "ima_appraise",
+    "ima_policy",
+    "init",
+    "init_on_alloc",
+    "init_on_free",
+    "iommu",
+    "lockdown",
+    "lsm",
+    "mitigations",
+    "module.sig_enforce",
+    "panic",
+    "quiet",
+    "rdinit",
+    "ro",
+    "root",
+    "rootfstype",
+    "rw",
+    "security",
+];
 
 /// What the daemon knows of itself.
 #[derive(Debug)]
@@ -120,8 +150,30 @@ fn boot(host: &Path) -> Value {
         "bootId": line("proc/sys/kernel/random/boot_id"),
         "hostName": line("proc/sys/kernel/hostname"),
         "uptime": line("proc/uptime"),
-        "commandLine": line("proc/cmdline"),
+        "commandLine": text_of(&host.join("proc/cmdline"), COMMAND_LINE_BYTES_MAX).map(|text| command_line(&text)),
     })
+}
+
+/// The parameters of the kernel, one after the other, without values that may be secrets.
+fn command_line(text: &str) -> String {
+    let (mut words, mut word, mut is_quoted) = (Vec::new(), String::new(), false);
+    for c in text.trim().chars() {
+        is_quoted ^= c == '"';
+        if c.is_whitespace() && !is_quoted {
+            words.push(std::mem::take(&mut word));
+        } else {
+            word.push(c);
+        }
+    }
+    words.push(word);
+    // What comes behind it is for the first program, and nobody says what it means.
+    let own = words.iter().take_while(|word| *word != "--").filter(|word| !word.is_empty());
+    let shown = own.map(|word| match word.trim_start_matches('"').split_once('=') {
+        // A root on the network may be named with a password, before an `@`.
+        Some((name, value)) if !SAID.contains(&name) || value.contains('@') => format!("{name}=.."),
+        _ => word.clone(),
+    });
+    printable(&shown.collect::<Vec<_>>().join(" "), 512)
 }
 
 fn daemon() -> Value {
@@ -188,6 +240,24 @@ mod tests {
             verifier_key: None,
             entries,
         }
+    }
+
+    #[test]
+    fn no_value_that_the_kernel_was_started_with_is_told_unless_it_is_known_to_be_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("proc")).unwrap();
+        let line = "BOOT_IMAGE=/vmlinuz root=UUID=1-2 ro quiet console=ttyS0,115200 panic=-1 \
+                    systemd.set_credential=login:S3CRET systemd.set_credential_binary=a:UzNDUkVU \
+                    \"ks.pass=S3CRET two\" rd.luks.key=S3CRET x=\"S3CRET S3CRET\" root.token=S3CRET root=cifs://a:S3CRET@b/c -- --pass S3CRET\n";
+        fs::write(folder.path().join("proc/cmdline"), line).unwrap();
+        let device = "kdev-7f4ac30123456789".parse().unwrap();
+        let document = document(&scene(folder.path(), &device, Vec::new()));
+        let text = String::from_utf8(document.clone()).unwrap();
+        assert!(!text.contains("S3CRET") && !text.contains("UzND") && !text.contains("two"), "{text}");
+        let value: Value = serde_json::from_slice(&document).unwrap();
+        let told = "BOOT_IMAGE=/vmlinuz root=UUID=1-2 ro quiet console=ttyS0,115200 panic=-1 systemd.set_credential=.. \
+                    systemd.set_credential_binary=.. ks.pass=.. rd.luks.key=.. x=.. root.token=.. root=..";
+        assert_eq!(value["boot"]["commandLine"], told);
     }
 
     #[test]

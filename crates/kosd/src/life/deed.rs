@@ -288,6 +288,17 @@ impl Device {
                 self.condition.trouble = Some(code::enrolment::PENDING);
                 News::Waiting
             }
+            Event::Withheld(withheld) => {
+                tracing::warn!(%withheld, "it has to wait for a person");
+                self.condition.withheld = Some(withheld.to_string());
+                return;
+            }
+            Event::Claimed(root) => {
+                tracing::info!(%root, "a voucher of the maker says whose this device is");
+                self.note(EventType::AuthorityClaimed, json!({"rootKeyId": root}));
+                self.condition.withheld = None;
+                return;
+            }
             Event::Refused(code) => {
                 tracing::warn!(%code, reason = code.title(), "the authority refuses");
                 // A device that is suspended hears the same for as long as that lasts.

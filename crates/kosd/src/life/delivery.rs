@@ -65,6 +65,12 @@ pub(super) fn tell_of_config(folder: &Path, error: &ConfigError) {
     }
 }
 
+/// A number of our table as people look it up.
+fn told(number: u16) -> String {
+    Code::find(&number.to_string())
+        .map_or_else(|| format!("KOS-E{number:04}"), |code| format!("{code}, {}", code.title()))
+}
+
 impl Device {
     /// Opens the log if the device has an identity, and writes down how it starts.
     pub(super) fn tell_of_boot(&mut self, image: &Image) {
@@ -242,7 +248,7 @@ impl Device {
                     }
                     () => None,
                 };
-                tracing::error!(number, "the authority did not take this device's log");
+                tracing::error!(code = %told(number), "the authority did not take this device's log");
                 self.errors.count();
                 return match contradiction {
                     Some(why) => self.give_log_up(why.word()),
@@ -318,5 +324,16 @@ impl Device {
         if own {
             self.note(EventType::StandingLost, json!({"crlNumber": number}));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_log_was_not_taken_is_a_code_to_look_up() {
+        assert_eq!(told(790), "KOS-E0790, a manifest does not allow this");
+        assert_eq!(told(9_999), "KOS-E9999");
     }
 }

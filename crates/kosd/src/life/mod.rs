@@ -13,6 +13,7 @@ mod bonds;
 mod connection;
 mod deed;
 mod delivery;
+mod introduction;
 mod isolation;
 mod kill;
 mod memory;
@@ -32,11 +33,14 @@ use std::{
 };
 
 use kos_audit::EventType;
-use kos_base::{Code, DeviceId, KeyAlgorithm, Role, Secret, SecurityProfile, code, digest::Sha256};
+use kos_base::{Code, DeviceId, KeyAlgorithm, KeyId, Role, Secret, SecurityProfile, code, digest::Sha256};
 use kos_identity::{
     certificate::Certificate,
     enrolment::{
-        device::{Anchor, BootloaderLock, Command, Delivery, Input, Journal, KeyHome, Machine, Profile},
+        device::{
+            Anchor, BootloaderLock, Command, Delivery, Input, Introduction, Journal, KeyHome, Machine,
+            Profile,
+        },
         message::Image,
         ticket::TicketText,
     },
@@ -66,6 +70,7 @@ use self::{
     service::Service,
 };
 pub use self::{
+    introduction::{Unvouched, factory},
     kill::Refused,
     memory::{ended, is_enrolled, remembered},
     news::{News, NewsReceiver},
@@ -278,7 +283,9 @@ impl Device {
         // What a ticket of the authority that the device belongs to asks for has been done.
         let ticket =
             options.ticket.filter(|ticket| !journal.as_ref().is_some_and(|(j, _)| serves(j, ticket)));
+        let introduction::Found { introduction, warnings } = introduction::read(&root, &config);
         let profile = profile(&options.host, &config, &observer, image.clone(), ticket.as_ref());
+        let profile = Profile { introduction, ..profile };
         let record = read_record(&root)?;
         let machine = load(&root, profile.clone(), journal.as_ref(), record, &clock)?;
         let ticket = ticket.map(|ticket| Admission::new(&ticket, &config)).transpose()?;
@@ -319,6 +326,7 @@ impl Device {
         for notice in &loaded.notices {
             tracing::warn!(setting = %notice.place, name = notice.matter.name(), "{}", notice.matter);
         }
+        warnings.into_iter().for_each(|warning| device.condition.warn(warning));
         let conflicts = device.service.witness.conflicts();
         if conflicts > 0 {
             device.condition.warn(service::contradiction(conflicts));
@@ -439,12 +447,20 @@ impl Device {
         }
     }
 
+    /// The root keys that the configuration names, or the word of a node.
+    fn pins(&self) -> Vec<KeyId> {
+        match self.config.pins.as_slice() {
+            [] => introduction::pin_of(&self.profile.introduction).into_iter().collect(),
+            pins => pins.to_vec(),
+        }
+    }
+
     /// The authority that the configuration names.
     fn anchor_of_config(&self) -> Option<Anchor> {
         let named = self.config.discovery.contains(&Discovery::Fixed) && !self.config.authority.is_empty();
         named.then(|| Anchor {
             name: None,
-            pins: self.config.pins.clone(),
+            pins: self.pins(),
             addresses: self.config.authority.iter().map(ToString::to_string).collect(),
         })
     }
@@ -540,6 +556,7 @@ fn profile(
         name: config.name.clone().or_else(|| observer.host_name()),
         capabilities: config.capabilities.clone(),
         bootloader,
+        introduction: Introduction::default(),
         keys: match config.key_home {
             Home::Tpm => KeyHome::Tpm,
             Home::Vault | Home::Token => KeyHome::Elsewhere,

@@ -49,6 +49,8 @@ pub(super) struct Condition {
     pub(super) trouble: Option<Code>,
     /// Six digits that wait to be compared.
     pub(super) code: Option<String>,
+    /// Why what it has from its maker or a node does not let it in.
+    pub(super) withheld: Option<String>,
 }
 
 /// Somebody who waits for the wipe.
@@ -64,7 +66,7 @@ impl Condition {
             Image::Verified(_) => ImageVerdict::Verified,
         };
         let warnings = notices.iter().map(|notice| format!("{}: {}", notice.place, notice.matter)).collect();
-        Self { image, warnings, trouble: None, code: None }
+        Self { image, warnings, trouble: None, code: None, withheld: None }
     }
 
     pub(super) fn warn(&mut self, warning: String) {
@@ -81,10 +83,19 @@ impl Condition {
         &self.warnings
     }
 
+    /// What is in the way, in a sentence.
+    fn reason(&self) -> Option<String> {
+        let trouble = self.trouble.map(|code| format!("{} ({code})", code.title()));
+        let both = [trouble, self.withheld.clone()];
+        let both: Vec<_> = both.into_iter().flatten().collect();
+        (!both.is_empty()).then(|| both.join("; "))
+    }
+
     /// Nothing is in the way any more.
     pub(super) fn clear(&mut self) {
         self.trouble = None;
         self.code = None;
+        self.withheld = None;
     }
 }
 
@@ -103,6 +114,7 @@ impl Device {
             Question::Pairings(reply) => drop(reply.send(self.pairings())),
             Question::AnswerPairing(answer, reply) => drop(reply.send(self.answer_pairing(&answer))),
             Question::Kill(question) => self.answer_kill(question),
+            Question::Vouch(asked, reply) => drop(reply.send(self.vouch(&asked))),
             Question::Log(filter, reply) => drop(reply.send(self.log.page(&filter))),
             Question::LogHead(reply) => drop(reply.send(self.log.head())),
             Question::LogFile(path, reply) => drop(reply.send(self.log.file(&path))),
@@ -152,7 +164,7 @@ impl Device {
             device_id: member.map(|member| member.device.clone()),
             name: member.map(|member| member.name.clone()).or_else(|| self.profile.name.clone()),
             state: self.state(now),
-            state_reason: self.condition.trouble.map(|code| format!("{} ({code})", code.title())),
+            state_reason: self.condition.reason(),
             authority: name.clone(),
             server: authority.and_then(|anchor| anchor.addresses.first().cloned()),
             role: Some(member.map_or(self.profile.role, |member| member.role.role)),
@@ -246,7 +258,7 @@ impl Device {
         }
     }
 
-    fn member(&self) -> Result<(&Membership, &Held), Code> {
+    pub(super) fn member(&self) -> Result<(&Membership, &Held), Code> {
         let journal = self.machine.journal();
         journal.membership.as_ref().zip(journal.active.as_ref()).ok_or(code::enrolment::NOT_ENROLLED)
     }

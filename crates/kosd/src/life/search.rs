@@ -84,7 +84,7 @@ impl Device {
 
     /// Enrols with the one authority that answers. Among several, only a pin can choose.
     fn choose(&mut self, candidates: Vec<Candidate>) {
-        let pins = &self.config.pins;
+        let pins = self.pins();
         let fits = |candidate: &Candidate| pins.is_empty() || pins.contains(&candidate.pin);
         let mut distinct = BTreeMap::new();
         for candidate in candidates.into_iter().filter(fits) {
@@ -95,7 +95,7 @@ impl Device {
             Some((_, candidate)) if distinct.is_empty() => {
                 let addresses =
                     targets(&candidate).iter().map(|target| target.endpoint.to_string()).collect();
-                let anchor = Anchor { name: None, pins: self.config.pins.clone(), addresses };
+                let anchor = Anchor { name: None, pins, addresses };
                 if self.machine.journal().authority.as_ref() != Some(&anchor) {
                     tracing::info!(authority = %candidate.name, "an authority answers on the local network");
                     self.search.targets = targets(&candidate);

@@ -5,6 +5,7 @@
 
 mod decommission;
 mod enroll;
+mod factory;
 mod log;
 mod pair;
 mod show;
@@ -20,7 +21,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use kos_base::{Code, code, text::reason};
+use kos_base::{Code, KeyId, SecurityProfile, code, text::reason};
 use kosd::{
     chain,
     life::{Device, LifeError, Options},
@@ -60,6 +61,26 @@ enum Command {
     Status,
     /// Prints the device id.
     Id,
+    /// Prints the public half of the identity key, and makes it if there is none. For its maker, or a device that vouches.
+    Factory,
+    /// Vouches for a new device, by a grant of the authority. This device has to run.
+    Vouch {
+        /// The signed grant, as `kosctl voucher node add` wrote it.
+        #[arg(long, value_name = "FILE")]
+        grant: PathBuf,
+        /// Identity key of the new device: the first line that `kosd factory` prints there.
+        #[arg(long, value_name = "KEYID")]
+        key: KeyId,
+        /// The highest security profile that it may be given.
+        #[arg(long)]
+        profile: SecurityProfile,
+        /// For how many hours the word counts, up to 168.
+        #[arg(long, value_name = "N", default_value_t = 24)]
+        hours: u64,
+        /// Where the word is written, for the new device.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Shows with whom this device is paired, or might be; with a name, confirms that it is.
     Pair {
         /// `user:NAME`, `kai:ID`, or the id of the pairing.
@@ -161,6 +182,11 @@ async fn perform(Arguments { command, root }: Arguments) -> Result<(), Failure> 
         }
         Command::Status => show::status(&root).await,
         Command::Id => show::id(&root),
+        Command::Factory => factory::factory(&root),
+        Command::Vouch { grant, key, profile, hours, out } => {
+            let word = factory::Word { grant: &grant, key, profile, hours, out: &out };
+            factory::vouch(&root, word).await
+        }
         Command::Pair { with } => pair::pair(&root, with).await,
         Command::Unpair { with } => pair::unpair(&root, with).await,
         Command::Decommission { confirm } => decommission::decommission(&root, confirm).await,

@@ -12,7 +12,7 @@ use kos_api::{
     problem::PROBLEM_JSON,
     routes::{
         LOCAL_DECOMMISSION, LOCAL_IDENTITY, LOCAL_KILL_STATUS, LOCAL_PAIRING_ANSWER, LOCAL_PAIRING_LIST,
-        LOCAL_STATUS,
+        LOCAL_STATUS, LOCAL_VOUCH,
     },
 };
 use kos_base::{Code, code};
@@ -66,6 +66,11 @@ where
             }
         };
     }
+    if path == LOCAL_VOUCH.path && method == Method::POST {
+        let asked = body(request).await?.ok_or_else(|| problem_of(code::config::BAD_REQUEST))?;
+        let said = ask(device, |reply| Question::Vouch(asked, reply)).await?;
+        return document(said.map_err(|no| Box::new(Problem::new(no.code).with_detail(no.detail)))?);
+    }
     if path == LOCAL_PAIRING_LIST.path && method == Method::GET {
         return document(ask(device, Question::Pairings).await?);
     }
@@ -81,7 +86,9 @@ where
     if path.starts_with(LOCAL_KILL_STATUS.path) {
         return kill::route(device, method, &path, request).await;
     }
-    let known = [LOCAL_STATUS, LOCAL_IDENTITY, LOCAL_DECOMMISSION].iter().any(|route| route.path == path);
+    let known = [LOCAL_STATUS, LOCAL_IDENTITY, LOCAL_VOUCH, LOCAL_DECOMMISSION]
+        .iter()
+        .any(|route| route.path == path);
     let problem = Problem::new(code::config::NOT_FOUND).with_detail("a device has no such route");
     Err(Box::new(if known { problem.with_status(405) } else { problem }))
 }

@@ -26,6 +26,7 @@ use kos_api::{
     lifecycle::{Decommission, DecommissionOrder},
     local::{AnswerPairing, DeviceStatus, LocalPairing, LocalPairings},
     plan::Plan,
+    voucher::{Vouch, VouchFor},
 };
 use kos_base::Code;
 use serde_json::Value;
@@ -38,7 +39,10 @@ use tokio::{
 pub use self::ask::{AskError, Asker};
 use self::peer::Household;
 pub use crate::log::Filter;
-use crate::{life::Refused, root::RootError};
+use crate::{
+    life::{Refused, Unvouched},
+    root::RootError,
+};
 
 /// Longest life of one connection. Stops a program that holds on to the socket from keeping others out.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(90);
@@ -74,6 +78,8 @@ pub enum Question {
     AnswerPairing(AnswerPairing, oneshot::Sender<Result<LocalPairing, Code>>),
     /// About its kill switch.
     Kill(KillQuestion),
+    /// Vouch for a new device.
+    Vouch(VouchFor, oneshot::Sender<Result<Vouch, Unvouched>>),
     /// A page of its own log, and where the next one begins.
     Log(Filter, oneshot::Sender<(Vec<Value>, Option<u64>)>),
     /// The signed head of its log.

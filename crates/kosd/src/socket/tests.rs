@@ -48,6 +48,7 @@ fn respond(question: Question) {
         Question::AnswerPairing(_, reply) => drop(reply.send(Err(code::pairing::PAIR_UNKNOWN))),
         // Nobody waits for it in these tests.
         Question::Kill(_) | Question::Log(..) | Question::LogHead(_) | Question::LogFile(..) => {}
+        Question::Vouch(_, reply) => drop(reply.send(Err(not_enrolled.into()))),
         Question::ConfirmCode(_, reply) => drop(reply.send(())),
         Question::PlanDecommission(reply) => drop(reply.send(Err(not_enrolled))),
         Question::Decommission(order, reply) => {

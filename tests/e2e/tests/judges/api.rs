@@ -36,7 +36,7 @@ fn curl_with_a_certificate_reads_what_needs_no_token_and_nothing_once_its_operat
     }
     let before = authority.events().unwrap();
     let (status, problem, _) = call(&authority, &vera, "tickets", &TICKET);
-    assert_eq!((status, &problem["code"]), (403, &"KOS-E0012".into()), "{problem}");
+    assert_eq!((status, &problem["code"]), (403, &"KOS-E0870".into()), "{problem}");
     let (status, problem, _) = call(&authority, &otto, "tickets", &TICKET);
     assert_eq!((status, &problem["code"]), (401, &"KOS-E0820".into()), "{problem}");
     assert_eq!(authority.events().unwrap(), before, "a refusal changes nothing");

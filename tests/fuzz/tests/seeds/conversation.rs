@@ -73,6 +73,8 @@ fn hello() -> FromDevice {
         name: Some("kitchen".parse().unwrap()),
         capabilities: vec!["telemetry".parse().unwrap()],
         attestation: None,
+        maker: None,
+        factory: None,
     })
 }
 
@@ -85,6 +87,7 @@ fn prove(means: Means) -> FromDevice {
         agreement: AgreementKey([5; 32]),
         means,
         attestation: None,
+        vouch: None,
     })
 }
 
@@ -121,6 +124,7 @@ fn welcome() -> FromAuthority {
     FromAuthority::Welcome(Welcome {
         in_service: None,
         challenge: None,
+        voucher: None,
         token: [1; 32].into(),
         nonce: [2; 32].into(),
         uuid: uuid(),
@@ -203,7 +207,7 @@ pub(super) fn seeds() -> Vec<Seed> {
         to_authority("gives-notice", &[notice]),
         to_authority("hands-in-a-receipt", &[receipt]),
         to_device("is-let-in", &[welcome(), issued(), FromAuthority::Recorded]),
-        to_device("waits", &[welcome(), FromAuthority::Pending(Pending { retry_after_s: 5 })]),
+        to_device("waits", &[welcome(), FromAuthority::Pending(Pending { retry_after_s: 5, why: None })]),
         to_device("is-refused", &[welcome(), refused]),
         to_device("is-ordered-to-end", &[ordered]),
     ];

@@ -175,6 +175,17 @@ fn ticket() -> Vec<Seed> {
     vec![("ticket/one".into(), one.as_bytes().to_vec()), ("ticket/many".into(), many.as_bytes().to_vec())]
 }
 
+fn voucher() -> Vec<Seed> {
+    let vectors = json("voucher/voucher.json");
+    let cases = vectors["vouchers"].as_array().unwrap().iter().flat_map(|case| {
+        let name = case["subject"].as_str().unwrap().to_owned();
+        [("file", &case["file"]), ("endorsed", &case["endorsed"])]
+            .map(|(kind, bytes)| (format!("voucher/{name}.{kind}"), hex(bytes)))
+    });
+    let vouch = ("voucher/vouch".to_owned(), hex(&vectors["vouch"]));
+    cases.chain([vouch]).collect()
+}
+
 fn attestation() -> Vec<Seed> {
     let mut seeds = copy("attestation", "attestation", &["quote.msg", "quote.sig"]);
     for name in ["ek", "ak", "ak-rsa"] {
@@ -194,6 +205,7 @@ fn vault() -> Vec<Seed> {
 fn seeds_are_what_the_vectors_hold_and_the_writers_write() {
     let made = [
         attestation(),
+        voucher(),
         audit(),
         bonds::seeds(),
         cbor(),

@@ -88,6 +88,8 @@ impl Store {
                 self.revocations.insert((revocation.issuer, revocation.serial.clone()), revocation);
             }
             Write::Release { issuer, serial } => drop(self.revocations.remove(&(issuer, serial))),
+            // No simulated device has any.
+            Write::Voucher(_) | Write::Sponsor(_) => {}
         }
     }
 
@@ -158,6 +160,7 @@ impl Store {
                 Some(_) if plant == Some(Plant::TicketSpentTwice) => true,
                 Some(held) => ticket.version == held.version + 1,
             },
+            Write::Voucher(_) | Write::Sponsor(_) => true,
             Write::Certificate { serial, issuer, .. } => {
                 !self.certificates.contains_key(&(*issuer, serial.clone()))
             }

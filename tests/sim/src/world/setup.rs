@@ -8,7 +8,7 @@ use kos_base::{EntryId, Mac, Role, SecurityProfile};
 use kos_emulator::paper::PaperTpm;
 use kos_identity::{
     enrolment::{
-        device::{Anchor, BootloaderLock, KeyHome, Profile},
+        device::{Anchor, BootloaderLock, Introduction, KeyHome, Profile},
         message::{Facts, Image},
     },
     registry::{Actor, Change, Commit, Ticket, Write},
@@ -96,6 +96,7 @@ impl World {
             capabilities: Vec::new(),
             bootloader,
             keys: if tpm.is_some() { KeyHome::Tpm } else { KeyHome::Elsewhere },
+            introduction: Introduction::default(),
         };
         let hardware = match self.chance.below(8) {
             0 => Hardware::Never,

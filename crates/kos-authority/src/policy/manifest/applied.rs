@@ -130,12 +130,8 @@ impl Prepared {
     }
 }
 
-impl Manifests {
-    /// Reads what is in force.
-    ///
-    /// # Errors
-    /// When it is not what was signed. An authority that does not know what it may allow does not start.
-    pub(crate) async fn load(store: &Store, keys: &Keys) -> Result<Self, Fault> {
+impl InForce {
+    async fn read(store: &Store, keys: &Keys) -> Result<Self, Fault> {
         let limit = u32::try_from(MANIFESTS_MAX).unwrap_or(u32::MAX);
         let mut manifests = BTreeMap::new();
         for stored in store.manifests(ManifestChoice::InForce, limit).await? {
@@ -149,8 +145,31 @@ impl Manifests {
         }
         let counter = store.manifest_counter().await?;
         let point = Arc::new(point(counter, &manifests));
-        let in_force = RwLock::new(InForce { manifests, point });
+        Ok(Self { manifests, point })
+    }
+}
+
+impl Manifests {
+    /// Reads what is in force.
+    ///
+    /// # Errors
+    /// When it is not what was signed. An authority that does not know what it may allow does not start.
+    pub(crate) async fn load(store: &Store, keys: &Keys) -> Result<Self, Fault> {
+        let in_force = RwLock::new(InForce::read(store, keys).await?);
         Ok(Self { in_force, applying: Mutex::new(()), refused: Refused::default() })
+    }
+
+    /// Puts in force what the store holds, should that be something else: true if it was. Whoever calls holds the turn.
+    ///
+    /// # Errors
+    /// As with [`Manifests::load`]; what was in force stays.
+    pub(crate) async fn catch_up(&self, store: &Store, keys: &Keys) -> Result<bool, Fault> {
+        if store.manifest_counter().await? == self.point().counter() {
+            return Ok(false);
+        }
+        let held = InForce::read(store, keys).await?;
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = held;
+        Ok(true)
     }
 
     /// What decides now.

@@ -1,6 +1,6 @@
 //! Carrying a change out: plan or deed, once per `Idempotency-Key`, again when somebody else was faster.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use axum::{http::StatusCode, response::Response};
@@ -40,6 +40,18 @@ pub(super) async fn given_before<T>(shared: &Shared, call: &Call<T>) -> Result<O
     let body = repeatable.open(&kept.body).ok_or_else(|| Refusal::new(code::config::INTERNAL))?;
     let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
     Ok(Some(json(status, body)))
+}
+
+/// Carries a deed to its end, also when whoever asked goes away or is told that it took too long: what was committed is then
+/// followed by what belongs to it.
+pub(super) async fn to_the_end(
+    deed: impl Future<Output = Result<Response, Refusal>> + Send + 'static,
+) -> Result<Response, Refusal> {
+    match tokio::spawn(deed).await.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_)) => Err(Refusal::new(code::config::INTERNAL)),
+    }
 }
 
 /// What became of an attempt to commit.

@@ -19,8 +19,8 @@ use kos_base::code;
 
 use super::{
     answer::{Refusal, document},
-    call::{Call, Mode},
-    change::{ATTEMPTS_MAX, Attempt, commit},
+    call::{Call, Mode, RequestId},
+    change::{ATTEMPTS_MAX, Attempt, commit, to_the_end},
     lifecycle::Demanded,
     person::{Deed, Held, backups, held, operator, people, subjects},
 };
@@ -39,6 +39,11 @@ pub(super) async fn erase(
     State(shared): State<Arc<Shared>>,
     call: Call<Demanded<ErasePerson>>,
 ) -> Result<Response, Refusal> {
+    // What goes out of the tables goes out of the write-ahead log as well, whoever waits for the answer.
+    to_the_end(carry_out(shared, call)).await
+}
+
+async fn carry_out(shared: Arc<Shared>, call: Call<Demanded<ErasePerson>>) -> Result<Response, Refusal> {
     let wanted = call.body.get()?;
     let (people, name) = people(wanted.person.as_deref(), wanted.address.as_deref(), call.id)?;
     if wanted.reason.as_ref().to_lowercase().contains(&name.to_lowercase()) {
@@ -47,6 +52,10 @@ pub(super) async fn erase(
     for _ in 0..ATTEMPTS_MAX {
         let mut found = subjects(&shared, &people).await?;
         if found.is_empty() {
+            if call.mode == Mode::Do {
+                // An earlier attempt may have ended before it came to this.
+                scrub(&shared, call.id).await?;
+            }
             let refusal = Refusal::new(code::audit::PERSON_UNKNOWN).under(call.id);
             let held =
                 held(&shared, &people, &found, &name).await.map_err(|refusal| refusal.under(call.id))?;
@@ -111,17 +120,21 @@ pub(super) async fn erase(
         };
         match commit(&shared, &call, transaction, render).await? {
             Attempt::Done(_, response) => {
-                let gone = shared.writer.scrub().await;
-                gone.map_err(|error| {
-                    tracing::error!(%error, "the write-ahead log could not be emptied");
-                    Refusal::new(code::audit::ERASURE_TRACES).under(call.id)
-                })?;
+                scrub(&shared, call.id).await?;
                 return Ok(response);
             }
             Attempt::Conflict => {}
         }
     }
     Err(Refusal::new(code::store::STORE_CONFLICT).under(call.id))
+}
+
+/// Takes what was erased out of the write-ahead log.
+async fn scrub(shared: &Shared, id: RequestId) -> Result<(), Refusal> {
+    shared.writer.scrub().await.map_err(|error| {
+        tracing::error!(%error, "the write-ahead log could not be emptied");
+        Refusal::new(code::audit::ERASURE_TRACES).under(id)
+    })
 }
 
 /// What would happen, in sentences.

@@ -80,9 +80,16 @@ impl Gate {
         };
         let who = Who::of(&self.shared, origin).await?;
         if !self.route.admits(caller(&who, request).await) {
-            self.count(request, code::config::NOT_SIGNED_IN);
-            let refusal = Refusal::new(code::config::NOT_SIGNED_IN);
-            return Err(if who == Who::Nobody { refusal } else { refusal.with_status(403) });
+            let code = match who {
+                Who::Nobody => code::config::NOT_SIGNED_IN,
+                _ => code::access::NOT_ENTITLED,
+            };
+            self.count(request, code);
+            let refusal = Refusal::new(code);
+            return Err(match lacking(&who, self.route) {
+                Some(why) => refusal.saying(&why),
+                None => refusal,
+            });
         }
         if let (Who::Device(device), Some(standing)) = (&who, standing) {
             let effect = match self.route.effect {
@@ -101,6 +108,17 @@ impl Gate {
         let source = request.extensions().get::<Remote>().map_or("this machine".to_owned(), Remote::source);
         self.shared.refusals.count(clock::now(), &source, code);
     }
+}
+
+/// What somebody lacks who is known, and as whom; nobody is to sign in first.
+fn lacking(who: &Who, route: &Route) -> Option<String> {
+    let known = match who {
+        Who::Nobody => return None,
+        Who::Operator(name, role) => format!("operator {name}, whose role is {}", role.as_str()),
+        Who::LocalAdmin(_) | Who::Device(_) => who.label(),
+    };
+    let needs: Vec<_> = route.access.iter().map(|way| way.need()).collect();
+    Some(format!("this needs {}; you are {known}", needs.join(" or ")))
 }
 
 /// The caller as the table of routes sees it. A device is asked whether it asks about itself, by its whole id.

@@ -13,7 +13,7 @@ use kos_api::{
         LintFinding, LintSeverity, Manifest, ManifestBody, ManifestFilter, ManifestLint, ManifestQuery,
         ManifestText, PolicyCase, PolicyCaseResult, PolicyTest, PolicyTestReport, Verdict,
     },
-    plan::{self, Plan},
+    plan::Plan,
     policy::PolicyDecision,
     problem::Party,
 };
@@ -25,7 +25,8 @@ use kos_policy::{Forwarding, Request, Standing, decide, slice::Sent};
 use super::{
     answer::{Refusal, document, page},
     call::{Asked, Call, Context, Mode},
-    change::{Attempt, commit, given_before},
+    change::{Attempt, commit, given_before, to_the_end},
+    differ,
     lifecycle::Demanded,
 };
 use crate::{
@@ -41,8 +42,6 @@ type Shares = State<Arc<Shared>>;
 const LISTED_MAX: u32 = 500;
 /// Most decisions that are compared at a time. Stops a test from keeping the authority busy.
 const CASES_MAX: usize = 1_000;
-/// Longest policy in a plan, in characters.
-const SHOWN_CHARS_MAX: usize = 400;
 
 fn refusal(fault: &Fault) -> Refusal {
     match fault {
@@ -52,6 +51,10 @@ fn refusal(fault: &Fault) -> Refusal {
             Refusal::new(other.code())
         }
     }
+}
+
+fn unknown(name: &str) -> Refusal {
+    Refusal::new(code::manifest::MANIFEST_UNKNOWN).about("manifest", &printable(name, 40))
 }
 
 fn view(stored: StoredManifest) -> Manifest {
@@ -65,7 +68,10 @@ pub(super) async fn list(
 ) -> Result<Response, Refusal> {
     let choice = filter.name.as_deref().map_or(ManifestChoice::InForce, ManifestChoice::Named);
     let found = shared.store.manifests(choice, LISTED_MAX).await?;
-    Ok(page(found.into_iter().map(view).collect(), None))
+    match &filter.name {
+        Some(name) if found.is_empty() => Err(unknown(name)),
+        _ => Ok(page(found.into_iter().map(view).collect(), None)),
+    }
 }
 
 pub(super) async fn show(
@@ -76,11 +82,7 @@ pub(super) async fn show(
 ) -> Result<Response, Refusal> {
     let versions = shared.store.manifests(ManifestChoice::Named(&name), LISTED_MAX).await?;
     let wanted = |stored: &StoredManifest| query.version.is_none_or(|version| version == stored.version);
-    let stored = versions.into_iter().find(wanted).ok_or_else(|| {
-        Refusal::new(code::manifest::MANIFEST_UNKNOWN)
-            .about("manifest", &printable(&name, 40))
-            .under(context.id)
-    })?;
+    let stored = versions.into_iter().find(wanted).ok_or_else(|| unknown(&name).under(context.id))?;
     let text = applied::read(&shared.store, shared.keys.orders.public(), &stored).await;
     let text = text.map_err(|fault| refusal(&fault).under(context.id))?;
     let StoredManifest { name, version, applied_at, .. } = stored;
@@ -113,36 +115,70 @@ pub(super) async fn lint(
     call: Call<Demanded<ManifestBody>>,
 ) -> Result<Response, Refusal> {
     let text = call.body.get()?.text.clone();
-    let examined = examine_with_store(&shared.store, text).await?;
+    let mut examined = examine_with_store(&shared.store, text).await?;
+    if let Some(source) = &examined.source {
+        let held = shared.store.manifests(ManifestChoice::Named(&source.name), 1).await?;
+        if let Some(held) = held.first() {
+            examined.refuse_version(held.version);
+        }
+    }
     Ok(document(lint_of(&examined)))
+}
+
+/// What a text would change of the manifest in force, whatever its version.
+pub(super) async fn diff(
+    State(shared): Shares,
+    call: Call<Demanded<ManifestBody>>,
+) -> Result<Response, Refusal> {
+    let text = call.body.get()?.text.clone();
+    let manifest = sound(examine_with_store(&shared.store, text).await?).map_err(|r| r.under(call.id))?;
+    let name = &manifest.source.name;
+    Ok(document(Plan {
+        action: kos_api::routes::MANIFEST_APPLY.name.to_owned(),
+        object: Some(Party::new("manifest", name)),
+        changes: differ::changes(&shared.manifests.policies_of(name), &written(&manifest)),
+        effects: Vec::new(),
+    }))
+}
+
+/// The manifest that a text is, or the worst that is wrong with it.
+fn sound(examined: Examined) -> Result<kos_manifest::Manifest, Refusal> {
+    let Examined { manifest, findings, .. } = examined;
+    manifest.ok_or_else(|| match findings.first() {
+        Some(worst) => Refusal::new(worst.kind.code()).saying(&worst.detail),
+        None => Refusal::new(code::manifest::MANIFEST_INVALID),
+    })
 }
 
 pub(super) async fn apply(
     State(shared): Shares,
     call: Call<Demanded<ManifestBody>>,
 ) -> Result<Response, Refusal> {
+    // What is committed is put in force, whoever waits for the answer.
+    to_the_end(put_in_force(shared, call)).await
+}
+
+async fn put_in_force(shared: Arc<Shared>, call: Call<Demanded<ManifestBody>>) -> Result<Response, Refusal> {
     let text = call.body.get()?.text.clone();
-    if let Some(response) = given_before(&shared, &call).await? {
-        return Ok(response);
-    }
     let examined = examine_with_store(&shared.store, text).await?;
     let after = examined.manifest.as_ref().map(written).unwrap_or_default();
     let _turn = shared.manifests.turn().await;
+    let caught_up = shared.manifests.catch_up(&shared.store, &shared.keys).await;
+    if caught_up.map_err(|fault| refusal(&fault).under(call.id))? {
+        shared.links.policies_changed();
+    }
+    // Whoever asks again while it is applied waits until it is in force.
+    if let Some(response) = given_before(&shared, &call).await? {
+        return Ok(response);
+    }
     let prepared = prepare(&shared, call.who.actor(), clock::now(), examined).await;
     let mut prepared = prepared.map_err(|fault| refusal(&fault).under(call.id))?;
     if call.mode == Mode::Plan {
         let before = shared.manifests.policies_of(&prepared.stored.name);
-        let names: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).cloned().collect();
-        let shown = |policy: &String| printable(policy.trim(), SHOWN_CHARS_MAX);
-        let each = names.into_iter().map(|name| plan::Change {
-            from: before.get(&name).map(shown),
-            to: after.get(&name).map(shown),
-            field: name,
-        });
         return Ok(document(Plan {
             action: call.route.name.to_owned(),
             object: Some(Party::new("manifest", &prepared.stored.name)),
-            changes: each.filter(|change| change.from != change.to).collect(),
+            changes: differ::changes(&before, &after),
             effects: vec!["log: policy_applied".to_owned()],
         }));
     }
@@ -167,18 +203,15 @@ pub(super) async fn test(
     if asked.cases.len() > CASES_MAX {
         return Err(bad(&format!("there are more than {CASES_MAX} cases")));
     }
+    if asked.cases.is_empty() {
+        return Err(bad("there are no cases: that would be right whatever is in force"));
+    }
     let point = match asked.text {
         None => shared.manifests.point(),
         Some(text) => {
             let examined = examine_with_store(&shared.store, text).await?;
-            let worst = examined.findings.first().map(|finding| finding.detail.clone());
-            match examined.manifest {
-                Some(manifest) => Arc::new(shared.manifests.with(manifest)),
-                None => {
-                    let why = worst.unwrap_or_default();
-                    return Err(Refusal::new(code::manifest::MANIFEST_INVALID).saying(&why).under(call.id));
-                }
-            }
+            let manifest = sound(examined).map_err(|refusal| refusal.under(call.id))?;
+            Arc::new(shared.manifests.with(manifest))
         }
     };
     let (now, mut cases) = (clock::now(), Vec::new());
@@ -207,6 +240,7 @@ fn judged(case: PolicyCase, decided: Decided) -> PolicyCaseResult {
         expected: case.expect,
         decided: verdict,
         rule: decided.rule,
+        expected_policy: case.policy,
         policy: decided.outcome.policy,
         why: decided.outcome.why,
     }

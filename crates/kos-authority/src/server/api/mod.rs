@@ -18,6 +18,7 @@ mod change;
 mod decommission;
 mod device_log;
 mod devices;
+mod differ;
 mod doctor;
 mod entry;
 mod erase;
@@ -45,6 +46,7 @@ mod tickets;
 mod token;
 mod vaults;
 mod view;
+mod vouchers;
 mod witnesses;
 
 use std::{sync::Arc, time::Duration};
@@ -191,6 +193,12 @@ fn mount(shared: Arc<Shared>) -> Api {
             &routes::MANIFEST_LINT,
             manifests::lint,
         )
+        .under(
+            Load::new(MANIFESTS_AT_ONCE, ANSWER_TIMEOUT),
+            MANIFEST_BYTES_MAX,
+            &routes::MANIFEST_DIFF,
+            manifests::diff,
+        )
         .under(Load::new(1, ANSWER_TIMEOUT), MANIFEST_BYTES_MAX, &routes::MANIFEST_APPLY, manifests::apply)
         .under(
             Load::new(MANIFESTS_AT_ONCE, ANSWER_TIMEOUT),
@@ -268,6 +276,17 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::GOLDEN_LIST, attestation::golden_sets)
         .on(&routes::GOLDEN_ADD, attestation::add_golden)
         .on(&routes::GOLDEN_REMOVE, attestation::remove_golden)
+        .on(&routes::MAKER_LIST, vouchers::makers)
+        .on(&routes::MAKER_ADD, vouchers::add_maker)
+        .on(&routes::MAKER_REMOVE, vouchers::remove_maker)
+        .on(&routes::VOUCHER_OWNER, vouchers::owner)
+        .on(&routes::VOUCHER_LIST, vouchers::list)
+        .on(&routes::VOUCHER_SHOW, vouchers::show)
+        .on(&routes::VOUCHER_IMPORT, vouchers::import)
+        .on(&routes::VOUCHER_ENDORSE, vouchers::endorse)
+        .on(&routes::VOUCHING_LIST, vouchers::nodes)
+        .on(&routes::VOUCHING_ADD, vouchers::add_node)
+        .on(&routes::VOUCHING_REMOVE, vouchers::remove_node)
         .on(&routes::WITNESS_LIST, witnesses::list)
         .on(&routes::WITNESS_ADD, witnesses::add)
         .on(&routes::WITNESS_REMOVE, witnesses::remove)

@@ -8,11 +8,7 @@ use kos_api::{
     operator::OperatorRole,
     routes::{ALL, Caller, Effect, Object, Route},
 };
-use kos_base::{
-    KeyAlgorithm, Secret, SecurityProfile,
-    key::SignatureForm,
-    token::{self, TokenKey},
-};
+use kos_base::{KeyAlgorithm, SecurityProfile, key::SignatureForm};
 use kos_identity::{
     certificate::{IssuerClass, Serial},
     csr,
@@ -26,11 +22,12 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     authority::Authority,
-    clock,
     fixtures::{self, Enrolled, NOW, device, device_id, key, member},
     writer::Transaction,
 };
 
+mod leaving;
+mod papers;
 mod people;
 mod plans;
 mod quarantine;
@@ -74,15 +71,10 @@ impl Bench {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        if matches!(origin, Origin::Peer(_)) {
-            // Each request as on a connection of its own.
-            let key = TokenKey::derive(&exporter(), None).unwrap();
-            let about = token::Request { method, target: path, body: body.as_bytes() };
-            request = request.header(token::HEADER, key.token(about, clock::now(), 0).to_string());
-        }
+        request = tokens::with_token(request, &origin, method, path, body);
         let mut request = request.body(Body::from(body.to_owned())).unwrap();
         request.extensions_mut().insert(origin);
-        request.extensions_mut().insert(Tokens::over(exporter()));
+        request.extensions_mut().insert(Tokens::over(tokens::exporter()));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         // A stream has no end.
@@ -90,6 +82,20 @@ impl Bench {
         let body = if is_stream { Body::empty() } else { response.into_body() };
         let bytes = to_bytes(body, 1 << 20).await.unwrap();
         Reply { status, headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
+    }
+
+    /// Asks, and goes away as soon as something is committed, before there is an answer.
+    async fn leave(&self, method: &str, path: &str, body: &str) {
+        let request = Request::builder().method(method).uri(path);
+        let mut request = request.body(Body::from(body.to_owned())).unwrap();
+        request.extensions_mut().insert(local());
+        let mut progress = self.shared().writer.progress();
+        progress.mark_unchanged();
+        tokio::select! {
+            biased;
+            changed = progress.changed() => changed.unwrap(),
+            _ = self.router.clone().oneshot(request) => panic!("it was answered before anything was committed"),
+        }
     }
 
     async fn get(&self, path: &str) -> Reply {
@@ -101,8 +107,11 @@ impl Bench {
     }
 
     async fn add(&self, device: Device) {
-        let change =
-            Change::DeviceWaiting { device: device.id.clone(), identity_key: device.identity_key.id() };
+        let change = Change::DeviceWaiting {
+            device: device.id.clone(),
+            identity_key: device.identity_key.id(),
+            withheld: None,
+        };
         let transaction = Transaction {
             at: NOW,
             actor: Actor::Authority,
@@ -140,11 +149,6 @@ impl Bench {
     async fn device(&self, n: u8) -> Origin {
         Origin::Peer(Enrolled::device(self.shared(), n).await.0.peer(self.shared()))
     }
-}
-
-/// What TLS would export.
-fn exporter() -> Secret<32> {
-    Secret::new([7; 32])
 }
 
 fn local() -> Origin {

@@ -79,6 +79,7 @@ pub(super) fn device_with(
         image: Some(if record.image.is_some() { ImageVerdict::Verified } else { ImageVerdict::Unverified }),
         recoveries_left: Some(record.recoveries_left),
         successor_of: record.successor_of.clone(),
+        admitted_by: record.admitted_by.as_ref().map(ToString::to_string),
         lobby: record.lobby.as_ref().map(|lobby| waiting(record, lobby)),
         quarantine: record.case.as_ref().map(|case| quarantine(record, case)),
     }
@@ -114,6 +115,7 @@ fn waiting(record: &registry::Device, lobby: &registry::Lobby) -> Lobby {
         macs: record.macs.iter().map(ToString::to_string).collect(),
         serials: record.serials.clone(),
         clones: lobby.lookalikes.clone(),
+        withheld: lobby.withheld.as_ref().map(ToString::to_string),
     }
 }
 

@@ -150,6 +150,8 @@ fn hello() -> Vec<u8> {
         name: None,
         capabilities: Vec::new(),
         attestation: None,
+        maker: None,
+        factory: None,
     })
     .to_bytes()
 }

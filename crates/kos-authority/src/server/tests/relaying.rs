@@ -115,12 +115,51 @@ fn record(bytes: usize) -> Vec<u8> {
 
 /// The status of the next answer, which names the channel.
 async fn refusal(session: &mut Session, link: &mut Link) -> u16 {
-    let frame = timeout(SOON, link.receiver.recv()).await.unwrap().unwrap().unwrap();
-    let Content::Plain(envelope) = Frame::parse(&frame).unwrap().into_content() else { panic!() };
-    let Incoming::Message(received) = session.receive_link(clock::now(), envelope).unwrap() else { panic!() };
-    let message = received.message();
-    assert_eq!((message.kind, message.reply_to), (MessageType::ACK, Some(MessageId::from_bytes([9; 16]))));
-    body::read::<Ack>(message.body).unwrap().status()
+    loop {
+        let frame = timeout(SOON, link.receiver.recv()).await.unwrap().unwrap().unwrap();
+        let Content::Plain(envelope) = Frame::parse(&frame).unwrap().into_content() else { panic!() };
+        if envelope.class() == ProofClass::Solo {
+            // What the manifests say.
+            continue;
+        }
+        let received = session.receive_link(clock::now(), envelope).unwrap();
+        let Incoming::Message(received) = received else { panic!() };
+        let message = received.message();
+        let of = (message.kind, message.reply_to);
+        assert_eq!(of, (MessageType::ACK, Some(MessageId::from_bytes([9; 16]))));
+        return body::read::<Ack>(message.body).unwrap().status();
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_what_manifests_refuse_uses_up_its_allowance_and_hears_first_that_nobody_is_there() {
+    let Pair { attic, first, mut near, far, .. } = Pair::new().await;
+    let mut session = session(&attic.shared, &first, 1, &near);
+    let anna = fixtures::operator(&attic.shared, "anna", OperatorRole::Admin).await;
+    let text = "// manifest quiet 1\n@id(\"log\") permit(principal, action == Action::\"send\", resource == Message::\"LOG\");\n";
+    let (status, body, _) =
+        attic.ask(HERE, &anna, &put("/api/v1/policy/manifests", &json!({"text": text}))).await;
+    assert_eq!(status, 200, "{body}");
+    let soon = clock::now().plus(Duration::from_secs(600));
+    let mut asks = async |n: u8, bytes: usize| {
+        let to = party(&attic, n);
+        let frame = frame::write_channel(&Hop::to(to.as_party(), soon), &record(bytes)).unwrap();
+        near.sender.send(&frame).await.unwrap();
+        refusal(&mut session, &mut near).await
+    };
+    let refused = kos_base::code::manifest::MANIFEST_REFUSES.number();
+    assert_eq!(asks(3, 300).await, klp::KLP_RECIPIENT.number());
+    assert_eq!(asks(2, 300).await, refused);
+    let mut last = refused;
+    for _ in 0..400 {
+        last = asks(2, 60_000).await;
+        if last != refused {
+            break;
+        }
+    }
+    assert_eq!(last, klp::KLP_MEMORY.number());
+    drop((near, far));
+    attic.end().await;
 }
 
 #[tokio::test]

@@ -16,6 +16,25 @@ CREATE TABLE manifest_texts (
     mac BLOB NOT NULL
 );
 
+-- Vouchers of makers, and grants of nodes that may vouch.
+CREATE TABLE vouchers (
+    id TEXT NOT NULL PRIMARY KEY,
+    version BIGINT NOT NULL,
+    place TEXT NOT NULL,
+    imported_at BIGINT NOT NULL,
+    body BLOB NOT NULL,
+    mac BLOB NOT NULL
+);
+CREATE INDEX vouchers_by_place ON vouchers (place, imported_at);
+
+CREATE TABLE vouching_grants (
+    id TEXT NOT NULL PRIMARY KEY,
+    version BIGINT NOT NULL,
+    device TEXT NOT NULL,
+    body BLOB NOT NULL,
+    mac BLOB NOT NULL
+);
+
 -- With whom devices are paired, were, or might be: one row for each of the two.
 CREATE TABLE pairings (
     device TEXT NOT NULL,

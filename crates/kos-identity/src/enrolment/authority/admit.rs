@@ -5,14 +5,17 @@
 //!
 //! Source: `docs/spec/enrolment.md` ENR-13 to ENR-25, ENR-32, RUL-3; `docs/spec/quarantine.md` QRN-23.
 
+use core::time::Duration;
+
 use kos_base::{
     Code, DeviceId, DeviceState, EvidenceTier, SecurityProfile, Timestamp, code, id::DeviceIdInputs,
     key::SignatureForm,
 };
+use kos_voucher::Withheld;
 use minicbor::bytes::ByteArray;
 
 use super::{
-    ApprovalRule, Context, Decision, Found, Lookalike, Request, Waiting, attested,
+    ApprovalRule, Context, Decision, Found, Lookalike, Request, Waiting, attested, entry,
     issue::{Plan, covers},
     rule::Shown,
 };
@@ -22,13 +25,15 @@ use crate::{
         proof::{Exporter, RenewalKind, RenewalProof, TicketProof, comparison_code},
     },
     registry::{
-        Actor, Attested, Change, Commit, Device, FirstContact, Lobby, Operation, RevocationReason, Ticket,
+        Actor, Attested, Change, Commit, Device, FirstContact, Lobby, Operation, RevocationReason,
         TicketError, TicketUse, Write,
     },
 };
 
 /// Certificates that a device may be given within its first hour.
 const ISSUES_AT_ONCE: u32 = 16;
+/// Shortest time between two entries of the log on why a device that waits is not let in.
+const WITHHELD_PAUSE: Duration = Duration::from_secs(60);
 
 /// What surrounds a request.
 pub(super) struct Circumstances<'a> {
@@ -131,7 +136,7 @@ fn by_ticket(
                 Err(error) => return Err(error.code()),
             };
             if has_clone(found) {
-                return lobby(with, request, known, found);
+                return lobby(with, request, known, found, None);
             }
             let mut device = known.map_or_else(|| first_contact(with, request), Device::next_version);
             device.lobby = None;
@@ -142,12 +147,17 @@ fn by_ticket(
             }
             device.assign_profile(hello.profile).map_err(|e| e.code())?;
             device.successor_of = predecessor(found);
-            Ok(admit(request, device, Some(spent)))
+            Ok(admit(request, device, Some(Write::Ticket(Box::new(spent)))))
         }
     }
 }
 
 fn by_lobby(with: &Circumstances<'_>, request: &Request, found: &Found) -> Result<Decision, Code> {
+    let withheld = match entry::enter(with, request, found) {
+        Ok(Some(decision)) => return Ok(decision),
+        Ok(None) => None,
+        Err(withheld) => Some(withheld),
+    };
     match found.device.clone() {
         Some(device) if device.credentials().next().is_some() => unconfirmed(with, request, device),
         Some(device) => match device.lobby.clone() {
@@ -156,7 +166,7 @@ fn by_lobby(with: &Circumstances<'_>, request: &Request, found: &Found) -> Resul
                 if rule_for(with, request, &device, found)
                     .is_none_or(|now| *now.name() != rule || now.profile() < profile) =>
             {
-                lobby(with, request, Some(device), found)
+                lobby(with, request, Some(device), found, withheld)
             }
             Some(entry) if entry.approved => {
                 // The entry stays until the device has confirmed: the code in it may still have to be compared.
@@ -167,11 +177,11 @@ fn by_lobby(with: &Circumstances<'_>, request: &Request, found: &Found) -> Resul
             }
             Some(entry) => Ok(Decision::Wait(match rule_for(with, request, &device, found) {
                 Some(rule) => approved_later(rule, request, device),
-                None => Waiting::Known(entry.since),
+                None => waits_on(with, request, device, entry, withheld),
             })),
-            None => lobby(with, request, Some(device), found),
+            None => lobby(with, request, Some(device), found, withheld),
         },
-        None => lobby(with, request, None, found),
+        None => lobby(with, request, None, found, withheld),
     }
 }
 
@@ -182,6 +192,7 @@ fn lobby(
     request: &Request,
     known: Option<Device>,
     found: &Found,
+    withheld: Option<Withheld>,
 ) -> Result<Decision, Code> {
     let full = found.waiting >= Lobby::COUNT_MAX || found.waiting_from_source >= Lobby::PER_SOURCE_MAX;
     if full {
@@ -191,23 +202,13 @@ fn lobby(
     let lookalikes: Vec<_> = others.map(|other| other.id.clone()).collect();
     let mut device = known.map_or_else(|| first_contact(with, request), Device::next_version);
     let rule = rule_for(with, request, &device, found);
-    let root = with.context.root.key_id();
-    let comparison = matches!(request.prove.means, Means::Lobby)
-        .then(|| comparison_code(&request.peer, root, &request.prove.nonce, with.nonce));
-    device.lobby = Some(Lobby {
-        comparison,
-        source: with.source.to_owned(),
-        since: with.now,
-        lookalikes: lookalikes.clone(),
-        approved: false,
-        profile: device.profile(),
-        nonce: ByteArray::from(*with.nonce),
-        requested: Some(request.hello.profile),
-        rule: None,
-    });
+    let told = told(request, withheld.as_ref());
+    let withheld_at = withheld.as_ref().map(|_| with.now);
+    let profile = device.profile();
+    device.lobby =
+        Some(Lobby { profile, withheld, withheld_at, ..in_lobby(with, request, lookalikes.clone()) });
     let id = device.id.clone();
-    let mut changes =
-        vec![Change::DeviceWaiting { device: id.clone(), identity_key: device.identity_key.id() }];
+    let mut changes = vec![device.waiting()];
     if !lookalikes.is_empty() {
         let mut detail = "same hardware address or serial under another identity key".to_owned();
         if clones(found).any(|other| other.banned) {
@@ -221,7 +222,53 @@ fn lobby(
         actor = Actor::Authority;
     }
     let writes = vec![Write::Device(Box::new(device))];
-    Ok(Decision::Wait(Waiting::New(Commit { actor, changes, writes })))
+    Ok(Decision::Wait(Waiting::New(Commit { actor, changes, writes }, told)))
+}
+
+/// An entry of somebody who has just come.
+pub(super) fn in_lobby(with: &Circumstances<'_>, request: &Request, lookalikes: Vec<DeviceId>) -> Lobby {
+    let root = with.context.root.key_id();
+    let comparison = matches!(request.prove.means, Means::Lobby)
+        .then(|| comparison_code(&request.peer, root, &request.prove.nonce, with.nonce));
+    Lobby {
+        comparison,
+        source: with.source.to_owned(),
+        since: with.now,
+        lookalikes,
+        approved: false,
+        profile: SecurityProfile::Sec0,
+        nonce: ByteArray::from(*with.nonce),
+        requested: Some(request.hello.profile),
+        rule: None,
+        withheld: None,
+        withheld_at: None,
+    }
+}
+
+/// Somebody who waits already. Why what it shows does not do is written down when it is news, and not more often than every
+/// [`WITHHELD_PAUSE`], so that nobody fills the log with it.
+fn waits_on(
+    with: &Circumstances<'_>,
+    request: &Request,
+    device: Device,
+    mut entry: Lobby,
+    withheld: Option<Withheld>,
+) -> Waiting {
+    let told = told(request, withheld.as_ref());
+    let is_early = entry.withheld_at.is_some_and(|at| with.now.since(at) < WITHHELD_PAUSE);
+    if entry.withheld == withheld || is_early {
+        return Waiting::Known(entry.since, told);
+    }
+    (entry.withheld, entry.withheld_at) = (withheld, Some(with.now));
+    let mut device = device.next_version();
+    device.lobby = Some(entry);
+    let (actor, changes) = (Actor::Device(device.id.clone()), vec![device.waiting()]);
+    Waiting::New(Commit { actor, changes, writes: vec![Write::Device(Box::new(device))] }, told)
+}
+
+/// What the device hears of it, if it understands that.
+fn told(request: &Request, withheld: Option<&Withheld>) -> Option<u16> {
+    withheld.filter(|_| entry::is_told(request)).map(Withheld::number)
 }
 
 /// The rule that lets a device in, if one may: none settles an alert, or lets back in who was stopped. What the record
@@ -265,7 +312,7 @@ fn approved_later(rule: &ApprovalRule, request: &Request, device: Device) -> Wai
     let mut device = device.next_version();
     let changes = approve(&mut device, rule, request).into_iter().collect();
     let writes = vec![Write::Device(Box::new(device))];
-    Waiting::New(Commit { actor: Actor::Authority, changes, writes })
+    Waiting::New(Commit { actor: Actor::Authority, changes, writes }, None)
 }
 
 /// Until `Stored`: the same CSR key gets the same bytes again, another one revokes what was issued first.
@@ -457,17 +504,22 @@ fn clone_alert(now: Timestamp, device: Device, issue: u32) -> Result<Decision, C
     Ok(Decision::RefuseAfter(commit, code::enrolment::CLONE))
 }
 
-/// Lets a device in: its record, and the ticket that it spends.
-fn admit(request: &Request, mut device: Device, ticket: Option<Ticket>) -> Decision {
+/// Lets a device in: its record, and the ticket, voucher or grant that it spends.
+pub(super) fn admit(request: &Request, mut device: Device, spends: Option<Write>) -> Decision {
     let mut changes: Vec<_> = see_image(&mut device, &request.hello.image).into_iter().collect();
+    let ticket = match &spends {
+        Some(Write::Ticket(ticket)) => Some(ticket.id),
+        _ => None,
+    };
     changes.push(Change::DeviceEnrolled {
         device: device.id.clone(),
         identity_key: request.peer.id(),
         role: device.role,
         profile: device.profile(),
-        ticket: ticket.as_ref().map(|t| t.id),
+        ticket,
+        by: device.admitted_by.clone(),
     });
-    let writes = ticket.into_iter().map(|t| Write::Ticket(Box::new(t))).collect();
+    let writes = spends.into_iter().collect();
     Decision::Issue(Box::new(Plan { device, changes, writes, renews: false }))
 }
 
@@ -476,11 +528,11 @@ fn clones(found: &Found) -> impl Iterator<Item = &Lookalike> {
     found.lookalikes.iter().filter(|other| other.banned || other.state != DeviceState::Decommissioned)
 }
 
-fn has_clone(found: &Found) -> bool {
+pub(super) fn has_clone(found: &Found) -> bool {
     clones(found).next().is_some()
 }
 
-fn predecessor(found: &Found) -> Option<DeviceId> {
+pub(super) fn predecessor(found: &Found) -> Option<DeviceId> {
     let ended = found.lookalikes.iter().find(|other| other.state == DeviceState::Decommissioned);
     ended.map(|other| other.id.clone())
 }
@@ -494,7 +546,7 @@ fn device_id(request: &Request) -> DeviceId {
     })
 }
 
-fn first_contact(with: &Circumstances<'_>, request: &Request) -> Device {
+pub(super) fn first_contact(with: &Circumstances<'_>, request: &Request) -> Device {
     let hello = &request.hello;
     let id = device_id(request);
     let mut device = Device::first_contact(
@@ -517,7 +569,7 @@ fn first_contact(with: &Circumstances<'_>, request: &Request) -> Device {
 }
 
 /// Takes over what the boot found out about the image, and tells when the manifest that was there is another or gone.
-fn see_image(device: &mut Device, said: &Image) -> Option<Change> {
+pub(super) fn see_image(device: &mut Device, said: &Image) -> Option<Change> {
     let now = said.digest().map(<[u8]>::to_vec);
     let from =
         core::mem::replace(&mut device.image, now).filter(|from| device.image.as_ref() != Some(from))?;

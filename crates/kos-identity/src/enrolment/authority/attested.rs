@@ -11,7 +11,7 @@ use kos_attest::{
 };
 use kos_base::{Code, EvidenceTier, KeyId, PublicKey, Secret, Timestamp, code};
 
-use super::{Context, Decision, Found, Request, Waiting};
+use super::{Context, Decision, Found, Request, Waiting, entry};
 use crate::{
     enrolment::{
         message::{KeyCertificate, Means, Offer, PcrQuote, Statement, TpmChallenge},
@@ -75,7 +75,8 @@ pub(super) fn judge(
     }
     let identity = found.device.as_ref().map_or(&request.peer, |device| &device.identity_key);
     let binding = Binding::of_request(exporter, nonce, identity.id(), &request.csr.digest());
-    let asked = Asked { context, now, challenge, binding, identity, operational: request.csr.public_key() };
+    let asked =
+        Asked { context, request, now, challenge, binding, identity, operational: request.csr.public_key() };
     let known = found.device.as_ref().and_then(|device| device.attested.as_ref());
     asked.judge(offer, statement, known, found).map(Some)
 }
@@ -83,6 +84,7 @@ pub(super) fn judge(
 /// What a statement has to answer.
 struct Asked<'a> {
     context: &'a Context,
+    request: &'a Request,
     now: Timestamp,
     challenge: &'a Challenge,
     binding: Binding,
@@ -120,6 +122,9 @@ impl Asked<'_> {
                 let maker = vouched.maker();
                 let by = format!("{} {} {}", maker.manufacturer, maker.model, maker.version);
                 (Trust::Vouched(vouched), by)
+            }
+            Err(_) if entry::names(found, self.request, activated.ek().id(), self.now) => {
+                (Trust::Listed, "named by a voucher of its maker".to_owned())
             }
             Err(_) if found.ek_listed || self.is_named(activated.ek().id()) => {
                 (Trust::Listed, "listed by an operator".to_owned())
@@ -163,7 +168,7 @@ pub(super) fn stamp(mut decision: Decision, attested: Option<&Attested>) -> Deci
             let changes = take(&mut plan.device, attested);
             plan.changes.splice(0..0, changes);
         }
-        Decision::Wait(Waiting::New(commit)) => {
+        Decision::Wait(Waiting::New(commit, _)) => {
             for write in &mut commit.writes {
                 if let Write::Device(device) = write {
                     commit.changes.extend(take(device, attested));
@@ -171,7 +176,7 @@ pub(super) fn stamp(mut decision: Decision, attested: Option<&Attested>) -> Deci
             }
         }
         Decision::Again(_)
-        | Decision::Wait(Waiting::Known(_))
+        | Decision::Wait(Waiting::Known(..))
         | Decision::RefuseAfter(..)
         | Decision::Refuse(_) => {}
     }

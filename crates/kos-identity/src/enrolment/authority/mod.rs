@@ -20,6 +20,7 @@ mod admit;
 mod attested;
 mod confirm;
 mod draw;
+mod entry;
 mod issue;
 mod query;
 mod rule;
@@ -236,10 +237,10 @@ pub(crate) enum Decision {
 /// Who is told to wait.
 #[derive(Debug)]
 pub(crate) enum Waiting {
-    /// Somebody who is in the lobby since then.
-    Known(Timestamp),
-    /// Somebody who is put there: commit first.
-    New(Commit),
+    /// Somebody who is in the lobby since then, and what it hears of why.
+    Known(Timestamp, Option<u16>),
+    /// Somebody who is put there, or of whom something is news: commit first.
+    New(Commit, Option<u16>),
 }
 
 impl Session {
@@ -324,7 +325,9 @@ impl Session {
         let source = self.source.clone();
         match FromDevice::from_bytes(bytes) {
             Ok(FromDevice::Hello(hello)) if key.is_some() => {
-                self.ask(Phase::Greeting(hello), Output::Lookup(Query { key, source, ..Query::default() }));
+                let mut query = Query { key, source, ..Query::default() };
+                entry::greeting(&hello, key, &mut query);
+                self.ask(Phase::Greeting(hello), Output::Lookup(query));
             }
             Ok(message @ (FromDevice::Stored(_) | FromDevice::Isolated(_))) if key.is_some() => {
                 let query = Query { key, source, ..Query::default() };
@@ -347,6 +350,7 @@ impl Session {
         let peer = self.peer.as_ref().map(PublicKey::id);
         let mut uuid = EntryId::from_parts(now, self.random.uuid);
         let mut issues = 0;
+        let voucher = entry::voucher_for(&hello, &found);
         if let Some(device) = found.device {
             let by_identity = peer == Some(device.identity_key.id());
             let case = device.case.as_ref().filter(|case| !case.signed.is_empty());
@@ -388,6 +392,7 @@ impl Session {
             issues,
             in_service: self.served,
             challenge,
+            voucher,
         }));
         self.phase = Phase::Greeted(hello, uuid);
     }
@@ -416,15 +421,17 @@ impl Session {
             super::message::Means::Ticket { ticket, .. } => Some(*ticket),
             _ => None,
         };
-        let query = Query {
+        let ek = self.challenge.as_ref().map(|made| made.ek().id());
+        let mut query = Query {
             key: Some(request.peer.id()),
-            device: None,
             ticket,
             macs: request.hello.facts.macs.clone(),
             serials: request.hello.facts.serials.clone(),
-            ek: self.challenge.as_ref().map(|made| made.ek().id()),
+            ek,
             source: self.source.clone(),
+            ..Query::default()
         };
+        entry::question(&request, ek, &mut query);
         self.ask(Phase::Proving(request), Output::Lookup(query));
     }
 
@@ -466,9 +473,10 @@ impl Session {
                 let step = Issuing::again(&self.context, now, request, *device, crls, &self.random);
                 self.issuing(step);
             }
-            Decision::Wait(Waiting::Known(since)) => self.finish(&pending(now, since)),
-            Decision::Wait(Waiting::New(commit)) => {
-                self.ask(Phase::Committing(request, pending(now, now).to_bytes()), Output::Commit(commit));
+            Decision::Wait(Waiting::Known(since, why)) => self.finish(&pending(now, since, why)),
+            Decision::Wait(Waiting::New(commit, why)) => {
+                let answer = pending(now, now, why).to_bytes();
+                self.ask(Phase::Committing(request, answer), Output::Commit(commit));
             }
             Decision::RefuseAfter(commit, code) => {
                 let refused = FromAuthority::Refused(Refused { code: code.number(), retry_after_s: None });
@@ -556,7 +564,8 @@ impl Session {
 }
 
 /// An eighth of the time that somebody has waited already.
-fn pending(now: Timestamp, since: Timestamp) -> FromAuthority {
+fn pending(now: Timestamp, since: Timestamp, why: Option<u16>) -> FromAuthority {
     let waited = u32::try_from(now.since(since).as_secs()).unwrap_or(u32::MAX);
-    FromAuthority::Pending(Pending { retry_after_s: (waited / 8).clamp(RETRY_AFTER_S, RETRY_AFTER_MAX_S) })
+    let retry_after_s = (waited / 8).clamp(RETRY_AFTER_S, RETRY_AFTER_MAX_S);
+    FromAuthority::Pending(Pending { retry_after_s, why })
 }

@@ -2,6 +2,7 @@
 
 use kos_attest::GoldenSet;
 use kos_base::{DeviceId, DeviceState, EntryId, KeyId, Mac};
+use kos_voucher::{Kept, Maker, Sponsor};
 
 use crate::registry::{Device, Ticket};
 
@@ -20,6 +21,12 @@ pub struct Query {
     pub serials: Vec<String>,
     /// An endorsement key: whether it is listed, and who else showed it.
     pub ek: Option<KeyId>,
+    /// Vouchers, by [`kos_voucher::Subject::place`]. With any of them go the makers.
+    pub vouchers: Vec<String>,
+    /// The makers alone.
+    pub makers: bool,
+    /// A grant to vouch, and the node that it is of.
+    pub sponsor: Option<(EntryId, DeviceId)>,
     /// For counting who waits from this address.
     pub source: String,
 }
@@ -41,6 +48,14 @@ pub struct Found {
     pub ek_listed: bool,
     /// What good starts look like.
     pub golden: Vec<GoldenSet>,
+    /// Vouchers under what the device shows.
+    pub vouchers: Vec<Kept>,
+    /// Makers whom operators trust.
+    pub makers: Vec<Maker>,
+    /// The grant to vouch.
+    pub sponsor: Option<Box<Sponsor>>,
+    /// The node that it is of.
+    pub node: Option<Box<Device>>,
     /// Newest revocation lists, DER.
     pub crls: Vec<Vec<u8>>,
 }

@@ -32,7 +32,7 @@ pub(super) struct Conversation {
     pub(super) step: Step,
     nonce: [u8; 32],
     jitter: u64,
-    offer: Option<Offer>,
+    pub(super) offer: Option<Offer>,
 }
 
 /// As many codes were made as may be.
@@ -288,7 +288,10 @@ impl Machine {
             name: self.profile.name.clone(),
             capabilities: self.profile.capabilities.clone(),
             attestation: talk.offer.clone(),
+            maker: None,
+            factory: None,
         };
+        let hello = self.show_introduction(&talk, hello);
         talk.step = Step::AwaitingWelcome(link);
         self.go_on(talk, Output::Send(FromDevice::Hello(hello).to_bytes()));
     }
@@ -305,6 +308,7 @@ impl Machine {
         if named.is_some_and(|name| *name != welcome.authority) {
             return self.fail(now, Event::Untrusted(code::enrolment::PIN_MISMATCH));
         }
+        self.recognise(now, &talk, link.root, &welcome);
         let pinned = self.journal.authority.as_ref().is_some_and(|a| a.pins.contains(&link.root));
         if !pinned {
             return self.entitle(now, talk, link, welcome);
@@ -428,7 +432,9 @@ impl Machine {
             agreement: candidate.agreement,
             means,
             attestation,
+            vouch: None,
         };
+        let prove = self.show_vouch(&talk, prove);
         talk.step = Step::AwaitingAnswer(greeted);
         self.go_on(talk, Output::Send(FromDevice::Prove(prove).to_bytes()));
         self.outputs.extend(code.map(Output::ShowCode));
@@ -477,6 +483,7 @@ impl Machine {
             }
             Ok(FromAuthority::Pending(pending)) => {
                 self.wait(now, Duration::from_secs(pending.retry_after_s.into()));
+                self.told_to_wait(&pending);
             }
             Ok(FromAuthority::Refused(refused)) => self.refused(now, &talk, &refused),
             _ => self.fail(now, Event::Untrusted(code::enrolment::PROTOCOL)),

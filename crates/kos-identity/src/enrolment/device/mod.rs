@@ -18,6 +18,7 @@
 mod confirmation;
 mod conversation;
 mod ending;
+mod introduction;
 mod isolation;
 mod journal;
 mod verify;
@@ -31,6 +32,7 @@ use kos_base::{
     AgreementKey, Capability, Code, DeviceId, EntryId, KeyId, Name, PublicKey, Role, Secret, SecurityProfile,
     Timestamp, cbor::CborError, key::SignatureForm,
 };
+use kos_voucher::Withheld;
 
 use super::{
     message::{Facts, Image, Offer, Statement, TpmChallenge},
@@ -38,6 +40,7 @@ use super::{
 };
 use conversation::{Conversation, Purpose};
 use ending::Ending;
+pub use introduction::Introduction;
 pub use isolation::{Isolation, Stage};
 pub use journal::{
     Anchor, CODES_MAX, COMPARISONS_MAX, Candidate, Comparison, Goal, Held, JOURNAL_BYTES_MAX, Journal,
@@ -69,6 +72,8 @@ pub struct Profile {
     pub bootloader: BootloaderLock,
     /// Whether its keys are made in a TPM, which then proves itself.
     pub keys: KeyHome,
+    /// What its maker or a node gave it.
+    pub introduction: Introduction,
 }
 
 /// Where a device makes its keys.
@@ -261,6 +266,10 @@ pub enum Event {
     Renewed(u32),
     /// Nobody has let the device in yet.
     Waiting,
+    /// What it has from its maker or a node does not let it in, or does not show whose it is.
+    Withheld(Withheld),
+    /// A voucher of its maker says that it belongs to the authority with this root.
+    Claimed(KeyId),
     /// The authority said no.
     Refused(Code),
     /// The authority's answer cannot be trusted.

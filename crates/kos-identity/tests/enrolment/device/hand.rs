@@ -3,7 +3,9 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use kos_base::{AgreementKey, EntryId, KeyAlgorithm, KeyId, Role, Secret, SecurityProfile, Timestamp};
+use kos_base::{
+    AgreementKey, EntryId, KeyAlgorithm, KeyId, PublicKey, Role, Secret, SecurityProfile, Timestamp,
+};
 use kos_identity::enrolment::{
     device::{
         Anchor, BootloaderLock, ClockTrust, Command, Event, Input, Journal, KeySlot, Machine, MadeKey,
@@ -70,6 +72,7 @@ impl Hand {
             capabilities: Vec::new(),
             bootloader: BootloaderLock::None,
             keys: kos_identity::enrolment::device::KeyHome::Elsewhere,
+            introduction: kos_identity::enrolment::device::Introduction::default(),
         };
         Self {
             machine: Machine::load(profile.clone(), None, None, ClockTrust::Trusted).unwrap(),
@@ -117,6 +120,17 @@ impl Hand {
         };
         copy.load();
         copy
+    }
+
+    /// It believes the vouchers of the maker with this key.
+    pub(crate) fn believes(&mut self, maker: PublicKey) {
+        self.profile.introduction.maker = Some(maker);
+        self.load();
+    }
+
+    /// The identity key that a new device will make.
+    pub(crate) fn first_key(&self) -> TestKey {
+        key(self.made + 1)
     }
 
     pub(crate) fn enrolment(&self) -> Command {

@@ -28,7 +28,7 @@ pub(crate) struct Restore {
     /// The newest checkpoint that anybody has seen; the copy must hold it.
     #[arg(long, value_name = "CHECKPOINT", requires = "log")]
     against: Option<PathBuf>,
-    /// There is no such copy: every device waits before a person, every operator and ticket is void.
+    /// There is no such copy: every device waits before a person, every operator, ticket and voucher is void.
     #[arg(long, conflicts_with = "log")]
     declare_loss: bool,
     /// Shows what would change, changes nothing, and exits 10 if something would.

@@ -9,18 +9,19 @@ use kos_api::{
         Manifest, ManifestBody, ManifestFilter, ManifestLint, ManifestText, PolicyCase, PolicyTest,
         PolicyTestReport,
     },
+    plan::Plan,
     routes,
 };
 use kos_base::{code, text::printable};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::super::follow;
 use crate::{
-    Client, Fault, Outcome,
+    Client, Fault,
     arguments::ChangeFlags,
     files,
     output::{Column, Section, Shown, write_out},
-    server::Change,
     session::{Ending, Session},
     terminal::{Consent, Danger},
 };
@@ -77,8 +78,7 @@ fn body(file: &File) -> Result<ManifestBody, Fault> {
 
 pub(super) async fn list(session: &Session, client: &Client, name: Option<String>) -> Result<Ending, Fault> {
     let list: List<Manifest> = client.list(&routes::MANIFEST_LIST, &[], &ManifestFilter { name }).await?;
-    session.printer.list(&list)?;
-    Ok(Ending::Done)
+    follow::print_whole(session, &list)
 }
 
 pub(super) async fn show(
@@ -104,14 +104,12 @@ pub(super) async fn lint(session: &Session, client: &Client, file: &File) -> Res
 }
 
 pub(super) async fn diff(session: &Session, client: &Client, file: &File) -> Result<Ending, Fault> {
-    let how = Change { dry_run: true, if_match: None };
-    match client.change::<Manifest, _>(&routes::MANIFEST_APPLY, &[], &body(file)?, &how).await? {
-        Outcome::Planned(plan) => {
-            session.printer.item(&plan)?;
-            Ok(Ending::judged(plan.changes.is_empty()))
-        }
-        Outcome::Done(manifest) => session.printer.item(&manifest).map(|()| Ending::Done),
+    let plan: Plan = client.ask(&routes::MANIFEST_DIFF, &[], &json!({}), &body(file)?).await?;
+    session.printer.item(&plan)?;
+    if plan.changes.is_empty() {
+        session.terminal.note("no differences");
     }
+    Ok(Ending::judged(plan.changes.is_empty()))
 }
 
 impl Apply {
@@ -199,6 +197,7 @@ impl Shown for PolicyTestReport {
             column("request", "request"),
             column("expected", "expected"),
             column("decided", "decided"),
+            column("expected policy", "expectedPolicy"),
             column("policy", "policy"),
             column("why", "why"),
         ],

@@ -60,7 +60,7 @@ pub(crate) struct List {
 /// `policy show NAME`
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// A profile, SEC-0 to SEC-4, or the name of a manifest.
+    /// A profile, SEC-0 to SEC-4 in any case, or the name of a manifest.
     name: String,
     /// This version of the manifest; the one in force when nothing is said.
     #[arg(long)]
@@ -119,13 +119,16 @@ impl Policy {
                 let list: Items<PolicyProfile> = client.list(&routes::POLICY_LIST, &[], &json!({})).await?;
                 session.printer.list(&list)?;
             }
-            Self::Show(Show { name, version }) => match name.parse::<SecurityProfile>() {
-                Ok(profile) => {
-                    let shown: PolicyProfile = client.show(&routes::POLICY_SHOW, &[profile.as_str()]).await?;
-                    session.printer.item(&shown)?;
+            Self::Show(Show { name, version }) => {
+                match name.to_ascii_uppercase().parse::<SecurityProfile>() {
+                    Ok(profile) => {
+                        let shown: PolicyProfile =
+                            client.show(&routes::POLICY_SHOW, &[profile.as_str()]).await?;
+                        session.printer.item(&shown)?;
+                    }
+                    Err(_) => return manifest::show(session, &client, &name, version).await,
                 }
-                Err(_) => return manifest::show(session, &client, &name, version).await,
-            },
+            }
             Self::Lint(file) => return manifest::lint(session, &client, &file).await,
             Self::Diff(file) => return manifest::diff(session, &client, &file).await,
             Self::Apply(apply) => return apply.run(session, &client).await,

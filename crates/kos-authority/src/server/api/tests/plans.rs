@@ -3,7 +3,10 @@
 
 use kos_api::routes::{OPERATOR_CREATE, VAULT_AUTHORISER_ADD, VAULT_OFFLINE_ADD, VAULT_PASSKEY_ADD};
 
-use super::*;
+use super::{
+    papers::{Papers, papers},
+    *,
+};
 use crate::{clock, record::SystemChange, store::EngineState, writer::SystemWrite};
 use kos_audit::alert::{Alert, AlertId, Severity};
 use kos_policy::{pairing::Pairing, trust::TrustLevel};
@@ -26,6 +29,7 @@ struct Made {
     alert: String,
     /// A folder for old entries.
     archive: String,
+    papers: Papers,
     /// What an agent may ask.
     grant: String,
 }
@@ -77,8 +81,9 @@ async fn bench() -> (Bench, Made) {
     assert_eq!(named.status, StatusCode::OK, "{}", named.body);
     let alert = alert(&bench, 1).await;
     let archive = bench._folder.path().join("archive").display().to_string();
+    let papers = papers(&bench, MEMBER).await;
     let grant = granted(&bench).await;
-    (bench, Made { ticket, words, alert, archive, grant })
+    (bench, Made { ticket, words, alert, archive, papers, grant })
 }
 
 #[tokio::test]
@@ -219,6 +224,15 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "ek-remove" => ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", json!({})),
         "golden-add" => ("", json!({"name": "r2", "deviceId": MEMBER})),
         "golden-remove" => ("r1", json!({})),
+        "maker-add" => ("", json!({"name": "umbra", "key": made.papers.key})),
+        "maker-remove" => ("acme", json!({})),
+        "voucher-import" => ("", json!({"file": made.papers.file})),
+        "voucher-endorse" => (&made.papers.voucher, json!({"pin": "cc".repeat(32), "key": made.papers.key})),
+        "vouching-add" => {
+            let wanted = json!({"deviceId": MEMBER, "uses": 1, "profileCap": "SEC-1", "lifetimeSeconds": 60});
+            ("", wanted)
+        }
+        "vouching-remove" => (&made.papers.grant, json!({})),
         "module-set" => ("", json!({"module": "clock-sanity", "profile": "SEC-2", "stance": "advisory"})),
         "pairing-propose" => (MEMBER, json!({"with": "user:anna"})),
         "pairing-end" => (MEMBER, json!({})),

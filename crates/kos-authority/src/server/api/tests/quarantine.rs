@@ -15,6 +15,7 @@ async fn add_ticket(bench: &Bench, ticket: Ticket, let_in: &Device) {
         role: let_in.role,
         profile: let_in.profile(),
         ticket: Some(ticket.id),
+        by: None,
     };
     let transaction = Transaction {
         at: NOW,

@@ -2,10 +2,34 @@
 
 use std::time::Duration;
 
+use axum::http::request::Builder;
 use kos_api::routes::Token;
-use kos_base::Timestamp;
+use kos_base::{
+    Secret, Timestamp,
+    token::{self, TokenKey},
+};
 
 use super::*;
+use crate::clock;
+
+/// What TLS would export.
+pub(super) fn exporter() -> Secret<32> {
+    Secret::new([7; 32])
+}
+
+/// The request with its token, where it comes over TLS; each as on a connection of its own.
+pub(super) fn with_token(
+    request: Builder,
+    origin: &Origin,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> Builder {
+    match origin {
+        Origin::Peer(_) => request.header(token::HEADER, token(method, target, body, clock::now(), 0)),
+        _ => request,
+    }
+}
 
 /// Requests of one connection.
 struct Connection<'a> {
