@@ -3,7 +3,7 @@
 //! The guardrails of the five profiles are data ([`Guardrails`]), compiled in, and there is one function that decides:
 //! [`decide`], from what a device is ([`Standing`]) and what is asked at a door ([`Request`]) to a [`Decision`] that
 //! names the rule which decided. Whoever stands at a door asks it: issuance, kIDs, TLS, links, relays, the API, the
-//! device itself. [`slice`] is what manifests say about one device, which can only narrow that. [`pairing`] says with
+//! device itself. [`mod@slice`] is what manifests say about one device, which can only narrow that. [`pairing`] says with
 //! whom a device is paired, [`grant`] what an agent may ask of it, [`trust`] how far agents of a level reach; [`module`] what is asked of devices beyond their certificates.
 //!
 //! What is not here: who somebody is, where a record comes from, how a refusal is told, any IO, clock or randomness.

@@ -29,7 +29,7 @@ const DEVICE: &[Promised] = &[
         "deviceId name role profile evidenceTier group user state stateReason stateSince banned online channel \
          capabilities kidSubject identityKeyId operationalKeyId certSerial certNotAfter enrolledAt lastHeartbeatAt \
          health version lastAuditIndex",
-        "tags devAllowed image recoveriesLeft successorOf lobby quarantine",
+        "tags devAllowed image recoveriesLeft successorOf admittedBy lobby quarantine",
     ),
     promised("/health", "cpuPercent ramUsedBytes ramTotalBytes uptimeSeconds errors", ""),
 ];

@@ -54,9 +54,24 @@ impl Default for PaperTpm {
 impl PaperTpm {
     /// One that tells the truth as long as nobody changes it.
     pub fn new() -> Self {
+        let ak = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        Self::with_keys(PrivateKey::generate(&ECDH_P256).unwrap(), ak)
+    }
+
+    /// The one with these scalars as keys: the same each time.
+    pub fn from_scalars(ek: &[u8; 32], ak: &[u8; 32]) -> Self {
+        let ek = PrivateKey::from_private_key(&ECDH_P256, ek).unwrap();
+        // RFC 5915: ECPrivateKey with the scalar and the curve.
+        let curve = b"\xa0\x0a\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+        let ak = [&[0x30, 0x31, 2, 1, 1, 4, 32][..], ak, curve].concat();
+        let ak = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, &ak).unwrap();
+        Self::with_keys(ek, ak)
+    }
+
+    fn with_keys(ek: PrivateKey, ak: EcdsaKeyPair) -> Self {
         Self {
-            ek: PrivateKey::generate(&ECDH_P256).unwrap(),
-            ak: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
+            ek,
+            ak,
             ak_attributes: AK,
             magic: 0xff54_4347,
             clock: (60_000, 3, 0),

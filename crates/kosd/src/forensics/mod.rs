@@ -6,7 +6,7 @@
 //!
 //! Invariants: it holds no key, token or password: the vault and the folder of secrets are not read, and the configuration
 //! has none (`docs/reference/config.md`); of what the kernel was started with, values are taken along only where they are known to
-//! be none ([`SAID`]). It is sealed before it touches the disk.
+//! be none (`SAID`). It is sealed before it touches the disk.
 //!
 //! What it does not do: judge. Whoever wrote the disk of the device, or is root on it, wrote what is found there; only the
 //! checkpoint of the log and what the authority holds of the log show anything to others.

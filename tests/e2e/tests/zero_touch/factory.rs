@@ -15,7 +15,9 @@ fn leaves_factory(device: &Device, maker: &Maker, ca: &Value, certified: &Device
     for (name, value) in more.as_object().into_iter().flatten() {
         question[name] = value.clone();
     }
-    put(device, "etc/kos/factory.pem", text(&ask(&question)["certificate"]));
+    // With its CA behind it, by which the device knows whose serial a voucher names.
+    let chain = format!("{}{}", text(&ask(&question)["certificate"]), text(&ca["certificate"]));
+    put(device, "etc/kos/factory.pem", &chain);
 }
 
 fn trusted(authority: &Authority, maker: &Maker, ca: &Value, certificates: &str) {

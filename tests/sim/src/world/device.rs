@@ -421,6 +421,8 @@ fn describe(output: &Output) -> String {
         Output::Connect { key, .. } => format!("Connect with {key:?}"),
         Output::Sign { key, .. } => format!("Sign with {key:?}"),
         Output::Install(_) => "Install".to_owned(),
+        // What it is about has signatures in it, which are others each time.
+        Output::Attest { slot, .. } => format!("Attest with {slot:?}"),
         Output::WriteRecord(_) => "WriteRecord".to_owned(),
         other => format!("{other:?}"),
     }

@@ -85,7 +85,10 @@ impl World {
         // Once in a while two devices show the same hardware.
         let hardware = if self.chance.one_in(12) { 0 } else { number };
         let mac = format!("00:11:22:33:44:{hardware:02x}").parse::<Mac>()?;
-        let tpm = self.chance.one_in(4).then(|| Rc::new(RefCell::new(PaperTpm::new())));
+        let tpm = self.chance.one_in(4).then(|| {
+            let (ek, ak) = (self.chance.bytes(), self.chance.bytes());
+            Rc::new(RefCell::new(PaperTpm::from_scalars(&ek, &ak)))
+        });
         let bootloader = if self.chance.one_in(3) { BootloaderLock::Command } else { BootloaderLock::None };
         let profile = Profile {
             facts: Facts { macs: vec![mac], serials: vec![format!("S{hardware}")] },
