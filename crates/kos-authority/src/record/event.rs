@@ -63,6 +63,15 @@ impl Person {
         }
     }
 
+    /// How they act, if they are one who does.
+    pub(crate) fn actor(&self) -> Option<Actor> {
+        match self {
+            Self::Operator(name) => Some(Actor::Operator(name.clone())),
+            Self::LocalUser(user) => Some(Actor::LocalUser(user.clone())),
+            Self::Address(_) | Self::Secret(_) | Self::Holder(_) => None,
+        }
+    }
+
     /// The word for what they are.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {

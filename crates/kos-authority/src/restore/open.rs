@@ -22,6 +22,7 @@ use crate::{
     erasure::{NAMELESS, dismissal, guardians_of, nameless, removal},
     keys::Keys,
     log::LogSigner,
+    quarantine::forget_approvers,
     record::{Person, SystemChange},
     store::{DeviceQuery, ManifestChoice, Operator, Setting, Store, StoreError},
     writer::{SystemWrite, Transaction, Writer},
@@ -403,13 +404,15 @@ impl Opening<'_> {
         let (kind, name) = person.split_once(' ').unwrap_or((person, ""));
         // Whoever erases a name erases everybody of that name; an address or an entry of a vault is nobody.
         let named = ["operator", "local-user", "share-holder"].contains(&kind).then(|| name.parse().ok());
-        let mut system = Vec::new();
+        let (mut system, mut cases) = (Vec::new(), Vec::new());
         if let Some(name) = named.flatten() {
             let (changes, writes) = dismissal(guardians_of(self.store, &name).await?);
             if !changes.is_empty() {
                 self.writer.commit(Transaction::own(self.now, changes, writes)).await?;
             }
             system.extend(nameless(self.store, &name).await?);
+            let approvers = [Actor::Operator(name.clone()), Actor::LocalUser(name.to_string())];
+            cases = forget_approvers(self.store, &approvers).await?;
         }
         let Some(subject) = self.store.subject_of(person).await? else { return Ok(()) };
         let change = SystemChange::SubjectErased {
@@ -419,7 +422,8 @@ impl Opening<'_> {
             own: false,
         };
         system.push(SystemWrite::EraseSubject(subject.id));
-        self.writer.commit(Transaction::own(self.now, vec![change.into()], system)).await?;
+        let erasing = Transaction::own(self.now, vec![change.into()], system);
+        self.writer.commit(Transaction { writes: cases, ..erasing }).await?;
         Ok(())
     }
 

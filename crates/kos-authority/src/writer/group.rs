@@ -85,6 +85,7 @@ async fn apply(
         match write {
             SystemWrite::Crl(list) => half.put_crl(list).await?,
             SystemWrite::Operator(operator) => half.put_operator(operator).await?,
+            SystemWrite::Stands(operator) => half.check_stands(*operator).await?,
             SystemWrite::Archive(archive) => half.add_archive(archive).await?,
             SystemWrite::EraseSubject(subject) => {
                 half.erase_subject(subject).await?;

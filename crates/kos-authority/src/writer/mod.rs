@@ -114,6 +114,8 @@ pub enum SystemWrite {
     Crl(StoredCrl),
     /// An operator.
     Operator(Box<Operator>),
+    /// Writes nothing: the transaction rests on this operator, and is a conflict once they were removed.
+    Stands(EntryId),
     /// Entries are in an archive; their rows go later.
     Archive(Box<Archive>),
     /// Destroys the key of the subject with this id.

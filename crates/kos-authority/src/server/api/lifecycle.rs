@@ -16,7 +16,9 @@ use kos_api::{
     text::Reason,
 };
 use kos_base::{Capability, DeviceId, DeviceState, SecurityProfile, Timestamp, code};
-use kos_identity::registry::{AllowDev, Change as RegistryChange, Device, OperateError, Operation, Write};
+use kos_identity::registry::{
+    Actor, AllowDev, Change as RegistryChange, Device, OperateError, Operation, Write,
+};
 use serde_json::Value;
 
 use super::{
@@ -28,9 +30,10 @@ use super::{
 };
 use crate::{
     authority::Shared,
-    clock,
+    clock, quarantine,
     record::{Change, SystemChange, event_of},
-    writer::{Receipt, Transaction},
+    store::Operator,
+    writer::{Receipt, SystemWrite, Transaction},
 };
 
 type Shares = State<Arc<Shared>>;
@@ -177,6 +180,7 @@ pub(super) async fn reinstate(
     call: Call<Reinstate>,
 ) -> Result<Response, Refusal> {
     let reason = because(call.body.reason.as_ref(), "reinstated by an operator");
+    let (approvers, operators) = quarantine::approvers(&shared).await?;
     operate(&shared, &device, &call, |record| {
         let mut steps = Vec::new();
         if let Some(wanted) = call.body.recoveries {
@@ -189,7 +193,16 @@ pub(super) async fn reinstate(
         if call.body.recoveries.is_none()
             || matches!(record.state(), DeviceState::Suspended | DeviceState::Quarantined)
         {
-            steps.push(Step::Operation(Operation::Reinstate { reason: reason.clone() }));
+            let (reason, approvers) = (reason.clone(), Box::new(approvers.clone()));
+            steps.push(Step::Operation(Operation::Reinstate { reason, approvers }));
+            // Who is counted must stand when it is committed, too.
+            let counted = |one: &&Operator| {
+                let actor = Actor::Operator(one.name.clone());
+                actor == call.who.actor()
+                    || record.case.as_ref().is_some_and(|case| case.is_approved_by(&actor))
+            };
+            let counted = operators.iter().filter(counted);
+            steps.extend(counted.map(|one| Step::Check(SystemWrite::Stands(one.id))));
         }
         Ok(steps)
     })
@@ -230,6 +243,8 @@ pub(super) enum Step {
     Operation(Operation),
     /// A field that no rule concerns; nothing when it is so already.
     Edit(Edit),
+    /// What must be so when it is committed.
+    Check(SystemWrite),
 }
 
 /// What a request comes to.
@@ -294,9 +309,10 @@ pub(super) async fn decide<T>(
     }
     let mut current = before.clone();
     let mut changes: Vec<Change> = Vec::new();
-    let mut writes = Vec::new();
+    let (mut writes, mut system) = (Vec::new(), Vec::new());
     for step in steps(&before)? {
         match step {
+            Step::Check(check) => system.push(check),
             Step::Edit(edit) => changes.extend(edit(&mut current)),
             Step::Operation(operation) => match operation.apply(now, call.who.actor(), current.clone()) {
                 Ok(done) => {
@@ -326,8 +342,7 @@ pub(super) async fn decide<T>(
     }
     let after = current.next_version();
     writes.insert(0, Write::Device(Box::new(after.clone())));
-    let transaction =
-        Transaction { at: now, actor: call.who.actor(), changes, writes, system: Vec::new(), answer: None };
+    let transaction = Transaction { at: now, actor: call.who.actor(), changes, writes, system, answer: None };
     Ok(Decided { before, after: Some((after, transaction)) })
 }
 
