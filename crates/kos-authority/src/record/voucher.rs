@@ -31,7 +31,7 @@ pub enum PapersChange {
     MakerRemoved { name: Name },
     /// A voucher for a device is kept from now on.
     VoucherImported { voucher: VoucherId, maker: KeyId, subject: String, expires: Option<Timestamp> },
-    /// A backup brought a voucher back that may have been spent since.
+    /// A backup brought a voucher back that may have been spent since, or its device was turned away.
     VoucherVoided { voucher: VoucherId },
     /// A device that has not come was passed on to the authority with this root.
     VoucherEndorsed { voucher: VoucherId, to: KeyId },

@@ -19,6 +19,7 @@ use kos_base::{Capability, DeviceId, DeviceState, SecurityProfile, Timestamp, co
 use kos_identity::registry::{
     Actor, AllowDev, Change as RegistryChange, Device, OperateError, Operation, Write,
 };
+use kos_voucher::{Fate, Subject};
 use serde_json::Value;
 
 use super::{
@@ -31,7 +32,7 @@ use super::{
 use crate::{
     authority::Shared,
     clock, quarantine,
-    record::{Change, SystemChange, event_of},
+    record::{Change, PapersChange, SystemChange, event_of},
     store::Operator,
     writer::{Receipt, SystemWrite, Transaction},
 };
@@ -87,14 +88,37 @@ pub(super) async fn reject(
     call: Call<Reject>,
 ) -> Result<Response, Refusal> {
     let reason = because(call.body.reason.as_ref(), "rejected by an operator");
+    let papers = void_with(&shared, &device, clock::now()).await?;
     operate(&shared, &device, &call, |_| {
         let mut steps = vec![Step::Operation(Operation::Reject { reason: reason.clone() })];
+        steps.extend(papers.iter().cloned().map(|(change, write)| Step::Beside(change.into(), write)));
         if call.body.ban {
             steps.push(Step::Operation(Operation::Ban { reason: reason.clone() }));
         }
         Ok(steps)
     })
     .await
+}
+
+/// What becomes of vouchers that wait for a device which is turned away: they let it in no more, under no other name either.
+async fn void_with(
+    shared: &Shared,
+    device: &str,
+    now: Timestamp,
+) -> Result<Vec<(PapersChange, Write)>, Refusal> {
+    let Ok(id) = device.parse::<DeviceId>() else { return Ok(Vec::new()) };
+    let Some(record) = shared.store.device(&id).await? else { return Ok(Vec::new()) };
+    let ek = record.attested.as_ref().map(|attested| Subject::Endorsement(attested.ek));
+    let mut papers = Vec::new();
+    for subject in ek.into_iter().chain([Subject::Identity(record.identity_key.id())]) {
+        let waiting = shared.store.vouchers_of(&subject.place()).await?;
+        for kept in waiting.into_iter().filter(|kept| kept.subject == subject && kept.fate == Fate::Waiting) {
+            let change = PapersChange::VoucherVoided { voucher: kept.id };
+            let fate = Fate::Void { at: now, device: Some(id.clone()) };
+            papers.push((change, Write::Voucher(Box::new(kept.becoming(fate)))));
+        }
+    }
+    Ok(papers)
 }
 
 pub(super) async fn set_role(
@@ -243,6 +267,8 @@ pub(super) enum Step {
     Operation(Operation),
     /// A field that no rule concerns; nothing when it is so already.
     Edit(Edit),
+    /// What becomes of something else with it.
+    Beside(Change, Write),
     /// What must be so when it is committed.
     Check(SystemWrite),
 }
@@ -313,6 +339,10 @@ pub(super) async fn decide<T>(
     for step in steps(&before)? {
         match step {
             Step::Check(check) => system.push(check),
+            Step::Beside(change, write) => {
+                changes.push(change);
+                writes.push(write);
+            }
             Step::Edit(edit) => changes.extend(edit(&mut current)),
             Step::Operation(operation) => match operation.apply(now, call.who.actor(), current.clone()) {
                 Ok(done) => {
