@@ -118,7 +118,9 @@ async fn apply(
             SystemWrite::Mirror(mirror) => half.add_mirror(mirror).await?,
             SystemWrite::NoMirror(name) => half.remove_mirror(name).await?,
             SystemWrite::Manifest(manifest, signed) => half.add_manifest(manifest, signed).await?,
-            SystemWrite::Pairing(pairing, before) => half.put_pairing(pairing, *before).await?,
+            SystemWrite::Pairing(pairing, before) => {
+                half.put_pairing(transaction.at, pairing, *before).await?;
+            }
             SystemWrite::Grant(grant, before) => half.put_grant(grant, before.as_deref()).await?,
             SystemWrite::NoGrant(id) => half.remove_grant(*id).await?,
             SystemWrite::OwnCertificate { issuer, serial, der } => {
