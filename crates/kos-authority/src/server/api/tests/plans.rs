@@ -15,6 +15,8 @@ const AGENT: &str = "kai:home/kitchen";
 const MEMBER: &str = "kdev-0000000000000001";
 const WAITING: &str = "kdev-0000000000000002";
 const SUSPENDED: &str = "kdev-0000000000000003";
+/// Of SEC-1, so that it has a key of its own.
+const OWN_KEY: &str = "kdev-0000000000000004";
 
 const VAULT: &str = "people";
 const SOURCE_PASSPHRASE: &str = "an old passphrase";
@@ -52,6 +54,9 @@ async fn bench() -> (Bench, Made) {
     bench.add(member(3)).await;
     let suspended = bench.post(&format!("/api/v1/devices/{SUSPENDED}/suspend"), json!({})).await;
     assert_eq!(suspended.status, StatusCode::OK, "{}", suspended.body);
+    let standing =
+        kos_policy::Standing::certified(SecurityProfile::Sec1, kos_base::EvidenceTier::KeyOnDevice);
+    Enrolled::device_with(bench.shared(), 4, standing, SecurityProfile::Sec1).await;
     let ticket = bench.post("/api/v1/tickets", json!({"role": "sensor"})).await;
     let ticket = ticket.body["item"]["ticketId"].as_str().unwrap().to_owned();
     bench.operator("anna", OperatorRole::Operator).await;
@@ -211,6 +216,7 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "device-set-channel" => (MEMBER, json!({"channel": "beta"})),
         "device-rename" => (MEMBER, json!({"name": "x"})),
         "device-tag" => (MEMBER, json!({"add": ["a"]})),
+        "device-rotate-key" => (OWN_KEY, json!({})),
         "device-suspend" | "device-quarantine" | "device-regen-cert" | "device-decommission" => {
             (MEMBER, json!({}))
         }
