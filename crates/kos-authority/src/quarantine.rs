@@ -36,6 +36,8 @@ const EXPOSED_MAX: usize = 64;
 /// happening.
 const READS_MAX: u32 = 1_000;
 
+/// Bundles of a device that are listed. Stops a device that was quarantined very often from a list without end.
+const BUNDLES_MAX: usize = 200;
 /// Records that are read at a time.
 const PAGE: u32 = 200;
 
@@ -284,6 +286,23 @@ impl Bundles {
         fs::create_dir_all(folder)?;
         files::replace(&place, &sealed.bytes, Mode::Private)?;
         files::sync_folder(&self.folder)
+    }
+
+    /// The orders of which there are bundles of a device, the oldest first; of very many the newest.
+    pub(crate) fn orders(&self, device: &DeviceId) -> io::Result<Vec<EntryId>> {
+        let files = match fs::read_dir(self.folder.join(device.as_ref())) {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut orders = Vec::new();
+        for file in files {
+            let name = file?.file_name();
+            let order = name.to_str().and_then(|name| name.strip_suffix(".age")?.parse::<EntryId>().ok());
+            orders.extend(order);
+        }
+        orders.sort_unstable();
+        Ok(orders.split_off(orders.len().saturating_sub(BUNDLES_MAX)))
     }
 
     /// The bundle of an order.

@@ -88,6 +88,33 @@ async fn an_order_revokes_takes_tickets_back_and_names_what_a_person_has_to_chan
     assert_eq!(bench.entries().await.len(), before);
     let none = bench.get(&format!("{PATH}/forensics")).await;
     assert_eq!((none.status, code(&none)), (StatusCode::NOT_FOUND, "KOS-E0765"));
+    assert_eq!(bench.get(&format!("{PATH}/bundles")).await.body["items"], json!([]));
+}
+
+#[tokio::test]
+async fn bundles_of_earlier_quarantines_are_listed_and_fetched() {
+    let bench = Bench::new().await;
+    bench.add(member(1)).await;
+    // The device is back: it has no case, and two files.
+    let orders = [1_000, 2_000].map(|at| kos_base::EntryId::from_parts(Timestamp::from_unix_ms(at), [3; 10]));
+    for (order, bytes) in orders.into_iter().zip([&b"first"[..], b"second"]) {
+        let sealed = kos_identity::enrolment::authority::Sealed {
+            device: device_id(1),
+            order,
+            bytes: bytes.to_vec().into(),
+        };
+        bench.shared().bundles.keep(&sealed).unwrap();
+    }
+    let listed = bench.get(&format!("{PATH}/bundles")).await;
+    let items = listed.body["items"].as_array().unwrap();
+    assert_eq!((items.len(), &items[1]["bytes"], &items[1]["current"]), (2, &json!(6), &json!(false)));
+    assert_eq!(items[0]["orderId"], orders[0].to_string());
+    let found = async |path: &str| bench.get(&format!("{PATH}/{path}")).await.status;
+    assert_eq!(found("forensics").await, StatusCode::OK);
+    assert_eq!(found(&format!("bundles/{}", orders[0])).await, StatusCode::OK);
+    for none in [fixtures::id(77).to_string(), "..%2f..%2fx".to_owned()] {
+        assert_eq!(found(&format!("bundles/{none}")).await, StatusCode::NOT_FOUND);
+    }
 }
 
 #[tokio::test]
