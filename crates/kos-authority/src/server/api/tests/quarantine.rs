@@ -101,7 +101,7 @@ async fn bundles_of_earlier_quarantines_are_listed_and_fetched() {
         let sealed = kos_identity::enrolment::authority::Sealed {
             device: device_id(1),
             order,
-            bytes: bytes.to_vec().into(),
+            bytes: bytes.to_vec(),
         };
         bench.shared().bundles.keep(&sealed).unwrap();
     }
