@@ -162,10 +162,10 @@ fn registry_event(change: &registry::Change) -> Draft {
         C::DeviceRejected { device, reason } => {
             about(EventType::DeviceRejected, device, json!({"reason": reason}))
         }
-        C::DeviceEnrolled { device, identity_key, role, profile, ticket, by } => {
+        C::DeviceEnrolled { device, identity_key, role, profile, ticket, by, spent } => {
             let details =
                 json!({"identityKeyId": identity_key, "role": role, "profile": profile, "ticketId": ticket});
-            voucher::enrolled(device, details, by.as_ref())
+            voucher::enrolled(device, details, by.as_ref(), spent)
         }
         C::CertificateIssued { device, issue, serial, key, not_after } => about(
             EventType::CertificateIssued,

@@ -514,6 +514,11 @@ pub(super) fn admit(request: &Request, mut device: Device, writes: Vec<Write>) -
         Write::Ticket(ticket) => Some(ticket.id),
         _ => None,
     });
+    let spent = writes.iter().filter_map(|write| match write {
+        Write::Voucher(kept) => Some(kept.id),
+        _ => None,
+    });
+    let spent = spent.collect();
     changes.push(Change::DeviceEnrolled {
         device: device.id.clone(),
         identity_key: request.peer.id(),
@@ -521,6 +526,7 @@ pub(super) fn admit(request: &Request, mut device: Device, writes: Vec<Write>) -
         profile: device.profile(),
         ticket,
         by: device.admitted_by.clone(),
+        spent,
     });
     Decision::Issue(Box::new(Plan { device, changes, writes, renews: false }))
 }

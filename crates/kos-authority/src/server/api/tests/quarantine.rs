@@ -1,6 +1,6 @@
 //! Quarantine over the API: one transaction, as many people as the profile needs, and nothing else that leads out.
 
-use kos_base::DeviceState;
+use kos_base::{DeviceState, EntryId, Timestamp};
 use kos_identity::registry::Ticket;
 
 use super::*;
@@ -16,6 +16,7 @@ async fn add_ticket(bench: &Bench, ticket: Ticket, let_in: &Device) {
         profile: let_in.profile(),
         ticket: Some(ticket.id),
         by: None,
+        spent: Vec::new(),
     };
     let transaction = Transaction {
         at: NOW,
@@ -96,13 +97,10 @@ async fn bundles_of_earlier_quarantines_are_listed_and_fetched() {
     let bench = Bench::new().await;
     bench.add(member(1)).await;
     // The device is back: it has no case, and two files.
-    let orders = [1_000, 2_000].map(|at| kos_base::EntryId::from_parts(Timestamp::from_unix_ms(at), [3; 10]));
+    let orders = [1_000, 2_000].map(|at| EntryId::from_parts(Timestamp::from_unix_ms(at), [3; 10]));
     for (order, bytes) in orders.into_iter().zip([&b"first"[..], b"second"]) {
-        let sealed = kos_identity::enrolment::authority::Sealed {
-            device: device_id(1),
-            order,
-            bytes: bytes.to_vec(),
-        };
+        let sealed =
+            kos_identity::enrolment::authority::Sealed { device: device_id(1), order, bytes: bytes.to_vec() };
         bench.shared().bundles.keep(&sealed).unwrap();
     }
     let listed = bench.get(&format!("{PATH}/bundles")).await;
