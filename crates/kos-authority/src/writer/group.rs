@@ -115,6 +115,7 @@ async fn apply(
             SystemWrite::AlertSeen(alert, at) => half.acknowledge_alert(alert, *at, first).await?,
             SystemWrite::Guardian(guardian) => half.add_guardian(guardian).await?,
             SystemWrite::NoGuardian(name) => half.remove_guardian(name, transaction.at, first).await?,
+            SystemWrite::GuardianGone(name) => half.drop_guardian(name).await?,
             SystemWrite::Mirror(mirror) => half.add_mirror(mirror).await?,
             SystemWrite::NoMirror(name) => half.remove_mirror(name).await?,
             SystemWrite::Manifest(manifest, signed) => half.add_manifest(manifest, signed).await?,

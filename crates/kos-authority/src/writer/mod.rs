@@ -156,6 +156,8 @@ pub enum SystemWrite {
     Guardian(Box<Guardian>),
     /// A guardian is told no more.
     NoGuardian(GuardianName),
+    /// A guardian is no more, with everything that waits for it.
+    GuardianGone(GuardianName),
     /// Copies of the log are written there.
     Mirror(Box<Mirror>),
     /// Copies are written there no more.
