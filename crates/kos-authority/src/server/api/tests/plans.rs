@@ -53,7 +53,7 @@ async fn bench() -> (Bench, Made) {
     bench.add(member(3)).await;
     let mut least = member(4);
     if let Some(credential) = &mut least.credential {
-        credential.profile = Some(kos_base::SecurityProfile::Sec1);
+        credential.profile = Some(SecurityProfile::Sec1);
     }
     bench.add(least).await;
     let suspended = bench.post(&format!("/api/v1/devices/{SUSPENDED}/suspend"), json!({})).await;
@@ -394,7 +394,7 @@ async fn a_plan_for_an_operator_whose_name_or_key_is_taken_is_refused() {
         (wanted("eve", &keys[0]), "this key belongs to an operator already"),
     ] {
         let planned = plan(&bench, &OPERATOR_CREATE, "", &body).await;
-        assert_eq!((planned.status, code(&planned)), (StatusCode::CONFLICT, "KOS-E0106"), "{why}");
+        assert_eq!((planned.status, code(&planned)), (StatusCode::CONFLICT, "KOS-E0892"), "{why}");
         assert_eq!(planned.body["detail"], why);
     }
 }
