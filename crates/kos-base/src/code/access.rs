@@ -2,5 +2,4 @@
 
 super::codes! {
     NOT_ENTITLED = 870, "this needs other rights than yours", Refused, "ask somebody with that role, or an administrator for it: docs/guide/first-fleet.md#people";
-    OPERATOR_EXISTS = 892, "there is such an operator already", Conflict, "take another name and a key of its own; `kosctl operator list` shows those there are";
 }

@@ -15,6 +15,4 @@ super::codes! {
     ATTEST_UNKNOWN = 741, "there is no such endorsement key or golden set", NotFound, "`kosctl attest ek list` and `kosctl attest golden list` show them";
     ATTEST_OTHER_TPM = 742, "the TPM is another one than before", Trust, "look for a copy of the device; one whose TPM was exchanged is decommissioned and enrolled anew";
     ATTEST_SHARED = 743, "another device has this TPM", Trust, "find out which of the two is the copy, and decommission the other: kosctl device show DEVICE";
-    ATTEST_UNMEASURED = 890, "nothing was measured at the start of the device", Refused, "use firmware and a boot loader that measure: these PCRs are what they are when a TPM is switched on";
-    ATTEST_EK_LISTED = 891, "the endorsement key is listed already", Conflict, "nothing to do: `kosctl attest ek list` shows it";
 }

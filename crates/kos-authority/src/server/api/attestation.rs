@@ -77,7 +77,7 @@ pub(super) async fn add_ek(State(shared): Shares, call: Call<Demanded<AddEk>>) -
     let _turn = shared.attesting.turn.lock().await;
     let mut lists = shared.store.attestation_lists().await?;
     if lists.lists(id) {
-        return Err(Refusal::new(code::attest::ATTEST_EK_LISTED).about("ek", &id).under(call.id));
+        return Err(Refusal::new(code::lists::EK_LISTED).about("ek", &id).under(call.id));
     }
     if lists.eks.len() >= EKS_MAX {
         let why = "there are as many as there may be: name the roots of their makers";
@@ -146,7 +146,7 @@ pub(super) async fn add_golden(
             .under(call.id));
     }
     if !is_measured(&held.values) {
-        return Err(Refusal::new(code::attest::ATTEST_UNMEASURED).about("device", &device_id).under(call.id));
+        return Err(Refusal::new(code::lists::GOLDEN_UNMEASURED).about("device", &device_id).under(call.id));
     }
     let _turn = shared.attesting.turn.lock().await;
     let mut lists = shared.store.attestation_lists().await?;
