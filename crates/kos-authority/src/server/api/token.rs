@@ -75,6 +75,7 @@ async fn own_keys(shared: &Shared, who: Option<Who>) -> Result<Vec<Option<Secret
 }
 
 /// Why a body was not read to its end.
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
 fn unread(error: Box<dyn std::error::Error + Send + Sync>) -> Refusal {
     if error.is::<LengthLimitError>() {
         return Refusal::new(code::config::TOO_LARGE).with_status(413);
