@@ -214,7 +214,7 @@ impl Key {
 
     /// The public half.
     pub(super) fn public(&self) -> Result<[u8; 32], Fault> {
-        self.private()?.recipient().map(|key| key.0).map_err(broken)
+        self.private()?.recipient().map(|key| key.0).map_err(|e| broken(&e))
     }
 
     /// What it agrees on with the slot of `vault` that was made for it: base64, which opens that slot.
@@ -235,13 +235,13 @@ impl Key {
     }
 
     fn private(&self) -> Result<OfflineKey, Fault> {
-        OfflineKey::new(&self.0).map_err(broken)
+        OfflineKey::new(&self.0).map_err(|e| broken(&e))
     }
 }
 
-fn broken(error: VaultError) -> Fault {
+fn broken(error: &VaultError) -> Fault {
     match error {
-        VaultError::NotApproved(refusal) => refusal.into(),
+        VaultError::NotApproved(refusal) => (*refusal).into(),
         _ => Fault::Internal("the cryptographic library failed".to_owned()),
     }
 }
