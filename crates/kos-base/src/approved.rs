@@ -135,7 +135,7 @@ impl Algorithm {
             Self::Argon2id => (
                 "Argon2id",
                 Some(
-                    "use a slot with PBKDF2: open the vault with a build that has Argon2id, and add a passphrase with this one",
+                    "read the secrets with the usual build, and put them into a vault that this one has made",
                 ),
             ),
             Self::Age => (
@@ -144,9 +144,7 @@ impl Algorithm {
                     "copy the data folder of the stopped authority to a disk that is encrypted by other means",
                 ),
             ),
-            Self::Slip39 => {
-                ("the cipher of SLIP-39 shares", Some("add a second passphrase or a key to the vault"))
-            }
+            Self::Slip39 => ("the cipher of SLIP-39 shares", Some("add a second passkey to the vault")),
         }
     }
 }

@@ -151,12 +151,12 @@ fn a_vault_is_written_with_pbkdf2_and_argon2id_shares_and_x25519_are_refused() {
     };
     let taken = import("pbkdf2.json", "pbkdf2");
     assert_eq!(taken.code(), 0, "{}", taken.stderr);
-    refused("a vault with Argon2id", &import("argon2id.json", "argon2id"), "Argon2id", "PBKDF2");
+    refused("a vault with Argon2id", &import("argon2id.json", "argon2id"), "Argon2id", "usual build");
 
     let sheets = desk.at("sheets");
     let share =
         ["share", "--threshold", "2", "--no-read-back", "--out", &sheets, "--holder", "a", "--holder", "b"];
-    refused("shares", &vault(&authority, &share, PASSPHRASE), "SLIP-39", "second passphrase");
+    refused("shares", &vault(&authority, &share, PASSPHRASE), "SLIP-39", "second passkey");
     let key = desk.at("key");
     refused(
         "an offline key",
@@ -233,6 +233,9 @@ fn a_tpm_is_refused_before_it_is_spoken_to() {
         let ticket = authority.ticket(&["--role", "sensor"]).unwrap();
         refused(secrets, &device.enrol(&ticket).unwrap(), "AES-128-CFB", "PKCS#11 token");
     }
+    let keys = "keys_opener: tpm\nkeys_tpm: \"swtpm:127.0.0.1:9\"\n";
+    let told = Authority::start_with(keys).unwrap_err().to_string();
+    assert!(told.contains(REFUSED) && told.contains("AES-128-CFB"), "{told}");
 }
 
 #[test]

@@ -53,7 +53,7 @@ async fn bench() -> (Bench, Made) {
     bench.add(member(3)).await;
     let mut least = member(4);
     if let Some(credential) = &mut least.credential {
-        credential.profile = Some(kos_base::SecurityProfile::Sec1);
+        credential.profile = Some(SecurityProfile::Sec1);
     }
     bench.add(least).await;
     let suspended = bench.post(&format!("/api/v1/devices/{SUSPENDED}/suspend"), json!({})).await;
