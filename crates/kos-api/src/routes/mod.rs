@@ -265,7 +265,12 @@ routes! {
         (CHANGE, BECAUSE) -> DEVICE, "Holds a device as compromised.";
     DEVICE_FORENSICS = "device-forensics", Get "/api/v1/devices/{device}/forensics", [OperatorRead], Reads, Needed,
         (NONE, NONE) -> Shape::raw(Media::Bytes),
-        "Returns the bundle that a device in quarantine sealed for guardians: a file of age.";
+        "Returns the newest bundle that a device sealed for guardians in quarantine: a file of age.";
+    DEVICE_BUNDLES = "device-bundles", Get "/api/v1/devices/{device}/bundles", [OperatorRead], Reads, Needed,
+        (NONE, NONE) -> Shape::list::<device::ForensicBundle>(),
+        "Lists the bundles that a device sealed for guardians, of all its quarantines.";
+    DEVICE_BUNDLE = "device-bundle", Get "/api/v1/devices/{device}/bundles/{order}", [OperatorRead], Reads, Needed,
+        (NONE, NONE) -> Shape::raw(Media::Bytes), "Returns one of them: a file of age.";
     DEVICE_REINSTATE = "device-reinstate", Post "/api/v1/devices/{device}/reinstate", [OperatorWrite], Changes, Needed,
         (CHANGE, Shape::plain::<lifecycle::Reinstate>()) -> DEVICE, "Puts a device back into service.";
     DEVICE_REGEN_CERT = "device-regen-cert", Post "/api/v1/devices/{device}/regen-cert", [OperatorWrite], Changes, Needed,

@@ -10,10 +10,14 @@ mod intake;
 mod links;
 pub(crate) mod own_key;
 mod relay;
+mod rules;
 mod steps;
 mod talk;
 pub(crate) mod upkeep;
+mod witness;
 
+#[cfg(test)]
+pub(crate) use links::Relayed;
 pub(crate) use links::{Links, Undelivered};
 pub(crate) use steps::step;
 pub(crate) use talk::Switchboard;

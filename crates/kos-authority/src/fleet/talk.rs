@@ -18,7 +18,7 @@ use kos_identity::{
     registry::Device,
 };
 use kos_klp::{
-    body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction, WitnessRequest},
+    body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction},
     freshness::{ReplayGuard, Sender},
     message::{MessageId, MessageType, RevocationHead},
     session::{Outgoing, Session},
@@ -29,11 +29,13 @@ use kos_net::{
     keys::SigningKey,
 };
 use kos_policy::{
-    Credential, Entrance, Errand, Refusal, Request, Standing, decide, module::Report, slice::Slice,
+    Credential, Entrance, Errand, Refusal, Request, Standing, decide,
+    module::{REPORT_AGE_MAX, Report},
+    slice::Slice,
 };
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
@@ -41,11 +43,11 @@ use super::{
     links::{Cut, Push, WitnessAsk},
     own_key::Ends,
     relay::Allowance,
+    rules,
 };
 use crate::{
     authority::Shared,
-    bonds, clock,
-    policy::{self, manifest::applied},
+    bonds, clock, policy,
     presence::Arrival,
     record::{Change, SystemChange},
     revocation::News,
@@ -131,6 +133,10 @@ pub(super) struct Talk<'a> {
     pub(super) standing: Standing,
     /// What it said last of itself for enforcement modules, and when.
     pub(super) report: Option<(Report, Timestamp)>,
+    /// When that is too old to count.
+    stale_at: Option<Instant>,
+    /// The number of this link among those of the device.
+    pub(super) number: u64,
     /// When the certificate of the link runs out, and the link with it.
     pub(super) not_after: Timestamp,
     /// What was signed and heard over this link, once anything was.
@@ -140,10 +146,10 @@ pub(super) struct Talk<'a> {
     kid_sent_at: Option<Timestamp>,
     pub(super) told: Told,
     delivery: Option<Delivery>,
-    /// What the manifests say, while it is not acknowledged.
-    policy_under_way: Option<MessageId>,
+    /// What the manifests say, while it is not answered.
+    pub(super) policy_under_way: Option<(MessageId, Slice)>,
     /// The question to the device as a witness that is not answered yet.
-    asked: Option<(MessageId, Arc<WitnessAsk>)>,
+    pub(super) asked: Option<(MessageId, Arc<WitnessAsk>)>,
     /// Alerts that are not acknowledged yet, oldest first.
     alerts: Vec<(MessageId, oneshot::Sender<u16>)>,
     /// What was said of pairings and grants, and what is asked of the device by agents.
@@ -166,8 +172,8 @@ pub(super) struct Told {
     regenerate_version: Option<u64>,
     /// The own key that it was given.
     pub(super) own_key: Option<u32>,
-    /// What the manifests say about it, and when that was.
-    policy: Option<Slice>,
+    /// What the manifests say about it, which it has taken, and when that was.
+    pub(super) policy: Option<Slice>,
 }
 
 impl Switchboard {
@@ -196,6 +202,8 @@ impl Switchboard {
             device: format!("{authority}/{id}").parse()?,
         };
         let begun = self.hear_key(&about, &device, &ends, &mut receiver).await?;
+        // Nothing was reported yet: who has to is in the lobby from the first moment.
+        let (certified, (standing, _)) = (standing, rules::judged(&self.shared, &device, standing, None));
         let mut registration = self.shared.links.enter(id.clone(), key, standing);
         // And afterwards again: a change from now on reaches the link, and one before is in this record.
         let device = self.in_service(&id, key).await?;
@@ -203,7 +211,7 @@ impl Switchboard {
             return Err(Ended::OwnKey);
         }
         let shown = Credential::Certificate { record: device.profile() };
-        if let Err(refusal) = decide(standing, Request::Enter(Entrance::Link, shown)).check() {
+        if let Err(refusal) = decide(certified, Request::Enter(Entrance::Link, shown)).check() {
             self.shared.policy.count(&id, refusal);
             return Err(refusal.into());
         }
@@ -217,9 +225,11 @@ impl Switchboard {
             sender,
             id,
             device,
-            certified: standing,
-            standing,
+            certified,
+            standing: certified,
             report: None,
+            stale_at: None,
+            number: registration.number(),
             not_after,
             heard: None,
             allowance: Allowance::new(Instant::now()),
@@ -232,6 +242,7 @@ impl Switchboard {
             bonds: Affairs::default(),
         };
         talk.judge_modules();
+        self.shared.links.stands(&talk.id, talk.number, talk.standing);
         self.shared.alerts.linked(&talk.id);
         talk.confirm_key(begun.shown).await?;
         talk.push(Push::Record(Arc::clone(&talk.device))).await?;
@@ -248,6 +259,7 @@ impl Switchboard {
                     return Err(Ended::Cut);
                 }
                 () = expiry.as_mut() => return Err(Ended::Expired),
+                () = passed(talk.stale_at) => talk.forget_report(),
                 push = registration.pushes.recv() => match push {
                     Some(push) => talk.push(push).await?,
                     None => return Err(Ended::Cut),
@@ -269,7 +281,7 @@ impl Switchboard {
                 },
                 // Last, so that others cannot keep the device's own reports from being heard.
                 frame = registration.relayed.recv() => match frame {
-                    Some(frame) => talk.sender.send(&frame).await?,
+                    Some(relayed) => talk.bring_relayed(&relayed).await?,
                     None => return Err(Ended::Cut),
                 },
             }
@@ -287,6 +299,14 @@ impl Switchboard {
 /// How long a link may last whose certificate runs out at `not_after`.
 pub(super) fn remaining(not_after: Timestamp, now: Timestamp) -> Result<Duration, Ended> {
     if now < not_after { Ok(not_after.since(now)) } else { Err(Ended::Expired) }
+}
+
+/// Waits for a moment; for ever when there is none.
+async fn passed(moment: Option<Instant>) {
+    match moment {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Whether frames that began to be taken at `begun` may be followed by another one before it is looked what else there is.
@@ -312,6 +332,7 @@ impl Talk<'_> {
         remaining(self.not_after, now)?;
         let heartbeat: Heartbeat = body::read(said)?;
         self.report = heartbeat.modules.map(|report| (report, now));
+        self.stale_at = self.report.map(|_| Instant::now() + REPORT_AGE_MAX);
         self.judge_modules();
         if !heartbeat.statements.is_empty() {
             let (shared, said) = (&self.board.shared, &heartbeat.statements);
@@ -341,6 +362,12 @@ impl Talk<'_> {
         };
         let frame = self.session.link_frame(now, &outgoing)?;
         Ok(self.sender.queue(&frame).await?)
+    }
+
+    /// The report of the device has had its time, however long it is silent.
+    fn forget_report(&mut self) {
+        (self.report, self.stale_at) = (None, None);
+        self.judge_modules();
     }
 
     /// Takes a frame and those that have arrived behind it, so that their answers leave together, until the link is cut.
@@ -412,12 +439,8 @@ impl Talk<'_> {
             let _ = told.send(status);
             return Ok(());
         }
-        if self.policy_under_way.take_if(|under_way| Some(*under_way) == of).is_some() {
-            if status != 0 {
-                tracing::error!(device = %self.id, status, "a device does not take what the manifests say about it");
-            }
-            return Ok(());
-        }
+        self.policy_answered(of, status);
+        self.bonds_answered(of, status);
         let Some(Delivery { news, number, .. }) =
             self.delivery.take_if(|delivery| Some(delivery.under_way) == of)
         else {
@@ -485,48 +508,6 @@ impl Talk<'_> {
                 Ok(())
             }
         }
-    }
-
-    /// Sends what the manifests say about the device, unless that was said on this link and is not about to run out.
-    pub(super) async fn bring_policy(&mut self) -> Result<(), Ended> {
-        let now = clock::now();
-        let shared = &self.board.shared;
-        let Some(slice) = applied::slice_for(shared, &self.device, now) else { return Ok(()) };
-        let is_told = |told: &Slice| {
-            told.counter == slice.counter
-                && told.rules == slice.rules
-                && now.since(told.issued) < SLICE_REFRESH
-        };
-        if self.told.policy.as_ref().is_some_and(is_told) {
-            return Ok(());
-        }
-        let signed = applied::signed(shared, &slice)?;
-        self.told.policy = Some(slice);
-        let said = body::write(&body::Policy::Slice(signed));
-        self.policy_under_way = Some(self.signed(MessageType::POLICY, &said).await?);
-        Ok(())
-    }
-
-    /// Asks the device to cosign. An older question that it has not answered is given up.
-    async fn ask_witness(&mut self, ask: Arc<WitnessAsk>) -> Result<(), Ended> {
-        if !self.takes_part(Errand::Witness) {
-            return Ok(());
-        }
-        let id = MessageId::from_bytes(entropy::array()?);
-        let said = body::write(&WitnessRequest { request: ask.request.clone() });
-        let frame = self.session.link_frame(clock::now(), &Outgoing::new(MessageType::WITNESS, id, &said))?;
-        self.asked = Some((id, ask));
-        Ok(self.sender.send(&frame).await?)
-    }
-
-    /// Takes what the device says as a witness. A refusal is no answer.
-    pub(super) fn witnessed(&mut self, of: Option<MessageId>, ack: &Ack) -> Result<(), Ended> {
-        let Some((_, ask)) = self.asked.take_if(|(asked, _)| Some(*asked) == of) else { return Ok(()) };
-        if let (0, Some(result)) = (ack.status(), ack.result()) {
-            // Whoever asked may have stopped waiting.
-            drop(ask.answer.try_send(body::read(result)?));
-        }
-        Ok(())
     }
 
     /// Whether the device takes part in this; what it does not is not sent to it (POLS-13).

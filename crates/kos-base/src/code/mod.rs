@@ -3,8 +3,8 @@
 //! Every failure that a person or program can meet has one. The code carries its title, the exit code of the command
 //! line and one fix, so that `kosctl explain` works without a server and `docs/reference/errors.md` is written from
 //! the same table. Areas: 00 use and config, 01 store, 02 enrolment, 03 certificates, 04 KLP, 05 audit, 06 vault,
-//! 07 policy and attestation, 08 vouchers, tokens of requests, pairings, grants and rights, 09 the build with the FIPS
-//! module.
+//! 07 policy and attestation, 08 vouchers, tokens of requests, pairings, grants, rights and lists, 09 the build with the
+//! FIPS module.
 
 pub mod access;
 pub mod approved;
@@ -16,6 +16,7 @@ pub mod enrolment;
 pub mod hardware;
 pub mod kill;
 pub mod klp;
+pub mod lists;
 pub mod manifest;
 pub mod pairing;
 pub mod policy;
@@ -153,6 +154,7 @@ impl Code {
             token::ALL,
             pairing::ALL,
             access::ALL,
+            lists::ALL,
             approved::ALL,
         ];
         areas.into_iter().flatten().copied()
