@@ -173,7 +173,7 @@ impl TicketText {
     }
 }
 
-/// Seed of the Ed25519 key that proves the ticket with this secret: HKDF-SHA-256, no salt (zeros, decision 0040), a fixed info.
+/// Seed of the Ed25519 key that proves the ticket with this secret: HKDF-SHA-256, zeros as salt, a fixed info.
 pub fn proof_seed(secret: &Secret<32>) -> Secret<32> {
     let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, &[0; 32]).extract(secret.expose());
     let mut seed = [0; 32];
