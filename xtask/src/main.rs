@@ -14,6 +14,7 @@
 mod children;
 mod conformance;
 mod evidence;
+mod fips;
 mod fuzz;
 mod programs;
 mod reference;
@@ -72,6 +73,8 @@ enum Command {
     Bench(Bench),
     /// Judge cases of others, in a folder that an environment variable names
     Conformance { suite: conformance::Suite },
+    /// Build the programs with the FIPS module into `target/fips`, and judge them (`docs/guide/fips.md`)
+    Fips,
     /// List what each program is made of, as CycloneDX
     Sbom(Sbom),
 }
@@ -98,6 +101,7 @@ fn run(command: Command, workspace: &Workspace) -> Result<u8> {
         Command::Crash(crash) => programs::crash(&crash, programs::Build::Release, workspace),
         Command::Bench(bench) => programs::bench(&bench, workspace),
         Command::Conformance { suite } => conformance::run(suite, workspace),
+        Command::Fips => fips::run(workspace),
         Command::Sbom(sbom) => sbom::run(&sbom, workspace).map(|()| 0),
         Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds, workspace),
     }

@@ -14,6 +14,9 @@ use anyhow::Result;
 use crate::children;
 use crate::workspace::Workspace;
 
+/// Names a folder with other programs than those beside `kos-e2e`.
+pub(crate) const ELSEWHERE: &str = "KOS_PROGRAMS";
+
 /// Live many simulated fleets.
 #[derive(Args)]
 pub(crate) struct Sim {

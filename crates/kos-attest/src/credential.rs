@@ -12,6 +12,7 @@ use aws_lc_rs::{
 };
 use kos_base::{
     KeyId, PublicKey, Secret,
+    approved::{Algorithm, Mode},
     digest::{Sha256, sha256_parts},
 };
 use subtle::ConstantTimeEq as _;
@@ -74,7 +75,7 @@ impl Challenge {
     /// Makes one (TPM2_MakeCredential) from two times 32 random bytes that serve nothing else.
     ///
     /// # Errors
-    /// When the endorsement key is no point of its curve. Once in 2^32 times the random bytes are no number of the curve,
+    /// When the endorsement key is no point of its curve, or the build has the FIPS module. Once in 2^32 times the random bytes are no number of the curve,
     /// which looks the same; a new try has new ones.
     pub fn make(
         ek: EndorsementKey,
@@ -82,6 +83,7 @@ impl Challenge {
         one_time: &Secret<32>,
         secret: Secret<32>,
     ) -> Result<Self, AttestError> {
+        Mode::BUILT.admit(Algorithm::AesCfb)?;
         let refused = AttestError::Key("the endorsement key is no point of its curve");
         let ours = PrivateKey::from_private_key(&ECDH_P256, one_time.expose()).map_err(|_| refused)?;
         let public = ours.compute_public_key().map_err(|_| refused)?;

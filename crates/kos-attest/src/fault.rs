@@ -1,6 +1,6 @@
 //! Why an attestation is not believed.
 
-use kos_base::{Code, code::attest as codes};
+use kos_base::{Code, approved::NotApproved, code::attest as codes};
 
 /// What is wrong with what a device showed. Each is a refusal; nothing is believed in part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,9 @@ pub enum AttestError {
     /// Another endorsement key than the one that the device has shown before.
     #[error("the TPM is another one than before")]
     OtherTpm,
+    /// This build has the FIPS module, which does not approve of how secrets go to a TPM.
+    #[error(transparent)]
+    NotApproved(#[from] NotApproved),
 }
 
 impl AttestError {
@@ -52,6 +55,7 @@ impl AttestError {
             Self::Values => codes::ATTEST_VALUES,
             Self::WoundBack => codes::ATTEST_WOUND_BACK,
             Self::OtherTpm => codes::ATTEST_OTHER_TPM,
+            Self::NotApproved(refusal) => refusal.code(),
         }
     }
 }

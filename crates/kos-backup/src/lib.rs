@@ -25,7 +25,7 @@ pub use pack::Packer;
 pub use seal::{Opening, ParseKeyError, Passphrase, Recipient, Sealing};
 pub use unpack::{unpack, unpack_archive};
 
-use kos_base::{Code, code};
+use kos_base::{Code, approved::NotApproved, code};
 
 /// Most files in a backup; stops a small file from making millions. A log of 100 million entries has about 800 000.
 pub const MEMBERS_MAX: usize = 2_000_000;
@@ -52,6 +52,9 @@ pub enum BackupError {
     /// The file, or the place where its content goes, failed.
     #[error("reading or writing failed")]
     Io(#[source] std::io::Error),
+    /// This build has the FIPS module, which does not approve of what backups are sealed with.
+    #[error(transparent)]
+    NotApproved(#[from] NotApproved),
 }
 
 impl BackupError {
@@ -62,6 +65,7 @@ impl BackupError {
             Self::WrongKey => code::store::BACKUP_KEY,
             Self::Newer(_) => code::store::STORE_NEWER,
             Self::Io(_) => code::config::FILE_UNREADABLE,
+            Self::NotApproved(refusal) => refusal.code(),
         }
     }
 

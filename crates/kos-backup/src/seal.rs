@@ -10,6 +10,8 @@ use age::{
     x25519,
 };
 
+use kos_base::approved::{Algorithm, Mode};
+
 use crate::{BackupError, WORK_FACTOR_MAX};
 
 /// A passphrase; shown to nobody.
@@ -86,6 +88,7 @@ impl Opening {
     }
 
     pub(crate) fn open<R: Read>(&self, file: R) -> Result<StreamReader<R>, BackupError> {
+        Mode::BUILT.admit(Algorithm::Age)?;
         let decryptor = Decryptor::new(file).map_err(refused)?;
         match self {
             Self::Passphrase(passphrase) => {
@@ -106,6 +109,7 @@ impl fmt::Debug for Opening {
 
 impl Sealing {
     pub(crate) fn seal<W: Write>(self, file: W) -> Result<StreamWriter<W>, BackupError> {
+        Mode::BUILT.admit(Algorithm::Age)?;
         let encryptor = match self {
             Self::Passphrase(passphrase) => Ok(Encryptor::with_user_passphrase(passphrase.0)),
             Self::Recipients(recipients) => Encryptor::with_recipients(recipients.iter().map(recipient)),

@@ -281,6 +281,16 @@ impl<'b, C> minicbor::Decode<'b, C> for KeyId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AgreementKey(pub [u8; 32]);
 
+impl AgreementKey {
+    /// Stands where a device has none: a point of small order, to which nobody can seal.
+    pub const NONE: Self = Self([0; 32]);
+
+    /// Whether there is none.
+    pub fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+}
+
 /// CBOR: a byte string of 32.
 impl<C> minicbor::Encode<C> for AgreementKey {
     fn encode<W: minicbor::encode::Write>(

@@ -1,6 +1,6 @@
 //! Why a TPM or token does not do what it was asked.
 
-use kos_base::{Code, code};
+use kos_base::{Code, approved::NotApproved, code};
 use kos_net::{entropy::NoEntropy, keys::KeyError};
 
 /// Sorted by who has to act: whoever has the machine, whoever has the PIN, whoever keeps the files, ourselves.
@@ -46,6 +46,9 @@ pub enum HardwareError {
     /// An answer that no honest TPM or token gives. Nothing of it was used.
     #[error("the TPM or token gave an answer that cannot be right: {0}")]
     Answer(&'static str),
+    /// This build has the FIPS module, which does not approve of how secrets go to a TPM.
+    #[error(transparent)]
+    NotApproved(#[from] NotApproved),
     /// The cryptographic library failed. It has no reason to.
     #[error("the cryptographic library failed")]
     Fault,
@@ -67,6 +70,7 @@ impl HardwareError {
             Self::KeyExists(_) => code::hardware::HARDWARE_KEY_EXISTS,
             Self::CounterLost(_) => code::hardware::HARDWARE_COUNTER_LOST,
             Self::Answer(_) => code::hardware::HARDWARE_ANSWER,
+            Self::NotApproved(refusal) => refusal.code(),
             Self::Fault => code::config::INTERNAL,
         }
     }

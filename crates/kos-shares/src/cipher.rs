@@ -11,6 +11,7 @@
 use core::{fmt, num::NonZeroU32};
 
 use aws_lc_rs::pbkdf2;
+use kos_base::approved::{Algorithm, Mode};
 use zeroize::Zeroizing;
 
 use crate::{ShareError, share::Set};
@@ -46,14 +47,24 @@ impl fmt::Debug for Passphrase {
     }
 }
 
-/// What is shared in the place of `secret`.
-pub(crate) fn encrypt(secret: &[u8], set: &Set, passphrase: &Passphrase) -> Zeroizing<Vec<u8>> {
-    run(secret, ROUNDS.into_iter(), set, passphrase)
+/// What is shared in the place of `secret`; an error in the build with the FIPS module.
+pub(crate) fn encrypt(
+    secret: &[u8],
+    set: &Set,
+    passphrase: &Passphrase,
+) -> Result<Zeroizing<Vec<u8>>, ShareError> {
+    Mode::BUILT.admit(Algorithm::Slip39)?;
+    Ok(run(secret, ROUNDS.into_iter(), set, passphrase))
 }
 
-/// The secret in whose place `shared` was shared.
-pub(crate) fn decrypt(shared: &[u8], set: &Set, passphrase: &Passphrase) -> Zeroizing<Vec<u8>> {
-    run(shared, ROUNDS.into_iter().rev(), set, passphrase)
+/// The secret in whose place `shared` was shared; an error in the build with the FIPS module.
+pub(crate) fn decrypt(
+    shared: &[u8],
+    set: &Set,
+    passphrase: &Passphrase,
+) -> Result<Zeroizing<Vec<u8>>, ShareError> {
+    Mode::BUILT.admit(Algorithm::Slip39)?;
+    Ok(run(shared, ROUNDS.into_iter().rev(), set, passphrase))
 }
 
 fn run(

@@ -121,7 +121,7 @@ impl Joiner {
     /// The secret of any set. Another passphrase gives another secret; nothing here can tell.
     ///
     /// # Errors
-    /// [`ShareError::Missing`] or [`ShareError::Digest`].
+    /// [`ShareError::Missing`], [`ShareError::Digest`], or [`ShareError::NotApproved`].
     ///
     /// *Cost*: what the set asks for, at most some seconds.
     pub fn join_guarded(&self, passphrase: &Passphrase) -> Result<MasterSecret, ShareError> {
@@ -136,7 +136,7 @@ impl Joiner {
         }
         let points: Vec<Point<'_>> = groups.iter().map(|(group, value)| (*group, value.as_slice())).collect();
         let shared = field::recover(&points)?;
-        Ok(MasterSecret(cipher::decrypt(&shared, &set, passphrase)))
+        Ok(MasterSecret(cipher::decrypt(&shared, &set, passphrase)?))
     }
 
     /// The groups that were seen, and how many shares each misses.

@@ -24,7 +24,7 @@
 //!
 //! // The shell draws these.
 //! let fresh = Fresh { identifier: Identifier::from_random([1, 2]), bytes: Secret::new([3; FRESH_BYTES]) };
-//! let shares = split(&Secret::new([4; 32]), Plan::new(2, 3)?, fresh);
+//! let shares = split(&Secret::new([4; 32]), Plan::new(2, 3)?, fresh)?;
 //!
 //! let mut joiner = Joiner::new();
 //! for share in shares.iter().skip(1) {
@@ -56,7 +56,7 @@ pub use split::{FRESH_BYTES, Fresh, Plan, split};
 pub use text::SecretText;
 pub use word::UnknownWord;
 
-use kos_base::{Code, code};
+use kos_base::{Code, approved::NotApproved, code};
 
 /// Length of the key that we split, in bytes.
 pub const KEY_BYTES: usize = 32;
@@ -122,6 +122,9 @@ pub enum ShareError {
     /// SLIP-39 passphrases are printable ASCII.
     #[error("the passphrase of a set has other characters than printable ASCII")]
     Passphrase,
+    /// This build has the FIPS module, which does not approve of the cipher of shares.
+    #[error(transparent)]
+    NotApproved(#[from] NotApproved),
 }
 
 impl ShareError {
@@ -142,6 +145,7 @@ impl ShareError {
             Self::NotAKey(_) => code::share::SHARES_NO_KEY,
             Self::Plan { .. } => code::share::SHARE_PLAN,
             Self::Passphrase => code::share::SHARE_PASSPHRASE,
+            Self::NotApproved(refusal) => refusal.code(),
         }
     }
 }

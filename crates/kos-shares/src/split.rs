@@ -72,9 +72,11 @@ pub struct Fresh {
 ///
 /// Nobody is to rely on a share before it was written down and read back: see `docs/spec/recovery.md` RCV-16.
 ///
+/// # Errors
+/// [`ShareError::NotApproved`] in the build with the FIPS module.
+///
 /// *Cost*: some milliseconds.
-#[must_use]
-pub fn split(key: &Secret<KEY_BYTES>, plan: Plan, fresh: Fresh) -> Vec<Share> {
+pub fn split(key: &Secret<KEY_BYTES>, plan: Plan, fresh: Fresh) -> Result<Vec<Share>, ShareError> {
     let Fresh { identifier, bytes } = fresh;
     let set = Set {
         identifier,
@@ -83,10 +85,10 @@ pub fn split(key: &Secret<KEY_BYTES>, plan: Plan, fresh: Fresh) -> Vec<Share> {
         group_threshold: 1,
         group_count: 1,
     };
-    let shared = cipher::encrypt(key.expose(), &set, &Passphrase::none());
+    let shared = cipher::encrypt(key.expose(), &set, &Passphrase::none())?;
     let values = field::split(&shared, plan.threshold, plan.total, bytes.expose());
     let share = |(member, value)| Share { set, group: 0, member, member_threshold: plan.threshold, value };
-    (0..).zip(values).map(share).collect()
+    Ok((0..).zip(values).map(share).collect())
 }
 
 #[cfg(test)]
@@ -113,7 +115,7 @@ mod tests {
         let plan = Plan::new(16, 16).unwrap();
         let made = |bytes| {
             let fresh = Fresh { identifier: Identifier::from_random([0, 1]), bytes: Secret::new(bytes) };
-            let shares = split(&Secret::new([1; 32]), plan, fresh);
+            let shares = split(&Secret::new([1; 32]), plan, fresh).unwrap();
             shares.iter().map(|share| share.value.to_vec()).collect::<Vec<_>>()
         };
         let one = made([3; FRESH_BYTES]);

@@ -4,13 +4,19 @@
 //! a copy of the file would be guessed cheaply, and a ceiling, above which opening it would be an attack on the opener. It
 //! is asked before any work is done.
 //!
+//! In the build with the FIPS module, Argon2id and short passphrases are refused before any work as well, and PBKDF2 is what
+//! is written; see [`kos_base::approved`].
+//!
 //! Source: KV-13, KV-16, KV-17; RFC 9106, RFC 8018.
 
 use core::{fmt, num::NonZeroU32};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::pbkdf2;
-use kos_base::Secret;
+use kos_base::{
+    Secret,
+    approved::{Algorithm as Approved, Mode, PASSPHRASE_BYTES_MIN},
+};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::VaultError;
@@ -64,8 +70,10 @@ pub enum Work {
 }
 
 impl Work {
-    /// The second choice of RFC 9106 section 4: 64 MiB, 3 passes, 4 lanes. About a third of a second on one core.
-    pub const DEFAULT: Self = Self::Argon2id { iterations: 3, memory_kib: 65_536, parallelism: 4 };
+    /// What this build writes unless told otherwise.
+    pub const DEFAULT: Self = Self::default_of(Mode::BUILT);
+    /// Rounds of PBKDF2 that are written where Argon2id is not: about half a second on one core.
+    pub const ROUNDS_DEFAULT: u32 = 600_000;
 
     /// The word in the file.
     pub(crate) const ARGON2ID: &str = "Argon2id";
@@ -90,6 +98,26 @@ impl Work {
     pub const ROUNDS_WRITTEN_MIN: u32 = 220_000;
     /// Most rounds of PBKDF2, a few seconds of one core.
     pub const ROUNDS_MAX: u32 = 5_000_000;
+
+    /// What is written unless told otherwise: the second choice of RFC 9106 section 4, 64 MiB, 3 passes, 4 lanes, about a
+    /// third of a second on one core; PBKDF2 where only approved algorithms are.
+    pub const fn default_of(mode: Mode) -> Self {
+        if mode.admits(Approved::Argon2id) {
+            Self::Argon2id { iterations: 3, memory_kib: 65_536, parallelism: 4 }
+        } else {
+            Self::Pbkdf2 { iterations: Self::ROUNDS_DEFAULT }
+        }
+    }
+
+    /// Refuses what `mode` has no approved algorithm for.
+    fn admit_in(self, mode: Mode, passphrase: &Passphrase) -> Result<(), VaultError> {
+        let algorithm = match self {
+            Self::Argon2id { .. } => Approved::Argon2id,
+            Self::Pbkdf2 { .. } if passphrase.0.len() < PASSPHRASE_BYTES_MIN => Approved::ShortPassphrase,
+            Self::Pbkdf2 { .. } => Approved::Pbkdf2,
+        };
+        Ok(mode.admit(algorithm)?)
+    }
 
     /// Refuses what is read when it costs too little or too much.
     pub(crate) fn admit(self) -> Result<(), VaultError> {
@@ -143,6 +171,7 @@ impl Work {
 
     /// Does the work. Parameters were admitted.
     pub(crate) fn derive(self, passphrase: &Passphrase, salt: &[u8]) -> Result<Secret<32>, VaultError> {
+        self.admit_in(Mode::BUILT, passphrase)?;
         self.stretch(passphrase.0.as_bytes(), salt)
     }
 
@@ -183,6 +212,7 @@ fn argon2id(params: Params, passphrase: &[u8], salt: &[u8], out: &mut [u8]) -> R
 #[cfg(test)]
 mod tests {
     use data_encoding::HEXLOWER;
+    use kos_base::approved::NotApproved;
 
     use super::*;
 
@@ -253,6 +283,28 @@ mod tests {
         assert_eq!(read_only.admit(), Ok(()));
         assert!(matches!(read_only.admit_written(), Err(VaultError::TooWeak(_))));
         assert_eq!(read_only.raised(), pbkdf2(220_000));
+    }
+
+    #[test]
+    fn with_the_fips_module_pbkdf2_is_written_and_argon2id_and_short_passphrases_are_refused() {
+        assert!(matches!(Work::default_of(Mode::Any), Work::Argon2id { .. }));
+        let written = Work::default_of(Mode::Approved);
+        assert!(matches!(written, Work::Pbkdf2 { .. }));
+        assert_eq!(written.admit_written(), Ok(()));
+
+        let [long, short] = ["fourteen bytes", "thirteen byte"]
+            .map(|text| Passphrase::new(Zeroizing::new(text.to_owned())).unwrap());
+        let argon2id = Work::default_of(Mode::Any);
+        for (work, passphrase, refused) in [
+            (written, &long, None),
+            (written, &short, Some(Approved::ShortPassphrase)),
+            (argon2id, &long, Some(Approved::Argon2id)),
+        ] {
+            assert_eq!(work.admit_in(Mode::Any, passphrase), Ok(()));
+            let expected =
+                refused.map_or(Ok(()), |algorithm| Err(VaultError::NotApproved(NotApproved(algorithm))));
+            assert_eq!(work.admit_in(Mode::Approved, passphrase), expected);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Why a vault is not opened, not changed or not written.
 
-use kos_base::{Code, code};
+use kos_base::{Code, approved::NotApproved, code};
 
 use crate::{SecretType, VERSION};
 
@@ -65,6 +65,9 @@ pub enum VaultError {
     #[error("this name cannot be used: `{0}`")]
     Name(String),
 
+    /// This build has the FIPS module, which does not approve of that.
+    #[error(transparent)]
+    NotApproved(#[from] NotApproved),
     /// The cryptographic library failed. It has no reason to.
     #[error("the cryptographic library failed")]
     Fault,
@@ -92,6 +95,7 @@ impl VaultError {
             Self::Full(_) => code::vault::VAULT_FULL,
             Self::Passphrase => code::vault::VAULT_PASSPHRASE,
             Self::Name(_) => code::vault::VAULT_NAME,
+            Self::NotApproved(refusal) => refusal.code(),
             Self::Fault => code::config::INTERNAL,
         }
     }

@@ -13,6 +13,7 @@ use core::fmt;
 use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
 use kos_base::{
     AgreementKey, Secret, Timestamp,
+    approved::{Algorithm, Mode},
     digest::{Sha256, sha256_parts},
 };
 
@@ -65,8 +66,10 @@ impl OfflineKey {
     /// Takes the 32 bytes of the private key.
     ///
     /// # Errors
-    /// [`VaultError::Fault`] when the library refuses them; it takes any.
+    /// [`VaultError::Fault`] when the library refuses them; it takes any. [`VaultError::NotApproved`] in the build with the
+    /// FIPS module.
     pub fn new(bytes: &Secret<32>) -> Result<Self, VaultError> {
+        Mode::BUILT.admit(Algorithm::X25519)?;
         PrivateKey::from_private_key(&X25519, bytes.expose()).map(Self).map_err(|_| VaultError::Fault)
     }
 
@@ -282,7 +285,10 @@ impl Slot {
             }
             (SlotKind::Key(_), Unlock::Key(secret)) => Ok(Some(Secret::new(*secret.expose()))),
             (SlotKind::Offline(_), Unlock::Offline(key)) => Ok(key.agree(&AgreementKey(self.ephemeral))),
-            (SlotKind::Offline(_), Unlock::Agreed(agreed)) => Ok(Some(Secret::new(*agreed.0.expose()))),
+            (SlotKind::Offline(_), Unlock::Agreed(agreed)) => {
+                Mode::BUILT.admit(Algorithm::X25519)?;
+                Ok(Some(Secret::new(*agreed.0.expose())))
+            }
             (SlotKind::Passkey, Unlock::Passkey(output)) => Ok(Some(Secret::new(*output.0.expose()))),
             _ => Ok(None),
         }

@@ -110,7 +110,7 @@ impl SourceFile {
             time(entry.metadata.created)?;
             time(entry.metadata.last_accessed)?;
             entry.metadata.expires_at.map(time).transpose()?;
-            Ok((name, entry))
+            Ok::<_, VaultError>((name, entry))
         });
         Ok(Self { work, salt, entries: entries.collect::<Result<_, _>>()? })
     }

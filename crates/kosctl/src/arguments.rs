@@ -1,8 +1,10 @@
 //! What every command can be told, and words of the command line that are not words of kOS.
 
 use core::{fmt, str::FromStr, time::Duration};
+use std::sync::LazyLock;
 
 use clap::{Args, Parser};
+use kos_base::approved;
 
 use crate::{
     Change,
@@ -11,9 +13,12 @@ use crate::{
     terminal::Color,
 };
 
+/// What `--version` says: in the build with the FIPS module, that as well.
+static VERSION: LazyLock<String> = LazyLock::new(|| approved::version(env!("CARGO_PKG_VERSION")));
+
 /// The operator's hand: talks to a kOS authority, or to the daemon of a device.
 #[derive(Debug, Parser)]
-#[command(name = "kosctl", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "kosctl", version = VERSION.as_str(), max_term_width = 100, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,

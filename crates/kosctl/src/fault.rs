@@ -7,7 +7,9 @@ use std::{io, path::PathBuf, time::Duration};
 
 use kos_api::{Failure, Problem, problem::Party};
 use kos_base::{
-    Code, code,
+    Code,
+    approved::{ModuleMissing, NotApproved},
+    code,
     text::{printable, reason},
 };
 
@@ -150,6 +152,12 @@ pub enum Fault {
     /// The page for a passkey brought nothing that opens a vault.
     #[error(transparent)]
     Page(#[from] crate::page::PageFault),
+    /// This build has the FIPS module, which does not approve of that algorithm.
+    #[error(transparent)]
+    NotApproved(#[from] NotApproved),
+    /// This build was made for the FIPS module, and does not have it.
+    #[error(transparent)]
+    ModuleMissing(#[from] ModuleMissing),
     /// A person pressed Ctrl-C at a question.
     #[error("interrupted")]
     Interrupted,
@@ -186,6 +194,8 @@ impl Fault {
             Self::Unwritable { .. } => code::config::FILE_UNWRITABLE,
             Self::Name(_) => code::vault::VAULT_NAME,
             Self::Page(page) => page.code(),
+            Self::NotApproved(refusal) => refusal.code(),
+            Self::ModuleMissing(missing) => missing.code(),
             Self::OutputClosed | Self::Interrupted | Self::Internal(_) => code::config::INTERNAL,
         }
     }

@@ -32,6 +32,6 @@ mod terminal;
 
 pub use fault::Fault;
 pub use kos_api as api;
-pub use kos_base::{Role, code};
+pub use kos_base::{Role, approved, code};
 pub use program::run;
 pub use server::{Change, Client, Credentials, Outcome, ParseServerError, Server};

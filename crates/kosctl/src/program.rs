@@ -20,7 +20,7 @@ use crate::{
     terminal::{Answers, Color, Palette, Talk, Terminal, Tone, say},
 };
 use kos_api::Failure;
-use kos_base::text::printable;
+use kos_base::{approved, text::printable};
 
 /// Data folders that are tried when nothing names a server.
 const USUAL_DATA: [&str; 2] = ["./kos-data", "/var/lib/kos"];
@@ -34,13 +34,14 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let palette = palette(arguments.global.color, io::stderr().is_terminal());
     let format = arguments.global.output;
-    let ended = session(arguments.global).and_then(|session| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|_| Fault::Internal("the system gives no event queue".to_owned()))?;
-        runtime.block_on(arguments.command.run(&session))
-    });
+    let ended =
+        approved::module().map_err(Fault::from).and_then(|_| session(arguments.global)).and_then(|session| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|_| Fault::Internal("the system gives no event queue".to_owned()))?;
+            runtime.block_on(arguments.command.run(&session))
+        });
     match ended {
         Ok(ending) => ending.exit_code(),
         // Whoever read our output has seen enough.

@@ -17,7 +17,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
 };
 
-use kos_base::{Code, KeyAlgorithm, Secret, Timestamp, own_key::HeldKeys};
+use kos_base::{
+    AgreementKey, Code, KeyAlgorithm, Secret, Timestamp,
+    approved::{Algorithm, Mode},
+    own_key::HeldKeys,
+};
 use kos_identity::enrolment::device::{KeySlot, MadeKey, Slot};
 use kos_keyring::{Change, Home, Keyring, KeyringError, Made, Place, Protection, SignerError, Signers};
 use kos_net::keys::{AgreementSecret, KeyError, SigningKey};
@@ -208,6 +212,10 @@ impl Keystore {
     pub fn make(&self, slot: KeySlot, now: Timestamp) -> Result<MadeKey, KeystoreError> {
         let refused = |source| KeystoreError::Key { slot, source };
         if let KeySlot::Agreement(_) = slot {
+            // The build with the FIPS module has none, and says so where others have theirs: nobody can seal to it.
+            if !Mode::BUILT.admits(Algorithm::HpkeX25519) {
+                return Ok(MadeKey::Agreement(AgreementKey::NONE));
+            }
             let key = AgreementSecret::generate().map_err(refused)?;
             let value = Value::new(Zeroizing::new(key.secret().expose().to_vec()));
             let value = value.map_err(|source| KeystoreError::Value { slot, source })?;

@@ -8,6 +8,9 @@ use kosd::life::LifeError;
 /// What failed, in the words of whoever failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
+    /// This build was made for the FIPS module, and does not have it.
+    #[error(transparent)]
+    ModuleMissing(#[from] kosctl::approved::ModuleMissing),
     /// The runtime could not be started.
     #[error("the program cannot start its threads: {0}")]
     Runtime(io::Error),
@@ -49,6 +52,7 @@ impl Fault {
     /// The stable code and what to try.
     pub(crate) fn code(&self) -> (String, String) {
         let known = match self {
+            Self::ModuleMissing(missing) => missing.code(),
             Self::Authority(error) => error.code(),
             Self::Device(error) => error.code(),
             Self::Api(fault) => fault.code(),
@@ -60,6 +64,7 @@ impl Fault {
 
     pub(crate) fn exit(&self) -> u8 {
         match self {
+            Self::ModuleMissing(missing) => missing.code().exit().code(),
             Self::Authority(error) => error.code().exit().code(),
             Self::Device(error) => error.code().exit().code(),
             Self::Api(fault) => fault.code().exit().code(),

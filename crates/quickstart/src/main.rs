@@ -7,9 +7,10 @@ mod fault;
 mod ready;
 mod run;
 
-use std::{alloc::System, path::PathBuf, process::ExitCode};
+use std::{alloc::System, path::PathBuf, process::ExitCode, sync::LazyLock};
 
 use clap::Parser;
+use kosctl::approved;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use zeroizing_alloc::ZeroAlloc;
 
@@ -17,9 +18,12 @@ use zeroizing_alloc::ZeroAlloc;
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
+/// What `--version` says: in the build with the FIPS module, that as well.
+static VERSION: LazyLock<String> = LazyLock::new(|| approved::version(env!("CARGO_PKG_VERSION")));
+
 /// An authority and a device on this machine, for a first look
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version = VERSION.as_str())]
 struct Arguments {
     /// Where everything is kept
     #[arg(long, env = "KOS_DATA_DIR", value_name = "DIR", default_value = "./kos-data")]
@@ -37,9 +41,10 @@ fn main() -> ExitCode {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(targets).with(lines).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run::run(&arguments.data, arguments.port_base)),
-        Err(error) => Err(fault::Fault::Runtime(error)),
+    let outcome = match (approved::module(), runtime) {
+        (Ok(_), Ok(runtime)) => runtime.block_on(run::run(&arguments.data, arguments.port_base)),
+        (Err(missing), _) => Err(missing.into()),
+        (_, Err(error)) => Err(fault::Fault::Runtime(error)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,14 +14,21 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait;
 
-/// Where the programs under test are: beside this executable, or one folder up for test executables in `deps`.
+/// Names a folder with programs of another build, which are then the ones under test.
+pub const ELSEWHERE: &str = "KOS_PROGRAMS";
+
+/// Where the programs under test are: in the folder that [`ELSEWHERE`] names; else beside this executable, or one folder up
+/// for test executables in `deps`.
 ///
 /// # Errors
 /// When a program is missing: build the workspace first.
 pub fn path(name: &str) -> Result<PathBuf> {
     let own = env::current_exe().context("the path of this program is unknown")?;
-    let folders = own.ancestors().skip(1).take(2);
-    let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
+    let folders: Vec<PathBuf> = match env::var_os(ELSEWHERE) {
+        Some(folder) => vec![folder.into()],
+        None => own.ancestors().skip(1).take(2).map(Path::to_path_buf).collect(),
+    };
+    let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
     found.with_context(|| format!("`{name}` is not built: cargo build --workspace --bins"))
 }
 

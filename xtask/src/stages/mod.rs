@@ -7,7 +7,7 @@
 //! No test runs in two stages: `unit` takes the libraries and programs, `vectors` the folders `tests/` of the crates,
 //! `sim` and `e2e` their own packages, `doc` the examples in comments.
 
-mod requirements;
+pub(crate) mod requirements;
 mod tally;
 
 use std::time::Instant;

@@ -1,5 +1,7 @@
 //! Stage `deps`: brings what the tests need and a plain Rust installation lacks, or names what is missing.
 //!
+//! Another command installs a list of its own by [`demand`].
+//!
 //! Three lists: `xtask/debian-packages.txt` (installed with apt-get when root runs the tests), the outside judges in
 //! `xtask/python-packages.txt` (a virtual environment in `target/judges`) and the tools in `tools.rs`. Tests call the
 //! Python judges as `target/judges/bin/python`.
@@ -8,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::tally::Tally;
 use crate::workspace::Workspace;
@@ -26,7 +28,7 @@ struct Package {
 
 /// Installs everything; counts a check for every package, for the judges and for the tools.
 pub(super) fn install(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
-    install_debian(workspace, tally)?;
+    install_debian(workspace, "xtask/debian-packages.txt", tally)?;
 
     let judges = install_judges(workspace);
     tally.count(judges.is_ok());
@@ -44,11 +46,23 @@ pub(super) fn install(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-fn install_debian(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
-    let list = workspace.root.join("xtask/debian-packages.txt");
-    let list = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
-    let packages = list.lines().enumerate().filter_map(|(index, line)| parse(index + 1, line).transpose());
-    let packages = packages.collect::<Result<Vec<Package>>>()?;
+/// Installs what another list of Debian packages names.
+///
+/// # Errors
+/// When something of it is missing then.
+pub(crate) fn demand(workspace: &Workspace, list: &str) -> Result<()> {
+    let mut tally = Tally::default();
+    install_debian(workspace, list, &mut tally)?;
+    ensure!(tally.failed == 0, "packages of {list} are missing");
+    Ok(())
+}
+
+fn install_debian(workspace: &Workspace, list: &str, tally: &mut Tally) -> Result<()> {
+    let list = workspace.root.join(list);
+    let text = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+    let packages = text.lines().enumerate().filter_map(|(index, line)| parse(index + 1, line).transpose());
+    let packages = packages.collect::<Result<Vec<Package>>>();
+    let packages = packages.with_context(|| format!("{} is wrong", list.display()))?;
 
     let absent: Vec<&Package> = packages.iter().filter(|package| !package.is_there()).collect();
     if !absent.is_empty() && is_root() {
@@ -79,7 +93,7 @@ fn parse(number: usize, line: &str) -> Result<Option<Package>> {
             program: (*program != "-").then(|| (*program).to_owned()),
             reason: reason.trim().to_owned(),
         })),
-        _ => bail!("debian-packages.txt:{number}: expected `PACKAGE PROGRAM # REASON`, found `{line}`"),
+        _ => bail!("line {number}: expected `PACKAGE PROGRAM # REASON`, found `{line}`"),
     }
 }
 
@@ -160,6 +174,6 @@ mod tests {
     #[test]
     fn a_line_without_a_reason_is_refused() {
         let refusal = parse(7, "curl curl").unwrap_err();
-        assert!(refusal.to_string().starts_with("debian-packages.txt:7: "), "{refusal}");
+        assert!(refusal.to_string().starts_with("line 7: "), "{refusal}");
     }
 }

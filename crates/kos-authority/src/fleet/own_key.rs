@@ -9,7 +9,9 @@
 use std::time::Duration;
 
 use kos_base::{
-    DeviceId, Secret, SecurityProfile, code,
+    DeviceId, Secret, SecurityProfile,
+    approved::{Algorithm, Mode},
+    code,
     own_key::{Minted, OwnKeys, Purpose, SEAL_INFO, mix, seal_aad},
 };
 use kos_identity::registry::{Actor, Credential, Device, Write};
@@ -194,6 +196,10 @@ impl Talk<'_> {
         }
         let keys = self.device.own_keys.clone().unwrap_or_default();
         let Some(held) = certificate_of(&self.device) else { return Ok(()) };
+        // With the FIPS module at either end there is nothing to seal it with, and the device goes without (OWN-11).
+        if held.agreement.is_none() || !Mode::BUILT.admits(Algorithm::HpkeX25519) {
+            return Ok(());
+        }
         if keys.is_due(held.issue) {
             let (issue, salt) = (held.issue, entropy::array()?);
             let reason = format!("certificate {issue}");

@@ -11,6 +11,7 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -19,7 +20,7 @@ use kos_authority::{
     Age, Authority, ClockRule, Options, PortChoice, StartError, metrics,
     restore::{Ended, Restoration},
 };
-use kos_base::{AuthorityName, Code, code, text::reason};
+use kos_base::{AuthorityName, Code, approved, code, text::reason};
 use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior, setrlimit};
 use sd_notify::NotifyState;
 use tokio::{
@@ -30,9 +31,12 @@ use tokio::{
 /// How long threads that are still at work are waited for at the end. Stops hardware that hangs from keeping the program.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// What `--version` says: in the build with the FIPS module, that as well.
+static VERSION: LazyLock<String> = LazyLock::new(|| approved::version(env!("CARGO_PKG_VERSION")));
+
 /// The kOS authority.
 #[derive(Debug, Parser)]
-#[command(name = "kos-authority", version, disable_help_subcommand = true)]
+#[command(name = "kos-authority", version = VERSION.as_str(), disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -106,10 +110,19 @@ pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
     log::start();
     leave_no_core();
-    match in_runtime(arguments) {
+    match demand_module().and_then(|()| in_runtime(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(),
     }
+}
+
+/// Without the FIPS module, the build that needs it does nothing.
+fn demand_module() -> Result<(), Failure> {
+    let module = approved::module().map_err(|error| Failure::new(error.code(), error.to_string()))?;
+    if let Some(module) = module {
+        tracing::info!(%module, "algorithms that it does not approve are refused");
+    }
+    Ok(())
 }
 
 /// A thread that hangs in hardware does not keep the program from ending.

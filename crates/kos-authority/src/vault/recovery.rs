@@ -87,7 +87,7 @@ impl Deed {
         };
         let (vault, key) = self.renew(vault, passphrase, Some(entropy::secret()?), Kept::Offline).await?;
         let key = key.ok_or_else(|| VaultFault::Internal("the key is gone".to_owned()))?;
-        let shares = split(&key, plan, Fresh { identifier, bytes: entropy::secret()? });
+        let shares = split(&key, plan, Fresh { identifier, bytes: entropy::secret()? })?;
         let public = VaultSharing {
             threshold: plan.threshold(),
             total: plan.total(),

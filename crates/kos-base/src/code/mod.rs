@@ -3,9 +3,11 @@
 //! Every failure that a person or program can meet has one. The code carries its title, the exit code of the command
 //! line and one fix, so that `kosctl explain` works without a server and `docs/reference/errors.md` is written from
 //! the same table. Areas: 00 use and config, 01 store, 02 enrolment, 03 certificates, 04 KLP, 05 audit, 06 vault,
-//! 07 policy and attestation, 08 vouchers, tokens of requests, pairings, grants, rights and lists.
+//! 07 policy and attestation, 08 vouchers, tokens of requests, pairings, grants, rights and lists, 09 the build with the
+//! FIPS module.
 
 pub mod access;
+pub mod approved;
 pub mod attest;
 pub mod audit;
 pub mod certificate;
@@ -153,6 +155,7 @@ impl Code {
             pairing::ALL,
             access::ALL,
             lists::ALL,
+            approved::ALL,
         ];
         areas.into_iter().flatten().copied()
     }

@@ -34,6 +34,7 @@ use self::{
     primary::{Name, Primary},
 };
 use crate::HardwareError;
+use kos_base::approved::{Algorithm, Mode};
 
 /// A TPM that answers. Clones are the same TPM.
 #[derive(Clone, Debug)]
@@ -57,11 +58,13 @@ impl Tpm {
     /// Looks whether a TPM answers there and lets us make the storage key.
     ///
     /// # Errors
-    /// [`HardwareError::Absent`] when nothing answers, [`HardwareError::Refused`] when the owner hierarchy has a password.
+    /// [`HardwareError::Absent`] when nothing answers, [`HardwareError::Refused`] when the owner hierarchy has a password,
+    /// [`HardwareError::NotApproved`] in the build with the FIPS module.
     ///
     /// # Cost
     /// One primary key: up to a second.
     pub fn open(address: &TpmAddress) -> Result<Self, HardwareError> {
+        Mode::BUILT.admit(Algorithm::AesCfb)?;
         let mut exchange = Exchange::new(Link::open(address)?);
         let storage_key = TpmName(Primary::make(&mut exchange)?.name);
         Ok(Self { inner: Arc::new(Inner { address: address.clone(), storage_key, turn: Mutex::new(()) }) })

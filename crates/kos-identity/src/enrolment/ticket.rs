@@ -173,9 +173,9 @@ impl TicketText {
     }
 }
 
-/// Seed of the Ed25519 key that proves the ticket with this secret: HKDF-SHA-256, no salt, a fixed info.
+/// Seed of the Ed25519 key that proves the ticket with this secret: HKDF-SHA-256, zeros as salt, a fixed info.
 pub fn proof_seed(secret: &Secret<32>) -> Secret<32> {
-    let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(secret.expose());
+    let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, &[0; 32]).extract(secret.expose());
     let mut seed = [0; 32];
     let filled = prk.expand(&[PROOF_INFO], hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut seed));
     debug_assert!(filled.is_ok(), "expanding to the hash's own length is always allowed");

@@ -5,12 +5,17 @@
 //!
 //! What it does not do: authenticate the sender. KLP signs around or inside what is sealed here.
 //!
+//! Errors: in the build with the FIPS module everything here is [`KeyError::NotApproved`]; see [`kos_base::approved`].
+//!
 //! Source: RFC 9180 with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305; RFC 7748; `docs/spec/klp.md`.
 
 use std::fmt;
 
 use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
-use kos_base::{AgreementKey, Secret};
+use kos_base::{
+    AgreementKey, Secret,
+    approved::{Algorithm, Mode},
+};
 use rustls::crypto::{
     aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_CHACHA20_POLY1305 as SUITE,
     hpke::{EncapsulatedSecret, Hpke as _, HpkePrivateKey, HpkePublicKey},
@@ -49,6 +54,7 @@ impl AgreementSecret {
     /// # Errors
     /// When the provider fails; every 32 bytes are an X25519 key.
     pub fn from_secret(secret: Secret<32>) -> Result<Self, KeyError> {
+        Mode::BUILT.admit(Algorithm::X25519)?;
         let key = PrivateKey::from_private_key(&X25519, secret.expose()).map_err(|_| KeyError::Rejected)?;
         let public = key.compute_public_key().map_err(|_| KeyError::Provider)?;
         let public = <[u8; 32]>::try_from(public.as_ref()).map_err(|_| KeyError::Provider)?;
@@ -89,6 +95,7 @@ impl AgreementSecret {
         aad: &[u8],
         ciphertext: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        Mode::BUILT.admit(Algorithm::HpkeX25519)?;
         let enc = EncapsulatedSecret(enc.to_vec());
         let own = HpkePrivateKey::from(self.secret.expose().to_vec());
         SUITE.open(&enc, info, aad, ciphertext, &own).map(Zeroizing::new).map_err(|_| KeyError::Open)
@@ -111,6 +118,7 @@ pub fn seal(
     aad: &[u8],
     plaintext: &[u8],
 ) -> Result<HpkeSealed, KeyError> {
+    Mode::BUILT.admit(Algorithm::HpkeX25519)?;
     let recipient = HpkePublicKey(recipient.0.to_vec());
     let (enc, ciphertext) = SUITE.seal(info, aad, plaintext, &recipient).map_err(|_| KeyError::Agreement)?;
     let enc = <[u8; 32]>::try_from(enc.0).map_err(|_| KeyError::Provider)?;

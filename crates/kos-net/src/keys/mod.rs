@@ -22,7 +22,7 @@ use aws_lc_rs::{
         ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _,
     },
 };
-use kos_base::{Code, KeyAlgorithm, PublicKey, Secret, code, key::SignatureForm};
+use kos_base::{Code, KeyAlgorithm, PublicKey, Secret, approved::NotApproved, code, key::SignatureForm};
 use zeroize::Zeroizing;
 
 pub use self::{
@@ -52,6 +52,9 @@ pub enum KeyError {
     /// The TPM or token did not sign, for the reason that the code tells. Its log line says more.
     #[error("{}", .0.title())]
     Hardware(Code),
+    /// This build has the FIPS module, which does not approve of that algorithm.
+    #[error(transparent)]
+    NotApproved(#[from] NotApproved),
     /// The TPM or token signed with another key, or wrongly. The signature was given to nobody.
     #[error("the signature of the TPM or token does not verify")]
     WrongSignature,
@@ -65,6 +68,7 @@ impl KeyError {
             Self::Agreement => code::klp::KLP_CHANNEL,
             Self::Open => code::klp::KLP_DECRYPT,
             Self::Provider => code::config::INTERNAL,
+            Self::NotApproved(refusal) => refusal.code(),
             Self::Elsewhere => code::hardware::HARDWARE_ELSEWHERE,
             Self::Hardware(code) => code,
             Self::WrongSignature => code::hardware::HARDWARE_ANSWER,

@@ -2,11 +2,14 @@
 
 use std::sync::{Arc, LazyLock};
 
-use kos_base::SecurityProfile;
+use kos_base::{
+    SecurityProfile,
+    approved::{Algorithm, Mode},
+};
 use rustls::{
     ClientConfig, ConfigBuilder, Error, ServerConfig, SupportedCipherSuite, WantsVerifier,
     crypto::{
-        CryptoProvider,
+        CryptoProvider, SupportedKxGroup,
         aws_lc_rs::{
             cipher_suite::{
                 TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
@@ -21,7 +24,7 @@ use rustls::{
     version::TLS13,
 };
 
-use super::Suite;
+use super::{Group, Suite};
 
 /// In our order of preference.
 static SUITES: [(Suite, SupportedCipherSuite); 3] = [
@@ -30,14 +33,41 @@ static SUITES: [(Suite, SupportedCipherSuite); 3] = [
     (Suite::Aes128Gcm, TLS13_AES_128_GCM_SHA256),
 ];
 
-/// A server offers all suites: it does not know yet who comes, and cuts afterwards.
-static EVERY_SUITE: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(provider(|_| true)));
+/// In our order of preference.
+static GROUPS: [(Group, &dyn SupportedKxGroup); 4] = [
+    (Group::X25519MlKem768, X25519MLKEM768),
+    (Group::X25519, X25519),
+    (Group::P256, SECP256R1),
+    (Group::P384, SECP384R1),
+];
 
-fn provider(offered: impl Fn(Suite) -> bool) -> CryptoProvider {
+/// A server offers all suites: it does not know yet who comes, and cuts afterwards.
+static EVERY_SUITE: LazyLock<Arc<CryptoProvider>> =
+    LazyLock::new(|| Arc::new(provider(Mode::BUILT, |_| true)));
+
+/// What `mode` admits of the suites that are `offered`, and of all groups.
+fn provider(mode: Mode, offered: impl Fn(Suite) -> bool) -> CryptoProvider {
+    let suites = SUITES.iter().filter(|(suite, _)| offered(*suite) && mode.admits(cipher(*suite)));
+    let groups = GROUPS.iter().filter(|(group, _)| mode.admits(exchange(*group)));
     CryptoProvider {
-        cipher_suites: SUITES.iter().filter(|(suite, _)| offered(*suite)).map(|(_, s)| *s).collect(),
-        kx_groups: vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1],
+        cipher_suites: suites.map(|(_, suite)| *suite).collect(),
+        kx_groups: groups.map(|(_, group)| *group).collect(),
         ..default_provider()
+    }
+}
+
+const fn cipher(suite: Suite) -> Algorithm {
+    match suite {
+        Suite::Aes256Gcm | Suite::Aes128Gcm => Algorithm::AesGcm,
+        Suite::ChaCha20Poly1305 => Algorithm::ChaCha20Poly1305,
+    }
+}
+
+const fn exchange(group: Group) -> Algorithm {
+    match group {
+        Group::X25519MlKem768 => Algorithm::X25519MlKem768,
+        Group::X25519 => Algorithm::X25519,
+        Group::P256 | Group::P384 => Algorithm::Ecdh,
     }
 }
 
@@ -51,7 +81,7 @@ pub(crate) fn server_builder() -> Result<ConfigBuilder<ServerConfig, WantsVerifi
 pub(crate) fn client_builder(
     profile: SecurityProfile,
 ) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
-    let provider = Arc::new(provider(|suite| suite.suffices_for(profile)));
+    let provider = Arc::new(provider(Mode::BUILT, |suite| suite.suffices_for(profile)));
     ClientConfig::builder_with_details(provider, Arc::new(NoClock)).with_protocol_versions(&[&TLS13])
 }
 
@@ -67,5 +97,27 @@ struct NoClock;
 impl TimeProvider for NoClock {
     fn current_time(&self) -> Option<UnixTime> {
         Some(UnixTime::since_unix_epoch(std::time::Duration::ZERO))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{CipherSuite, NamedGroup};
+
+    use super::*;
+
+    fn offered(mode: Mode) -> (Vec<CipherSuite>, Vec<NamedGroup>) {
+        let made = provider(mode, |_| true);
+        let suites = made.cipher_suites.iter().map(SupportedCipherSuite::suite).collect();
+        (suites, made.kx_groups.iter().map(|group| group.name()).collect())
+    }
+
+    #[test]
+    fn with_the_fips_module_neither_chacha20_nor_x25519_alone_is_offered() {
+        let (suites, groups) = offered(Mode::Any);
+        assert_eq!((suites.len(), groups.len()), (3, 4));
+        let (suites, groups) = offered(Mode::Approved);
+        assert_eq!(suites, [CipherSuite::TLS13_AES_256_GCM_SHA384, CipherSuite::TLS13_AES_128_GCM_SHA256]);
+        assert_eq!(groups, [NamedGroup::X25519MLKEM768, NamedGroup::secp256r1, NamedGroup::secp384r1]);
     }
 }

@@ -20,7 +20,7 @@ fn drawn(seed: u64) -> Fresh {
 
 /// `threshold` of `total` shares of `key`, made with the bytes of `seed`.
 pub(crate) fn shares_of(key: [u8; 32], threshold: u8, total: u8, seed: u64) -> Vec<Share> {
-    split(&Secret::new(key), Plan::new(threshold, total).unwrap(), drawn(seed))
+    split(&Secret::new(key), Plan::new(threshold, total).unwrap(), drawn(seed)).unwrap()
 }
 
 /// Those of [`KEY`].

@@ -77,7 +77,7 @@ pub(super) const fn area(code: Code) -> &'static str {
         6 => "vault",
         7 => "policy",
         8 => "updates",
-        _ => "web",
+        _ => "the build with the FIPS module",
     }
 }
 

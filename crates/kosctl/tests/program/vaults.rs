@@ -36,7 +36,7 @@ pub(crate) const STATUS: &str = r#"{"apiVersion":"kos.v1","kind":"Status","item"
 
 fn shares() -> Vec<Share> {
     let fresh = Fresh { identifier: Identifier::from_random([1, 2]), bytes: Secret::new([3; FRESH_BYTES]) };
-    split(&Secret::new([4; 32]), Split::new(2, 3).unwrap(), fresh)
+    split(&Secret::new([4; 32]), Split::new(2, 3).unwrap(), fresh).unwrap()
 }
 
 pub(crate) fn words(number: usize) -> String {

@@ -19,7 +19,11 @@ use aws_lc_rs::{
 };
 use bech32::{Bech32, primitives::decode::CheckedHrpstring};
 use data_encoding::BASE64_NOPAD;
-use kos_base::{AgreementKey, Secret, text::printable};
+use kos_base::{
+    AgreementKey, Secret,
+    approved::{Algorithm, Mode, NotApproved},
+    text::printable,
+};
 use kos_net::{
     entropy::{self, NoEntropy},
     keys::{AgreementSecret, KeyError},
@@ -43,6 +47,9 @@ pub enum SealError {
     /// It is longer than a chunk.
     #[error("{0} bytes are more than one chunk")]
     TooLong(usize),
+    /// This build has the FIPS module, which does not approve of age.
+    #[error(transparent)]
+    NotApproved(#[from] NotApproved),
     /// There is no randomness.
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
@@ -57,8 +64,9 @@ pub enum SealError {
 /// Seals `content` to all of `recipients`.
 ///
 /// # Errors
-/// When a recipient is none, or the content is too long.
+/// When a recipient is none, the content is too long, or the build has the FIPS module.
 pub fn seal(content: &[u8], recipients: &[String]) -> Result<Vec<u8>, SealError> {
+    Mode::BUILT.admit(Algorithm::Age)?;
     if content.len() > CHUNK_BYTES_MAX {
         return Err(SealError::TooLong(content.len()));
     }

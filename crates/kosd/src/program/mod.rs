@@ -17,11 +17,12 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
+    sync::LazyLock,
     time::Duration,
 };
 
 use clap::{Parser, Subcommand};
-use kos_base::{Code, KeyId, SecurityProfile, code, text::reason};
+use kos_base::{Code, KeyId, SecurityProfile, approved, code, text::reason};
 use kosd::{
     chain,
     life::{Device, LifeError, Options},
@@ -35,9 +36,12 @@ use tokio::{
 /// How long threads that are still at work are waited for at the end. Stops hardware that hangs from keeping the program.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// What `--version` says: in the build with the FIPS module, that as well.
+static VERSION: LazyLock<String> = LazyLock::new(|| approved::version(env!("CARGO_PKG_VERSION")));
+
 /// The kOS device daemon.
 #[derive(Debug, Parser)]
-#[command(name = "kosd", version, disable_help_subcommand = true)]
+#[command(name = "kosd", version = VERSION.as_str(), disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -150,10 +154,19 @@ impl From<AskError> for Failure {
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
     log::start();
-    match in_runtime(arguments) {
+    match demand_module().and_then(|()| in_runtime(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(),
     }
+}
+
+/// Without the FIPS module, the build that needs it does nothing.
+fn demand_module() -> Result<(), Failure> {
+    let module = approved::module().map_err(|error| Failure::new(error.code(), error.to_string()))?;
+    if let Some(module) = module {
+        tracing::info!(%module, "algorithms that it does not approve are refused");
+    }
+    Ok(())
 }
 
 /// A thread that hangs in hardware does not keep the program from ending.

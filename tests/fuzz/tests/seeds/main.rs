@@ -145,7 +145,7 @@ fn share() -> Vec<Seed> {
         (format!("share/{name}"), shares.join("\n").into_bytes())
     };
     let fresh = Fresh { identifier: Identifier::from_random([1, 2]), bytes: Secret::new([7; FRESH_BYTES]) };
-    let ours = split(&Secret::new([9; 32]), Plan::new(2, 3).unwrap(), fresh).swap_remove(0);
+    let ours = split(&Secret::new([9; 32]), Plan::new(2, 3).unwrap(), fresh).unwrap().swap_remove(0);
     vec![
         set("alone", "20"),
         set("contradicting", "11"),

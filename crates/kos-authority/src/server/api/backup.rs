@@ -17,7 +17,7 @@ use kos_api::{
     plan::Plan,
 };
 use kos_backup::{Passphrase, Recipient, Sealing};
-use kos_base::{code, text::printable};
+use kos_base::{approved, code, text::printable};
 use kos_vault::Environment;
 
 use super::{
@@ -40,6 +40,10 @@ pub(super) async fn create(
     State(shared): State<Arc<Shared>>,
     call: Call<CreateBackup>,
 ) -> Result<Response, Refusal> {
+    // Before anything is written, recorded or sent: the file itself could only break off.
+    approved::Mode::BUILT
+        .admit(approved::Algorithm::Age)
+        .map_err(|e| Refusal::new(e.code()).saying(&e.to_string()).under(call.id))?;
     let (sealing, sealed_to) = sealing(&call)?;
     let without = without(&shared, &call).await?;
     let at = clock::now();

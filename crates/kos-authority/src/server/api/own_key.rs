@@ -9,7 +9,10 @@ use axum::{
     response::Response,
 };
 use kos_api::lifecycle::Because;
-use kos_base::code;
+use kos_base::{
+    approved::{Algorithm, Mode},
+    code,
+};
 use kos_net::entropy;
 
 use super::{
@@ -28,7 +31,15 @@ pub(super) async fn rotate(
     let salt = entropy::array().map_err(|e| Refusal::new(e.code()))?;
     operate(&shared, &device, &call, |record| {
         let none = || Refusal::new(code::token::OWN_KEY_NONE).about("device", &record.id);
-        let issue = own_key::certificate_of(record).ok_or_else(none)?.issue;
+        let certificate = own_key::certificate_of(record).ok_or_else(none)?;
+        // With the FIPS module at either end there is nothing to seal it with (OWN-11).
+        Mode::BUILT
+            .admit(Algorithm::HpkeX25519)
+            .map_err(|e| Refusal::new(e.code()).saying(&e.to_string()))?;
+        if certificate.agreement.is_none() {
+            return Err(none());
+        }
+        let issue = certificate.issue;
         if record.own_keys.as_ref().is_some_and(|keys| keys.next().is_some()) {
             return Err(Refusal::new(code::token::OWN_KEY_UNDER_WAY).about("device", &record.id));
         }

@@ -75,8 +75,7 @@ async fn own_keys(shared: &Shared, who: Option<Who>) -> Result<Vec<Option<Secret
 }
 
 /// Why a body was not read to its end.
-#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
-fn unread(error: Box<dyn std::error::Error + Send + Sync>) -> Refusal {
+fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Refusal {
     if error.is::<LengthLimitError>() {
         return Refusal::new(code::config::TOO_LARGE).with_status(413);
     }
@@ -108,7 +107,8 @@ pub(super) async fn check(gate: &Gate, request: Request) -> Result<Request, Refu
     };
     let own = own_keys(&gate.shared, request.extensions().get().cloned()).await?;
     let (parts, body) = request.into_parts();
-    let body = Limited::new(body, gate.bytes_max).collect().await.map_err(unread)?.to_bytes();
+    let body =
+        Limited::new(body, gate.bytes_max).collect().await.map_err(|error| unread(&*error))?.to_bytes();
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let mut headers = [&[][..]; COVERED.len()];
     let mut is_clear = true;

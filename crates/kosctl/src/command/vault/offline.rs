@@ -23,7 +23,7 @@ use kos_api::{
     vault::{AddOfflineKey, Vault as Item},
 };
 use kos_base::{AgreementKey, Secret, code, text::printable};
-use kos_vault::OfflineKey;
+use kos_vault::{OfflineKey, VaultError};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -214,7 +214,7 @@ impl Key {
 
     /// The public half.
     pub(super) fn public(&self) -> Result<[u8; 32], Fault> {
-        self.private()?.recipient().map(|key| key.0).map_err(|_| broken())
+        self.private()?.recipient().map(|key| key.0).map_err(|e| broken(&e))
     }
 
     /// What it agrees on with the slot of `vault` that was made for it: base64, which opens that slot.
@@ -235,12 +235,15 @@ impl Key {
     }
 
     fn private(&self) -> Result<OfflineKey, Fault> {
-        OfflineKey::new(&self.0).map_err(|_| broken())
+        OfflineKey::new(&self.0).map_err(|e| broken(&e))
     }
 }
 
-fn broken() -> Fault {
-    Fault::Internal("the cryptographic library failed".to_owned())
+fn broken(error: &VaultError) -> Fault {
+    match error {
+        VaultError::NotApproved(refusal) => (*refusal).into(),
+        _ => Fault::Internal("the cryptographic library failed".to_owned()),
+    }
 }
 
 fn write(label: &str, bytes: &[u8; 32]) -> Zeroizing<String> {
