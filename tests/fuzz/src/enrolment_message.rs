@@ -102,7 +102,7 @@ fn tell_authority(frames: &[&[u8]]) {
                 assert!(FromAuthority::from_bytes(&answer).is_ok(), "the device can read the answer");
                 continue;
             }
-            Some(output @ authority::Output::Sign { .. }) => {
+            Some(output @ (authority::Output::Sign { .. } | authority::Output::Second(_))) => {
                 assert_eq!(format!("{output:?}"), "", "nobody is entitled to a certificate");
                 return;
             }

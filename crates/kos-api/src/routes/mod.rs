@@ -388,6 +388,13 @@ routes! {
         "Makes a golden set of what a device showed last.";
     GOLDEN_REMOVE = "golden-remove", Delete "/api/v1/attestation/golden/{golden}", [Admin], Changes, Needed,
         (CHANGE, NONE) -> Shape::document::<attestation::Golden>(), "Removes a golden set.";
+    VERIFIER_LIST = "verifier-list", Get "/api/v1/attestation/verifiers", [OperatorRead], Reads, Needed,
+        (NONE, NONE) -> Shape::list::<attestation::Verifier>(), "Lists devices that judge others for SEC-4.";
+    VERIFIER_ADD = "verifier-add", Post "/api/v1/attestation/verifiers", [Admin], Changes, Needed,
+        (CHANGE, Shape::plain::<attestation::AddVerifier>()) -> Shape::document::<attestation::Verifier>(),
+        "Lets a device judge others for SEC-4.";
+    VERIFIER_REMOVE = "verifier-remove", Delete "/api/v1/attestation/verifiers/{device}", [Admin], Changes, Needed,
+        (CHANGE, NONE) -> Shape::document::<attestation::Verifier>(), "Lets a device judge others no more.";
 
     MAKER_LIST = "maker-list", Get "/api/v1/makers", [OperatorRead], Reads, Needed,
         (NONE, NONE) -> Shape::list::<voucher::Maker>(), "Lists makers whose vouchers or factory certificates count.";

@@ -13,6 +13,7 @@ mod relay;
 mod steps;
 mod talk;
 pub(crate) mod upkeep;
+mod witnessing;
 
 pub(crate) use links::{Links, Undelivered};
 pub(crate) use steps::step;

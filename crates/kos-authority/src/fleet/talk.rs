@@ -18,7 +18,7 @@ use kos_identity::{
     registry::Device,
 };
 use kos_klp::{
-    body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction, WitnessRequest},
+    body::{self, Ack, Command, Heartbeat, HeartbeatAnswer, Instruction},
     freshness::{ReplayGuard, Sender},
     message::{MessageId, MessageType, RevocationHead},
     session::{Outgoing, Session},
@@ -38,9 +38,10 @@ use tokio::{
 
 use super::{
     bonds::Affairs,
-    links::{Cut, Push, WitnessAsk},
+    links::{Cut, Push},
     own_key::Ends,
     relay::Allowance,
+    witnessing::Witnessing,
 };
 use crate::{
     authority::Shared,
@@ -142,8 +143,8 @@ pub(super) struct Talk<'a> {
     delivery: Option<Delivery>,
     /// What the manifests say, while it is not acknowledged.
     policy_under_way: Option<MessageId>,
-    /// The question to the device as a witness that is not answered yet.
-    asked: Option<(MessageId, Arc<WitnessAsk>)>,
+    /// What the device was asked as a witness.
+    pub(super) witnessing: Witnessing,
     /// Alerts that are not acknowledged yet, oldest first.
     alerts: Vec<(MessageId, oneshot::Sender<u16>)>,
     /// What was said of pairings and grants, and what is asked of the device by agents.
@@ -224,7 +225,7 @@ impl Switchboard {
             told: Told::default(),
             delivery: None,
             policy_under_way: None,
-            asked: None,
+            witnessing: Witnessing::default(),
             alerts: Vec::new(),
             bonds: Affairs::default(),
         };
@@ -473,6 +474,7 @@ impl Talk<'_> {
             Push::Bonds => self.bring_bonds().await,
             Push::Call(call) => self.bring_call(call).await,
             Push::Witness(ask) => self.ask_witness(ask).await,
+            Push::Judge(ask) => self.ask_judge(ask).await,
             Push::Alert(said, done) => {
                 let under_way = self.signed(MessageType::ALERT, &said).await?;
                 if self.alerts.len() >= ALERTS_MAX {
@@ -501,28 +503,6 @@ impl Talk<'_> {
         self.told.policy = Some(slice);
         let said = body::write(&body::Policy::Slice(signed));
         self.policy_under_way = Some(self.signed(MessageType::POLICY, &said).await?);
-        Ok(())
-    }
-
-    /// Asks the device to cosign. An older question that it has not answered is given up.
-    async fn ask_witness(&mut self, ask: Arc<WitnessAsk>) -> Result<(), Ended> {
-        if !self.takes_part(Errand::Witness) {
-            return Ok(());
-        }
-        let id = MessageId::from_bytes(entropy::array()?);
-        let said = body::write(&WitnessRequest { request: ask.request.clone() });
-        let frame = self.session.link_frame(clock::now(), &Outgoing::new(MessageType::WITNESS, id, &said))?;
-        self.asked = Some((id, ask));
-        Ok(self.sender.send(&frame).await?)
-    }
-
-    /// Takes what the device says as a witness. A refusal is no answer.
-    pub(super) fn witnessed(&mut self, of: Option<MessageId>, ack: &Ack) -> Result<(), Ended> {
-        let Some((_, ask)) = self.asked.take_if(|(asked, _)| Some(*asked) == of) else { return Ok(()) };
-        if let (0, Some(result)) = (ack.status(), ack.result()) {
-            // Whoever asked may have stopped waiting.
-            drop(ask.answer.try_send(body::read(result)?));
-        }
         Ok(())
     }
 

@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod pairing;
 pub mod policy;
 pub mod quarantine;
+pub mod second;
 pub mod share;
 pub mod store;
 pub mod token;
@@ -151,6 +152,7 @@ impl Code {
             voucher::ALL,
             pairing::ALL,
             access::ALL,
+            second::ALL,
         ];
         areas.into_iter().flatten().copied()
     }

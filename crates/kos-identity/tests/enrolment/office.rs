@@ -12,12 +12,13 @@ use kos_identity::{
     enrolment::{
         authority::{
             ApprovalRule, AuthorityKey, CommitFailed, Context, Found, Input, Lookalike, Output, Query,
-            RANDOM_BYTES, Session,
+            Question, RANDOM_BYTES, Session,
         },
         message::{AuthorityKeys, FromAuthority},
     },
     quarantine,
     registry::{Actor, Case, Change, Commit, Device, OperateError, Operation, Revocation, Ticket, Write},
+    second::Testimony,
 };
 
 use kos_voucher::{Kept, Maker, Sponsor};
@@ -57,6 +58,9 @@ pub(crate) struct Office {
     /// The endorsement key that an operator listed.
     pub(crate) listed: Option<KeyId>,
     pub(crate) golden: Vec<GoldenSet>,
+    /// Who judges for SEC-4, and what was asked.
+    pub(crate) second: Option<Box<dyn Fn(&Question) -> Testimony>>,
+    pub(crate) questions: Vec<Question>,
     draws: u8,
     calls: u8,
 }
@@ -123,6 +127,8 @@ impl Office {
             crls: Vec::new(),
             listed: None,
             golden: Vec::new(),
+            second: None,
+            questions: Vec::new(),
             draws: 0,
             calls: 0,
         }
@@ -205,6 +211,11 @@ impl Office {
                         AuthorityKey::Kid => &self.kid,
                     };
                     Input::Signed(signer.sign(&message))
+                }
+                Output::Second(question) => {
+                    let said = self.second.as_ref().map(|second| Box::new(second(&question)));
+                    self.questions.push(question);
+                    Input::Seconded(said)
                 }
                 Output::Keep(sealed) => {
                     self.bundles.push(sealed.bytes);

@@ -15,6 +15,8 @@ const AGENT: &str = "kai:home/kitchen";
 const MEMBER: &str = "kdev-0000000000000001";
 const WAITING: &str = "kdev-0000000000000002";
 const SUSPENDED: &str = "kdev-0000000000000003";
+const STRICT: &str = "kdev-0000000000000004";
+const JUDGE: &str = "kdev-0000000000000005";
 
 const VAULT: &str = "people";
 const SOURCE_PASSPHRASE: &str = "an old passphrase";
@@ -52,6 +54,9 @@ async fn bench() -> (Bench, Made) {
     bench.add(member(3)).await;
     let suspended = bench.post(&format!("/api/v1/devices/{SUSPENDED}/suspend"), json!({})).await;
     assert_eq!(suspended.status, StatusCode::OK, "{}", suspended.body);
+    for n in [4, 5] {
+        bench.add(strict(n)).await;
+    }
     let ticket = bench.post("/api/v1/tickets", json!({"role": "sensor"})).await;
     let ticket = ticket.body["item"]["ticketId"].as_str().unwrap().to_owned();
     bench.operator("anna", OperatorRole::Operator).await;
@@ -76,6 +81,8 @@ async fn bench() -> (Bench, Made) {
     let golden = json!({"name": "r1", "deviceId": MEMBER});
     let golden = bench.post("/api/v1/attestation/golden", golden).await;
     assert_eq!(golden.status, StatusCode::OK, "{}", golden.body);
+    let judges = bench.post("/api/v1/attestation/verifiers", json!({"deviceId": JUDGE})).await;
+    assert_eq!(judges.status, StatusCode::OK, "{}", judges.body);
     let near = json!({"name": "near", "target": {"web": {"url": "https://a.example/log"}}});
     let named = bench.post("/api/v1/audit/mirrors", near).await;
     assert_eq!(named.status, StatusCode::OK, "{}", named.body);
@@ -84,6 +91,37 @@ async fn bench() -> (Bench, Made) {
     let papers = papers(&bench, MEMBER).await;
     let grant = granted(&bench).await;
     (bench, Made { ticket, words, alert, archive, papers, grant })
+}
+
+/// A device that may judge others.
+fn strict(n: u8) -> Device {
+    let mut device = member(n);
+    device.evidence = kos_base::EvidenceTier::EkActivated;
+    device.image = Some(vec![1; 32]);
+    device.assign_profile(SecurityProfile::Sec3).unwrap();
+    if let Some(credential) = &mut device.credential {
+        credential.not_after = clock::now().plus(Duration::from_secs(3_600));
+    }
+    device
+}
+
+#[tokio::test]
+async fn only_a_strict_device_in_service_judges_others() {
+    let (bench, _) = bench().await;
+    let add = async |id: &str| bench.post("/api/v1/attestation/verifiers", json!({"deviceId": id})).await;
+    for (id, code) in [
+        (MEMBER, "KOS-E0883"),
+        (WAITING, "KOS-E0883"),
+        (SUSPENDED, "KOS-E0883"),
+        (JUDGE, "KOS-E0885"),
+        ("kdev-0000000000000099", "KOS-E0221"),
+    ] {
+        let refused = add(id).await;
+        assert_eq!(refused.body["code"], code, "{id}: {}", refused.body);
+    }
+    let listed = bench.get("/api/v1/attestation/verifiers").await;
+    assert_eq!(listed.body["items"].as_array().unwrap().len(), 1, "{}", listed.body);
+    assert_eq!(listed.body["items"][0]["hindrance"], "has no link");
 }
 
 #[tokio::test]
@@ -224,6 +262,8 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "ek-remove" => ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", json!({})),
         "golden-add" => ("", json!({"name": "r2", "deviceId": MEMBER})),
         "golden-remove" => ("r1", json!({})),
+        "verifier-add" => ("", json!({"deviceId": STRICT})),
+        "verifier-remove" => (JUDGE, json!({})),
         "maker-add" => ("", json!({"name": "umbra", "key": made.papers.key})),
         "maker-remove" => ("acme", json!({})),
         "voucher-import" => ("", json!({"file": made.papers.file})),
