@@ -391,8 +391,7 @@ routes! {
     VERIFIER_LIST = "verifier-list", Get "/api/v1/attestation/verifiers", [OperatorRead], Reads, Needed,
         (NONE, NONE) -> Shape::list::<attestation::Verifier>(), "Lists devices that judge others for SEC-4.";
     VERIFIER_ADD = "verifier-add", Post "/api/v1/attestation/verifiers", [Admin], Changes, Needed,
-        (CHANGE, Shape::plain::<attestation::AddVerifier>()) -> Shape::document::<attestation::Verifier>(),
-        "Lets a device judge others for SEC-4.";
+        (CHANGE, Shape::plain::<attestation::AddVerifier>()) -> Shape::document::<attestation::Verifier>(), "Lets a device judge others for SEC-4.";
     VERIFIER_REMOVE = "verifier-remove", Delete "/api/v1/attestation/verifiers/{device}", [Admin], Changes, Needed,
         (CHANGE, NONE) -> Shape::document::<attestation::Verifier>(), "Lets a device judge others no more.";
 

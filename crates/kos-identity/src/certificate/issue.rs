@@ -79,7 +79,7 @@ pub struct DeviceGrant {
     pub(crate) operational_key: PublicKey,
     pub(crate) hardware_serial: Option<String>,
     /// What a second verifier said of it.
-    pub(crate) second: Option<SecondVerdict>,
+    pub(crate) second: Option<Box<SecondVerdict>>,
 }
 
 /// An operator whom the authority lets in.

@@ -12,6 +12,9 @@ const EKS_MAX: usize = 4096;
 /// PCRs of a TPM of the PC client profile.
 const PCRS: u32 = 24;
 
+/// What a good start is called, and PCRs of the SHA-256 bank with their values.
+pub type Measured = (String, Vec<(u32, [u8; 32])>);
+
 /// Lists of a node's own.
 #[derive(Clone, Debug)]
 pub struct Lists {
@@ -43,14 +46,14 @@ impl ListsFault {
 }
 
 impl Lists {
-    /// Puts them together. `roots` are DER; a golden set is a name, and PCRs of the SHA-256 bank with their values.
+    /// Puts them together. `roots` are DER.
     ///
     /// # Errors
     /// When any of it cannot be used: a node judges by all of it or not at all.
     pub fn new<'a>(
         eks: Vec<KeyId>,
         roots: impl IntoIterator<Item = &'a [u8]>,
-        golden: Vec<(String, Vec<(u32, [u8; 32])>)>,
+        golden: Vec<Measured>,
     ) -> Result<Self, ListsFault> {
         if eks.len() > EKS_MAX {
             return Err(ListsFault::TooMany(EKS_MAX, "endorsement keys"));
@@ -59,7 +62,7 @@ impl Lists {
             return Err(ListsFault::TooMany(GOLDEN_MAX, "golden sets"));
         }
         let roots = EkRoots::new(roots).map_err(|_| ListsFault::Root)?;
-        let golden = golden.into_iter().map(|(name, pcrs)| set(name, pcrs)).collect::<Result<_, _>>()?;
+        let golden = golden.into_iter().map(set).collect::<Result<_, _>>()?;
         Ok(Self { eks, roots, golden })
     }
 
@@ -76,7 +79,7 @@ impl Lists {
     }
 }
 
-fn set(name: String, mut pcrs: Vec<(u32, [u8; 32])>) -> Result<GoldenSet, ListsFault> {
+fn set((name, mut pcrs): Measured) -> Result<GoldenSet, ListsFault> {
     pcrs.sort_unstable_by_key(|(number, _)| *number);
     let bits = pcrs.iter().try_fold(0_u32, |bits, (number, _)| {
         let bit = 1_u32.checked_shl(*number).filter(|bit| *number < PCRS && bits & bit == 0)?;

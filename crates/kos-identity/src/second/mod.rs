@@ -31,7 +31,7 @@ use kos_base::{
 use kos_policy::{Request, Way, decide};
 use minicbor::{Decode, Encode};
 
-pub use self::lists::{GOLDEN_MAX, Lists, ListsFault};
+pub use self::lists::{GOLDEN_MAX, Lists, ListsFault, Measured};
 use crate::{
     enrolment::message::{Bytes32, Offer, Statement},
     registry::Device,

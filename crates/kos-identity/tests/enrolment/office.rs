@@ -31,6 +31,9 @@ pub(crate) const NOW: Timestamp = Timestamp::from_unix_s(1_795_170_000);
 /// Where the callers of these tests come from.
 pub(crate) const SOURCE: &str = "192.0.2.7";
 
+/// Who judges for SEC-4.
+type Second = Box<dyn Fn(&Question) -> Testimony>;
+
 /// An authority.
 pub(crate) struct Office {
     pub(crate) context: Arc<Context>,
@@ -59,7 +62,7 @@ pub(crate) struct Office {
     pub(crate) listed: Option<KeyId>,
     pub(crate) golden: Vec<GoldenSet>,
     /// Who judges for SEC-4, and what was asked.
-    pub(crate) second: Option<Box<dyn Fn(&Question) -> Testimony>>,
+    pub(crate) second: Option<Second>,
     pub(crate) questions: Vec<Question>,
     draws: u8,
     calls: u8,

@@ -84,7 +84,7 @@ impl Issuing {
             },
             operational_key: request.csr.public_key().clone(),
             hardware_serial: device.serials.first().cloned(),
-            second,
+            second: second.map(Box::new),
         };
         let publication = context.publication.as_ref();
         let issuer = IssuerContext { issuer: context.issuer(class), publication, now };

@@ -292,7 +292,7 @@ impl Session {
             (Phase::Greeted(hello, uuid), Input::Frame(bytes)) => self.prove(hello, uuid, &bytes),
             (Phase::Proving(request), Input::Found(found)) => self.decide(now, request, &found),
             (Phase::Seconding(waiting), Input::Seconded(said)) => {
-                self.seconded(now, *waiting, said.as_deref())
+                self.seconded(now, *waiting, said.as_deref());
             }
             (Phase::Issuing(issuing), Input::Signed(signature)) => self.signed(now, *issuing, signature),
             (Phase::Committing(request, answer), Input::Committed(result)) => {
