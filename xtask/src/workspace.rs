@@ -53,6 +53,10 @@ impl Workspace {
     pub(crate) fn cargo<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, args: I) -> Command {
         let mut cargo = Command::new(children::cargo_path());
         cargo.current_dir(&self.root).args(args);
+        if std::env::var_os("CI").is_some() {
+            // There is no next time, and what is kept for it takes as much of the disk as the programs.
+            cargo.env("CARGO_INCREMENTAL", "0");
+        }
         cargo
     }
 }

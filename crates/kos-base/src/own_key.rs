@@ -26,6 +26,18 @@ use crate::{DeviceId, Secret};
 /// Longest value in which a device keeps its keys, in bytes: two numbers and two keys.
 pub const HELD_BYTES_MAX: usize = 2 * (4 + 32);
 
+/// How often a key is shown before another one. A link that broke off for a reason of its own looks like a refusal, and
+/// another key would be an alarm.
+pub const TRIES: usize = 2;
+
+/// `info` of the HPKE that brings a key to its device (OWN-4).
+pub const SEAL_INFO: &[u8] = b"kos own key v1";
+
+/// The additional data under which a key is sealed: its number and the device (OWN-4).
+pub fn seal_aad(device: &DeviceId, number: u32) -> Vec<u8> {
+    [number.to_be_bytes().as_slice(), device.as_ref().as_bytes()].concat()
+}
+
 const DOMAIN: &[u8] = b"kos own key v1";
 
 /// From what the authority makes one key of one device.
@@ -98,6 +110,16 @@ impl OwnKeys {
         self.next.as_ref().map(Some).into_iter().chain(core::iter::once(self.current.as_ref()))
     }
 
+    /// Whether the key with this number counts; nothing stands for no key.
+    pub fn accepts(&self, number: Option<u32>) -> bool {
+        self.accepted().any(|minted| minted.map(|minted| minted.number) == number)
+    }
+
+    /// Whether the device has, or is being given, a key.
+    pub const fn is_begun(&self) -> bool {
+        self.current.is_some() || self.next.is_some()
+    }
+
     /// The device has shown the key with this number: the one before counts no more. False when that is known.
     pub fn confirm(&mut self, number: u32) -> bool {
         match self.next.take_if(|next| next.number == number) {
@@ -107,6 +129,13 @@ impl OwnKeys {
             }
             None => false,
         }
+    }
+
+    /// Takes over that keys up to this number were made. False when that is known.
+    pub fn catch_up(&mut self, made: u32) -> bool {
+        let is_newer = made > self.last;
+        self.last = self.last.max(made);
+        is_newer
     }
 
     /// Forgets every key, since the device has come back by its identity key; numbers go on.
@@ -137,11 +166,11 @@ impl HeldKeys {
         self.newest.iter().chain(&self.before)
     }
 
-    /// Which to show after so many refusals in a row: the newest, the one before, none, and from the beginning. An authority that
-    /// was put back to an earlier time knows an earlier key (OWN-8).
+    /// Which to show after so many refusals: the newest, the one before, none, and from the beginning, each
+    /// [`TRIES`] times. After a power cut the authority may know an earlier key (OWN-9).
     pub fn chosen(&self, refusals: usize) -> Option<&Secret<32>> {
         let count = self.keys().count();
-        self.keys().nth(refusals % (count + 1)).map(|(_, key)| key)
+        self.keys().nth(refusals / TRIES % (count + 1)).map(|(_, key)| key)
     }
 
     /// As the vault keeps them.
@@ -279,6 +308,10 @@ mod tests {
             assert!(HeldKeys::from_bytes(bad).is_none());
         }
         assert_eq!(format!("{held:?}"), "[3, 2]");
+        // Each is shown twice before another one.
+        let shown: Vec<_> = (0..7).map(|n| held.chosen(n).map(|key| key.expose()[0])).collect();
+        let [newest, before] = [0, 1].map(|at| held.keys().nth(at).map(|(_, key)| key.expose()[0]));
+        assert_eq!(shown, [newest, newest, before, before, None, None, newest]);
     }
 
     #[test]
@@ -296,8 +329,14 @@ mod tests {
         assert_eq!((keys.is_due(1), keys.is_due(2), accepted(&keys)), (false, true, vec![Some(1)]));
         assert_eq!(keys.mint([2; 32], 2), Some(2));
         assert_eq!(accepted(&keys), [Some(2), Some(1)]);
+        assert!(keys.accepts(Some(2)) && keys.accepts(Some(1)) && !keys.accepts(None));
+        let mut shown = keys.clone();
+        assert!(shown.confirm(2) && shown.accepts(Some(2)));
+        assert!(!shown.accepts(Some(1)) && !shown.accepts(None), "what was replaced counts no more");
+        // Of what the record does not know, the numbers go on.
+        assert!(!keys.catch_up(2) && keys.catch_up(7));
         keys.begin_anew();
         assert_eq!((keys.is_due(3), accepted(&keys)), (true, vec![None]));
-        assert_eq!(keys.mint([3; 32], 3), Some(3));
+        assert_eq!(keys.mint([3; 32], 3), Some(8));
     }
 }

@@ -12,8 +12,8 @@
 //!
 //! Errors: [`TokenError`]; the client makes a new token for another try.
 //!
-//! What it does not do: it neither names the caller nor replaces a certificate, reads no clock, and covers no header beside the
-//! request line and the body.
+//! What it does not do: it neither names the caller nor replaces a certificate, reads no clock, and covers no header but
+//! [`COVERED`].
 //!
 //! Source: `docs/spec/token.md`; RFC 2104, RFC 5869, RFC 8446 7.5. Vectors: `tests/vectors/token`. Fuzz target: `token`.
 
@@ -34,6 +34,9 @@ pub const HEADER: &str = "kos-token";
 /// Label of the TLS exporter whose 32 bytes the key is made from; no context (TOK-3).
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-kOS-request-token-v1";
 
+/// The headers that decide what a change does, and are under the MAC (TOK-5).
+pub const COVERED: [&str; 2] = ["if-match", "idempotency-key"];
+
 /// How far from now a token may have been made, either way (TOK-7). Ends what was made and not used.
 pub const AGE_MAX: Duration = Duration::from_secs(60);
 
@@ -42,6 +45,9 @@ pub const BYTES_MAX: usize = PREFIX.len() + 20 + 1 + 20 + 1 + MAC_CHARS;
 
 /// How many counters below the highest may still come (TOK-8): requests of HTTP/2 overtake one another.
 pub const WINDOW: u64 = 64;
+
+/// Largest counter (TOK-2): one more can be remembered as the next.
+const COUNTER_MAX: u64 = u64::MAX - 1;
 
 const PREFIX: &str = "kt1.";
 const MAC_CHARS: usize = 43;
@@ -57,6 +63,8 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// The whole body.
     pub body: &'a [u8],
+    /// What the headers of [`COVERED`] say; empty where there is none.
+    pub headers: [&'a [u8]; 2],
 }
 
 impl Request<'_> {
@@ -64,8 +72,10 @@ impl Request<'_> {
     fn message(&self, made: Timestamp, counter: u64) -> Vec<u8> {
         let (time, counter) = (made.unix_ms().to_be_bytes(), counter.to_be_bytes());
         let (method, target, digest) = (self.method.as_bytes(), self.target.as_bytes(), sha256(self.body));
-        let parts: [&[u8]; 6] = [DOMAIN.as_bytes(), method, target, &digest, &time, &counter];
-        let mut message = Vec::with_capacity(160 + target.len());
+        let [if_match, again] = self.headers;
+        let parts: [&[u8]; 8] =
+            [DOMAIN.as_bytes(), method, target, &digest, if_match, again, &time, &counter];
+        let mut message = Vec::with_capacity(180 + target.len() + if_match.len() + again.len());
         for part in parts {
             message.extend(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             message.extend(part);
@@ -105,7 +115,7 @@ impl FromStr for Token {
             return Err(bad);
         };
         let (time, counter) = (number(time).ok_or(bad)?, number(counter).ok_or(bad)?);
-        if time > Timestamp::MAX.unix_ms() {
+        if time > Timestamp::MAX.unix_ms() || counter > COUNTER_MAX {
             return Err(bad);
         }
         let mac = BASE64URL_NOPAD.decode(mac.as_bytes()).map_err(|_| bad)?;
@@ -180,10 +190,9 @@ impl Counters {
         now: Timestamp,
         keys: &[TokenKey],
         request: Request<'_>,
-        text: &str,
+        token: &Token,
     ) -> Result<usize, TokenError> {
-        let token: Token = text.parse()?;
-        let key = keys.iter().position(|key| key.holds(request, &token)).ok_or(TokenError::Wrong)?;
+        let key = keys.iter().position(|key| key.holds(request, token)).ok_or(TokenError::Wrong)?;
         if token.made > now.plus(AGE_MAX) || token.made.plus(AGE_MAX) < now {
             return Err(TokenError::Time { now });
         }
@@ -192,7 +201,7 @@ impl Counters {
     }
 
     fn mark(&mut self, counter: u64) -> Result<(), TokenError> {
-        let above = counter.checked_add(1).ok_or(TokenError::Replayed)?;
+        let above = counter.checked_add(1).ok_or(TokenError::Malformed)?;
         if above > self.next {
             let shift = u32::try_from(above - self.next).ok();
             self.used = shift.and_then(|shift| self.used.checked_shl(shift)).unwrap_or(0) | 1;
@@ -251,14 +260,15 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_764_289_622_000);
-    const READ: Request<'static> = Request { method: "GET", target: "/api/v1/status", body: b"" };
+    const READ: Request<'static> =
+        Request { method: "GET", target: "/api/v1/status", body: b"", headers: [b"", b""] };
 
     fn key() -> TokenKey {
         TokenKey::derive(&Secret::new([7; 32]), None).unwrap()
     }
 
     fn check(counters: &mut Counters, request: Request<'_>, text: &str) -> Result<usize, TokenError> {
-        counters.judge(NOW, &[key()], request, text)
+        counters.judge(NOW, &[key()], request, &text.parse()?)
     }
 
     #[test]
@@ -270,6 +280,8 @@ mod tests {
             Request { target: "/api/v1/status?", ..READ },
             Request { target: "/api/v1/statu", body: b"s", ..READ },
             Request { body: b" ", ..READ },
+            Request { headers: [b"*", b""], ..READ },
+            Request { headers: [b"", b"*"], ..READ },
         ] {
             assert_eq!(check(&mut Counters::default(), other, &text), Err(TokenError::Wrong), "{other:?}");
         }
@@ -278,7 +290,10 @@ mod tests {
             TokenKey::derive(&Secret::new([7; 32]), Some(&Secret::new([1; 32]))).unwrap(),
             TokenKey::derive(&Secret::new([7; 32]), Some(&Secret::new([0; 32]))).unwrap(),
         ];
-        assert_eq!(Counters::default().judge(NOW, &others, READ, &text), Err(TokenError::Wrong));
+        assert_eq!(
+            Counters::default().judge(NOW, &others, READ, &text.parse().unwrap()),
+            Err(TokenError::Wrong)
+        );
         assert_eq!(check(&mut Counters::default(), READ, &text), Ok(0));
         assert_eq!(format!("{:?}", key()), "TokenKey(..)");
     }
@@ -293,10 +308,12 @@ mod tests {
         for good in [5, 3, 4, 0, 70, 7, 69, 1_000_000] {
             assert_eq!(say(good), Ok(0), "{good}");
         }
-        for used in [5, 3, 70, 6, 1_000_000, 1_000_000 - WINDOW, u64::MAX] {
+        for used in [5, 3, 70, 6, 1_000_000, 1_000_000 - WINDOW] {
             assert_eq!(say(used), Err(TokenError::Replayed), "{used}");
         }
         assert_eq!(say(1_000_001 - WINDOW), Ok(0));
+        assert_eq!(say(COUNTER_MAX), Ok(0));
+        assert_eq!(say(COUNTER_MAX), Err(TokenError::Replayed));
     }
 
     #[test]
@@ -328,7 +345,9 @@ mod tests {
             let secret = |name: &str| hex(name).map(|bytes| Secret::new(bytes.try_into().unwrap()));
             let body = hex("body").unwrap();
             let (method, target) = (case["method"].as_str().unwrap(), case["target"].as_str().unwrap());
-            let request = Request { method, target, body: &body };
+            let header = |name: &str| case[name].as_str().unwrap().as_bytes();
+            let headers = [header("ifMatch"), header("idempotencyKey")];
+            let request = Request { method, target, body: &body, headers };
             let made = Timestamp::from_unix_ms(case["time"].as_u64().unwrap());
             let counter = case["counter"].as_u64().unwrap();
             assert_eq!(request.message(made, counter), hex("message").unwrap());
@@ -342,7 +361,7 @@ mod tests {
         let good = key().token(READ, NOW, 10).to_string();
         assert_eq!(good.parse::<Token>().map(|token| token.to_string()).as_ref(), Ok(&good));
         let mac = good.rsplit('.').next().unwrap();
-        let longest = format!("kt1.{}.{}.{mac}", Timestamp::MAX.unix_ms(), u64::MAX);
+        let longest = format!("kt1.{}.{}.{mac}", Timestamp::MAX.unix_ms(), COUNTER_MAX);
         assert!(longest.len() <= BYTES_MAX && longest.parse::<Token>().is_ok());
         let last = mac.strip_suffix(|_: char| true).unwrap();
         for bad in [
@@ -357,6 +376,7 @@ mod tests {
             good.replace(".10.", ".+10."),
             good.replace(".10.", ".-1."),
             good.replace(".10.", ".."),
+            good.replace(".10.", ".18446744073709551615."),
             good.replace(".10.", ".18446744073709551616."),
             good.replace(&NOW.unix_ms().to_string(), "253402300800000"),
             good.replace(mac, last),

@@ -63,11 +63,12 @@ class Connection:
         self.process.wait()
 
 
-def request(method, target, body=b"", shown=()):
+def request(method, target, body=b"", shown=(), more=()):
     lines = [f"{method} {target} HTTP/1.1", "Host: authority", f"Content-Length: {len(body)}"]
     if body:
         lines.append("Content-Type: application/json")
     lines += [f"kos-token: {value}" for value in shown]
+    lines += more
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -78,8 +79,10 @@ def main():
     target, body = "/api/v1/tickets", b'{"role":"sensor"}'
     other = b'{"role":"compute","profile":"SEC-2"}'
 
-    def made(counter, connection=first, at=now, of=body):
-        return token(connection.key, "POST", target, of, at, counter)
+    def made(counter, connection=first, at=now, of=body, again=""):
+        return token(connection.key, "POST", target, of, at, counter, "", again)
+
+    once = "Idempotency-Key: once"
 
     good = request("POST", target, body, [made(1)])
     says = {
@@ -101,6 +104,11 @@ def main():
         "inserted behind a good one": first.ask(request("POST", target, body, [made(4)]), request("POST", target, other)),
         "a replay behind a good one": first.ask(request("POST", target, body, [made(5)]), good),
         "the other one's own token": second.ask(request("POST", target, body, [made(1, connection=second)])),
+        # A proxy that adds a header would have the answer of an earlier request given for this one.
+        "another header": first.ask(request("POST", target, body, [made(6)], [once])),
+        "a header taken away": first.ask(request("POST", target, body, [made(6, again="once")])),
+        "a header twice": first.ask(request("POST", target, body, [made(6, again="once")], [once, once])),
+        "a header of its own": first.ask(request("POST", target, body, [made(6, again="once")], [once])),
         "overtaken": first.ask(request("POST", target, body, [made(3)])),
     }
     for connection in (first, second):

@@ -63,11 +63,8 @@ fn each_device_of_sec_1_has_a_key_that_nobody_else_has_and_only_they() {
 
     // Planned, nothing changes; ordered, the device has the next one, and keeps the one before.
     let id = devices[0].1.clone();
-    let planned = authority.json(&["device", "rotate-key", &id, "--dry-run"]);
-    assert!(
-        planned.is_ok()
-            || authority.kosctl(&["device", "rotate-key", &id, "--dry-run"]).unwrap().code() == 10
-    );
+    let planned = authority.kosctl(&["device", "rotate-key", &id, "--dry-run"]).unwrap();
+    assert_eq!(planned.code(), 10, "{}", planned.stderr);
     assert_eq!(numbers(&authority, "own_key_made", &id).unwrap(), [1]);
     authority.json(&["device", "rotate-key", &id, "--reason", "a person left"]).unwrap();
     shown(&authority, &id, 2);
@@ -165,6 +162,8 @@ fn who_has_stolen_the_key_of_the_certificate_and_not_the_other_one_is_refused_ev
     authority.serve().unwrap();
     let listed = authority.json(&["audit", "list", "--limit", "500"]).unwrap().to_string();
     assert!(listed.contains("KOS-E0825"), "the refusal is recorded");
+    let refused = authority.json(&["device", "events", &id, "--event", "policy_refused"]).unwrap();
+    assert_eq!(refused["items"][0]["details"]["rule"], "own-key", "and as one of this device: {refused}");
     reports(&authority, &id);
     device.stop().unwrap();
 }

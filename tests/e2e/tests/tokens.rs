@@ -9,7 +9,7 @@ fn foreign_libraries_make_the_same_tokens() {
     let desk = Desk::new().unwrap();
     let folder = desk.at("");
     let (agrees, said) = desk.python("tests/e2e/judge/token_vectors.py", &[&folder]).unwrap();
-    assert!(agrees && said.trim() == "5", "{said}");
+    assert!(agrees && said.trim() == "6", "{said}");
 }
 
 #[test]
@@ -43,13 +43,17 @@ fn whoever_only_writes_into_a_connection_of_an_operator_changes_nothing() {
         ("inserted behind a good one", json!([made, refused("KOS-E0820")])),
         ("a replay behind a good one", json!([made, refused("KOS-E0823")])),
         ("the other one's own token", made.clone()),
+        ("another header", refused("KOS-E0822")),
+        ("a header taken away", refused("KOS-E0822")),
+        ("a header twice", refused("KOS-E0822")),
+        ("a header of its own", made.clone()),
         ("overtaken", made),
     ] {
         assert_eq!(answers[what], wanted, "{what}");
     }
     let events = authority.events().unwrap();
     let after: Vec<_> = events.iter().skip(before.len()).collect();
-    assert_eq!(after.iter().filter(|event| **event == "ticket_created").count(), 5, "{after:?}");
+    assert_eq!(after.iter().filter(|event| **event == "ticket_created").count(), 6, "{after:?}");
 
     // kosctl makes its own, also for several requests on one connection.
     for arguments in [&["list"][..], &["ticket", "create", "--role", "sensor"], &["audit", "verify"]] {

@@ -20,6 +20,7 @@ pub mod kill;
 pub mod klp_address;
 pub mod klp_frame;
 pub mod share;
+pub mod slice;
 pub mod ticket;
 pub mod token;
 pub mod tpm_blob;
@@ -39,7 +40,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     Target { name: "attestation", run: attestation::run },
     Target { name: "audit", run: audit::run },
     Target { name: "backup", run: backup::run },
@@ -53,6 +54,7 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "klp_address", run: klp_address::run },
     Target { name: "klp_frame", run: klp_frame::run },
     Target { name: "share", run: share::run },
+    Target { name: "slice", run: slice::run },
     Target { name: "ticket", run: ticket::run },
     Target { name: "token", run: token::run },
     Target { name: "tpm_blob", run: tpm_blob::run },

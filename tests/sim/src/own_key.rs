@@ -7,7 +7,7 @@
 use anyhow::Result;
 use kos_base::{
     DeviceId, Secret,
-    own_key::{HeldKeys, OwnKeys},
+    own_key::{HeldKeys, OwnKeys, TRIES},
 };
 
 use crate::{chance::Chance, laws::Breach, plant::Plant};
@@ -21,8 +21,10 @@ struct Life {
     chance: Chance,
     plant: Option<Plant>,
     device: DeviceId,
-    /// The authority's record. A commit is all or nothing.
+    /// What the authority means to record.
     record: OwnKeys,
+    /// What is on its disk. A commit is all or nothing.
+    committed: OwnKeys,
     issue: u32,
     /// What the device's vault has.
     disk: Vec<u8>,
@@ -45,6 +47,7 @@ pub fn live(seed: u64, plant: Option<Plant>) -> Result<Option<Breach>> {
         plant,
         device: "kdev-0000000000000001".parse()?,
         record: OwnKeys::default(),
+        committed: OwnKeys::default(),
         issue: 1,
         disk: Vec::new(),
         held: HeldKeys::default(),
@@ -62,14 +65,14 @@ pub fn live(seed: u64, plant: Option<Plant>) -> Result<Option<Breach>> {
 
 impl Life {
     fn step(&mut self) -> Option<Breach> {
-        match self.chance.between(0, 9) {
+        match self.chance.between(0, 10) {
             0 => self.issue += 1,
             1 => self.mint(),
             2 | 3 => self.send(),
             4 | 5 => self.receive(),
             6 => self.cut_device(),
-            // The record is what was committed; what was on its way is gone.
-            7 => self.sent = None,
+            7 => self.cut_authority(),
+            8 => self.committed = self.record.clone(),
             _ => return self.link(),
         }
         None
@@ -84,11 +87,14 @@ impl Life {
     }
 
     fn send(&mut self) {
-        let Some(next) = self.record.next() else { return };
+        // What is sent was recorded before.
+        let known = if self.plant == Some(Plant::OwnKeySentEarly) { &self.record } else { &self.committed };
+        let Some(next) = known.next() else { return };
         let (number, key) = (next.number, *next.key(&STORE, &self.device).expose());
         self.sent = Some((number, key));
         if self.plant == Some(Plant::OwnKeyConfirmedUnseen) {
-            self.record.confirm(number);
+            self.committed.confirm(number);
+            self.record = self.committed.clone();
         }
     }
 
@@ -110,6 +116,12 @@ impl Life {
         }
     }
 
+    /// What was not recorded, and what was on its way, is gone.
+    fn cut_authority(&mut self) {
+        self.record = self.committed.clone();
+        self.sent = None;
+    }
+
     fn cut_device(&mut self) {
         self.held = HeldKeys::from_bytes(&self.disk).unwrap_or_default();
         self.refusals = 0;
@@ -119,7 +131,7 @@ impl Life {
         let fits = |minted: &Option<&kos_base::own_key::Minted>| {
             minted.map(|minted| *minted.key(&STORE, &self.device).expose()).as_ref() == shown
         };
-        self.record.accepted().find(fits).map(|minted| minted.map(|minted| minted.number))
+        self.committed.accepted().find(fits).map(|minted| minted.map(|minted| minted.number))
     }
 
     /// The device links, and so does a thief beside it.
@@ -132,9 +144,10 @@ impl Life {
         let shown = self.held.chosen(self.refusals).map(|key| *key.expose());
         match self.accepts(shown.as_ref()) {
             Some(number) => {
-                self.refusals = 0;
-                if let Some(number) = number.filter(|number| self.record.confirm(*number)) {
-                    self.copied.extend(shown.filter(|_| number > 0));
+                self.refusals -= self.refusals % TRIES;
+                if number.is_some_and(|number| self.committed.confirm(number)) {
+                    self.record = self.committed.clone();
+                    self.copied.extend(shown);
                 }
             }
             None => self.refusals += 1,
@@ -142,12 +155,12 @@ impl Life {
         self.thief()
     }
 
-    /// A thief has the key of the certificate, and every own key but the last two.
+    /// A thief has the key of the certificate, and every own key but the one that was shown last.
     fn thief(&self) -> Option<Breach> {
-        let old = self.copied.len().saturating_sub(2);
+        let old = self.copied.len().saturating_sub(1);
         let shows = self.copied.iter().take(old).map(Some).chain([None]);
         let let_in =
-            self.record.current().is_some() && shows.into_iter().any(|key| self.accepts(key).is_some());
+            self.committed.current().is_some() && shows.into_iter().any(|key| self.accepts(key).is_some());
         let_in.then(|| Breach {
             law: "own-key-ignored",
             detail: "a link without a key that counts was one".to_owned(),
@@ -166,11 +179,12 @@ impl Life {
 
     /// Everything is healed: the device tries until it is let in, and is given what it has not shown.
     fn end(&mut self) -> Option<Breach> {
-        for _ in 0..8 {
+        self.cut_authority();
+        for _ in 0..8 * TRIES {
             let shown = self.held.chosen(self.refusals).map(|key| *key.expose());
             match self.accepts(shown.as_ref()) {
-                Some(Some(number)) if self.record.confirm(number) => {}
-                Some(_) if self.record.next().is_none() => return None,
+                Some(Some(number)) if self.committed.confirm(number) => self.record = self.committed.clone(),
+                Some(_) if self.committed.next().is_none() => return None,
                 Some(_) => self.bring(),
                 None => self.refusals += 1,
             }

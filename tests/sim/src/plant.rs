@@ -87,6 +87,8 @@ plants! {
     OwnKeyNotSynced = "own-key-not-synced",
     /// A device that is given a key that it has already stays on the link that has not shown it.
     OwnKeyNotShownAgain = "own-key-not-shown-again",
+    /// An authority sends a key that it has not recorded yet.
+    OwnKeySentEarly = "own-key-sent-early",
     /// An authority takes a key for shown that it has only sent.
     OwnKeyConfirmedUnseen = "own-key-confirmed-unseen",
     /// An authority goes by what it knew of a second verifier when it asked.
@@ -120,7 +122,13 @@ impl Plant {
 
     /// Whether it is one of a device's own key.
     pub const fn is_of_own_keys(self) -> bool {
-        matches!(self, Self::OwnKeyNotSynced | Self::OwnKeyNotShownAgain | Self::OwnKeyConfirmedUnseen)
+        matches!(
+            self,
+            Self::OwnKeyNotSynced
+                | Self::OwnKeyNotShownAgain
+                | Self::OwnKeySentEarly
+                | Self::OwnKeyConfirmedUnseen
+        )
     }
 
     /// Whether it is one of the logs of devices, which have a world of their own.

@@ -325,7 +325,7 @@ routes! {
     PERSON_EXPORT = "person-export", Post "/api/v1/people/export", [Admin], Reads, Needed,
         (NONE, Shape::plain::<person::ExportPerson>()) -> Shape::document::<person::PersonExport>(),
         "Returns everything that is held of a person or an address, which is recorded first.";
-    AUDIT_TAIL = "audit-tail", Get "/api/v1/audit/stream", [OperatorRead], Reads, WATCHED,
+    AUDIT_TAIL = "audit-tail", Get "/api/v1/audit/stream", [OperatorRead], Reads, Needed,
         (Shape::plain::<audit::AuditFollow>(), NONE) -> Shape::raw(Media::Events),
         "Follows the log: an event `entry` for each entry, whose id is its index; Last-Event-ID resumes.";
     AUDIT_CHECKPOINT = "audit-checkpoint", Get "/api/v1/audit/checkpoint", [OperatorRead], Reads, SIGNED,

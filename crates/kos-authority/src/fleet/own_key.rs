@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kos_base::{
     DeviceId, Secret, SecurityProfile, code,
-    own_key::{Minted, OwnKeys, Purpose, mix},
+    own_key::{Minted, OwnKeys, Purpose, SEAL_INFO, mix, seal_aad},
 };
 use kos_identity::registry::{Actor, Credential, Device, Write};
 use kos_klp::{
@@ -38,9 +38,6 @@ const FIRST_FRAME_MAX: Duration = Duration::from_secs(20);
 
 /// How often a change of the record is tried again after somebody else was faster.
 const ATTEMPTS_MAX: u32 = 4;
-
-/// `info` of the HPKE that brings a key (OWN-4).
-const SEAL_INFO: &[u8] = b"kos own key v1";
 
 /// The certificate in service of a device that is to have a key of its own.
 pub(crate) fn certificate_of(device: &Device) -> Option<&Credential> {
@@ -102,8 +99,7 @@ impl Switchboard {
     ) -> Result<Begun, Ended> {
         let plain = || Secret::new(*about.exporter().expose());
         let keys = device.own_keys.clone().unwrap_or_default();
-        let is_asked = about.peer.facts().is_some_and(|said| said.profile == SecurityProfile::Sec1);
-        if !is_asked || (keys.current().is_none() && keys.next().is_none()) {
+        if !is_asked(about, &keys) {
             return Ok(Begun { secret: plain(), shown: None, first: None });
         }
         let heard = timeout(FIRST_FRAME_MAX, receiver.recv()).await.map_err(|_| Ended::OwnKey)??;
@@ -119,14 +115,30 @@ impl Switchboard {
         }
         let source = source_of(about.remote.ip()).to_string();
         self.shared.refusals.count(clock::now(), &source, code::token::OWN_KEY);
+        self.shared.manifests.refused.count_own_key(&device.id);
         Err(Ended::OwnKey)
     }
 }
 
-/// Whether a frame has a proof of this session's link. Another proof says nothing about the key.
+/// Whether a link has to show a key before it is one (OWN-7).
+fn is_asked(about: &About, keys: &OwnKeys) -> bool {
+    about.peer.facts().is_some_and(|said| said.profile == SecurityProfile::Sec1) && keys.is_begun()
+}
+
+impl Begun {
+    /// Whether what was shown still counts by this record: another link may have shown a newer key meanwhile.
+    pub(super) fn stands(&self, about: &About, device: &Device) -> bool {
+        let keys = device.own_keys.clone().unwrap_or_default();
+        !is_asked(about, &keys) || (self.first.is_some() && keys.accepts(self.shown))
+    }
+}
+
+/// Whether a frame has a proof of this session's link. Another proof says nothing about the key; what else is wrong with
+/// the frame, such as the clock of its sender, it hears from the link.
 fn is_proven(session: &mut Session, frame: &[u8]) -> bool {
     let Ok(Content::Plain(envelope)) = Frame::parse(frame).map(Frame::into_content) else { return false };
-    envelope.class() == ProofClass::Link && session.receive_link(clock::now(), envelope).is_ok()
+    envelope.class() == ProofClass::Link
+        && session.receive_link(clock::now(), envelope).map_or_else(|e| !e.breaks_link(), |_| true)
 }
 
 /// Records what `change` makes of the keys of a device; nothing when it makes nothing of them.
@@ -198,17 +210,12 @@ impl Talk<'_> {
             return Ok(());
         }
         let key = key_of(&self.board.shared, &self.device, next);
-        let aad = seal_aad(self.id.as_ref(), number);
+        let aad = seal_aad(&self.id, number);
         let HpkeSealed { enc, ciphertext } = keys::seal(held.agreement, SEAL_INFO, &aad, key.expose())?;
         self.told.own_key = Some(number);
         let sealed = [enc.as_slice(), &ciphertext].concat();
         self.command(Instruction::OwnKey(number, sealed)).await
     }
-}
-
-/// The additional data under which a key is sealed: number and device.
-fn seal_aad(device: &str, number: u32) -> Vec<u8> {
-    [number.to_be_bytes().as_slice(), device.as_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -200,6 +200,9 @@ impl Switchboard {
         let mut registration = self.shared.links.enter(id.clone(), key, standing);
         // And afterwards again: a change from now on reaches the link, and one before is in this record.
         let device = self.in_service(&id, key).await?;
+        if !begun.stands(&about, &device) {
+            return Err(Ended::OwnKey);
+        }
         let shown = Credential::Certificate { record: device.profile() };
         if let Err(refusal) = decide(standing, Request::Enter(Entrance::Link, shown)).check() {
             self.shared.policy.count(&id, refusal);

@@ -132,6 +132,7 @@ impl Effects {
             EventType::DeviceRenamed => story.missed.name = details.get("to"),
             EventType::DeviceTagged => story.missed.tags = details.get::<Vec<Capability>>("tags"),
             EventType::RecoveriesRaised => story.missed.recoveries_left = details.get("to"),
+            EventType::OwnKeyMade => story.missed.own_key = details.get("number"),
             EventType::IdentityRecovered => story.missed.recoveries_left = details.get("recoveriesLeft"),
             _ => {}
         }

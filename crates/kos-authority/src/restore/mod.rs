@@ -11,7 +11,7 @@
 //! authority, and its log leads to its checkpoint. An authority that is there is not touched. A power cut leaves either
 //! nothing, or a closed authority.
 //!
-//! Source: `docs/spec/enrolment.md` RST-1 to RST-6, `docs/spec/backup.md` BAK-10 to BAK-14.
+//! Source: `docs/spec/backup.md` RST-1 to RST-10, BAK-10 to BAK-14.
 
 mod closed;
 mod effects;

@@ -114,7 +114,7 @@ fn with_token(exporter: &Secret<32>, request: &str) -> String {
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     let mut words = head.split(' ');
     let (method, target) = (words.next().unwrap(), words.next().unwrap());
-    let about = token::Request { method, target, body: body.as_bytes() };
+    let about = token::Request { method, target, body: body.as_bytes(), headers: [b"", b""] };
     let token = TokenKey::derive(exporter, None).unwrap().token(about, clock::now(), 1);
     format!("{head}\r\n{}: {token}\r\n\r\n{body}", token::HEADER)
 }

@@ -3,7 +3,7 @@
 //! Every failure that a person or program can meet has one. The code carries its title, the exit code of the command
 //! line and one fix, so that `kosctl explain` works without a server and `docs/reference/errors.md` is written from
 //! the same table. Areas: 00 use and config, 01 store, 02 enrolment, 03 certificates, 04 KLP, 05 audit, 06 vault,
-//! 07 policy and attestation, 08 vouchers, pairings, grants and rights.
+//! 07 policy and attestation, 08 vouchers, tokens of requests, pairings, grants and rights.
 
 pub mod access;
 pub mod attest;
@@ -148,8 +148,8 @@ impl Code {
             attest::ALL,
             quarantine::ALL,
             manifest::ALL,
-            token::ALL,
             voucher::ALL,
+            token::ALL,
             pairing::ALL,
             access::ALL,
             second::ALL,

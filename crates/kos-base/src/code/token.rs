@@ -8,4 +8,5 @@ super::codes! {
     TOKEN_TIME = 824, "the token was made at another time", NotSignedIn, "set the clock of this machine, then ask again";
     OWN_KEY = 825, "the device does not show the key of its own", Trust, "somebody may have copied the key of its certificate: kosctl device events DEVICE, and kosctl device quarantine DEVICE if it was not the device";
     OWN_KEY_NONE = 826, "the device has no key of its own", Refused, "only a device in service with SEC-1 has one";
+    OWN_KEY_UNDER_WAY = 827, "the device is being given a new key of its own already", Conflict, "wait until it has shown it: kosctl device events DEVICE --event own_key_confirmed; if somebody may have that one too, order another then";
 }

@@ -8,7 +8,7 @@
 //! Invariants: nothing here takes a revocation back, lowers a profile or raises it beyond what the log says, or lets in a device that was stopped, ended or banned
 //! after the backup. Whatever a record holds that is not known to be in service is revoked.
 //!
-//! Source: `docs/spec/enrolment.md` RST-1 to RST-6.
+//! Source: `docs/spec/backup.md` RST-1 to RST-10.
 
 use kos_base::{Capability, Channel, DeviceId, DeviceState, KeyId, Name, Role, SecurityProfile, Timestamp};
 use minicbor::bytes::ByteArray;
@@ -40,6 +40,8 @@ pub struct Missed {
     pub tags: Option<Vec<Capability>>,
     /// How many recoveries were left.
     pub recoveries_left: Option<u32>,
+    /// The number of the newest key of its own that was made for it.
+    pub own_key: Option<u32>,
 }
 
 /// A certificate as the log names it.
@@ -90,7 +92,9 @@ impl Device {
         let mut next = self.next_version();
         let mut writes = Vec::new();
         next.take_over(missed);
-        let renewed = !missed.certificates.is_empty();
+        // A key of its own that was replaced after the backup must not count again: it comes back by its identity key.
+        let rekeyed = missed.own_key.is_some_and(|made| next.own_keys.get_or_insert_default().catch_up(made));
+        let renewed = !missed.certificates.is_empty() || rekeyed;
         let (state, reason) = match &missed.became {
             Some((state, reason)) => (*state, reason.as_str()),
             None => (before, "put back from a backup"),
@@ -276,6 +280,9 @@ impl Device {
         let changes = revoke_all(now, self, reason, writes);
         self.credential = None;
         self.pending = None;
+        if let Some(keys) = &mut self.own_keys {
+            keys.begin_anew();
+        }
         changes
     }
 }
@@ -366,6 +373,41 @@ mod tests {
         assert!(device.is_approved() && device.credentials().next().is_none());
         assert_eq!(device.lobby.map(|lobby| lobby.profile), Some(SecurityProfile::Sec2));
         assert_eq!(revoked, [(1, RevocationReason::Superseded), (2, RevocationReason::Superseded)]);
+    }
+
+    #[test]
+    fn a_key_of_a_devices_own_that_was_replaced_after_the_backup_does_not_count_again() {
+        let keyed = |known: Option<u32>| {
+            let mut device = in_service(DeviceState::Active);
+            if let Some(known) = known {
+                let keys = device.own_keys.get_or_insert_default();
+                for number in 1..=known {
+                    assert_eq!(keys.mint([1; 32], number), Some(number));
+                    assert!(keys.confirm(number));
+                }
+            }
+            device
+        };
+        for (known, made) in [(Some(1), 2), (Some(2), 4), (None, 1)] {
+            let missed = Missed { own_key: Some(made), ..Missed::default() };
+            let commit = keyed(known).catch_up(NOW, &missed, [5; 32]);
+            let (mut device, revoked) = (written(&commit).0.clone(), written(&commit).1);
+            assert_eq!(device.state(), DeviceState::Pending, "{known:?}");
+            assert!(device.is_approved() && device.credentials().next().is_none());
+            assert_eq!(revoked, [(1, RevocationReason::Superseded)]);
+            let keys = device.own_keys.as_mut().unwrap();
+            assert!(!keys.is_begun() && keys.accepts(None), "it begins anew");
+            assert_eq!(keys.mint([2; 32], 9), Some(made + 1));
+        }
+        let missed = Missed { own_key: Some(1), ..Missed::default() };
+        let commit = keyed(Some(1)).catch_up(NOW, &missed, [5; 32]);
+        let device = written(&commit).0;
+        assert!(
+            device.is_admitted() && device.own_keys.as_ref().unwrap().accepts(Some(1)),
+            "the backup knows it"
+        );
+        let lost = keyed(Some(1)).after_loss(NOW).unwrap();
+        assert!(written(&lost).0.own_keys.as_ref().is_some_and(|keys| !keys.is_begun()));
     }
 
     #[test]

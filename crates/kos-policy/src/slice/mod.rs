@@ -14,7 +14,7 @@
 //! What it does not do: say where it is kept, what the time is, or that a rule means what Cedar makes of it; that the
 //! two decide alike is shown by the tests of `kos-authority`, which has Cedar.
 //!
-//! Source: `docs/spec/manifest.md` MAN-20 to MAN-29.
+//! Source: `docs/spec/manifest.md` MAN-20 to MAN-29. Fuzz target: `slice`.
 
 mod rule;
 #[cfg(test)]

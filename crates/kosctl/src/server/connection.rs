@@ -6,11 +6,12 @@ use hyper::{
     Request, Response,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
+    header::{HeaderMap, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use kos_base::{
     Secret, code,
-    token::{self, EXPORTER_LABEL, TokenKey},
+    token::{self, COVERED, EXPORTER_LABEL, TokenKey},
 };
 use rustls::{AlertDescription, CertificateError};
 use tokio::{
@@ -62,10 +63,17 @@ impl Connection {
     }
 
     /// The token of the next request; over a socket there is none.
-    pub(super) fn token(&mut self, method: &str, target: &str, body: &[u8]) -> Option<String> {
+    pub(super) fn token(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Option<String> {
         let tokens = self.tokens.as_mut()?;
         tokens.counter += 1;
-        let request = token::Request { method, target, body };
+        let headers = COVERED.map(|name| headers.get(name).map_or(&[][..], HeaderValue::as_bytes));
+        let request = token::Request { method, target, body, headers };
         Some(tokens.key.token(request, clock::now(), tokens.counter).to_string())
     }
 

@@ -361,7 +361,7 @@ impl Client {
             Some(open) => open,
             None => Connection::open(&self.server, self.credentials.as_ref()).await?,
         };
-        if let Some(token) = connection.token(route.method.as_str(), path, &body) {
+        if let Some(token) = connection.token(route.method.as_str(), path, request.headers(), &body) {
             request.headers_mut().insert(HeaderName::from_static(HEADER), body::header(&token)?);
         }
         drop(body);

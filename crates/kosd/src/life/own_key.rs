@@ -3,15 +3,15 @@
 //! Source: `docs/spec/own-key.md` OWN-4, OWN-7, OWN-9.
 
 use kos_audit::EventType;
-use kos_base::{Code, Secret, SecurityProfile, code};
+use kos_base::{
+    Code, Secret, SecurityProfile, code,
+    own_key::{SEAL_INFO, seal_aad},
+};
 use kos_identity::enrolment::device::KeySlot;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{Device, deed::Setback, service::standing_of};
-
-/// `info` of the HPKE that brings it.
-const SEAL_INFO: &[u8] = b"kos own key v1";
 
 impl Device {
     /// Keeps a key of its own that the authority sealed for this device, durably (OWN-4).
@@ -24,7 +24,7 @@ impl Device {
         };
         let (enc, ciphertext) = sealed.split_first_chunk::<32>().ok_or_else(|| told(&"it is too short"))?;
         let agreement = self.keys.agreement(held.slot, now).map_err(|e| told(&e))?;
-        let aad = [number.to_be_bytes().as_slice(), member.device.as_ref().as_bytes()].concat();
+        let aad = seal_aad(&member.device, number);
         let opened = agreement.open(enc, SEAL_INFO, &aad, ciphertext).map_err(|e| told(&e))?;
         let key = <[u8; 32]>::try_from(opened.as_slice()).map(Zeroizing::new).map_err(|e| told(&e))?;
         let mut keys = self.keys.own_keys(now).map_err(|e| told(&e))?;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use kos_base::{
     AuthorityName, Channel, Code, KeyId, Secret, code,
-    own_key::{HeldKeys, Purpose, mix},
+    own_key::{HeldKeys, Purpose, TRIES, mix},
 };
 use kos_identity::{certificate::Certificate, crl::RevocationView};
 use kos_klp::{
@@ -263,7 +263,7 @@ struct Line {
     situation: watch::Receiver<Situation>,
     news: mpsc::Sender<News>,
     logs: mpsc::Receiver<Vec<u8>>,
-    /// How often in a row the authority did not take what the link was proven with.
+    /// How often the authority did not take what the link was proven with, since it took this key.
     refusals: usize,
 }
 
@@ -280,8 +280,11 @@ impl Line {
                 Ok(link) => self.serve(link).await,
                 Err(down) => (down, None),
             };
-            if down == Down::Refused {
-                self.refusals = self.refusals.wrapping_add(1);
+            match down {
+                Down::Refused => self.refusals = self.refusals.wrapping_add(1),
+                // The key that was taken is the first again.
+                Down::Cut => self.refusals -= self.refusals % TRIES,
+                Down::Unreachable | Down::Untrusted(_) => {}
             }
             failures = if down == Down::Cut { 1 } else { failures.saturating_add(1) };
             if self.tell(News::Down(down)).await.is_err() {

@@ -8,6 +8,7 @@
 mod bonds;
 mod conversation;
 mod papers;
+mod slices;
 
 use std::{
     fs,
@@ -218,6 +219,7 @@ fn seeds_are_what_the_vectors_hold_and_the_writers_write() {
         papers::tpm_blob(),
         share(),
         ticket(),
+        slices::seeds(),
         token(),
         vault(),
     ]

@@ -1,4 +1,4 @@
-//! What manifests, grants and enforcement modules refused to devices, counted and recorded: one entry a device and policy at once, and one a minute for
+//! What manifests, grants, enforcement modules and own keys refused to devices, counted and recorded: one entry a device and policy at once, and one a minute for
 //! what comes after it (as in decision 0005).
 //!
 //! Limits: [`REFUSED_MAX`], [`OF_A_DEVICE_MAX`]. Nothing that a device chooses, such as the recipient, makes an entry of its own. What was counted stays until it is in the log.
@@ -79,6 +79,14 @@ impl Refused {
         let outcome = Outcome { allowed: false, policy: None, why: why.to_owned() };
         let by = ("grant", code);
         self.add((device.clone(), by.0, format!("{request} {code}")), Counted::new(by, request, outcome));
+    }
+
+    /// Counts a link whose end did not show the device's own key (OWN-7).
+    pub(crate) fn count_own_key(&self, device: &DeviceId) {
+        let code = code::token::OWN_KEY;
+        let outcome = Outcome { allowed: false, policy: None, why: code.title().to_owned() };
+        let by = ("own-key", code);
+        self.add((device.clone(), by.0, String::new()), Counted::new(by, "enter", outcome));
     }
 
     fn add(&self, mut key: Key, new: Counted) {

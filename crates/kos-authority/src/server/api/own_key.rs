@@ -29,6 +29,9 @@ pub(super) async fn rotate(
     operate(&shared, &device, &call, |record| {
         let none = || Refusal::new(code::token::OWN_KEY_NONE).about("device", &record.id);
         let issue = own_key::certificate_of(record).ok_or_else(none)?.issue;
+        if record.own_keys.as_ref().is_some_and(|keys| keys.next().is_some()) {
+            return Err(Refusal::new(code::token::OWN_KEY_UNDER_WAY).about("device", &record.id));
+        }
         let reason = reason.clone();
         Ok(vec![Step::Edit(Box::new(move |record| {
             let number = record.own_keys.get_or_insert_default().mint(salt, issue)?;

@@ -10,14 +10,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use axum::{
-    body::{Body, to_bytes},
-    extract::Request,
-};
+use axum::{body::Body, extract::Request, http::HeaderValue};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kos_api::routes::Token;
 use kos_base::{
     Secret, code,
-    token::{self, Counters, HEADER, TokenError, TokenKey},
+    token::{self, COVERED, Counters, HEADER, TokenError, TokenKey},
 };
 use kos_net::tls::{Exporter, Facts};
 
@@ -53,12 +51,12 @@ impl Tokens {
         &self,
         own: &[Option<Secret<32>>],
         request: token::Request<'_>,
-        text: &str,
+        token: &token::Token,
     ) -> Result<(), TokenError> {
         let derive = |own: &Option<Secret<32>>| TokenKey::derive(&self.0.exporter, own.as_ref());
         let keys = own.iter().map(derive).collect::<Result<Vec<_>, _>>()?;
         let mut counters = self.0.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        counters.judge(clock::now(), &keys, request, text).map(drop)
+        counters.judge(clock::now(), &keys, request, token).map(drop)
     }
 }
 
@@ -74,6 +72,14 @@ async fn own_keys(shared: &Shared, who: Option<Who>) -> Result<Vec<Option<Secret
     let device = shared.store.device(&device).await?;
     let device = device.filter(|device| own_key::certificate_of(device).is_some());
     Ok(device.map_or_else(|| vec![None], |device| own_key::accepted(shared, &device)))
+}
+
+/// Why a body was not read to its end.
+fn unread(error: Box<dyn std::error::Error + Send + Sync>) -> Refusal {
+    if error.is::<LengthLimitError>() {
+        return Refusal::new(code::config::TOO_LARGE).with_status(413);
+    }
+    Refusal::new(code::config::BAD_REQUEST).saying("the body did not come to its end")
 }
 
 /// Passes a request whose token holds, or that needs none. Its body is as it was.
@@ -94,17 +100,25 @@ pub(super) async fn check(gate: &Gate, request: Request) -> Result<Request, Refu
         let refusal = Refusal::new(error.code()).with_status(401);
         if matches!(error, TokenError::Time { .. }) { refusal.saying(&error.to_string()) } else { refusal }
     };
-    let text = outcome.map_err(|error| refused(&request, error))?;
+    let shown = outcome.and_then(|text| text.parse::<token::Token>());
+    let shown = shown.map_err(|error| refused(&request, error))?;
     let Some(tokens) = request.extensions().get::<Tokens>().cloned() else {
         return Err(Refusal::new(code::config::INTERNAL));
     };
     let own = own_keys(&gate.shared, request.extensions().get().cloned()).await?;
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, gate.bytes_max).await;
-    let body = body.map_err(|_| Refusal::new(code::config::TOO_LARGE).with_status(413))?;
+    let body = Limited::new(body, gate.bytes_max).collect().await.map_err(unread)?.to_bytes();
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let verdict =
-        tokens.judge(&own, token::Request { method: parts.method.as_str(), target, body: &body }, &text);
+    let mut headers = [&[][..]; COVERED.len()];
+    let mut is_clear = true;
+    for (said, name) in headers.iter_mut().zip(COVERED) {
+        let mut values = parts.headers.get_all(name).into_iter();
+        *said = values.next().map_or(&[], HeaderValue::as_bytes);
+        is_clear &= values.next().is_none();
+    }
+    let about = token::Request { method: parts.method.as_str(), target, body: &body, headers };
+    // Of two headers the handler takes one, and nobody says which.
+    let verdict = if is_clear { tokens.judge(&own, about, &shown) } else { Err(TokenError::Wrong) };
     let request = Request::from_parts(parts, Body::from(body));
     verdict.map_err(|error| refused(&request, error))?;
     Ok(request)

@@ -15,8 +15,9 @@ const AGENT: &str = "kai:home/kitchen";
 const MEMBER: &str = "kdev-0000000000000001";
 const WAITING: &str = "kdev-0000000000000002";
 const SUSPENDED: &str = "kdev-0000000000000003";
-const STRICT: &str = "kdev-0000000000000004";
-const JUDGE: &str = "kdev-0000000000000005";
+const LEAST: &str = "kdev-0000000000000004";
+const STRICT: &str = "kdev-0000000000000005";
+const JUDGE: &str = "kdev-0000000000000006";
 
 const VAULT: &str = "people";
 const SOURCE_PASSPHRASE: &str = "an old passphrase";
@@ -52,9 +53,14 @@ async fn bench() -> (Bench, Made) {
     waiting.lobby = Some(fixtures::lobby("192.0.2.7"));
     bench.add(waiting).await;
     bench.add(member(3)).await;
+    let mut least = member(4);
+    if let Some(credential) = &mut least.credential {
+        credential.profile = Some(SecurityProfile::Sec1);
+    }
+    bench.add(least).await;
     let suspended = bench.post(&format!("/api/v1/devices/{SUSPENDED}/suspend"), json!({})).await;
     assert_eq!(suspended.status, StatusCode::OK, "{}", suspended.body);
-    for n in [4, 5] {
+    for n in [5, 6] {
         bench.add(strict(n)).await;
     }
     let ticket = bench.post("/api/v1/tickets", json!({"role": "sensor"})).await;
@@ -252,6 +258,7 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "device-suspend" | "device-quarantine" | "device-regen-cert" | "device-decommission" => {
             (MEMBER, json!({}))
         }
+        "device-rotate-key" => (LEAST, json!({})),
         "authority-listen" => ("", json!({"address": "127.0.0.2"})),
         "operator-create" => {
             let key = SigningKey::generate(KeyAlgorithm::P256).unwrap();
@@ -430,4 +437,15 @@ async fn a_plan_for_an_operator_whose_name_or_key_is_taken_is_refused() {
         assert_eq!((planned.status, code(&planned)), (StatusCode::CONFLICT, "KOS-E0106"), "{why}");
         assert_eq!(planned.body["detail"], why);
     }
+}
+
+#[tokio::test]
+async fn a_key_of_a_devices_own_is_not_replaced_before_the_device_has_shown_it() {
+    let (bench, _) = bench().await;
+    let rotate = format!("/api/v1/devices/{LEAST}/rotate-key");
+    assert_eq!(bench.post(&rotate, json!({})).await.status, StatusCode::OK);
+    let again = bench.post(&rotate, json!({})).await;
+    assert_eq!((again.status, code(&again)), (StatusCode::CONFLICT, "KOS-E0827"), "{}", again.body);
+    let none = bench.post(&format!("/api/v1/devices/{MEMBER}/rotate-key"), json!({})).await;
+    assert_eq!(code(&none), "KOS-E0826");
 }

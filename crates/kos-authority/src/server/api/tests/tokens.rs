@@ -55,7 +55,7 @@ impl Connection<'_> {
 }
 
 fn token(method: &str, target: &str, body: &str, made: Timestamp, counter: u64) -> String {
-    let about = token::Request { method, target, body: body.as_bytes() };
+    let about = token::Request { method, target, body: body.as_bytes(), headers: [b"", b""] };
     TokenKey::derive(&exporter(), None).unwrap().token(about, made, counter).to_string()
 }
 
@@ -98,8 +98,8 @@ async fn a_token_is_refused_when_anything_of_it_is_not_right_and_nothing_happens
     let early = now.plus(token::AGE_MAX + Duration::from_secs(5));
     let good = |counter| token("POST", PATH, BODY, now, counter);
     let elsewhere = TokenKey::derive(&Secret::new([8; 32]), None).unwrap();
-    let elsewhere =
-        elsewhere.token(token::Request { method: "POST", target: PATH, body: BODY.as_bytes() }, now, 1);
+    let about = token::Request { method: "POST", target: PATH, body: BODY.as_bytes(), headers: [b"", b""] };
+    let elsewhere = elsewhere.token(about, now, 1);
     for (shown, body, wanted) in [
         (vec![], BODY, "KOS-E0820"),
         (vec![String::new()], BODY, "KOS-E0821"),
