@@ -45,6 +45,6 @@ impl Shown for Verifier {
     const COLUMNS: &'static [Column<'static>] = &[
         column("device", "deviceId"),
         column("added", "addedAt").looks(Form::Moment),
-        column("cannot judge now: it", "hindrance"),
+        column("why not now", "hindrance"),
     ];
 }

@@ -449,3 +449,24 @@ async fn a_key_of_a_devices_own_is_not_replaced_before_the_device_has_shown_it()
     let none = bench.post(&format!("/api/v1/devices/{MEMBER}/rotate-key"), json!({})).await;
     assert_eq!(code(&none), "KOS-E0826");
 }
+
+#[tokio::test]
+async fn nobody_is_raised_to_sec_4_while_nobody_could_judge_it() {
+    let bench = Bench::new().await;
+    let mut device = strict(5);
+    device.evidence = kos_base::EvidenceTier::QuoteVerified;
+    bench.add(device).await;
+    bench.add(strict(6)).await;
+    let raise = async || {
+        bench.post(&format!("/api/v1/devices/{STRICT}/set-profile"), json!({"profile": "SEC-4"})).await
+    };
+    let refused = raise().await;
+    assert_eq!(refused.body["code"], "KOS-E0880", "{}", refused.body);
+    let judge =
+        async |id: &str| bench.post("/api/v1/attestation/verifiers", json!({"deviceId": id})).await.status;
+    assert_eq!(judge(STRICT).await, StatusCode::OK);
+    assert_eq!(raise().await.body["code"], "KOS-E0880", "not by itself");
+    assert_eq!(judge(JUDGE).await, StatusCode::OK);
+    let raised = raise().await;
+    assert_eq!(raised.status, StatusCode::OK, "{}", raised.body);
+}
