@@ -104,8 +104,8 @@ pub struct Restored {
     pub unknown: u64,
     /// Certificates that were revoked.
     pub revoked: u64,
-    /// Manifests that were put in force after the backup, with their versions. The log does not have them: they have to be
-    /// applied again.
+    /// Manifests that were put in force after the backup, with their versions, and alert rules with their number. The log does
+    /// not have them: they have to be applied again.
     pub apply_again: Vec<String>,
 }
 

@@ -166,6 +166,29 @@ pub struct Lobby {
     pub withheld: Option<String>,
 }
 
+/// A bundle that a device in quarantine sealed for guardians.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ForensicBundle {
+    /// Of which.
+    #[schema(value_type = schema::DeviceId)]
+    pub device_id: DeviceId,
+    /// The order that it obeyed; its first part is the moment of the order.
+    #[schema(value_type = schema::EntryId)]
+    pub order_id: EntryId,
+    /// Whether the device is under this order still.
+    pub current: bool,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// SHA-256 of them.
+    #[schema(value_type = schema::Digest)]
+    pub sha256: Digest,
+}
+
+impl Kind for ForensicBundle {
+    const KIND: &'static str = "ForensicBundle";
+}
+
 /// A quarantine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

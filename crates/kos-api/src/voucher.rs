@@ -131,7 +131,7 @@ pub enum VoucherState {
     Endorsed,
     /// Its time is over.
     Expired,
-    /// It came back with a backup, and may have been spent since.
+    /// It came back with a backup, and may have been spent since, or its device was turned away.
     Void,
 }
 

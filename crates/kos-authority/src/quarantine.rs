@@ -9,11 +9,12 @@
 use std::{fs, io, path::PathBuf};
 
 use kos_audit::{EventType, SealedEntry};
-use kos_base::{DeviceId, EntryId, Timestamp, key::SignatureForm};
+use kos_base::{DeviceId, DeviceState, EntryId, Timestamp, key::SignatureForm};
 use kos_identity::{
+    certificate::Serial,
     enrolment::authority::Sealed,
     quarantine::{BUNDLE_BYTES_MAX, Order, RECIPIENTS_MAX, receipt_hash},
-    registry::{self, Case, Device, Ticket, Write},
+    registry::{self, Actor, Approver, Approvers, Case, Device, Ticket, Write},
 };
 use kos_net::{
     entropy::{self, NoEntropy},
@@ -26,7 +27,7 @@ use crate::{
     authority::Shared,
     files::{self, Mode},
     record::{Change, SystemChange},
-    store::{EntryQuery, StoreError, WitnessWay},
+    store::{DeviceQuery, EntryQuery, Operator, Store, StoreError, WitnessWay},
 };
 
 /// Most things that are named of what a device could read; an entry of the log has at most 16 KiB.
@@ -34,6 +35,11 @@ const EXPOSED_MAX: usize = 64;
 /// Entries that are looked at for what a device read. Stops a device that read much from keeping its own quarantine from
 /// happening.
 const READS_MAX: u32 = 1_000;
+
+/// Bundles of a device that are listed. Stops a device that was quarantined very often from a list without end.
+const BUNDLES_MAX: usize = 200;
+/// Records that are read at a time.
+const PAGE: u32 = 200;
 
 /// Why no order can be signed.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +124,63 @@ pub(crate) fn case(
         confirmed_at: None,
         bundle: None,
         approvals: Vec::new(),
+        salt: None,
     })
+}
+
+/// Operators who stand now, with their records, and a salt for the first approval.
+///
+/// # Errors
+/// When the store cannot be read, or there is no randomness.
+pub(crate) async fn approvers(shared: &Shared) -> Result<(Approvers, Vec<Operator>), StoreError> {
+    let (mut operators, mut after) = (Vec::new(), None);
+    loop {
+        let page = shared.store.operators(after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        let revoked = |one: &Operator| {
+            let serial = <[u8; 16]>::try_from(one.serial.as_slice()).map(Serial::from_random);
+            serial.is_ok_and(|serial| shared.board.record(one.issuer, serial).is_some())
+        };
+        operators.extend(page.into_iter().filter(|one| !one.removed && !revoked(one)));
+    }
+    let standing = operators.iter().map(|one| Approver { name: one.name.clone(), since: one.created_at });
+    let salt = entropy::array().map_err(|e| StoreError::Failed(e.to_string()))?;
+    Ok((Approvers { standing: standing.collect(), salt }, operators))
+}
+
+/// Devices with a case in which one of these has approved.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn approved_by(store: &Store, people: &[Actor]) -> Result<Vec<Device>, StoreError> {
+    let states = vec![DeviceState::Quarantined, DeviceState::Pending];
+    let (mut found, mut query) = (Vec::new(), DeviceQuery { states, ..DeviceQuery::default() });
+    loop {
+        let page = store.devices(&query, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(found) };
+        query.after = Some(last.id.clone());
+        let theirs = |case: &Case| people.iter().any(|person| case.is_approved_by(person));
+        found.extend(page.into_iter().filter(|device| device.case.as_ref().is_some_and(theirs)));
+    }
+}
+
+/// What takes the marks of people out of the cases in which they have approved.
+///
+/// # Errors
+/// When the store cannot be read, or there is no randomness.
+pub(crate) async fn forget_approvers(store: &Store, people: &[Actor]) -> Result<Vec<Write>, StoreError> {
+    let mut writes = Vec::new();
+    for device in approved_by(store, people).await? {
+        let mut next = device.next_version();
+        if let Some(case) = &mut next.case {
+            for person in people {
+                case.forget(person, entropy::array().map_err(|e| StoreError::Failed(e.to_string()))?);
+            }
+        }
+        writes.push(Write::Device(Box::new(next)));
+    }
+    Ok(writes)
 }
 
 /// What else the transaction of a quarantine does: takes back what the device could let others in by, and names what it
@@ -224,6 +286,23 @@ impl Bundles {
         fs::create_dir_all(folder)?;
         files::replace(&place, &sealed.bytes, Mode::Private)?;
         files::sync_folder(&self.folder)
+    }
+
+    /// The orders of which there are bundles of a device, the oldest first; of very many the newest.
+    pub(crate) fn orders(&self, device: &DeviceId) -> io::Result<Vec<EntryId>> {
+        let files = match fs::read_dir(self.folder.join(device.as_ref())) {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut orders = Vec::new();
+        for file in files {
+            let name = file?.file_name();
+            let order = name.to_str().and_then(|name| name.strip_suffix(".age")?.parse::<EntryId>().ok());
+            orders.extend(order);
+        }
+        orders.sort_unstable();
+        Ok(orders.split_off(orders.len().saturating_sub(BUNDLES_MAX)))
     }
 
     /// The bundle of an order.

@@ -13,8 +13,8 @@ use kos_base::{
 use minicbor::{Decode, Encode};
 
 use crate::{
-    Certificates, Factory, Fate, Kept, Maker, SignedBy, Sponsor, Subject, Terms, VOID, Vouched, VoucherId,
-    Withheld, idevid,
+    Certificates, Factory, Fate, Kept, Maker, SignedBy, Sponsor, Subject, Terms, Vouched, VoucherId,
+    Withheld, idevid, why_void,
 };
 
 /// What a device shows in one conversation.
@@ -118,6 +118,31 @@ impl fmt::Display for By {
     }
 }
 
+/// The vouchers that could have let this device in, on some terms: they wait, hold, and name what it has proven.
+pub fn naming<'a>(shown: &Shown<'_>, known: &Known<'a>, now: Timestamp) -> Vec<&'a Kept> {
+    let factory = match shown.certificates {
+        [] => None,
+        chain => idevid::judge(chain, shown.identity, known.makers, now).ok(),
+    };
+    let counts = |kept: &&Kept| {
+        kept.fate == Fate::Waiting
+            && kept.expires.is_none_or(|expires| now < expires)
+            && is_proven(shown, kept, factory.as_ref())
+    };
+    known.vouchers.iter().filter(counts).collect()
+}
+
+/// Whether the voucher names what the device has proven.
+fn is_proven(shown: &Shown<'_>, kept: &Kept, factory: Option<&Factory>) -> bool {
+    match &kept.subject {
+        Subject::Identity(key) => *key == shown.identity.id(),
+        Subject::Endorsement(ek) => shown.ek == Some(*ek),
+        Subject::Serial { serial, issuer } => {
+            factory.is_some_and(|factory| factory.serial() == serial && factory.issuer() == *issuer)
+        }
+    }
+}
+
 /// What speaks for a device: nothing, or why it does not do.
 ///
 /// # Errors
@@ -151,14 +176,7 @@ fn by_voucher(
     factory: Option<&Factory>,
     now: Timestamp,
 ) -> Result<Entry, Withheld> {
-    let is_proven = match &kept.subject {
-        Subject::Identity(key) => *key == shown.identity.id(),
-        Subject::Endorsement(ek) => shown.ek == Some(*ek),
-        Subject::Serial { serial, issuer } => {
-            factory.is_some_and(|factory| factory.serial() == serial && factory.issuer() == *issuer)
-        }
-    };
-    if !is_proven {
+    if !is_proven(shown, kept, factory) {
         let why = format!("the voucher names {}", kept.subject);
         return Err(Withheld::saying(code::VOUCHER_DEVICE, &why));
     }
@@ -168,7 +186,9 @@ fn by_voucher(
             return Err(Withheld::saying(code::VOUCHER_SPENT, &format!("by {device}")));
         }
         Fate::Endorsed { .. } => return Err(Withheld::new(code::VOUCHER_ENDORSED)),
-        Fate::Void { .. } => return Err(Withheld::saying(code::VOUCHER_SPENT, &VOID)),
+        Fate::Void { device, .. } => {
+            return Err(Withheld::saying(code::VOUCHER_SPENT, &why_void(device.as_ref())));
+        }
     }
     if let Some(expires) = kept.expires.filter(|expires| now >= *expires) {
         return Err(Withheld::saying(code::VOUCHER_EXPIRED, &format!("at {expires}")));

@@ -21,12 +21,12 @@ mod node;
 mod voucher;
 mod withheld;
 
-pub use entry::{By, Entry, Known, Shown, Spends, entitle};
+pub use entry::{By, Entry, Known, Shown, Spends, entitle, naming};
 pub use idevid::Factory;
 pub use maker::{Certificates, Maker, Terms};
 pub use node::{Grant, SignedBy, Sponsor, VOUCH_BYTES_MAX, VOUCH_LIFE_MAX, Vouch, Vouched};
 pub use voucher::{
-    Bundle, Endorsement, Fate, Kept, NotAVoucherId, Owner, Statement, Subject, VOID, VOUCHER_BYTES_MAX,
-    Voucher, VoucherId,
+    Bundle, Endorsement, Fate, Kept, NotAVoucherId, Owner, Statement, Subject, VOUCHER_BYTES_MAX, Voucher,
+    VoucherId, why_void,
 };
 pub use withheld::Withheld;

@@ -354,7 +354,7 @@ pub enum Fate {
     /// Its device has not come.
     #[n(0)]
     Waiting,
-    /// It let this device in.
+    /// This device, which it names, was let in, by it or otherwise.
     #[n(1)]
     Spent {
         /// Which.
@@ -374,17 +374,25 @@ pub enum Fate {
         #[n(1)]
         at: Timestamp,
     },
-    /// It came back with a backup.
+    /// It came back with a backup, or its device was turned away.
     #[n(3)]
     Void {
         /// When.
         #[n(0)]
         at: Timestamp,
+        /// The device that was turned away.
+        #[n(1)]
+        device: Option<DeviceId>,
     },
 }
 
-/// Why a voucher is void, for people.
-pub const VOID: &str = "it came back with a backup, and may have been spent since";
+/// Why a voucher is void, for people; with the device that was turned away.
+pub fn why_void(device: Option<&DeviceId>) -> String {
+    match device {
+        Some(device) => format!("{device}, which it names, was turned away"),
+        None => "it came back with a backup, and may have been spent since".to_owned(),
+    }
+}
 
 impl Kept {
     /// A voucher that is kept from now on.

@@ -152,6 +152,7 @@ mod tests {
             file("", &pcr(24, KEY), ""),
             file("", &[pcr(3, KEY), pcr(3, KEY)].join(","), ""),
             file("", "", ""),
+            file("", &pcr(0, &"00".repeat(32)), ""),
             file("", &pcr(0, KEY), ", \"ek\": []"),
         ] {
             assert_eq!(read_back(&bad).unwrap_err().code(), code::second::SECOND_LISTS, "{bad}");

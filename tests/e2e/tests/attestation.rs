@@ -5,7 +5,7 @@ use std::fs;
 
 use kos_e2e::{
     fleet::{self, Authority, Device},
-    wait,
+    judge, wait,
 };
 use kos_emulator::SoftTpm;
 use serde_json::Value;
@@ -46,18 +46,26 @@ fn evidence_grows_with_what_operators_and_starts_say() {
 
     authority.json(&["attest", "ek", "add", &ek, "--note", "bench 3"]).unwrap();
     assert_eq!(renewed(&authority, &id), "ek-activated");
-    authority.json(&["attest", "golden", "add", "r1", "--from", &id, "--yes"]).unwrap();
+    let again = authority.kosctl(&["attest", "ek", "add", &ek]).unwrap();
+    assert!(again.code() == 6 && again.stderr.contains("KOS-E0891"), "{}", again.stderr);
+    // Nothing was measured yet: every machine that measures nothing would fit.
+    let golden = ["attest", "golden", "add", "r1", "--from", &id, "--yes"];
+    let refused = authority.kosctl(&golden).unwrap();
+    assert!(refused.code() == 5 && refused.stderr.contains("KOS-E0890"), "{}", refused.stderr);
+    tpm.judge(&["tpm2_pcrextend", &format!("0:sha256={}", "cd".repeat(32))]);
+    assert_eq!(renewed(&authority, &id), "ek-activated");
+    authority.json(&golden).unwrap();
     assert_eq!(renewed(&authority, &id), "quote-verified");
     assert_eq!(attestation(&authority, &id)["golden"], "r1");
-    assert_eq!(count(&authority, "attestation_verified"), 3);
+    assert_eq!(count(&authority, "attestation_verified"), 4);
     let asked = authority.json(&["device", "attest", &id]).unwrap();
     assert_eq!(asked["item"]["evidenceTier"], "quote-verified");
-    assert_eq!(count(&authority, "attestation_verified"), 4);
+    assert_eq!(count(&authority, "attestation_verified"), 5);
 
     // Another start: it is told, and no golden set fits.
     tpm.judge(&["tpm2_pcrextend", &format!("7:sha256={}", "ab".repeat(32))]);
     assert_eq!(renewed(&authority, &id), "ek-activated");
-    assert_eq!(count(&authority, "attestation_changed"), 1);
+    assert_eq!(count(&authority, "attestation_changed"), 2);
     let alerts = || {
         let alerts = authority.json(&["audit", "alerts", "list"])?;
         let found = alerts["items"].as_array().into_iter().flatten();
@@ -80,6 +88,47 @@ fn evidence_grows_with_what_operators_and_starts_say() {
     device.stop().unwrap();
     let late = authority.kosctl(&["device", "attest", &id, "--timeout", "2s"]).unwrap();
     assert!(late.code() == 9 && late.stderr.contains("within 2 s"), "{}", late.stderr);
+}
+
+/// The way to SEC-3 in the order of `docs/guide/attestation.md`, and with the program that stands there for the image.
+#[test]
+fn the_guide_leads_to_sec_3() {
+    let authority = Authority::start_with("heartbeat_seconds: 5\n").unwrap();
+    let tpm = SoftTpm::new();
+    let mut device = device_with(&tpm, "tpm-sec-3");
+    let id = fleet::bring_into_service(&authority, &mut device).unwrap();
+    let ek = attestation(&authority, &id)["ek"].as_str().unwrap().to_owned();
+    authority.json(&["attest", "ek", "add", &ek]).unwrap();
+    assert_eq!(renewed(&authority, &id), "ek-activated");
+    let raise = ["device", "set-profile", &id, "SEC-3", "--yes"];
+    let refused = authority.kosctl(&raise).unwrap();
+    assert!(refused.code() == 5 && refused.stderr.contains("KOS-E0229"), "{}", refused.stderr);
+
+    device.stop().unwrap();
+    let guide = fs::read_to_string(judge::workspace("docs/guide/attestation.md")).unwrap();
+    let program = guide.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let desk = tempfile::tempdir().unwrap();
+    let at = |name: &str| desk.path().join(name).to_string_lossy().into_owned();
+    fs::write(at("sign-image.py"), program).unwrap();
+    let root = device.root().to_string_lossy().into_owned();
+    fs::create_dir_all(device.root().join("usr/bin")).unwrap();
+    fs::write(device.root().join("usr/bin/kosd"), "a program").unwrap();
+    let (key, public) = (at("image.key"), format!("{root}/etc/kos/image.pub"));
+    judge::agrees("openssl", &["genpkey", "-algorithm", "ed25519", "-out", &key], "").unwrap();
+    judge::agrees("openssl", &["pkey", "-in", &key, "-pubout", "-out", &public], "").unwrap();
+    let python = judge::workspace("target/judges/bin/python").to_string_lossy().into_owned();
+    let sign = [&at("sign-image.py"), &key, "sensor", "1.0", &root, "/usr/bin/kosd"];
+    judge::agrees(&python, &sign, "").unwrap();
+
+    device.run().unwrap();
+    authority.device_becomes(&id, "online", |online| *online == true).unwrap();
+    assert_eq!(renewed(&authority, &id), "ek-activated");
+    assert_eq!(authority.device(&id).unwrap()["image"], "verified");
+    authority.json(&raise).unwrap();
+    renewed(&authority, &id);
+    let raised = || Ok((device.status()?["profile"] == "SEC-3").then_some(()));
+    wait::until("SEC-3 on the device", raised).unwrap();
+    device.stop().unwrap();
 }
 
 #[test]

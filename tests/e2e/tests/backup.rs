@@ -134,10 +134,13 @@ fn a_newer_log_brings_back_what_was_revoked_and_lets_everybody_else_return() {
         Ok(list["items"].as_array().and_then(|items| items.first()).cloned())
     });
     let waiting = waiting.unwrap();
-    let code = waiting["lobby"]["comparisonCode"].as_str().unwrap().to_owned();
     let waiting = waiting["deviceId"].as_str().unwrap().to_owned();
     assert_ne!(waiting, unknown);
-    restored.json(&["device", "approve", &waiting, "--profile", "SEC-2", "--code", &code, "--yes"]).unwrap();
+    // It knows its authority by its pin, and shows no code.
+    let approve = ["device", "approve", &waiting, "--profile", "SEC-2", "--yes"];
+    let asked = restored.kosctl(&approve).unwrap();
+    assert!(asked.code() == 2 && asked.stderr.contains("--pinned"), "{}", asked.stderr);
+    restored.json(&[&approve[..], &["--pinned"]].concat()).unwrap();
     restored.device_becomes(&waiting, "online", |online| *online == true).unwrap();
 
     restored.json(&["device", "reinstate", &stolen, "--yes"]).unwrap();
@@ -204,11 +207,7 @@ fn what_was_taken_back_or_replaced_after_the_backup_does_not_count_again() {
     let (log, head) = (elsewhere.at("log"), elsewhere.at("head"));
     let open = ["backup", "restore", "--log", &log, "--against", &head];
     let planned = restored.kosctl(&[&open[..], &["--dry-run"]].concat()).unwrap();
-    assert!(
-        planned.stdout.contains("the manifest open, version 2 is not in the backup"),
-        "{}",
-        planned.stdout
-    );
+    assert!(planned.stdout.contains("open, version 2: not in the backup"), "{}", planned.stdout);
     let name = lost_name(&planned.stdout);
     let opened = restored.json(&[&open[..], &["--confirm", &name]].concat()).unwrap();
     assert_eq!(opened["item"]["applyAgain"], serde_json::json!(["open, version 2"]), "{opened}");

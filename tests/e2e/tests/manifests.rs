@@ -76,7 +76,12 @@ fn compared(desk: &Desk, first: &str, id: &str) {
     assert_eq!(desk.run(&["policy", "test", &none]).code(), 2);
     assert_eq!(desk.ends(&["policy", "list", "--versions", "nope"]), (3, "KOS-E0795".to_owned()));
     assert!(desk.run(&["policy", "show", "sec-2"]).stdout.contains("SEC-2"));
-    let linted = desk.run(&["policy", "lint", first, "-o", "json"]);
+    assert_eq!(desk.run(&["policy", "show", "sec-2", "--version", "1"]).code(), 2);
+    let absent = desk.run(&["policy", "show", "quiet", "--version", "77"]);
+    assert!(absent.code() == 3 && absent.stderr.contains("no version 77"), "{}", absent.stderr);
+    assert_eq!(desk.run(&["policy", "lint", first]).code(), 0, "it is in force");
+    let older = desk.write("older", &quiet(1, None));
+    let linted = desk.run(&["policy", "lint", &older, "-o", "json"]);
     assert!(linted.code() == 10 && linted.stdout.contains("\"kind\": \"version\""), "{}", linted.stdout);
     let typo = desk.write("typo", &quiet(9, None).replace("resource)", "resource))"));
     let linted = desk.run(&["policy", "lint", &typo]);

@@ -119,6 +119,18 @@ fn a_device_is_cut_cleared_reported_on_and_comes_back_by_its_key_and_a_person() 
     let bundles =
         files(&state).unwrap().into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "age"));
     assert_eq!(bundles.count(), 0, "the bundle is not needed on the device any more");
+    // The bundle is there as before, among those of all its quarantines.
+    let listed = authority.json(&["device", "forensics", &id, "--list"]).unwrap();
+    let (order, current) = (&listed["items"][0]["orderId"], &listed["items"][0]["current"]);
+    assert_eq!((order, current), (&shown["quarantine"]["orderId"], &false.into()), "{listed}");
+    let (again, named) = (format!("{bundle}.again"), format!("{bundle}.named"));
+    for words in [vec!["--out", &again], vec!["--order", order.as_str().unwrap(), "--out", &named]] {
+        let got = authority.kosctl(&[&["device", "forensics", &id], &words[..]].concat()).unwrap();
+        assert!(got.status.success(), "{words:?}: {}", got.stderr);
+    }
+    for file in [&again, &named] {
+        assert_eq!(fs::read(file).unwrap(), fs::read(&bundle).unwrap());
+    }
     keys.retain(|secret| kept.iter().all(|kept| kept != secret));
     for (path, bytes) in files(device.root()).unwrap() {
         for secret in &keys {

@@ -42,6 +42,7 @@ impl Known {
         tpm.judge(&["tpm2_flushcontext", "-t"]);
         let public = fs::read_to_string(tpm.path("ek.pem")).unwrap();
         let ek = text(&ask(&json!({"do": "id", "public": public}))["id"]);
+        tpm.judge(&["tpm2_pcrextend", &format!("0:sha256={}", "cd".repeat(32))]);
         let bank = PCRS.map(|number| number.to_string()).join(",");
         tpm.judge(&["tpm2_pcrread", &format!("sha256:{bank}"), "-o", "pcrs.bin"]);
         let values = fs::read(tpm.path("pcrs.bin")).unwrap();

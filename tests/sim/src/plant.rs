@@ -97,6 +97,8 @@ plants! {
     TranscriptOfTheAnswer = "transcript-of-the-answer",
     /// A device forgets what it obeyed, and its number, as one whose old disk was put back.
     OrderForgotten = "order-forgotten",
+    /// An operator who was removed since counts among those who approve a return.
+    RemovalForgotten = "removal-forgotten",
 }
 
 impl Plant {
@@ -112,7 +114,7 @@ impl Plant {
 
     /// Whether it is one of the device that is taken out and brought back.
     pub const fn is_of_quarantine(self) -> bool {
-        matches!(self, Self::OnePersonTwice | Self::OrderForgotten)
+        matches!(self, Self::OnePersonTwice | Self::OrderForgotten | Self::RemovalForgotten)
     }
 
     /// Whether it is one of second verdicts.

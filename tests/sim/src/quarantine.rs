@@ -3,7 +3,7 @@
 //! record, and what the device remembers.
 //!
 //! Laws: nobody leaves quarantine without as many different people as its profile needs, for SEC-4 operators with
-//! certificates (`approvals`); only a reinstatement leads out (`state`); an order is obeyed once, and none from before the
+//! certificates, who were not removed since they said yes (`approvals`); only a reinstatement leads out (`state`); an order is obeyed once, and none from before the
 //! return is (`obeyed`); the one that was given last is obeyed when it arrives (`heard`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use kos_base::{
 };
 use kos_identity::{
     quarantine::{Known, Order, judge, receipt_hash},
-    registry::{Actor, Case, Device, Missed, Operation, Write},
+    registry::{Actor, Approver, Approvers, Case, Device, Missed, Operation, Write},
 };
 use minicbor::{Encode, bytes::ByteArray};
 
@@ -62,6 +62,8 @@ struct Life {
     past: BTreeSet<EntryId>,
     device: Memory,
     names: u32,
+    /// When who was removed since the beginning was added again.
+    again: BTreeMap<u8, Timestamp>,
 }
 
 enum Trouble {
@@ -101,6 +103,7 @@ pub fn live(seed: u64, plant: Option<Plant>) -> Result<Option<Breach>> {
         past: BTreeSet::new(),
         device: Memory { issue: 1, obeyed: None, under: None },
         names: 0,
+        again: BTreeMap::new(),
     };
     for _ in 0..STEPS {
         match life.step() {
@@ -148,6 +151,7 @@ impl Life {
             confirmed_at: None,
             bundle: None,
             approvals: Vec::new(),
+            salt: None,
         });
         let actor = Actor::Operator(name("anna")?);
         if self.apply(actor, Operation::Quarantine { reason: "because".to_owned(), case }) {
@@ -174,7 +178,8 @@ impl Life {
         };
         let before = self.record.state();
         let profile = self.record.profile();
-        let agreed = self.apply(actor, Operation::Reinstate { reason: "because".to_owned() });
+        let approvers = Box::new(self.approvers()?);
+        let agreed = self.apply(actor, Operation::Reinstate { reason: "because".to_owned(), approvers });
         if agreed && before == DeviceState::Quarantined {
             self.said_yes.insert(person);
         }
@@ -189,6 +194,25 @@ impl Life {
             }
         }
         Ok(())
+    }
+
+    /// Who stands. Sometimes an operator was removed and added again since the last approval.
+    fn approvers(&mut self) -> Result<Approvers, Trouble> {
+        if self.chance.one_in(6) {
+            let n = u8::try_from(self.chance.below(3)).unwrap_or_default();
+            self.said_yes.remove(&Person::Operator(n));
+            self.again.insert(n, self.now);
+        }
+        let mut standing = Vec::new();
+        for n in 0..3 {
+            let forgets = self.plant == Some(Plant::RemovalForgotten);
+            let since = self.again.get(&n).copied().filter(|_| !forgets).unwrap_or(BEGIN);
+            standing.push(Approver { name: name(&format!("operator-{n}"))?, since });
+            for renamed in 1..=self.names {
+                standing.push(Approver { name: name(&format!("operator-{n}-{renamed}"))?, since });
+            }
+        }
+        Ok(Approvers { standing, salt: self.chance.bytes() })
     }
 
     /// Whatever else an operator could try.

@@ -1,6 +1,7 @@
-"""A second implementation of tickets, proofs, codes, messages and records, written from docs/spec/enrolment.md alone.
+"""A second implementation of tickets, proofs, codes, messages, orders and records, written from docs/spec/enrolment.md and
+docs/spec/quarantine.md alone.
 
-Writes ticket.json, proof.json, code.json, message.json and ending.json into the folder that it is given. Uses no code
+Writes ticket.json, proof.json, code.json, message.json, ending.json and quarantine.json into the folder that it is given. Uses no code
 of kOS, so that what both agree on is what the specification says.
 """
 
@@ -207,8 +208,35 @@ def endings():
     ]
 
 
+# Orders and records: QRN-3, QRN-5, QRN-16
+
+
+def quarantines():
+    receipt, order = b"\x0d" * 32, uuid("019ddbb8-6d50-7a07-8707-070707070709")
+    device, authority, time = "kdev-7f4ac30123456789", "attic", 1795170000000
+    recipient = "age1" + "q" * 58
+    ordered = {0: order, 1: device, 2: authority, 3: time, 4: 7, 5: receipt, 6: [recipient]}
+    record = {0: device, 1: authority, 2: order, 3: receipt, 4: time + 900}
+    types = "application/kos-quarantine-order+cbor", "application/kos-quarantine-record+cbor"
+    domains = "kos quarantine order v1", "kos quarantine record v1"
+    by = key(b"\x0c" * 32), key(b"\x0e" * 32)
+    cases = [
+        ("an order", 0, ordered),
+        ("an order without a recipient", 0, ordered | {6: []}),
+        ("a record with a bundle", 1, record | {5: hashlib.sha256(b"bundle").digest()}),
+        ("a record without a bundle", 1, record),
+    ]
+    hashed = hash_parts("kos quarantine receipt v1", [receipt]).hex()
+    return [
+        {"name": name, "signerSpki": spki(by[of]).hex(), "payload": (payload := cbor2.dumps(said)).hex()}
+        | {"receiptHash": hashed, "cose": sealed(by[of], domains[of], types[of], payload).hex()}
+        for name, of, said in cases
+    ]
+
+
 def main(folder):
     files = {"ticket": tickets(), "proof": proofs(), "code": codes(), "message": messages(), "ending": endings()}
+    files |= {"quarantine": quarantines()}
     for name, cases in files.items():
         text = json.dumps(cases, indent=2, ensure_ascii=False) + "\n"
         pathlib.Path(folder, name + ".json").write_text(text, encoding="utf-8")

@@ -31,6 +31,15 @@ fn no_route_that_changes_anything_is_open_to_strangers_devices_or_viewers() {
     }
 }
 
+/// VOU-11: who is believed is an administrator's to say; a voucher is believed for its maker's sake, as a ticket is made.
+#[test]
+fn trust_in_keys_is_an_administrators_and_a_voucher_brings_none() {
+    for route in [&MAKER_ADD, &MAKER_REMOVE, &EK_ADD, &EK_REMOVE, &GOLDEN_ADD, &GOLDEN_REMOVE] {
+        assert_eq!(route.access, [Admin], "{}", route.name);
+    }
+    assert_eq!((VOUCHER_IMPORT.access, VOUCHER_ENDORSE.access), (TICKET_CREATE.access, &[Admin][..]));
+}
+
 #[test]
 fn what_changes_or_is_read_by_devices_needs_a_token_or_the_socket() {
     for route in ALL {

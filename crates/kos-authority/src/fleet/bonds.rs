@@ -1,21 +1,22 @@
-//! Pairings, grants and calls of agents on the link of a device, and what enforcement modules make of it.
+//! Pairings, grants and calls of agents on the link of a device.
 //!
 //! Source: `docs/spec/pairing.md` PAIR-30 to PAIR-34; `docs/spec/grant.md` GRANT-24.
 
 use std::sync::Arc;
 
-use kos_base::{SecurityProfile, Timestamp, code};
+use kos_base::{Timestamp, code};
 use kos_klp::{
     body::{self, Ack, Policy, Task},
     message::{MessageId, MessageType},
 };
-use kos_policy::{Direction, Errand, Request, Standing, decide, pairing::Bonds};
+use kos_policy::{Direction, Errand, Request, decide, pairing::Bonds};
 
 use super::{
     links::AgentCall,
+    rules::is_taken,
     talk::{Ended, SLICE_REFRESH, Talk},
 };
-use crate::{bonds, clock, modules};
+use crate::{bonds, clock};
 
 /// Most calls that a device has not answered. Whoever waits for an older one hears that it was not taken.
 const CALLS_MAX: usize = 4;
@@ -23,37 +24,15 @@ const CALLS_MAX: usize = 4;
 /// What of it is under way on one link.
 #[derive(Debug, Default)]
 pub(super) struct Affairs {
-    /// What the device was told.
+    /// What the device has taken.
     told: Option<Bonds>,
+    /// What was sent and is not answered yet.
+    under_way: Option<(MessageId, Bonds)>,
     /// Calls that are not answered yet, oldest first.
     calls: Vec<(MessageId, Arc<AgentCall>)>,
 }
 
 impl Talk<'_> {
-    /// Keeps a device that does not meet a mandatory module to what the lobby may, and lets it out again.
-    pub(super) fn judge_modules(&mut self) {
-        let (shared, now) = (&self.board.shared, clock::now());
-        let seen = modules::seen(&self.device, self.certified, self.report, now);
-        let unmet = modules::unmet(shared, self.certified, &seen);
-        let standing = match &unmet {
-            Some(_) => Standing { profile: SecurityProfile::Sec0, ..self.certified },
-            None => self.certified,
-        };
-        if standing == self.standing {
-            return;
-        }
-        self.standing = standing;
-        shared.links.stands(&self.id, standing);
-        match unmet {
-            Some((module, finding)) => {
-                let request = format!("module/{}", module.name());
-                shared.manifests.refused.count_module(&self.id, &request, &finding.why);
-                tracing::warn!(device = %self.id, module = module.name(), why = finding.why, "kept to the lobby");
-            }
-            None => tracing::info!(device = %self.id, "meets every mandatory module again"),
-        }
-    }
-
     /// Sends what the device is paired with, unless that was said on this link and is not about to run out.
     pub(super) async fn bring_bonds(&mut self) -> Result<(), Ended> {
         let now = clock::now();
@@ -65,12 +44,24 @@ impl Talk<'_> {
                 && told.grants == bonds.grants
                 && now.since(told.issued) < SLICE_REFRESH
         };
-        if self.bonds.told.as_ref().is_some_and(is_told) {
+        let under_way = self.bonds.under_way.as_ref().map(|(_, bonds)| bonds);
+        if self.bonds.told.as_ref().is_some_and(is_told) || under_way.is_some_and(is_told) {
             return Ok(());
         }
         let signed = bonds::signed(shared, &bonds)?;
-        self.bonds.told = Some(bonds);
-        self.signed(MessageType::POLICY, &body::write(&Policy::Bonds(signed))).await.map(drop)
+        let said = body::write(&Policy::Bonds(signed));
+        self.bonds.under_way = Some((self.signed(MessageType::POLICY, &said).await?, bonds));
+        Ok(())
+    }
+
+    /// Takes what the device answers to what it is paired with. What it refused is brought again with its next heartbeat.
+    pub(super) fn bonds_answered(&mut self, of: Option<MessageId>, status: u16) {
+        let Some((_, bonds)) = self.bonds.under_way.take_if(|(under_way, _)| Some(*under_way) == of) else {
+            return;
+        };
+        if is_taken(&self.id, "its pairings and grants", status) {
+            self.bonds.told = Some(bonds);
+        }
     }
 
     /// Brings a call that was let through. Whom the profile keeps from agents gets none.

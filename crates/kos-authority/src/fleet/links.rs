@@ -11,7 +11,7 @@ use std::{
 use kos_base::{DeviceId, KeyId};
 use kos_identity::registry::{Device, Write};
 use kos_klp::body::WitnessAnswer;
-use kos_policy::Standing;
+use kos_policy::{Forwarding, Standing};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::writer::Committed;
@@ -95,9 +95,18 @@ struct Handle {
     push: mpsc::Sender<Push>,
     /// The newest record, once it changed. A link that falls behind sees the last one alone.
     record: watch::Sender<Option<Arc<Device>>>,
-    relay: mpsc::Sender<Vec<u8>>,
+    relay: mpsc::Sender<Relayed>,
     /// Dropping it cuts the link.
     _cut: watch::Sender<()>,
+}
+
+/// A frame of another device.
+#[derive(Debug)]
+pub(crate) struct Relayed {
+    pub(crate) frame: Vec<u8>,
+    pub(crate) forwarding: Forwarding,
+    /// How its sender stood when it was taken.
+    pub(crate) from: Standing,
 }
 
 /// Why a frame was not passed on.
@@ -148,7 +157,7 @@ pub(crate) struct Registration {
     /// News.
     pub(crate) pushes: Pushes,
     /// Frames of other devices.
-    pub(crate) relayed: mpsc::Receiver<Vec<u8>>,
+    pub(super) relayed: mpsc::Receiver<Relayed>,
     /// Resolves when the link is to be closed.
     pub(crate) cut: Cut,
 }
@@ -167,7 +176,7 @@ impl Links {
         Registration { links, device, number, pushes, relayed, cut: Cut(cut) }
     }
 
-    /// What the certificate of a device says that has a link.
+    /// How a device stands that has a link.
     pub(crate) fn standing(&self, device: &DeviceId) -> Option<Standing> {
         self.open().get(device).map(|handle| handle.standing)
     }
@@ -176,7 +185,7 @@ impl Links {
     ///
     /// # Errors
     /// When the device has none, or it does not keep up. The frame is gone; tell its sender.
-    pub(super) fn pass_on(&self, to: &DeviceId, frame: Vec<u8>) -> Result<(), Undelivered> {
+    pub(crate) fn pass_on(&self, to: &DeviceId, frame: Relayed) -> Result<(), Undelivered> {
         let open = self.open();
         let handle = open.get(to).ok_or(Undelivered::NoLink)?;
         handle.relay.try_send(frame).map_err(|error| match error {
@@ -294,9 +303,9 @@ impl Links {
         }
     }
 
-    /// What a device may do here is another thing from now on.
-    pub(super) fn stands(&self, device: &DeviceId, standing: Standing) {
-        if let Some(handle) = self.open().get_mut(device) {
+    /// What a device may do here is another thing from now on, if the link with this number is still its own.
+    pub(super) fn stands(&self, device: &DeviceId, number: u64, standing: Standing) {
+        if let Some(handle) = self.open().get_mut(device).filter(|handle| handle.number == number) {
             handle.standing = standing;
         }
     }
@@ -326,6 +335,11 @@ impl Links {
 }
 
 impl Registration {
+    /// The number of the link.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Whether no newer link of the device has taken its place.
     pub(crate) fn is_current(&self) -> bool {
         self.links.open().get(&self.device).is_none_or(|handle| handle.number == self.number)
@@ -364,21 +378,35 @@ mod tests {
     }
 
     #[test]
+    fn an_older_link_says_nothing_of_how_the_newer_one_stands() {
+        let links = Arc::new(Links::default());
+        let (id, key) = (fixtures::device_id(1), fixtures::key(1).id());
+        let lobby = Standing { profile: kos_base::SecurityProfile::Sec0, ..fixtures::SEC2 };
+        let older = links.enter(id.clone(), key, fixtures::SEC2);
+        let newer = links.enter(id.clone(), key, lobby);
+        links.stands(&id, older.number(), fixtures::SEC2);
+        assert_eq!(links.standing(&id), Some(lobby));
+        links.stands(&id, newer.number(), fixtures::SEC2);
+        assert_eq!(links.standing(&id), Some(fixtures::SEC2));
+    }
+
+    #[test]
     fn frames_for_a_link_that_does_not_keep_up_are_refused_and_news_come_through() {
         let links = Arc::new(Links::default());
         let device = fixtures::member(1);
         let mut link =
             links.enter(device.id.clone(), device.credential.as_ref().unwrap().key.id(), fixtures::SEC2);
         let nobody = fixtures::device_id(2);
-        assert_eq!(links.pass_on(&nobody, vec![1]), Err(Undelivered::NoLink));
+        let frame = || Relayed { frame: vec![1], forwarding: Forwarding::Encrypted, from: fixtures::SEC2 };
+        assert_eq!(links.pass_on(&nobody, frame()), Err(Undelivered::NoLink));
         for _ in 0..RELAYED_MAX {
-            assert_eq!(links.pass_on(&device.id, vec![1]), Ok(()));
+            assert_eq!(links.pass_on(&device.id, frame()), Ok(()));
         }
-        assert_eq!(links.pass_on(&device.id, vec![1]), Err(Undelivered::Full));
+        assert_eq!(links.pass_on(&device.id, frame()), Err(Undelivered::Full));
         links.device_changed(&device);
         assert!(matches!(link.pushes.recv().now_or_never(), Some(Some(Push::Record(_)))));
         drop(link);
-        assert_eq!(links.pass_on(&device.id, vec![1]), Err(Undelivered::NoLink));
+        assert_eq!(links.pass_on(&device.id, frame()), Err(Undelivered::NoLink));
     }
 
     #[test]

@@ -7,14 +7,18 @@
 mod ageing;
 mod bonds;
 mod intake;
+mod judging;
 mod links;
 pub(crate) mod own_key;
 mod relay;
+mod rules;
 mod steps;
 mod talk;
 pub(crate) mod upkeep;
-mod witnessing;
+mod witness;
 
+#[cfg(test)]
+pub(crate) use links::Relayed;
 pub(crate) use links::{Links, Undelivered};
 pub(crate) use steps::step;
 pub(crate) use talk::Switchboard;

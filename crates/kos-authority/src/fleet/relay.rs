@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use crate::policy::manifest::applied;
 
 use super::{
-    links::Undelivered,
+    links::{Relayed, Undelivered},
     talk::{Ended, Talk, remaining},
 };
 
@@ -93,10 +93,21 @@ impl Talk<'_> {
         if applied::refuses_peer(&self.board.shared, &self.device, self.standing, &to, now) {
             return Err(code::manifest::MANIFEST_REFUSES);
         }
-        self.board.shared.links.pass_on(&to, passed_on).map_err(|undelivered| match undelivered {
+        let relayed = Relayed { frame: passed_on, forwarding, from: self.standing };
+        self.board.shared.links.pass_on(&to, relayed).map_err(|undelivered| match undelivered {
             Undelivered::NoLink => code::klp::KLP_RECIPIENT,
             Undelivered::Full => code::klp::KLP_MEMORY,
         })
+    }
+
+    /// Sends the device what another one sent it, unless it has come to stand since where that may not reach it.
+    pub(super) async fn bring_relayed(&mut self, relayed: &Relayed) -> Result<(), Ended> {
+        let reaches = decide(relayed.from, Request::Peer(relayed.forwarding, self.standing)).check();
+        if let Err(refusal) = reaches {
+            self.board.shared.policy.count(&self.id, refusal);
+            return Ok(());
+        }
+        Ok(self.sender.send(&relayed.frame).await?)
     }
 
     /// Another device of ours.

@@ -29,24 +29,26 @@ use kos_net::{
     keys::SigningKey,
 };
 use kos_policy::{
-    Credential, Entrance, Errand, Refusal, Request, Standing, decide, module::Report, slice::Slice,
+    Credential, Entrance, Errand, Refusal, Request, Standing, decide,
+    module::{REPORT_AGE_MAX, Report},
+    slice::Slice,
 };
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
     bonds::Affairs,
-    links::{Cut, Push},
+    judging::Judging,
+    links::{Cut, Push, WitnessAsk},
     own_key::Ends,
     relay::Allowance,
-    witnessing::Witnessing,
+    rules,
 };
 use crate::{
     authority::Shared,
-    bonds, clock,
-    policy::{self, manifest::applied},
+    bonds, clock, policy,
     presence::Arrival,
     record::{Change, SystemChange},
     revocation::News,
@@ -132,6 +134,10 @@ pub(super) struct Talk<'a> {
     pub(super) standing: Standing,
     /// What it said last of itself for enforcement modules, and when.
     pub(super) report: Option<(Report, Timestamp)>,
+    /// When that is too old to count.
+    stale_at: Option<Instant>,
+    /// The number of this link among those of the device.
+    pub(super) number: u64,
     /// When the certificate of the link runs out, and the link with it.
     pub(super) not_after: Timestamp,
     /// What was signed and heard over this link, once anything was.
@@ -141,10 +147,12 @@ pub(super) struct Talk<'a> {
     kid_sent_at: Option<Timestamp>,
     pub(super) told: Told,
     delivery: Option<Delivery>,
-    /// What the manifests say, while it is not acknowledged.
-    policy_under_way: Option<MessageId>,
-    /// What the device was asked as a witness.
-    pub(super) witnessing: Witnessing,
+    /// What the manifests say, while it is not answered.
+    pub(super) policy_under_way: Option<(MessageId, Slice)>,
+    /// The question to the device as a witness that is not answered yet.
+    pub(super) asked: Option<(MessageId, Arc<WitnessAsk>)>,
+    /// Other devices that it was asked to judge.
+    pub(super) judging: Judging,
     /// Alerts that are not acknowledged yet, oldest first.
     alerts: Vec<(MessageId, oneshot::Sender<u16>)>,
     /// What was said of pairings and grants, and what is asked of the device by agents.
@@ -167,8 +175,8 @@ pub(super) struct Told {
     regenerate_version: Option<u64>,
     /// The own key that it was given.
     pub(super) own_key: Option<u32>,
-    /// What the manifests say about it, and when that was.
-    policy: Option<Slice>,
+    /// What the manifests say about it, which it has taken, and when that was.
+    pub(super) policy: Option<Slice>,
 }
 
 impl Switchboard {
@@ -197,6 +205,8 @@ impl Switchboard {
             device: format!("{authority}/{id}").parse()?,
         };
         let begun = self.hear_key(&about, &device, &ends, &mut receiver).await?;
+        // Nothing was reported yet: who has to is in the lobby from the first moment.
+        let (certified, (standing, _)) = (standing, rules::judged(&self.shared, &device, standing, None));
         let mut registration = self.shared.links.enter(id.clone(), key, standing);
         // And afterwards again: a change from now on reaches the link, and one before is in this record.
         let device = self.in_service(&id, key).await?;
@@ -204,7 +214,7 @@ impl Switchboard {
             return Err(Ended::OwnKey);
         }
         let shown = Credential::Certificate { record: device.profile() };
-        if let Err(refusal) = decide(standing, Request::Enter(Entrance::Link, shown)).check() {
+        if let Err(refusal) = decide(certified, Request::Enter(Entrance::Link, shown)).check() {
             self.shared.policy.count(&id, refusal);
             return Err(refusal.into());
         }
@@ -218,9 +228,11 @@ impl Switchboard {
             sender,
             id,
             device,
-            certified: standing,
-            standing,
+            certified,
+            standing: certified,
             report: None,
+            stale_at: None,
+            number: registration.number(),
             not_after,
             heard: None,
             allowance: Allowance::new(Instant::now()),
@@ -228,11 +240,13 @@ impl Switchboard {
             told: Told::default(),
             delivery: None,
             policy_under_way: None,
-            witnessing: Witnessing::default(),
+            asked: None,
+            judging: Judging::default(),
             alerts: Vec::new(),
             bonds: Affairs::default(),
         };
         talk.judge_modules();
+        self.shared.links.stands(&talk.id, talk.number, talk.standing);
         self.shared.alerts.linked(&talk.id);
         talk.confirm_key(begun.shown).await?;
         talk.push(Push::Record(Arc::clone(&talk.device))).await?;
@@ -249,6 +263,7 @@ impl Switchboard {
                     return Err(Ended::Cut);
                 }
                 () = expiry.as_mut() => return Err(Ended::Expired),
+                () = passed(talk.stale_at) => talk.forget_report(),
                 push = registration.pushes.recv() => match push {
                     Some(push) => talk.push(push).await?,
                     None => return Err(Ended::Cut),
@@ -270,7 +285,7 @@ impl Switchboard {
                 },
                 // Last, so that others cannot keep the device's own reports from being heard.
                 frame = registration.relayed.recv() => match frame {
-                    Some(frame) => talk.sender.send(&frame).await?,
+                    Some(relayed) => talk.bring_relayed(&relayed).await?,
                     None => return Err(Ended::Cut),
                 },
             }
@@ -288,6 +303,14 @@ impl Switchboard {
 /// How long a link may last whose certificate runs out at `not_after`.
 pub(super) fn remaining(not_after: Timestamp, now: Timestamp) -> Result<Duration, Ended> {
     if now < not_after { Ok(not_after.since(now)) } else { Err(Ended::Expired) }
+}
+
+/// Waits for a moment; for ever when there is none.
+async fn passed(moment: Option<Instant>) {
+    match moment {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Whether frames that began to be taken at `begun` may be followed by another one before it is looked what else there is.
@@ -313,6 +336,7 @@ impl Talk<'_> {
         remaining(self.not_after, now)?;
         let heartbeat: Heartbeat = body::read(said)?;
         self.report = heartbeat.modules.map(|report| (report, now));
+        self.stale_at = self.report.map(|_| Instant::now() + REPORT_AGE_MAX);
         self.judge_modules();
         if !heartbeat.statements.is_empty() {
             let (shared, said) = (&self.board.shared, &heartbeat.statements);
@@ -342,6 +366,12 @@ impl Talk<'_> {
         };
         let frame = self.session.link_frame(now, &outgoing)?;
         Ok(self.sender.queue(&frame).await?)
+    }
+
+    /// The report of the device has had its time, however long it is silent.
+    fn forget_report(&mut self) {
+        (self.report, self.stale_at) = (None, None);
+        self.judge_modules();
     }
 
     /// Takes a frame and those that have arrived behind it, so that their answers leave together, until the link is cut.
@@ -413,12 +443,8 @@ impl Talk<'_> {
             let _ = told.send(status);
             return Ok(());
         }
-        if self.policy_under_way.take_if(|under_way| Some(*under_way) == of).is_some() {
-            if status != 0 {
-                tracing::error!(device = %self.id, status, "a device does not take what the manifests say about it");
-            }
-            return Ok(());
-        }
+        self.policy_answered(of, status);
+        self.bonds_answered(of, status);
         let Some(Delivery { news, number, .. }) =
             self.delivery.take_if(|delivery| Some(delivery.under_way) == of)
         else {
@@ -487,26 +513,6 @@ impl Talk<'_> {
                 Ok(())
             }
         }
-    }
-
-    /// Sends what the manifests say about the device, unless that was said on this link and is not about to run out.
-    pub(super) async fn bring_policy(&mut self) -> Result<(), Ended> {
-        let now = clock::now();
-        let shared = &self.board.shared;
-        let Some(slice) = applied::slice_for(shared, &self.device, now) else { return Ok(()) };
-        let is_told = |told: &Slice| {
-            told.counter == slice.counter
-                && told.rules == slice.rules
-                && now.since(told.issued) < SLICE_REFRESH
-        };
-        if self.told.policy.as_ref().is_some_and(is_told) {
-            return Ok(());
-        }
-        let signed = applied::signed(shared, &slice)?;
-        self.told.policy = Some(slice);
-        let said = body::write(&body::Policy::Slice(signed));
-        self.policy_under_way = Some(self.signed(MessageType::POLICY, &said).await?);
-        Ok(())
     }
 
     /// Whether the device takes part in this; what it does not is not sent to it (POLS-13).

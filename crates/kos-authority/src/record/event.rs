@@ -63,6 +63,15 @@ impl Person {
         }
     }
 
+    /// How they act, if they are one who does.
+    pub(crate) fn actor(&self) -> Option<Actor> {
+        match self {
+            Self::Operator(name) => Some(Actor::Operator(name.clone())),
+            Self::LocalUser(user) => Some(Actor::LocalUser(user.clone())),
+            Self::Address(_) | Self::Secret(_) | Self::Holder(_) => None,
+        }
+    }
+
     /// The word for what they are.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
@@ -156,10 +165,10 @@ fn registry_event(change: &registry::Change) -> Draft {
         C::DeviceRejected { device, reason } => {
             about(EventType::DeviceRejected, device, json!({"reason": reason}))
         }
-        C::DeviceEnrolled { device, identity_key, role, profile, ticket, by } => {
+        C::DeviceEnrolled { device, identity_key, role, profile, ticket, by, spent } => {
             let details =
                 json!({"identityKeyId": identity_key, "role": role, "profile": profile, "ticketId": ticket});
-            voucher::enrolled(device, details, by.as_ref())
+            voucher::enrolled(device, details, by.as_ref(), spent)
         }
         C::CertificateIssued { device, issue, serial, key, not_after } => about(
             EventType::CertificateIssued,

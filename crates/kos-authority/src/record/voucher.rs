@@ -31,7 +31,7 @@ pub enum PapersChange {
     MakerRemoved { name: Name },
     /// A voucher for a device is kept from now on.
     VoucherImported { voucher: VoucherId, maker: KeyId, subject: String, expires: Option<Timestamp> },
-    /// A backup brought a voucher back that may have been spent since.
+    /// A backup brought a voucher back that may have been spent since, or its device was turned away.
     VoucherVoided { voucher: VoucherId },
     /// A device that has not come was passed on to the authority with this root.
     VoucherEndorsed { voucher: VoucherId, to: KeyId },
@@ -110,8 +110,12 @@ pub(super) fn waiting(device: &DeviceId, identity_key: KeyId, withheld: Option<&
     about(EventType::DevicePending, device, details)
 }
 
-/// A device was let in, perhaps by what somebody said of it.
-pub(super) fn enrolled(device: &DeviceId, mut details: Value, by: Option<&By>) -> Draft {
+/// A device was let in, perhaps by what somebody said of it, and spent the vouchers that name it.
+pub(super) fn enrolled(device: &DeviceId, mut details: Value, by: Option<&By>, spent: &[VoucherId]) -> Draft {
+    if let (Value::Object(details), false) = (&mut details, spent.is_empty()) {
+        let ids: Vec<_> = spent.iter().map(ToString::to_string).collect();
+        details.insert("vouchersSpent".to_owned(), ids.into());
+    }
     if let Some(by) = by {
         add(&mut details, "by", by.to_string());
         match by {

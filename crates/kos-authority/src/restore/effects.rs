@@ -37,6 +37,10 @@ pub(super) struct Effects {
     /// Guardians that were removed, by name; people by the subject under which the log said so.
     pub(super) guardians_removed: BTreeSet<String>,
     pub(super) people_dismissed: BTreeSet<String>,
+    /// How enforcement modules were wanted last, by module and profile.
+    pub(super) modules: BTreeMap<(String, SecurityProfile), String>,
+    /// Number and digest of the alert rules that were put in force last. The log does not have them.
+    pub(super) alert_rules: Option<(u64, String)>,
     /// Manifests that were put in force, and their newest version. The log does not have their text.
     pub(super) applied: BTreeMap<String, u64>,
     /// The highest number that one of them had.
@@ -153,6 +157,18 @@ impl Effects {
             }
             (EventType::GuardianRemoved, Some(target)) => {
                 self.people_dismissed.extend(target.personal_id().map(|sealed| sealed.subject().to_string()));
+            }
+            (EventType::ModulesChanged, _) => {
+                if let (Some(module), Some(profile), Some(stance)) =
+                    (details.get("module"), details.get("profile"), details.get("stance"))
+                {
+                    self.modules.insert((module, profile), stance);
+                }
+            }
+            // An entry that says what is refused puts nothing in force.
+            (EventType::AlertRulesChanged, _) if details.get::<String>("refused").is_none() => {
+                let counter = details.get("counter").unwrap_or_default();
+                self.alert_rules = details.get("digest").map(|digest| (counter, digest));
             }
             (EventType::PolicyApplied, Some(Target::Authority(_))) => {
                 let counter = details.get("counter").unwrap_or_default();

@@ -5,15 +5,19 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use data_encoding::{BASE64, HEXLOWER};
 use kos_api::backup::Restored;
-use kos_audit::VerifiedEntry;
+use kos_audit::{VerifiedEntry, alert::signed};
 use kos_base::{AuthorityName, DeviceId, DeviceState, SecurityProfile, Timestamp};
 use kos_identity::{
     certificate::IssuerClass,
     registry::{Actor, Change, Commit, Device, Missed, Revocation, RevocationReason, Write},
 };
 use kos_net::entropy;
-use kos_policy::pairing::EndedBy;
+use kos_policy::{
+    module::{Stance, module},
+    pairing::EndedBy,
+};
 
 use super::{Restoration, RestoreError, effects::Effects, merge, papers};
 use crate::{
@@ -22,6 +26,8 @@ use crate::{
     erasure::{NAMELESS, dismissal, guardians_of, nameless, removal},
     keys::Keys,
     log::LogSigner,
+    modules::Modules,
+    quarantine::forget_approvers,
     record::{Person, SystemChange},
     store::{DeviceQuery, ManifestChoice, Operator, Setting, Store, StoreError},
     writer::{SystemWrite, Transaction, Writer},
@@ -80,8 +86,10 @@ impl Opening<'_> {
                     row?.iter().for_each(|verified| newer.see(verified.entry(), |_| None, |_| none));
                 }
                 let missing = self.to_apply_again(&newer).await?;
-                again.extend(missing.into_iter().map(|manifest| {
-                    format!("the manifest {manifest} is not in the backup: apply it again, an older one or none counts until then")
+                again.extend(missing.into_iter().map(|one| {
+                    format!(
+                        "{one}: not in the backup, apply it again; an older one or none counts until then"
+                    )
                 }));
                 let newer = copy.size() - self.restoration.backup_size;
                 let until = copy.until().map_or_else(|| "an unknown time".to_owned(), |at| at.to_string());
@@ -129,13 +137,20 @@ impl Opening<'_> {
         Ok(outcome)
     }
 
-    /// Manifests of the newer log that the store does not have, each with its version.
+    /// Manifests and alert rules of the newer log that the store does not have, each with its version or number.
     async fn to_apply_again(&self, effects: &Effects) -> Result<Vec<String>, StoreError> {
         let mut missing = Vec::new();
         for (name, version) in &effects.applied {
             let held = self.store.manifests(ManifestChoice::Named(name), 1).await?;
             if held.first().is_none_or(|held| held.version < *version) {
                 missing.push(format!("{name}, version {version}"));
+            }
+        }
+        if let Some((counter, digest)) = &effects.alert_rules {
+            let held = self.store.setting(Setting::AlertRules).await?;
+            let held = held.and_then(|text| BASE64.decode(text.as_bytes()).ok());
+            if held.is_none_or(|bytes| HEXLOWER.encode(&signed::digest(&bytes)) != *digest) {
+                missing.push(format!("the alert rules, number {counter}"));
             }
         }
         Ok(missing)
@@ -193,8 +208,34 @@ impl Opening<'_> {
             is_named && guardian.leaving.is_none()
         });
         if !guardians.is_empty() {
-            let (changes, writes) = dismissal(guardians);
+            // They were told then; nothing that waited for them in the backup is theirs to hear.
+            let writes = guardians.iter().map(|guardian| SystemWrite::GuardianGone(guardian.name.clone()));
+            let writes = writes.collect();
+            let (changes, _) = dismissal(guardians);
             self.writer.commit(Transaction::own(self.now, changes, writes)).await?;
+        }
+        Ok(())
+    }
+
+    /// Wants enforcement modules as they were wanted last.
+    async fn want_modules(&self, effects: &Effects) -> Result<(), RestoreError> {
+        let mut wanted = Modules::load(self.store).await?.wanted();
+        let mut changes = Vec::new();
+        for ((name, profile), word) in &effects.modules {
+            // What this version does not know it could not say to the log.
+            let stance = Stance::ALL.into_iter().find(|stance| stance.as_str() == word);
+            let (Some(of), Some(stance)) = (module(name), stance) else { continue };
+            let held = wanted.entry(name.clone()).or_default().insert(*profile, word.clone());
+            if held.as_ref() != Some(word) {
+                changes.push(
+                    SystemChange::ModulesChanged { module: of.name(), profile: *profile, stance }.into(),
+                );
+            }
+        }
+        if !changes.is_empty() {
+            let text = serde_json::to_string(&wanted).map_err(|e| StoreError::Entry(e.to_string()))?;
+            let write = SystemWrite::Setting(Setting::Modules, Some(text));
+            self.writer.commit(Transaction::own(self.now, changes, vec![write])).await?;
         }
         Ok(())
     }
@@ -299,6 +340,7 @@ impl Opening<'_> {
             }
         }
         self.take_back(effects).await?;
+        self.want_modules(effects).await?;
         self.forget(effects, outcome).await
     }
 
@@ -410,13 +452,15 @@ impl Opening<'_> {
         let (kind, name) = person.split_once(' ').unwrap_or((person, ""));
         // Whoever erases a name erases everybody of that name; an address or an entry of a vault is nobody.
         let named = ["operator", "local-user", "share-holder"].contains(&kind).then(|| name.parse().ok());
-        let mut system = Vec::new();
+        let (mut system, mut cases) = (Vec::new(), Vec::new());
         if let Some(name) = named.flatten() {
             let (changes, writes) = dismissal(guardians_of(self.store, &name).await?);
             if !changes.is_empty() {
                 self.writer.commit(Transaction::own(self.now, changes, writes)).await?;
             }
             system.extend(nameless(self.store, &name).await?);
+            let approvers = [Actor::Operator(name.clone()), Actor::LocalUser(name.to_string())];
+            cases = forget_approvers(self.store, &approvers).await?;
         }
         let Some(subject) = self.store.subject_of(person).await? else { return Ok(()) };
         let change = SystemChange::SubjectErased {
@@ -426,7 +470,8 @@ impl Opening<'_> {
             own: false,
         };
         system.push(SystemWrite::EraseSubject(subject.id));
-        self.writer.commit(Transaction::own(self.now, vec![change.into()], system)).await?;
+        let erasing = Transaction::own(self.now, vec![change.into()], system);
+        self.writer.commit(Transaction { writes: cases, ..erasing }).await?;
         Ok(())
     }
 

@@ -25,7 +25,7 @@ pub(super) async fn withdraw(store: &Store, writer: &Writer, now: Timestamp) -> 
         after = Some(last.id);
         for kept in page.into_iter().filter(|kept| kept.fate == Fate::Waiting) {
             let change = PapersChange::VoucherVoided { voucher: kept.id };
-            let write = Write::Voucher(Box::new(kept.becoming(Fate::Void { at: now })));
+            let write = Write::Voucher(Box::new(kept.becoming(Fate::Void { at: now, device: None })));
             commit(writer, now, change, vec![write], Vec::new()).await?;
         }
     }

@@ -5,6 +5,7 @@ mod manifests;
 mod messages;
 mod policy;
 mod relaying;
+mod standing;
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -3,7 +3,7 @@
 use kos_base::{DeviceId, EntryId, Timestamp};
 use kos_policy::{
     grant::{Grant, Usage},
-    pairing::{Lifted, Pairing, Partner},
+    pairing::{GRANTS_MAX, Lifted, PAIRS_MAX, PairState, Pairing, Partner},
 };
 use minicbor::{Decode, Encode, bytes::ByteVec};
 use sqlx::{Row as _, sqlite::SqliteRow};
@@ -117,13 +117,23 @@ impl WriteHalf {
     /// Puts a pairing in place of the one with the number `before`.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when another one is there.
-    pub(crate) async fn put_pairing(&mut self, new: &Pairing, before: Option<u64>) -> Result<(), StoreError> {
+    /// [`StoreError::Conflict`] when another one is there, [`StoreError::BondsFull`] when the device has as many.
+    pub(crate) async fn put_pairing(
+        &mut self,
+        now: Timestamp,
+        new: &Pairing,
+        before: Option<u64>,
+    ) -> Result<(), StoreError> {
         let sql =
             "SELECT device, partner, number, body, mac FROM pairings WHERE device = $1 AND partner = $2";
         let query = sqlx::query(sql).bind(new.device.to_string()).bind(new.partner.to_string());
         let held = query.fetch_optional(&mut self.connection).await?;
-        let held = held.map(|row| pairing(&self.sealer, &row)).transpose()?.map(|held| held.number);
+        let held = held.map(|row| pairing(&self.sealer, &row)).transpose()?;
+        let goes_on = held.as_ref().is_some_and(|held| held.state(now) != PairState::Ended);
+        if !goes_on && new.state(now) != PairState::Ended {
+            self.check_pairings(&new.device, now).await?;
+        }
+        let held = held.map(|held| held.number);
         if held != before || before.is_some_and(|before| new.number <= before) {
             return Err(StoreError::conflict(PAIRINGS.name, &new.device));
         }
@@ -135,10 +145,23 @@ impl WriteHalf {
         self.sealer.write(&mut self.connection, sql, &PAIRINGS, cells).await.map(drop)
     }
 
+    /// Whether a device may have one more pairing. Asked within the transaction that makes it: two that came at once were both
+    /// told by the reading half that there is room, and a device takes none of its bonds when there are too many.
+    async fn check_pairings(&mut self, device: &DeviceId, now: Timestamp) -> Result<(), StoreError> {
+        let sql = "SELECT device, partner, number, body, mac FROM pairings WHERE device = $1";
+        let rows = sqlx::query(sql).bind(device.to_string()).fetch_all(&mut self.connection).await?;
+        let mut live = 0;
+        for row in &rows {
+            live += usize::from(pairing(&self.sealer, row)?.state(now) != PairState::Ended);
+        }
+        if live < PAIRS_MAX { Ok(()) } else { Err(StoreError::BondsFull) }
+    }
+
     /// Puts a grant in place of what is kept of it.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when something else is kept: another use was faster, say.
+    /// [`StoreError::Conflict`] when something else is kept: another use was faster, say. [`StoreError::BondsFull`] when the
+    /// device has as many.
     pub(crate) async fn put_grant(
         &mut self,
         new: &StoredGrant,
@@ -150,6 +173,14 @@ impl WriteHalf {
         let held = held.map(|row| grant(&self.sealer, &row)).transpose()?;
         if held.as_ref() != before {
             return Err(StoreError::conflict(GRANTS.name, &id));
+        }
+        if held.is_none() {
+            let sql = "SELECT count(*) FROM grants WHERE device = $1";
+            let query = sqlx::query(sql).bind(new.grant.device.to_string());
+            let count: i64 = query.fetch_one(&mut self.connection).await?.try_get(0)?;
+            if usize::try_from(count).map_or(true, |count| count >= GRANTS_MAX) {
+                return Err(StoreError::BondsFull);
+            }
         }
         let sql = "INSERT INTO grants (id, device, body, mac) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (id) DO UPDATE SET body = excluded.body, mac = excluded.mac";

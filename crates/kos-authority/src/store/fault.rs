@@ -52,6 +52,9 @@ pub enum StoreError {
     /// As many devices wait in the lobby, in all or from one source, as may wait.
     #[error("the lobby is full")]
     LobbyFull,
+    /// A device has as many pairings or grants as it may have.
+    #[error("the device has as many pairings or grants as there may be")]
+    BondsFull,
     /// A change came without an entry of the log: a fault of this program. It was taken back.
     #[error("a change of `{table}` without an entry of the log was taken back")]
     Unrecorded {
@@ -84,6 +87,7 @@ impl StoreError {
             Self::Newer { .. } => code::store::STORE_NEWER,
             Self::Conflict { .. } => code::store::STORE_CONFLICT,
             Self::LobbyFull => code::enrolment::LOBBY_FULL,
+            Self::BondsFull => code::pairing::PAIR_LIMIT,
             Self::Unrecorded { .. } => code::audit::LOG_UNRECORDED,
             Self::Unsynced(_) => code::audit::LOG_UNSYNCED,
             Self::LogDiffers(_) => code::audit::LOG_DIFFERS,
@@ -94,7 +98,10 @@ impl StoreError {
 
     /// Whether the requester alone is at fault, so that others in the same group go on.
     pub(crate) const fn concerns_one_request(&self) -> bool {
-        matches!(self, Self::Conflict { .. } | Self::LobbyFull | Self::Entry(_) | Self::Damaged { .. })
+        matches!(
+            self,
+            Self::Conflict { .. } | Self::LobbyFull | Self::BondsFull | Self::Entry(_) | Self::Damaged { .. }
+        )
     }
 
     /// What a file that belongs to the store or the log could not do.

@@ -92,7 +92,8 @@ impl WriteHalf {
         Ok(())
     }
 
-    async fn drop_guardian(&mut self, name: &GuardianName) -> Result<(), StoreError> {
+    /// Drops one with everything that waits for it.
+    pub(crate) async fn drop_guardian(&mut self, name: &GuardianName) -> Result<(), StoreError> {
         let sql = "DELETE FROM guardians WHERE name = $1";
         sqlx::query(sql).bind(name.as_ref()).execute(&mut self.connection).await?;
         self.forget_deliveries(name).await

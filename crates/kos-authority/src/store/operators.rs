@@ -127,6 +127,20 @@ impl Store {
 }
 
 impl WriteHalf {
+    /// That this operator was not removed. Asked within the transaction that rests on it.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when they were.
+    pub(crate) async fn check_stands(&mut self, id: EntryId) -> Result<(), StoreError> {
+        let sql = "SELECT id, version, key, serial, active_name, body, mac FROM operators WHERE id = $1";
+        let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(&mut self.connection).await?;
+        let held = row.map(|row| read(&self.sealer, &row)).transpose()?;
+        match held.is_some_and(|operator| !operator.removed) {
+            true => Ok(()),
+            false => Err(StoreError::conflict(OPERATORS.name, &id)),
+        }
+    }
+
     pub(crate) async fn put_operator(&mut self, operator: &Operator) -> Result<(), StoreError> {
         let conflict = || StoreError::conflict(OPERATORS.name, &operator.id);
         let cells = vec![

@@ -85,6 +85,7 @@ async fn apply(
         match write {
             SystemWrite::Crl(list) => half.put_crl(list).await?,
             SystemWrite::Operator(operator) => half.put_operator(operator).await?,
+            SystemWrite::Stands(operator) => half.check_stands(*operator).await?,
             SystemWrite::Archive(archive) => half.add_archive(archive).await?,
             SystemWrite::EraseSubject(subject) => {
                 half.erase_subject(subject).await?;
@@ -114,10 +115,13 @@ async fn apply(
             SystemWrite::AlertSeen(alert, at) => half.acknowledge_alert(alert, *at, first).await?,
             SystemWrite::Guardian(guardian) => half.add_guardian(guardian).await?,
             SystemWrite::NoGuardian(name) => half.remove_guardian(name, transaction.at, first).await?,
+            SystemWrite::GuardianGone(name) => half.drop_guardian(name).await?,
             SystemWrite::Mirror(mirror) => half.add_mirror(mirror).await?,
             SystemWrite::NoMirror(name) => half.remove_mirror(name).await?,
             SystemWrite::Manifest(manifest, signed) => half.add_manifest(manifest, signed).await?,
-            SystemWrite::Pairing(pairing, before) => half.put_pairing(pairing, *before).await?,
+            SystemWrite::Pairing(pairing, before) => {
+                half.put_pairing(transaction.at, pairing, *before).await?;
+            }
             SystemWrite::Grant(grant, before) => half.put_grant(grant, before.as_deref()).await?,
             SystemWrite::NoGrant(id) => half.remove_grant(*id).await?,
             SystemWrite::OwnCertificate { issuer, serial, der } => {

@@ -114,6 +114,8 @@ pub enum SystemWrite {
     Crl(StoredCrl),
     /// An operator.
     Operator(Box<Operator>),
+    /// Writes nothing: the transaction rests on this operator, and is a conflict once they were removed.
+    Stands(EntryId),
     /// Entries are in an archive; their rows go later.
     Archive(Box<Archive>),
     /// Destroys the key of the subject with this id.
@@ -154,6 +156,8 @@ pub enum SystemWrite {
     Guardian(Box<Guardian>),
     /// A guardian is told no more.
     NoGuardian(GuardianName),
+    /// A guardian is no more, with everything that waits for it.
+    GuardianGone(GuardianName),
     /// Copies of the log are written there.
     Mirror(Box<Mirror>),
     /// Copies are written there no more.

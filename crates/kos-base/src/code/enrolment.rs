@@ -12,7 +12,7 @@ super::codes! {
     TICKET_BOUND = 209, "the ticket is bound to another device", Refused, "use it on the device it was made for";
     PIN_MISMATCH = 210, "the authority is not the one that was pinned", Trust, "do not go on; get a new ticket from the real authority";
     PROTOCOL = 211, "the peer broke the enrolment protocol", Other, "update the older of the two programs";
-    CSR_INVALID = 212, "the certificate request is not valid", Refused, "make it again with the device's own tools";
+    CSR_INVALID = 212, "the certificate request is not valid", Refused, "make it again: an operator by `kosctl context add NAME --csr FILE`; a device makes its own";
     STATE_FORBIDS = 213, "the device's state does not allow this", Conflict, "kosctl device show DEVICE tells the state and its reason";
     CLONE = 214, "two devices claim the same hardware or identity", Refused, "look at both: kosctl device list";
     RATE_LIMITED = 215, "too many wrong attempts", Unreachable, "wait a minute and try again";

@@ -3,7 +3,7 @@
 //! Every failure that a person or program can meet has one. The code carries its title, the exit code of the command
 //! line and one fix, so that `kosctl explain` works without a server and `docs/reference/errors.md` is written from
 //! the same table. Areas: 00 use and config, 01 store, 02 enrolment, 03 certificates, 04 KLP, 05 audit, 06 vault,
-//! 07 policy and attestation, 08 vouchers, tokens of requests, pairings, grants and rights.
+//! 07 policy and attestation, 08 vouchers, tokens of requests, pairings, grants, rights and lists.
 
 pub mod access;
 pub mod attest;
@@ -14,6 +14,7 @@ pub mod enrolment;
 pub mod hardware;
 pub mod kill;
 pub mod klp;
+pub mod lists;
 pub mod manifest;
 pub mod pairing;
 pub mod policy;
@@ -153,6 +154,7 @@ impl Code {
             pairing::ALL,
             access::ALL,
             second::ALL,
+            lists::ALL,
         ];
         areas.into_iter().flatten().copied()
     }

@@ -4,12 +4,13 @@
 //! approvals of people its second. While a device has a case, nothing but a proof by its identity key after the last
 //! approval brings it back: no ticket, no rule, no ordinary approval.
 //!
-//! Invariants: a person counts once. SEC-4 needs two, and only operators with certificates count for it, since root on the
-//! authority's machine can be any user of the machine.
+//! Invariants: a person counts once, and only while they stand: whoever was removed or revoked since has approved nothing.
+//! SEC-4 needs two, and only operators with certificates count for it, since root on the authority's machine can be any
+//! user of the machine. Who approved is kept as a hash under a salt of the case: no list of names tells it.
 //!
 //! Source: `docs/spec/quarantine.md` QRN-1, QRN-22 to QRN-24.
 
-use kos_base::{EntryId, SecurityProfile, Timestamp, digest::sha256_parts};
+use kos_base::{EntryId, Name, SecurityProfile, Timestamp, digest::sha256_parts};
 use minicbor::{Decode, Encode, bytes::ByteArray};
 use subtle::ConstantTimeEq as _;
 
@@ -42,6 +43,27 @@ pub struct Case {
     /// Who has approved that the device comes back.
     #[n(6)]
     pub approvals: Vec<Approval>,
+    /// Their salt; none while nobody has approved.
+    #[n(7)]
+    pub salt: Option<Bytes32>,
+}
+
+/// An operator who stands: not removed, and with a certificate that is not revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approver {
+    /// Who it is.
+    pub name: Name,
+    /// Since when. What somebody else of that name approved before does not count.
+    pub since: Timestamp,
+}
+
+/// What the shell knows when somebody approves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Approvers {
+    /// Every operator who stands.
+    pub standing: Vec<Approver>,
+    /// Random; the salt of the case, if this is its first approval.
+    pub salt: [u8; 32],
 }
 
 /// What is known of a sealed bundle. Its bytes are a file beside the store.
@@ -79,6 +101,7 @@ impl Case {
             confirmed_at: None,
             bundle: None,
             approvals: Vec::new(),
+            salt: None,
         }
     }
 
@@ -103,26 +126,48 @@ impl Case {
         !self.signed.is_empty() && bool::from(hash.as_slice().ct_eq(self.receipt_hash.as_slice()))
     }
 
-    /// Takes an approval.
+    /// Whether this person has approved.
+    pub fn is_approved_by(&self, actor: &Actor) -> bool {
+        self.mark(actor).is_some_and(|by| self.approvals.iter().any(|approval| approval.by == by))
+    }
+
+    /// Puts `instead`, which is random, in the place of what tells this person: the approval stays, and is nobody's.
+    pub fn forget(&mut self, actor: &Actor, instead: [u8; 32]) {
+        let Some(by) = self.mark(actor) else { return };
+        for approval in self.approvals.iter_mut().filter(|approval| approval.by == by) {
+            approval.by = instead.into();
+        }
+    }
+
+    /// What tells this person from others in this case; nothing for whoever is none, and while there is no salt.
+    fn mark(&self, actor: &Actor) -> Option<Bytes32> {
+        let (kind, name) = match actor {
+            Actor::Operator(name) => ("operator", name.as_ref()),
+            Actor::LocalUser(user) => ("local-user", user.as_str()),
+            Actor::Authority | Actor::Device(_) | Actor::Agent(_) | Actor::Unknown(_) => return None,
+        };
+        let parts = [self.salt.as_ref()?.as_slice(), kind.as_bytes(), name.as_bytes()];
+        Some(sha256_parts("kos quarantine approver v1", parts).into())
+    }
+
+    /// Takes an approval, and drops those of people who do not stand any more.
     pub(super) fn approve(
         &mut self,
         now: Timestamp,
         actor: &Actor,
         profile: SecurityProfile,
+        approvers: &Approvers,
     ) -> Result<(), OperateError> {
-        let (kind, name) = match actor {
-            Actor::Operator(name) => ("operator", name.as_ref()),
-            Actor::LocalUser(user) if profile < SecurityProfile::Sec4 => ("local-user", user.as_str()),
-            Actor::LocalUser(_)
-            | Actor::Authority
-            | Actor::Device(_)
-            | Actor::Agent(_)
-            | Actor::Unknown(_) => {
-                return Err(OperateError::Approver);
-            }
-        };
-        let by = sha256_parts("kos quarantine approver v1", [kind.as_bytes(), name.as_bytes()]);
-        let by = ByteArray::from(by);
+        if matches!(actor, Actor::LocalUser(_)) && profile >= SecurityProfile::Sec4 {
+            return Err(OperateError::Approver);
+        }
+        self.salt.get_or_insert_with(|| approvers.salt.into());
+        let by = self.mark(actor).ok_or(OperateError::Approver)?;
+        let stands = approvers.standing.iter().filter_map(|approver| {
+            Some((self.mark(&Actor::Operator(approver.name.clone()))?, approver.since))
+        });
+        let stands: Vec<_> = stands.collect();
+        self.approvals.retain(|given| stands.iter().any(|(by, since)| given.by == *by && *since <= given.at));
         if self.approvals.iter().any(|approval| approval.by == by) {
             return Err(OperateError::ApprovedAlready);
         }

@@ -5,7 +5,7 @@ use kos_base::{
     SecurityProfile, Timestamp,
 };
 use kos_policy::pairing::AgentId;
-use kos_voucher::{By, Kept, Sponsor, Withheld};
+use kos_voucher::{By, Kept, Sponsor, VoucherId, Withheld};
 use minicbor::{Decode, Encode};
 
 use super::{Device, Ticket};
@@ -73,6 +73,8 @@ pub enum Change {
         profile: SecurityProfile,
         ticket: Option<EntryId>,
         by: Option<By>,
+        /// Vouchers that name it, by which nobody comes in any more.
+        spent: Vec<VoucherId>,
     },
     /// A certificate was signed.
     CertificateIssued { device: DeviceId, issue: u32, serial: Vec<u8>, key: KeyId, not_after: Timestamp },

@@ -18,7 +18,7 @@ mod ticket;
 
 pub use age::Stage;
 pub use attested::Attested;
-pub use case::{Approval, Bundle, Case};
+pub use case::{Approval, Approver, Approvers, Bundle, Case};
 pub use change::{Actor, Change, Commit, Revocation, RevocationReason, Write};
 pub(crate) use device::FirstContact;
 pub use device::{Credential, Device, Issued, Lobby, Order};

@@ -8,7 +8,7 @@ use kos_base::{Capability, Channel, Code, DeviceState, Name, Role, SecurityProfi
 
 use kos_policy::{Errand, Refusal, Request, Way, decide};
 
-use super::{Actor, Case, Change, Commit, Device, Order, RevocationReason, StateError, Write};
+use super::{Actor, Approvers, Case, Change, Commit, Device, Order, RevocationReason, StateError, Write};
 
 /// One thing that an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub enum Operation {
     Suspend { reason: String },
     /// Take it for compromised: its certificate and keys are revoked for good. The order in the case was signed before.
     Quarantine { reason: String, case: Box<Case> },
-    /// Let it go on: lifts a suspension. From quarantine it is the approval of one person.
-    Reinstate { reason: String },
+    /// Let it go on: lifts a suspension. From quarantine it is the approval of one person, beside those of `approvers`.
+    Reinstate { reason: String, approvers: Box<Approvers> },
     /// Never let it in again.
     Ban { reason: String },
     /// Allow `count` more recoveries.
@@ -242,7 +242,12 @@ impl Operation {
                 changes.extend(revoke_all(now, &mut next, RevocationReason::KeyCompromise, &mut writes));
                 changes
             }
-            Self::Reinstate { reason } => reinstate(now, &actor, &mut next, before, &reason, &mut writes)?,
+            Self::Reinstate { reason, approvers } => match before {
+                DeviceState::Quarantined if !next.banned => {
+                    approve_return(now, &actor, &mut next, &reason, &approvers)?
+                }
+                _ => reinstate(now, &mut next, before, &reason, &mut writes)?,
+            },
             Self::Ban { reason } => {
                 if core::mem::replace(&mut next.banned, true) {
                     return Err(OperateError::AlreadySo);
@@ -305,9 +310,28 @@ pub(crate) fn revoke_all(
     changes
 }
 
-fn reinstate(
+fn approve_return(
     now: Timestamp,
     actor: &Actor,
+    next: &mut Device,
+    reason: &str,
+    approvers: &Approvers,
+) -> Result<Vec<Change>, OperateError> {
+    let (profile, before) = (next.profile(), next.state());
+    let needed = Case::approvals_needed(profile);
+    let case = next.case.get_or_insert_with(|| Case::without_order(now));
+    case.approve(now, actor, profile, approvers)?;
+    let (count, approved) = (case.approvals.len(), case.is_approved(profile));
+    let mut changes = vec![Change::ReinstatementApproved { device: next.id.clone(), count, needed }];
+    if approved {
+        next.enter(now, DeviceState::Pending, reason)?;
+        changes.push(changed(next, before, reason));
+    }
+    Ok(changes)
+}
+
+fn reinstate(
+    now: Timestamp,
     next: &mut Device,
     before: DeviceState,
     reason: &str,
@@ -322,19 +346,6 @@ fn reinstate(
                 writes.push(Write::Release { issuer: held.issuer, serial: held.serial.clone() });
                 let serial = held.serial.clone();
                 changes.push(Change::HoldReleased { device: next.id.clone(), serial });
-            }
-            Ok(changes)
-        }
-        DeviceState::Quarantined => {
-            let profile = next.profile();
-            let needed = Case::approvals_needed(profile);
-            let case = next.case.get_or_insert_with(|| Case::without_order(now));
-            case.approve(now, actor, profile)?;
-            let (count, approved) = (case.approvals.len(), case.is_approved(profile));
-            let mut changes = vec![Change::ReinstatementApproved { device: next.id.clone(), count, needed }];
-            if approved {
-                next.enter(now, DeviceState::Pending, reason)?;
-                changes.push(changed(next, before, reason));
             }
             Ok(changes)
         }

@@ -33,6 +33,9 @@ pub enum ListsFault {
     /// A root is no certificate.
     #[error("a root of a maker cannot be read")]
     Root,
+    /// Nothing was measured in a golden set: every machine that measures nothing would fit.
+    #[error("in the golden set {0} every PCR is as in a TPM that was just switched on")]
+    Unmeasured(String),
     /// A golden set names no PCR, one that is not there, or one twice.
     #[error("the golden set {0} does not name each of its PCRs once, from 0 to 23")]
     Pcrs(String),
@@ -86,8 +89,10 @@ fn set((name, mut pcrs): Measured) -> Result<GoldenSet, ListsFault> {
         Some(bits | bit)
     });
     let values = pcrs.iter().flat_map(|(_, value)| *value).collect();
+    let is_measured = pcrs.iter().any(|(_, value)| *value != [0; 32] && *value != [0xff; 32]);
     let made = bits.filter(|bits| *bits != 0).and_then(Pcrs::from_bits);
     match made.and_then(|pcrs| Values::new(pcrs, values).ok()) {
+        Some(_) if !is_measured => Err(ListsFault::Unmeasured(name)),
         Some(values) => Ok(GoldenSet { name, values }),
         None => Err(ListsFault::Pcrs(name)),
     }

@@ -231,7 +231,7 @@ fn a_device_comes_back_from_quarantine_by_its_tpm_again_and_with_no_less_than_be
     issued(&held.enrol(&mut office, ticket, 40));
     held.confirm(&mut office, 1);
     office.quarantine();
-    office.operate(Operation::Reinstate { reason: "looked at".to_owned() });
+    office.operate(Operation::Reinstate { reason: "looked at".to_owned(), approvers: Box::default() });
     let silent = Applicant { tpm: None, ..next(&held, 70) };
     let by = TestKey::new(KeyAlgorithm::P256, held.seed);
     let less = code::quarantine::PROOF_LESS;

@@ -262,7 +262,7 @@ fn a_suspension_holds_what_waits_for_its_confirmation_as_well() {
     assert_eq!(office.revocations.len(), 2);
     assert_eq!(refusal(&next.confirm(&mut office, 2)), codes::STATE_FORBIDS);
     assert!(office.misuse.is_empty(), "a device that was stopped is honest");
-    office.operate(Operation::Reinstate { reason: "looked at".to_owned() });
+    office.operate(Operation::Reinstate { reason: "looked at".to_owned(), approvers: Box::default() });
     assert!(office.revocations.is_empty());
     assert_eq!(next.confirm(&mut office, 2), [FromAuthority::Recorded]);
 }
@@ -272,7 +272,7 @@ fn from_a_quarantine_without_a_case_a_device_comes_back_through_a_proof_and_a_pe
     let mut office = Office::new();
     let first = Applicant::in_service(&mut office, 20);
     office.quarantine();
-    office.operate(Operation::Reinstate { reason: "cleaned".to_owned() });
+    office.operate(Operation::Reinstate { reason: "cleaned".to_owned(), approvers: Box::default() });
     // An authority before this version kept no case.
     office.devices[0].case = None;
     let next = first.with_next_key(70);

@@ -124,7 +124,7 @@ fn the_way_back_from_quarantine_does_not_lead_down() {
     let mut office = Office::new();
     let first = Applicant::in_service(&mut office, 20);
     office.quarantine();
-    office.operate(Operation::Reinstate { reason: "cleaned".to_owned() });
+    office.operate(Operation::Reinstate { reason: "cleaned".to_owned(), approvers: Box::default() });
     let next = Applicant { profile: Sec1, ..first.with_next_key(70) };
     // An authority before this version kept no case.
     office.devices[0].case = None;
@@ -143,7 +143,7 @@ fn neither_does_the_one_with_a_case() {
     let mut office = Office::new();
     let first = Applicant::in_service(&mut office, 20);
     office.quarantine();
-    office.operate(Operation::Reinstate { reason: "cleaned".to_owned() });
+    office.operate(Operation::Reinstate { reason: "cleaned".to_owned(), approvers: Box::default() });
     let next = Applicant { profile: Sec1, ..first.with_next_key(70) };
     assert_eq!(says(&issued(&next.go_on(&mut office, (Recovery, 1, &next.identity)))), Sec2);
 }

@@ -384,6 +384,7 @@ impl Office {
             confirmed_at: None,
             bundle: None,
             approvals: Vec::new(),
+            salt: None,
         }
     }
 

@@ -40,7 +40,7 @@ fn a_ban_is_neither_softened_nor_lifted_by_other_operations() {
     let reasons: Vec<_> = office.revocations.iter().map(|revocation| revocation.reason).collect();
     assert_eq!(reasons, [RevocationReason::PrivilegeWithdrawn]);
     for operation in [
-        Operation::Reinstate { reason: because() },
+        Operation::Reinstate { reason: because(), approvers: Box::default() },
         Operation::Suspend { reason: because() },
         Operation::Ban { reason: because() },
     ] {
@@ -67,7 +67,7 @@ fn operations_that_make_no_sense_are_refused() {
         Operation::Regenerate,
         Operation::Suspend { reason: because() },
         office.quarantining(),
-        Operation::Reinstate { reason: because() },
+        Operation::Reinstate { reason: because(), approvers: Box::default() },
     ] {
         refused(&office, operation);
     }

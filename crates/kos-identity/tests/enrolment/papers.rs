@@ -101,6 +101,49 @@ fn a_voucher_lets_in_at_once_and_is_spent_with_the_device_that_it_creates() {
     assert_eq!((again.der(), office.vouchers[0].version), (certificate.der(), 2));
 }
 
+/// The voucher of the only device was spent by it.
+fn is_spent_by_the_only_device(office: &Office) {
+    let [kept] = office.vouchers.as_slice() else { panic!() };
+    assert!(matches!(&kept.fate, Fate::Spent { device, .. } if *device == office.only().id), "{kept:?}");
+}
+
+#[test]
+fn a_voucher_is_spent_with_its_device_also_when_a_ticket_or_a_person_lets_it_in() {
+    let mut office = Office::new();
+    trust(&mut office, SecurityProfile::Sec2, EvidenceTier::KeyOnDevice);
+    let device = Applicant::new(20);
+    import(&mut office, key_of(&device));
+    let ticket = office.ticket(41);
+    issued(&device.enrol(&mut office, ticket, 41));
+    is_spent_by_the_only_device(&office);
+
+    let mut office = Office::new();
+    let device = Applicant::with_tpm(40);
+    let ek = EndorsementKey::parse(&device.tpm.as_ref().unwrap().ek_public()).unwrap().id();
+    // It waits for a person, since the terms ask for more than it shows.
+    trust(&mut office, SecurityProfile::Sec2, EvidenceTier::QuoteVerified);
+    import(&mut office, Subject::Endorsement(ek));
+    office.vouchers[0].expires = Some(office.now.plus(DAY));
+    device.wait_in_lobby_with_tpm(&mut office);
+    assert_eq!(office.vouchers[0].fate, Fate::Waiting);
+    office.operate(Operation::Approve { profile: SecurityProfile::Sec2 });
+    let certificate = issued(&device.wait_in_lobby_with_tpm(&mut office));
+    assert_eq!(certificate.facts().unwrap().evidence, EvidenceTier::EkActivated);
+    is_spent_by_the_only_device(&office);
+}
+
+#[test]
+fn a_voucher_that_has_run_out_is_not_spent_and_gives_no_evidence() {
+    let mut office = Office::new();
+    trust(&mut office, SecurityProfile::Sec2, EvidenceTier::KeyOnDevice);
+    let device = Applicant::new(20);
+    import(&mut office, key_of(&device));
+    office.vouchers[0].expires = Some(office.now);
+    let ticket = office.ticket(41);
+    issued(&device.enrol(&mut office, ticket, 41));
+    assert_eq!(office.vouchers[0].fate, Fate::Waiting);
+}
+
 #[test]
 fn what_does_not_let_in_is_told_and_written_down() {
     let one = || believing(20);

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use kos_base::{
-    Code, DeviceState, KeyAlgorithm, SecurityProfile,
+    Code, DeviceState, KeyAlgorithm, SecurityProfile, Timestamp,
     code::{enrolment as codes, quarantine as own},
 };
 use kos_identity::{
@@ -13,7 +13,7 @@ use kos_identity::{
         proof::RenewalKind::{Recovery, Renewal},
     },
     quarantine::{Order, RECIPIENTS_MAX, Record},
-    registry::{Actor, Change, OperateError, Operation, RevocationReason},
+    registry::{Actor, Approver, Approvers, Case, Change, OperateError, Operation, RevocationReason},
 };
 use minicbor::bytes::ByteArray;
 
@@ -24,8 +24,15 @@ use crate::{
     test_keys::TestKey,
 };
 
-fn reinstate() -> Operation {
-    Operation::Reinstate { reason: "looked at".to_owned() }
+pub(crate) fn reinstate() -> Operation {
+    reinstate_while([("anna", NOW), ("otto", NOW)])
+}
+
+/// The same while these stand, each since a moment.
+fn reinstate_while<const N: usize>(stand: [(&str, Timestamp); N]) -> Operation {
+    let standing = stand.map(|(name, since)| Approver { name: name.parse().unwrap(), since }).to_vec();
+    let approvers = Box::new(Approvers { standing, salt: [9; 32] });
+    Operation::Reinstate { reason: "looked at".to_owned(), approvers }
 }
 
 fn in_service() -> (Office, Hand) {
@@ -241,6 +248,48 @@ fn a_device_of_sec_4_needs_two_people_with_certificates() {
     assert_eq!(office.only().state(), DeviceState::Pending);
     let approvals = office.log.iter().filter(|change| matches!(change, Change::ReinstatementApproved { .. }));
     assert_eq!(approvals.count(), 2);
+}
+
+#[test]
+fn whoever_was_removed_since_has_approved_nothing_and_comes_back_as_somebody_else() {
+    let mut office = Office::new();
+    let _device = Applicant::in_service(&mut office, 20);
+    office.devices[0].assign_profile(SecurityProfile::Sec4).unwrap();
+    office.quarantine();
+    let since = office.now;
+    office.operate_as("anna", reinstate_while([("anna", since), ("otto", since)])).unwrap();
+    office.now = since.plus(Duration::from_secs(9));
+    // She is gone.
+    office.operate_as("otto", reinstate_while([("otto", since)])).unwrap();
+    assert_eq!(office.only().state(), DeviceState::Quarantined);
+    // Somebody of her name is no reason to count hers, may approve, and is one person with otto.
+    let both = || reinstate_while([("anna", since.plus(Duration::from_secs(9))), ("otto", since)]);
+    assert_eq!(office.operate_as("otto", both()), Err(OperateError::ApprovedAlready));
+    office.operate_as("anna", both()).unwrap();
+    assert_eq!(office.only().state(), DeviceState::Pending);
+    let counts = office.log.iter().filter_map(|change| match change {
+        Change::ReinstatementApproved { count, .. } => Some(*count),
+        _ => None,
+    });
+    assert_eq!(counts.collect::<Vec<_>>(), [1, 1, 2]);
+}
+
+#[test]
+fn who_approved_is_told_by_nothing_but_the_salt_of_the_case_and_not_at_all_once_forgotten() {
+    let mut office = Office::new();
+    let _device = Applicant::in_service(&mut office, 20);
+    office.devices[0].assign_profile(SecurityProfile::Sec4).unwrap();
+    office.quarantine();
+    office.operate_as("anna", reinstate()).unwrap();
+    let mut case = office.only().case.clone().unwrap();
+    let [anna, otto] = ["anna", "otto"].map(|name| Actor::Operator(name.parse().unwrap()));
+    assert!(case.is_approved_by(&anna) && !case.is_approved_by(&otto));
+    let other = Case { salt: Some(ByteArray::from([10; 32])), ..case.clone() };
+    assert!(!other.is_approved_by(&anna));
+    case.forget(&otto, [1; 32]);
+    assert!(case.is_approved_by(&anna));
+    case.forget(&anna, [1; 32]);
+    assert!(!case.is_approved_by(&anna) && case.approvals.len() == 1);
 }
 
 #[test]

@@ -225,7 +225,7 @@ fn no_rule_lets_back_in_who_was_stopped() {
     let first = Applicant::in_service(&mut office, 20);
     office.rules(for_serial());
     office.quarantine();
-    office.operate(Operation::Reinstate { reason: "cleaned".to_owned() });
+    office.operate(Operation::Reinstate { reason: "cleaned".to_owned(), approvers: Box::default() });
     // An authority before this version kept no case; with one, neither rule nor lobby leads back.
     office.devices[0].case = None;
     let next = first.with_next_key(70);

@@ -21,6 +21,7 @@ use kos_identity::{
 use crate::{
     applicant::Applicant,
     office::{NOW, Office, issued, refusal},
+    quarantine::reinstate,
     test_keys::TestKey,
 };
 
@@ -142,7 +143,7 @@ fn a_second_verdict_opens_sec_4_at_enrolment_renewal_and_return() {
 
     office.quarantine();
     for name in ["anna", "otto"] {
-        office.operate_as(name, Operation::Reinstate { reason: "looked at".to_owned() }).unwrap();
+        office.operate_as(name, reinstate()).unwrap();
     }
     let back = shown(renewed.tpm, 72);
     let second = office.second.take();
@@ -195,7 +196,7 @@ fn the_node_judges_by_its_own_lists() {
         let golden = vec![("mine".to_owned(), vec![(0, [9; 32])])];
         Lists::new(vec![ek_of(&applicant)], [], golden).unwrap()
     };
-    let unlisted = Lists::new(vec![ek_of(&other)], [], vec![("any".to_owned(), vec![(0, [0; 32])])]).unwrap();
+    let unlisted = Lists::new(vec![ek_of(&other)], [], vec![("any".to_owned(), vec![(0, [8; 32])])]).unwrap();
     let nothing_golden = Lists::new(vec![ek_of(&applicant)], [], Vec::new()).unwrap();
     for known in [elsewhere, unlisted, nothing_golden] {
         office.second = Some(Box::new(move |question| honest(question, &known)));

@@ -17,6 +17,7 @@ use kos_identity::{
         proof::{RenewalKind, RenewalProof, TicketProof, commitment, comparison_code},
         ticket::{TicketText, proof_seed},
     },
+    quarantine::{self, Known, OrderFault},
 };
 use serde_json::Value;
 
@@ -26,6 +27,7 @@ const TICKETS: &str = include_str!("../../../../tests/vectors/enrolment/ticket.j
 const PROOFS: &str = include_str!("../../../../tests/vectors/enrolment/proof.json");
 const CODES: &str = include_str!("../../../../tests/vectors/enrolment/code.json");
 const MESSAGES: &str = include_str!("../../../../tests/vectors/enrolment/message.json");
+const QUARANTINES: &str = include_str!("../../../../tests/vectors/enrolment/quarantine.json");
 const ENDINGS: &str = include_str!("../../../../tests/vectors/enrolment/ending.json");
 
 fn cases(text: &str) -> Vec<Value> {
@@ -192,6 +194,39 @@ fn orders_and_records_are_verified_and_written_alike() {
 }
 
 #[test]
+fn orders_and_records_of_a_quarantine_are_written_and_read_alike() {
+    for case in cases(QUARANTINES) {
+        let (cose, payload, key) = (bytes(&case, "cose"), bytes(&case, "payload"), signer(&case));
+        let receipt = if text(&case, "name").starts_with("an order") {
+            let (device, authority) = ("kdev-7f4ac30123456789".parse().unwrap(), "attic".parse().unwrap());
+            let known =
+                Known { device: &device, authority: &authority, orders: &key, issue: 7, obeyed: None };
+            let order = quarantine::judge(&cose, &known).unwrap().order().clone();
+            assert_eq!(cbor::encode(&order), payload);
+            // Neither a device that came back since nor a record takes it.
+            for known in [Known { issue: 8, ..known }, Known { obeyed: Some(order.at), ..known }] {
+                assert_eq!(quarantine::judge(&cose, &known), Err(OrderFault::Stale));
+            }
+            assert!(quarantine::verify_record(&cose, &key).is_err(), "an order is no record");
+            let unsigned = order.unsigned(&key);
+            let signature = TestKey::new(KeyAlgorithm::Ed25519, 12).sign(&unsigned.to_be_signed());
+            assert_eq!(unsigned.finish(signature), cose);
+            order.receipt
+        } else {
+            let record = quarantine::verify_record(&cose, &key).unwrap().record().clone();
+            assert_eq!(cbor::encode(&record), payload);
+            let unsigned = record.unsigned(&key);
+            let signature = TestKey::new(KeyAlgorithm::Ed25519, 14).sign(&unsigned.to_be_signed());
+            assert_eq!(unsigned.finish(signature), cose);
+            record.receipt
+        };
+        assert_eq!(HEXLOWER.encode(&quarantine::receipt_hash(&receipt)), text(&case, "receiptHash"));
+        assert!(cose.len() <= quarantine::SIGNED_BYTES_MAX);
+        assert!(verify_record(&cose, &key).is_err(), "what is of a quarantine ends no device");
+    }
+}
+
+#[test]
 fn the_second_implementation_still_makes_the_vectors() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().unwrap();
@@ -207,6 +242,7 @@ fn the_second_implementation_still_makes_the_vectors() {
         ("code.json", CODES),
         ("message.json", MESSAGES),
         ("ending.json", ENDINGS),
+        ("quarantine.json", QUARANTINES),
     ];
     for (name, stored) in files {
         assert_eq!(std::fs::read_to_string(folder.path().join(name)).unwrap(), stored, "{name}");

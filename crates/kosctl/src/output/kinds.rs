@@ -12,7 +12,7 @@ use kos_api::{
     authority::{Authority, Crl, Status},
     backup::{BackupVerdict, Restored, SealedFile},
     chain::IdentityChain,
-    device::Device,
+    device::{Device, ForensicBundle},
     doctor::Doctor,
     lifecycle::Decommission,
     local::DeviceStatus,
@@ -76,6 +76,18 @@ impl Shown for Device {
         column("approvals", "quarantine.approvals").wide(),
         column("approvals needed", "quarantine.approvalsNeeded").wide(),
         column("log entry", "lastAuditIndex").wide(),
+    ];
+}
+
+impl Shown for ForensicBundle {
+    const NAME: &'static str = "orderId";
+    const PLURAL: &'static str = "bundles";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("order", "orderId"),
+        column("of now", "current"),
+        column("size", "bytes").looks(Form::Bytes),
+        column("sha256", "sha256").looks(Form::Hash),
+        column("device", "deviceId").wide(),
     ];
 }
 

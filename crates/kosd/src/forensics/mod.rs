@@ -122,8 +122,21 @@ pub(crate) const FILES: &str = "forensics-";
 
 fn text_of(path: &Path, bytes_max: usize) -> Option<String> {
     let bytes = fs::read(path).ok()?;
-    let shown = String::from_utf8_lossy(bytes.get(..bytes.len().min(bytes_max))?).into_owned();
-    Some(shown)
+    Some(escaped(bytes.get(..bytes.len().min(bytes_max))?, bytes_max))
+}
+
+/// The text that bytes are, with `\xNN` for each that is none: whoever looks at it sees what was there. It ends once it is
+/// longer than `bytes_max`.
+fn escaped(bytes: &[u8], bytes_max: usize) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+        if text.len() > bytes_max {
+            break;
+        }
+    }
+    text
 }
 
 fn config(path: &Path) -> Value {
@@ -136,7 +149,7 @@ fn files(folder: &Path) -> Vec<Value> {
     let mut found: Vec<(String, u64)> = entries
         .map(|entry| {
             let bytes = entry.metadata().map_or(0, |meta| meta.len());
-            (printable(&entry.file_name().to_string_lossy(), 100), bytes)
+            (printable(&escaped(entry.file_name().as_encoded_bytes(), 100), 100), bytes)
         })
         .collect();
     found.sort();
@@ -225,6 +238,12 @@ fn listening(host: &Path) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_text_is_shown_as_it_is_and_not_without_end() {
+        assert_eq!(escaped(b"a\xff\xc3b \xc3\xbc", 100), "a\\xff\\xc3b \u{fc}");
+        assert!(escaped(&[0xff; 8_192], 8_192).len() <= 8_192 + 4);
+    }
 
     fn scene<'a>(folder: &'a Path, device: &'a DeviceId, entries: Vec<Value>) -> Scene<'a> {
         Scene {

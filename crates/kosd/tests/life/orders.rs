@@ -116,7 +116,7 @@ async fn a_device_that_is_suspended_says_why_and_comes_back_by_itself() {
     device.wait_for(|news| matches!(news, News::Refused(_)).then_some(())).await;
     let log = words(&device, root.path()).await;
     assert_eq!(log.matches("standing_lost").count(), 1, "{log}");
-    authority.operate(Operation::Reinstate { reason: "found".to_owned() });
+    authority.operate(Operation::Reinstate { reason: "found".to_owned(), approvers: Box::default() });
     device.heartbeat().await;
 }
 

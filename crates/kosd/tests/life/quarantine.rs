@@ -27,7 +27,7 @@ async fn refused(device: &mut Running) -> Code {
 }
 
 fn reinstate(authority: &Authority) {
-    authority.operate(Operation::Reinstate { reason: "looked at".to_owned() });
+    authority.operate(Operation::Reinstate { reason: "looked at".to_owned(), approvers: Box::default() });
 }
 
 #[tokio::test]

@@ -188,6 +188,8 @@ fn a_device_that_claims_more_than_it_proves_waits() {
     let code = text(&authority.device(&id).unwrap()["lobby"]["comparisonCode"]);
     authority.json(&["device", "approve", &id, "--profile", "SEC-2", "--code", &code, "--yes"]).unwrap();
     authority.device_becomes(&id, "state", |state| state == "active").unwrap();
+    // It let nobody in, and lets nobody in any more.
+    assert_eq!(authority.json(&["voucher", "list"]).unwrap()["items"][0]["state"], "spent");
     device.stop().unwrap();
     authority.stop().unwrap();
 }

@@ -93,7 +93,10 @@ impl World {
             let one_only = body_is_alone(&self.bodies, id);
             if record.state() == DeviceState::Suspended && one_only && !record.banned && self.chance.one_in(2)
             {
-                self.apply(&record.id, Operation::Reinstate { reason: "looked at".to_owned() });
+                self.apply(
+                    &record.id,
+                    Operation::Reinstate { reason: "looked at".to_owned(), approvers: Box::default() },
+                );
             }
         }
         let waits = self.bodies.get(id.0).and_then(|body| body.machine.as_ref());

@@ -36,8 +36,12 @@ impl World {
         let state = device.state();
         let operation = match self.chance.below(20) {
             0 | 1 => Operation::Suspend { reason: reason() },
-            2..=4 if state == DeviceState::Suspended => Operation::Reinstate { reason: reason() },
-            2 if state == DeviceState::Quarantined => Operation::Reinstate { reason: reason() },
+            2..=4 if state == DeviceState::Suspended => {
+                Operation::Reinstate { reason: reason(), approvers: Box::default() }
+            }
+            2 if state == DeviceState::Quarantined => {
+                Operation::Reinstate { reason: reason(), approvers: Box::default() }
+            }
             2 => Operation::Quarantine { reason: reason(), case: Box::new(self.case(id)?) },
             3 if self.chance.one_in(3) => Operation::Ban { reason: reason() },
             4 => Operation::RaiseRecoveries { count: 1 },
@@ -118,6 +122,7 @@ impl World {
             confirmed_at: None,
             bundle: None,
             approvals: Vec::new(),
+            salt: None,
         })
     }
 

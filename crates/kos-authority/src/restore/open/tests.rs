@@ -81,6 +81,11 @@ async fn what_was_taken_back_after_the_backup_is_taken_back_again() {
         text: [0; 32],
         policies: 1,
     };
+    let wants = |stance| SystemChange::ModulesChanged {
+        module: "disk-encryption",
+        profile: SecurityProfile::Sec3,
+        stance,
+    };
     let later = [
         SystemChange::EkRemoved { ek: key(1) },
         SystemChange::GoldenRemoved { name: "old".parse().unwrap() },
@@ -89,6 +94,9 @@ async fn what_was_taken_back_after_the_backup_is_taken_back_again() {
         SystemChange::GuardianRemoved(Box::new(siren)),
         applied(1, 5),
         applied(2, ahead),
+        wants(Stance::Advisory),
+        wants(Stance::Mandatory),
+        SystemChange::AlertRulesChanged { counter: 3, digest: [4; 32], removed: Vec::new(), refused: None },
     ];
     let changes = later.into_iter().map(Into::into).collect();
     let receipt = shared.writer.commit(Transaction::own(clock::now(), changes, Vec::new())).await.unwrap();
@@ -109,9 +117,17 @@ async fn what_was_taken_back_after_the_backup_is_taken_back_again() {
     assert!(!held.lists(key(1)) && held.lists(key(2)));
     assert_eq!(held.golden.iter().map(|set| set.name.to_string()).collect::<Vec<_>>(), ["good"]);
     assert!(!held.names_verifier(&fixtures::device_id(1)) && held.names_verifier(&fixtures::device_id(2)));
-    let told = shared.store.guardians().await.unwrap().into_iter().filter(|one| one.leaving.is_none());
+    // Nobody who was removed is told anything more, also not what waited.
+    let told = shared.store.guardians().await.unwrap().into_iter();
     assert_eq!(told.map(|one| one.name.to_string()).collect::<Vec<_>>(), ["stays"]);
-    assert_eq!(opening.to_apply_again(&effects).await.unwrap(), ["quiet, version 2"]);
+    let again = opening.to_apply_again(&effects).await.unwrap();
+    assert_eq!(again, ["quiet, version 2", "the alert rules, number 3"]);
+    let modules = Modules::load(&shared.store).await.unwrap();
+    assert_eq!(
+        modules.stance("disk-encryption", SecurityProfile::Sec3),
+        Stance::Mandatory,
+        "what was wanted last"
+    );
     assert_eq!(opening.next_counter(Some(effects.manifest_counter)).await.unwrap(), Some(ahead + 1));
 }
 

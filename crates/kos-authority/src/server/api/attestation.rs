@@ -37,6 +37,8 @@ type Shares = State<Arc<Shared>>;
 
 /// Most endorsement keys that are listed by hand. A larger fleet names the roots of its makers.
 const EKS_MAX: usize = 4096;
+/// Bytes of a PCR: it is SHA-256.
+const PCR_BYTES: usize = 32;
 /// Most golden sets: each is compared with each quote.
 const GOLDEN_MAX: usize = 256;
 /// Longest note, in characters.
@@ -74,13 +76,13 @@ pub(super) async fn add_ek(State(shared): Shares, call: Call<Demanded<AddEk>>) -
     let AddEk { ek: id, note } = call.body.get()?.clone();
     let _turn = shared.attesting.turn.lock().await;
     let mut lists = shared.store.attestation_lists().await?;
-    let conflict =
-        |why: &str| Refusal::new(code::store::STORE_CONFLICT).saying(why).about("ek", &id).under(call.id);
     if lists.lists(id) {
-        return Err(conflict("it is listed already"));
+        return Err(Refusal::new(code::lists::EK_LISTED).about("ek", &id).under(call.id));
     }
     if lists.eks.len() >= EKS_MAX {
-        return Err(conflict("there are as many as there may be: name the roots of their makers"));
+        let why = "there are as many as there may be: name the roots of their makers";
+        let refusal = Refusal::new(code::store::STORE_CONFLICT).saying(why);
+        return Err(refusal.about("ek", &id).under(call.id));
     }
     if call.mode == Mode::Plan {
         return Ok(document(plan(&call, Party::new("ek", &id), "log: ek_allowed")));
@@ -143,6 +145,9 @@ pub(super) async fn add_golden(
             .saying(&why)
             .under(call.id));
     }
+    if !is_measured(&held.values) {
+        return Err(Refusal::new(code::lists::GOLDEN_UNMEASURED).about("device", &device_id).under(call.id));
+    }
     let _turn = shared.attesting.turn.lock().await;
     let mut lists = shared.store.attestation_lists().await?;
     let conflict = |code| Refusal::new(code).about("golden", &name).under(call.id);
@@ -194,6 +199,14 @@ pub(super) async fn remove_golden(
     let set = lists.golden.remove(at);
     let change = SystemChange::GoldenRemoved { name: set.name.clone() };
     done(&shared, &call, clock::now(), change, &lists, golden(&set)).await
+}
+
+/// Whether any of these PCRs is other than what all are when a TPM is switched on. Stops a set that every machine fits which
+/// measures nothing.
+fn is_measured(values: &[u8]) -> bool {
+    values
+        .chunks(PCR_BYTES)
+        .any(|pcr| pcr.iter().any(|byte| *byte != 0) && pcr.iter().any(|byte| *byte != 0xff))
 }
 
 /// Writes the lists with the entry that says so. Whoever calls has the turn.

@@ -16,6 +16,7 @@ use kos_api::{
     plan::Plan,
 };
 use kos_base::code;
+use kos_identity::registry::Actor;
 
 use super::{
     answer::{Refusal, document},
@@ -29,6 +30,7 @@ use crate::{
     authority::Shared,
     clock,
     erasure::{dismissal, guardians_of, nameless},
+    quarantine::forget_approvers,
     record::{Person, SystemChange},
     search::Query,
     store::{StoreError, Subject},
@@ -94,17 +96,22 @@ async fn carry_out(shared: Arc<Shared>, call: Call<Demanded<ErasePerson>>) -> Re
             let (subject, kind, reason) = (one.subject.clone(), one.kind.clone(), wanted.reason.to_string());
             SystemChange::SubjectErased { subject, kind, reason, own: is_own }.into()
         });
-        let mut system = match operator(&people) {
-            Some(operator) => nameless(&shared.store, operator).await?,
-            None => Vec::new(),
-        };
+        let (mut system, mut in_service) = (Vec::new(), false);
+        if let Some(operator) = operator(&people) {
+            system = nameless(&shared.store, operator).await?;
+            in_service = shared.store.active_operator(operator.as_ref()).await?.is_some();
+        }
+        let approvers = people.iter().filter_map(Person::actor);
+        // An approval of who goes on to be an operator goes on to count.
+        let approvers = approvers.filter(|actor| !in_service || !matches!(actor, Actor::Operator(_)));
+        let writes = forget_approvers(&shared.store, &approvers.collect::<Vec<_>>()).await?;
         system.extend(found.iter().map(|(_, subject)| SystemWrite::EraseSubject(subject.id.clone())));
         system.push(SystemWrite::WriteAnew);
         let transaction = Transaction {
             at,
             actor: call.who.actor(),
             changes: changes.collect(),
-            writes: Vec::new(),
+            writes,
             system,
             answer: None,
         };

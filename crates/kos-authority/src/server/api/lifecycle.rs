@@ -20,6 +20,7 @@ use kos_identity::{
     registry::{Actor, AllowDev, Change as RegistryChange, Device, OperateError, Operation, Write},
     second,
 };
+use kos_voucher::{Fate, Subject};
 use serde_json::Value;
 
 use super::{
@@ -31,9 +32,10 @@ use super::{
 };
 use crate::{
     authority::Shared,
-    clock,
-    record::{Change, SystemChange, event_of},
-    writer::{Receipt, Transaction},
+    clock, quarantine,
+    record::{Change, PapersChange, SystemChange, event_of},
+    store::Operator,
+    writer::{Receipt, SystemWrite, Transaction},
 };
 
 type Shares = State<Arc<Shared>>;
@@ -87,14 +89,37 @@ pub(super) async fn reject(
     call: Call<Reject>,
 ) -> Result<Response, Refusal> {
     let reason = because(call.body.reason.as_ref(), "rejected by an operator");
+    let papers = void_with(&shared, &device, clock::now()).await?;
     operate(&shared, &device, &call, |_| {
         let mut steps = vec![Step::Operation(Operation::Reject { reason: reason.clone() })];
+        steps.extend(papers.iter().cloned().map(|(change, write)| Step::Beside(change.into(), write)));
         if call.body.ban {
             steps.push(Step::Operation(Operation::Ban { reason: reason.clone() }));
         }
         Ok(steps)
     })
     .await
+}
+
+/// What becomes of vouchers that wait for a device which is turned away: they let it in no more, under no other name either.
+async fn void_with(
+    shared: &Shared,
+    device: &str,
+    now: Timestamp,
+) -> Result<Vec<(PapersChange, Write)>, Refusal> {
+    let Ok(id) = device.parse::<DeviceId>() else { return Ok(Vec::new()) };
+    let Some(record) = shared.store.device(&id).await? else { return Ok(Vec::new()) };
+    let ek = record.attested.as_ref().map(|attested| Subject::Endorsement(attested.ek));
+    let mut papers = Vec::new();
+    for subject in ek.into_iter().chain([Subject::Identity(record.identity_key.id())]) {
+        let waiting = shared.store.vouchers_of(&subject.place()).await?;
+        for kept in waiting.into_iter().filter(|kept| kept.subject == subject && kept.fate == Fate::Waiting) {
+            let change = PapersChange::VoucherVoided { voucher: kept.id };
+            let fate = Fate::Void { at: now, device: Some(id.clone()) };
+            papers.push((change, Write::Voucher(Box::new(kept.becoming(fate)))));
+        }
+    }
+    Ok(papers)
 }
 
 pub(super) async fn set_role(
@@ -191,6 +216,7 @@ pub(super) async fn reinstate(
     call: Call<Reinstate>,
 ) -> Result<Response, Refusal> {
     let reason = because(call.body.reason.as_ref(), "reinstated by an operator");
+    let (approvers, operators) = quarantine::approvers(&shared).await?;
     operate(&shared, &device, &call, |record| {
         let mut steps = Vec::new();
         if let Some(wanted) = call.body.recoveries {
@@ -203,7 +229,16 @@ pub(super) async fn reinstate(
         if call.body.recoveries.is_none()
             || matches!(record.state(), DeviceState::Suspended | DeviceState::Quarantined)
         {
-            steps.push(Step::Operation(Operation::Reinstate { reason: reason.clone() }));
+            let (reason, approvers) = (reason.clone(), Box::new(approvers.clone()));
+            steps.push(Step::Operation(Operation::Reinstate { reason, approvers }));
+            // Who is counted must stand when it is committed, too.
+            let counted = |one: &&Operator| {
+                let actor = Actor::Operator(one.name.clone());
+                actor == call.who.actor()
+                    || record.case.as_ref().is_some_and(|case| case.is_approved_by(&actor))
+            };
+            let counted = operators.iter().filter(counted);
+            steps.extend(counted.map(|one| Step::Check(SystemWrite::Stands(one.id))));
         }
         Ok(steps)
     })
@@ -244,6 +279,10 @@ pub(super) enum Step {
     Operation(Operation),
     /// A field that no rule concerns; nothing when it is so already.
     Edit(Edit),
+    /// What becomes of something else with it.
+    Beside(Change, Write),
+    /// What must be so when it is committed.
+    Check(SystemWrite),
 }
 
 /// What a request comes to.
@@ -308,9 +347,14 @@ pub(super) async fn decide<T>(
     }
     let mut current = before.clone();
     let mut changes: Vec<Change> = Vec::new();
-    let mut writes = Vec::new();
+    let (mut writes, mut system) = (Vec::new(), Vec::new());
     for step in steps(&before)? {
         match step {
+            Step::Check(check) => system.push(check),
+            Step::Beside(change, write) => {
+                changes.push(change);
+                writes.push(write);
+            }
             Step::Edit(edit) => changes.extend(edit(&mut current)),
             Step::Operation(operation) => match operation.apply(now, call.who.actor(), current.clone()) {
                 Ok(done) => {
@@ -340,8 +384,7 @@ pub(super) async fn decide<T>(
     }
     let after = current.next_version();
     writes.insert(0, Write::Device(Box::new(after.clone())));
-    let transaction =
-        Transaction { at: now, actor: call.who.actor(), changes, writes, system: Vec::new(), answer: None };
+    let transaction = Transaction { at: now, actor: call.who.actor(), changes, writes, system, answer: None };
     Ok(Decided { before, after: Some((after, transaction)) })
 }
 

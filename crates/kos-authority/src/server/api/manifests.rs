@@ -82,7 +82,17 @@ pub(super) async fn show(
 ) -> Result<Response, Refusal> {
     let versions = shared.store.manifests(ManifestChoice::Named(&name), LISTED_MAX).await?;
     let wanted = |stored: &StoredManifest| query.version.is_none_or(|version| version == stored.version);
-    let stored = versions.into_iter().find(wanted).ok_or_else(|| unknown(&name).under(context.id))?;
+    let newest = versions.first().map(|stored| stored.version);
+    let absent = || match (newest, query.version) {
+        (Some(newest), Some(version)) => {
+            let why = format!(
+                "there is no version {version} of it, the newest is {newest}: kosctl policy list --versions {name}"
+            );
+            unknown(&name).saying(&printable(&why, 300)).under(context.id)
+        }
+        _ => unknown(&name).under(context.id),
+    };
+    let stored = versions.into_iter().find(wanted).ok_or_else(absent)?;
     let text = applied::read(&shared.store, shared.keys.orders.public(), &stored).await;
     let text = text.map_err(|fault| refusal(&fault).under(context.id))?;
     let StoredManifest { name, version, applied_at, .. } = stored;
@@ -115,11 +125,15 @@ pub(super) async fn lint(
     call: Call<Demanded<ManifestBody>>,
 ) -> Result<Response, Refusal> {
     let text = call.body.get()?.text.clone();
-    let mut examined = examine_with_store(&shared.store, text).await?;
+    let mut examined = examine_with_store(&shared.store, text.clone()).await?;
     if let Some(source) = &examined.source {
         let held = shared.store.manifests(ManifestChoice::Named(&source.name), 1).await?;
         if let Some(held) = held.first() {
-            examined.refuse_version(held.version);
+            // What is in force may be looked at again.
+            let in_force = applied::read(&shared.store, shared.keys.orders.public(), held).await;
+            if in_force.ok().as_ref() != Some(&text) {
+                examined.refuse_version(held.version);
+            }
         }
     }
     Ok(document(lint_of(&examined)))

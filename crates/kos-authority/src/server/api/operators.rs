@@ -50,7 +50,7 @@ pub(super) async fn create(
     let request = read_request(&wanted.csr).map_err(|refusal| refusal.under(call.id))?;
     let key = request.public_key().id();
     let conflict = |why| {
-        let refusal = Refusal::new(code::store::STORE_CONFLICT).saying(why);
+        let refusal = Refusal::new(code::lists::OPERATOR_EXISTS).saying(why);
         Err(refusal.about("operator", &wanted.name).under(call.id))
     };
     for _ in 0..ATTEMPTS_MAX {

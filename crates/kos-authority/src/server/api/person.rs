@@ -41,6 +41,7 @@ use crate::{
     authority::Shared,
     clock,
     erasure::guardians_of,
+    quarantine::approved_by,
     record::{Person, SystemChange},
     search::{Order, Query},
     store::{Operator, StoreError, Subject},
@@ -66,6 +67,8 @@ pub(super) struct Held {
     pairings: usize,
     /// Vaults that list the name as holder of a share.
     pub(super) vaults: Vec<String>,
+    /// Open cases of quarantine in which they have approved the return.
+    cases: usize,
     /// Entries that speak of them, archived ones left out.
     pub(super) entries: u64,
     /// Entries that are in an archive.
@@ -214,6 +217,8 @@ pub(super) async fn held(
             held.vaults.push(anchor.environment.to_string());
         }
     }
+    let actors: Vec<_> = people.iter().filter_map(Person::actor).collect();
+    held.cases = approved_by(store, &actors).await?.len();
     let Some(operator) = operator(people) else { return Ok(held) };
     held.guardians = guardians_of(store, operator).await?;
     let mut after = None;
@@ -310,6 +315,27 @@ impl Held {
                 count(self.pairings),
                 ["have the id of the operator's record; which devices, the entries say", "hold no name"],
                 None,
+            ),
+            store(
+                "cases",
+                count(self.cases),
+                [
+                    "hold a hash of who approved a return, under a salt of the case; which devices, the entries say",
+                    "random bytes in place of the hash",
+                ],
+                left(
+                    (serving && self.cases > 0).then_some("the hash, while the operator is in service"),
+                    None,
+                ),
+            ),
+            store(
+                "forensics",
+                None,
+                [
+                    "not opened: each is sealed by its device for guardians",
+                    "nothing: nobody here can open them",
+                ],
+                Some("what devices said of themselves, in which people may be named: guardians can tell"),
             ),
             store(
                 "vaults",

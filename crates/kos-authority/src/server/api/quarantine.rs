@@ -1,4 +1,5 @@
-//! Quarantine over the API: the order with everything that goes with it in one transaction, and the sealed bundle.
+//! Quarantine over the API: the order with everything that goes with it in one transaction, and the sealed
+//! bundles.
 //!
 //! Source: `docs/spec/quarantine.md` QRN-17, QRN-19.
 
@@ -9,13 +10,13 @@ use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
-use kos_api::lifecycle::Because;
-use kos_base::{DeviceState, code};
+use kos_api::{device::ForensicBundle, hex::Digest, lifecycle::Because};
+use kos_base::{DeviceState, EntryId, code, digest::sha256};
 use kos_identity::registry::{Device, Operation, Write};
 use kos_policy::pairing::EndedBy;
 
 use super::{
-    answer::{Refusal, document, tagged},
+    answer::{Refusal, document, page, tagged},
     call::{Call, Context, Mode},
     change::{ATTEMPTS_MAX, Attempt, commit, given_before},
     devices::{find, short},
@@ -100,16 +101,63 @@ fn told(after: &Option<(Device, crate::writer::Transaction)>, recipients: usize)
     ]
 }
 
-pub(super) async fn bundle(
+/// The bundle of the case, or the newest of those before: a device that is back has no case any more.
+pub(super) async fn newest_bundle(
     State(shared): State<Arc<Shared>>,
     context: Context,
     Path(device): Path<String>,
 ) -> Result<Response, Refusal> {
     let record = find(&shared, &context, &device).await?;
+    let orders = shared.bundles.orders(&record.id).map_err(|_| unreadable(&context))?;
+    let own = record.case.as_ref().map(|case| case.order);
+    let newest = own.filter(|own| orders.contains(own)).or_else(|| orders.last().copied());
+    sealed(&shared, &context, &record, newest)
+}
+
+/// The bundle of one order.
+pub(super) async fn bundle(
+    State(shared): State<Arc<Shared>>,
+    context: Context,
+    Path((device, order)): Path<(String, String)>,
+) -> Result<Response, Refusal> {
+    let record = find(&shared, &context, &device).await?;
+    sealed(&shared, &context, &record, order.parse().ok())
+}
+
+/// All of them, by the time of their orders.
+pub(super) async fn bundles(
+    State(shared): State<Arc<Shared>>,
+    context: Context,
+    Path(device): Path<String>,
+) -> Result<Response, Refusal> {
+    let record = find(&shared, &context, &device).await?;
+    let mut items = Vec::new();
+    for order_id in shared.bundles.orders(&record.id).map_err(|_| unreadable(&context))? {
+        let sealed = shared.bundles.read(&record.id, order_id).map_err(|_| unreadable(&context))?;
+        let Some(sealed) = sealed else { continue };
+        items.push(ForensicBundle {
+            device_id: record.id.clone(),
+            order_id,
+            current: record.case.as_ref().is_some_and(|case| case.order == order_id),
+            bytes: u64::try_from(sealed.len()).unwrap_or(u64::MAX),
+            sha256: Digest::from_bytes(sha256(&sealed)),
+        });
+    }
+    Ok(page(items, None))
+}
+
+fn sealed(
+    shared: &Shared,
+    context: &Context,
+    record: &Device,
+    order: Option<EntryId>,
+) -> Result<Response, Refusal> {
     let none = || Refusal::new(code::quarantine::NO_BUNDLE).about("device", &record.id).under(context.id);
-    let case = record.case.as_ref().filter(|case| case.bundle.is_some()).ok_or_else(none)?;
-    let read = shared.bundles.read(&record.id, case.order);
-    let sealed = read.map_err(|_| Refusal::new(code::config::FILE_UNREADABLE).under(context.id))?;
-    let sealed = sealed.ok_or_else(none)?;
+    let read = shared.bundles.read(&record.id, order.ok_or_else(none)?);
+    let sealed = read.map_err(|_| unreadable(context))?.ok_or_else(none)?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], sealed).into_response())
+}
+
+fn unreadable(context: &Context) -> Refusal {
+    Refusal::new(code::config::FILE_UNREADABLE).under(context.id)
 }

@@ -300,7 +300,7 @@ async fn an_operator_is_let_in_by_a_request_and_its_name_is_taken_until_it_is_re
     assert_eq!(made.status, StatusCode::OK, "{}", made.body);
     assert!(made.body["item"]["certificates"].as_str().unwrap().matches("BEGIN CERTIFICATE").count() == 2);
     let taken = bench.post("/api/v1/operators", wanted(&second)).await;
-    assert_eq!((taken.status, code(&taken)), (StatusCode::CONFLICT, "KOS-E0106"));
+    assert_eq!((taken.status, code(&taken)), (StatusCode::CONFLICT, "KOS-E0892"));
     bench.ask(local(), "DELETE", "/api/v1/operators/anna", &[], "").await;
     let again = bench.post("/api/v1/operators", wanted(&first)).await;
     assert_eq!(again.status, StatusCode::CONFLICT, "a key that was taken back stays so");

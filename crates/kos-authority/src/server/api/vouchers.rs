@@ -22,7 +22,7 @@ use kos_base::{
 };
 use kos_identity::registry::Write;
 use kos_net::entropy;
-use kos_voucher::{Bundle, Fate, Grant, Kept, Maker, Owner, Sponsor, VOID, VoucherId, Withheld, idevid};
+use kos_voucher::{Bundle, Fate, Grant, Kept, Maker, Owner, Sponsor, VoucherId, Withheld, idevid, why_void};
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, pem::PemObject as _};
 
 use super::{
@@ -257,7 +257,7 @@ pub(super) async fn import(
     voucher.is_for(shared.keys.root.public().id(), now).map_err(refused)?;
     let exists =
         || Refusal::new(code::voucher::VOUCHER_EXISTS).about("voucher", &voucher.id()).under(call.id);
-    // One that a restore made void is given anew, by whoever looks at it now.
+    // One that is void is given anew, by whoever looks at it now.
     let held = shared.store.voucher(voucher.id()).await?;
     if held.as_ref().is_some_and(|held| !matches!(held.fate, Fate::Void { .. })) {
         return Err(exists());
@@ -299,7 +299,10 @@ pub(super) async fn endorse(
                 return Err(refused(Withheld::saying(code::voucher::VOUCHER_SPENT, &why)));
             }
             Fate::Endorsed { .. } => return Err(refused(Withheld::new(code::voucher::VOUCHER_ENDORSED))),
-            Fate::Void { .. } => return Err(refused(Withheld::saying(code::voucher::VOUCHER_SPENT, &VOID))),
+            Fate::Void { device, .. } => {
+                let why = why_void(device.as_ref());
+                return Err(refused(Withheld::saying(code::voucher::VOUCHER_SPENT, &why)));
+            }
         }
         let makers = trusted(&shared).await?;
         let maker = makers.iter().find(|maker| maker.signs_by(kept.maker)).and_then(|m| m.key.as_ref());
@@ -366,7 +369,7 @@ fn view(kept: &Kept, makers: &[Maker], now: Timestamp) -> Item {
         Fate::Waiting => (VoucherState::Waiting, None, None),
         Fate::Spent { device, .. } => (VoucherState::Spent, Some(device.clone()), None),
         Fate::Endorsed { to, .. } => (VoucherState::Endorsed, None, Some(*to)),
-        Fate::Void { .. } => (VoucherState::Void, None, None),
+        Fate::Void { device, .. } => (VoucherState::Void, device.clone(), None),
     };
     Item {
         voucher_id: kept.id.to_string(),

@@ -10,7 +10,7 @@ use kos_identity::registry::Actor;
 use kos_klp::{body::Task, proof::ProofClass};
 use kos_policy::{
     grant::{Ability, Basis, Call, Grant, Usage},
-    pairing::{EndedBy, Pairing, Partner},
+    pairing::{AgentId, Ended, EndedBy, GRANTS_MAX, PAIRS_MAX, Pairing, Partner},
     trust::{Network, Storage, TrustLevel},
 };
 
@@ -24,7 +24,7 @@ use crate::{
 
 const AGENT: &str = "kai:home/kitchen";
 
-fn pairing() -> Pairing {
+pub(super) fn pairing() -> Pairing {
     let now = clock::now();
     Pairing {
         id: EntryId::from_parts(now, [3; 10]),
@@ -40,10 +40,33 @@ fn pairing() -> Pairing {
     }
 }
 
-async fn put(shared: &Shared, pairing: &Pairing, before: Option<u64>) {
+pub(super) async fn put(shared: &Shared, pairing: &Pairing, before: Option<u64>) {
     let change = SystemChange::PairingProposed(Box::new(pairing.clone()));
     let write = SystemWrite::Pairing(Box::new(pairing.clone()), before);
     shared.writer.commit(Transaction::own(clock::now(), vec![change.into()], vec![write])).await.unwrap();
+}
+
+/// A grant of one use.
+fn grant_of(id: EntryId, agent: AgentId, attic: &Running) -> Grant {
+    let now = clock::now();
+    Grant {
+        authority: attic.shared.name.clone(),
+        id,
+        version: 1,
+        pairing: id,
+        agent,
+        device: device_id(1),
+        ability: Ability::DeviceStatus,
+        scope: vec!["*".parse().unwrap()],
+        issued: now,
+        expires: now.plus(SOON),
+        uses: Some(1),
+        conditions: Vec::new(),
+        memory: Ability::DeviceStatus.memory(),
+        network: Network::None,
+        storage: Storage::None,
+        level: TrustLevel::Partner,
+    }
 }
 
 #[tokio::test]
@@ -89,30 +112,60 @@ async fn a_device_asks_an_agent_only_when_both_have_confirmed_and_only_as_long()
 }
 
 #[tokio::test]
+async fn of_two_pairings_and_of_two_grants_that_come_at_once_the_last_place_takes_one() {
+    let attic = Running::new().await;
+    // Pairings of a device that is not there are ended by the way.
+    Enrolled::device(&attic.shared, 1).await;
+    let now = clock::now();
+    let full = |done: &[Result<crate::writer::Receipt, StoreError>; 2]| {
+        let full = done.iter().filter(|one| matches!(one, Err(StoreError::BondsFull))).count();
+        assert_eq!((full, done.iter().filter(|one| one.is_ok()).count()), (1, 1), "{done:?}");
+    };
+    let with = |n: usize| {
+        let n_byte = u8::try_from(n).unwrap();
+        let id = EntryId::from_parts(now, [n_byte; 10]);
+        Pairing { id, partner: format!("kai:home/{n}").parse().unwrap(), ..pairing() }
+    };
+    let propose = |n: usize| {
+        let pairing = with(n);
+        let change = SystemChange::PairingProposed(Box::new(pairing.clone()));
+        let write = SystemWrite::Pairing(Box::new(pairing), None);
+        attic.shared.writer.commit(Transaction::own(now, vec![change.into()], vec![write]))
+    };
+    // One that is over takes no place.
+    let over = Pairing { ended: Some(Ended { at: now, by: EndedBy::Operator }), ..with(100) };
+    put(&attic.shared, &over, None).await;
+    for n in 1..PAIRS_MAX {
+        propose(n).await.unwrap();
+    }
+    let (one, other) = tokio::join!(propose(101), propose(102));
+    full(&[one, other]);
+
+    let Partner::Agent(agent) = with(1).partner else { unreachable!() };
+    let grant = |n: usize| {
+        let grant = grant_of(EntryId::from_parts(now, [u8::try_from(n).unwrap(); 10]), agent.clone(), &attic);
+        let change = SystemChange::GrantMade(Box::new(grant.clone()));
+        let stored = StoredGrant { grant, signed: vec![1].into(), usage: Usage::default(), word: None };
+        let write = SystemWrite::Grant(Box::new(stored), None);
+        attic.shared.writer.commit(Transaction::own(now, vec![change.into()], vec![write]))
+    };
+    for n in 1..GRANTS_MAX {
+        grant(n).await.unwrap();
+    }
+    let (one, other) = tokio::join!(grant(101), grant(102));
+    full(&[one, other]);
+    attic.end().await;
+}
+
+#[tokio::test]
 async fn of_two_uses_of_the_same_grant_one_is_made() {
     let attic = Running::new().await;
     let now = clock::now();
     let pairing = pairing();
     put(&attic.shared, &pairing, None).await;
     let Partner::Agent(agent) = pairing.partner.clone() else { unreachable!() };
-    let grant = Grant {
-        authority: attic.shared.name.clone(),
-        id: EntryId::from_parts(now, [4; 10]),
-        version: 1,
-        pairing: pairing.id,
-        agent: agent.clone(),
-        device: device_id(1),
-        ability: Ability::DeviceStatus,
-        scope: vec!["*".parse().unwrap()],
-        issued: now,
-        expires: now.plus(SOON),
-        uses: Some(1),
-        conditions: Vec::new(),
-        memory: Ability::DeviceStatus.memory(),
-        network: Network::None,
-        storage: Storage::None,
-        level: TrustLevel::Partner,
-    };
+    let grant =
+        Grant { pairing: pairing.id, ..grant_of(EntryId::from_parts(now, [4; 10]), agent.clone(), &attic) };
     let fresh =
         StoredGrant { grant: grant.clone(), signed: vec![1].into(), usage: Usage::default(), word: None };
     let change = SystemChange::GrantMade(Box::new(grant.clone()));

@@ -147,7 +147,9 @@ fn by_ticket(
             }
             device.assign_profile(hello.profile).map_err(|e| e.code())?;
             device.successor_of = predecessor(found);
-            Ok(admit(request, device, Some(Write::Ticket(Box::new(spent)))))
+            let mut spends = entry::spent_with(with, request, found, &device);
+            spends.push(Write::Ticket(Box::new(spent)));
+            Ok(admit(request, device, spends))
         }
     }
 }
@@ -173,7 +175,8 @@ fn by_lobby(with: &Circumstances<'_>, request: &Request, found: &Found) -> Resul
                 let mut device = device.next_version();
                 device.assign_profile(entry.profile).map_err(|e| e.code())?;
                 device.successor_of = predecessor(found);
-                Ok(admit(request, device, None))
+                let spends = entry::spent_with(with, request, found, &device);
+                Ok(admit(request, device, spends))
             }
             Some(entry) => Ok(Decision::Wait(match rule_for(with, request, &device, found) {
                 Some(rule) => approved_later(rule, request, device),
@@ -482,7 +485,7 @@ fn back_from_quarantine(
     }
     let mut next = device.next_version();
     begin_anew(&mut next);
-    Ok(admit(request, next, None))
+    Ok(admit(request, next, Vec::new()))
 }
 
 /// Who comes back by its identity key has shown no key of its own, and gets a new one (OWN-8).
@@ -504,13 +507,18 @@ fn clone_alert(now: Timestamp, device: Device, issue: u32) -> Result<Decision, C
     Ok(Decision::RefuseAfter(commit, code::enrolment::CLONE))
 }
 
-/// Lets a device in: its record, and the ticket, voucher or grant that it spends.
-pub(super) fn admit(request: &Request, mut device: Device, spends: Option<Write>) -> Decision {
+/// Lets a device in: its record, and the ticket, vouchers or grant that it spends.
+pub(super) fn admit(request: &Request, mut device: Device, writes: Vec<Write>) -> Decision {
     let mut changes: Vec<_> = see_image(&mut device, &request.hello.image).into_iter().collect();
-    let ticket = match &spends {
-        Some(Write::Ticket(ticket)) => Some(ticket.id),
+    let ticket = writes.iter().find_map(|write| match write {
+        Write::Ticket(ticket) => Some(ticket.id),
         _ => None,
-    };
+    });
+    let spent = writes.iter().filter_map(|write| match write {
+        Write::Voucher(kept) => Some(kept.id),
+        _ => None,
+    });
+    let spent = spent.collect();
     changes.push(Change::DeviceEnrolled {
         device: device.id.clone(),
         identity_key: request.peer.id(),
@@ -518,8 +526,8 @@ pub(super) fn admit(request: &Request, mut device: Device, spends: Option<Write>
         profile: device.profile(),
         ticket,
         by: device.admitted_by.clone(),
+        spent,
     });
-    let writes = spends.into_iter().collect();
     Decision::Issue(Box::new(Plan { device, changes, writes, renews: false }))
 }
 

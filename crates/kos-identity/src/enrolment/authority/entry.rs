@@ -10,7 +10,9 @@
 
 use kos_attest::EndorsementKey;
 use kos_base::{EvidenceTier, KeyId, SecurityProfile, Timestamp, code};
-use kos_voucher::{Fate, Kept, Known, Shown, SignedBy, Spends, Subject, Vouched, Withheld, entitle, idevid};
+use kos_voucher::{
+    Fate, Kept, Known, Shown, SignedBy, Spends, Subject, Vouched, Withheld, entitle, idevid, naming,
+};
 
 use super::{
     Decision, Found, Query, Request,
@@ -33,9 +35,9 @@ pub(super) fn greeting(hello: &Hello, key: Option<KeyId>, query: &mut Query) {
 /// What is asked of the store so that a request can be decided.
 pub(super) fn question(request: &Request, ek: Option<KeyId>, query: &mut Query) {
     query.vouchers = match request.prove.means {
-        Means::Lobby => places(&request.hello, Some(request.peer.id()), ek),
+        Means::Lobby | Means::Ticket { .. } => places(&request.hello, Some(request.peer.id()), ek),
         // The endorsement key counts as long as a voucher names it.
-        Means::Ticket { .. } | Means::Renewal { .. } | Means::Recovery { .. } => {
+        Means::Renewal { .. } | Means::Recovery { .. } => {
             ek.map(|ek| Subject::Endorsement(ek).place()).into_iter().collect()
         }
     };
@@ -104,8 +106,7 @@ pub(super) fn enter(
     request: &Request,
     found: &Found,
 ) -> Result<Option<Decision>, Withheld> {
-    let known = found.device.as_ref();
-    let is_settled = known.is_some_and(|device| {
+    let is_settled = found.device.as_ref().is_some_and(|device| {
         let waits = device.lobby.as_ref().is_some_and(|lobby| lobby.is_alert() || lobby.approved);
         waits || device.issues > 0 || device.case.is_some()
     });
@@ -114,24 +115,8 @@ pub(super) fn enter(
     if is_settled || returns || admit::has_clone(found) || !matches!(request.prove.means, Means::Lobby) {
         return Ok(None);
     }
-    let evidence = with.attested.map_or(EvidenceTier::KeyOnDevice, |attested| attested.tier);
-    let chain: Vec<&[u8]> = request.hello.factory.iter().flatten().map(|der| der.as_slice()).collect();
-    let shown = Shown {
-        identity: &request.peer,
-        ek: with.attested.map(|attested| attested.ek),
-        evidence,
-        certificates: &chain,
-        vouch: request.prove.vouch.as_ref().map(|vouch| vouch.as_slice()),
-        profile: request.hello.profile,
-    };
-    let node = found.node.as_deref();
-    let known = Known {
-        makers: &found.makers,
-        vouchers: &found.vouchers,
-        sponsor: found.sponsor.as_deref(),
-        node: signer(node, with.now),
-        pin: with.context.root.key_id(),
-    };
+    let chain = chain(request);
+    let (shown, known) = (shown(with, request, &chain), known_of(with, found));
     let Some(entry) = entitle(&shown, &known, with.now)? else {
         // It counts on a voucher, and there is none for it.
         let expected = request.hello.maker.map(|_| Withheld::new(code::voucher::VOUCHER_UNKNOWN));
@@ -143,17 +128,15 @@ pub(super) fn enter(
     device.group = entry.group;
     device.assign_profile(entry.profile).map_err(|error| Withheld::new(error.code()))?;
     let mut proven = device.clone();
-    proven.evidence = evidence;
+    proven.evidence = shown.evidence;
     admit::see_image(&mut proven, &request.hello.image);
     covers(&proven).map_err(Withheld::new)?;
     device.successor_of = admit::predecessor(found);
-    let spends = entry.spends.map(|spends| match spends {
-        Spends::Voucher(kept) => {
-            let fate = Fate::Spent { device: device.id.clone(), at: with.now };
-            Write::Voucher(Box::new(kept.becoming(fate)))
-        }
-        Spends::Grant(sponsor) => Write::Sponsor(sponsor),
-    });
+    // A voucher is among those that name the device.
+    let mut spends = spent_with(with, request, found, &device);
+    if let Some(Spends::Grant(sponsor)) = entry.spends {
+        spends.push(Write::Sponsor(sponsor));
+    }
     // The entry stays until the device has confirmed: a code may have to be compared, by a device that knows no maker.
     let waits = device.lobby.take().unwrap_or_else(|| admit::in_lobby(with, request, Vec::new()));
     let profile = entry.profile;
@@ -161,6 +144,45 @@ pub(super) fn enter(
         Some(Lobby { approved: true, profile, rule: None, withheld: None, withheld_at: None, ..waits });
     device.admitted_by = Some(entry.by);
     Ok(Some(admit::admit(request, device, spends)))
+}
+
+/// The vouchers that name what a device has proven which is let in, by them or otherwise: they let in nobody any more, and what
+/// rests on them stays.
+pub(super) fn spent_with(
+    with: &Circumstances<'_>,
+    request: &Request,
+    found: &Found,
+    device: &Device,
+) -> Vec<Write> {
+    let chain = chain(request);
+    let named = naming(&shown(with, request, &chain), &known_of(with, found), with.now).into_iter();
+    let fate = Fate::Spent { device: device.id.clone(), at: with.now };
+    named.map(|kept| Write::Voucher(Box::new(kept.clone().becoming(fate.clone())))).collect()
+}
+
+fn chain(request: &Request) -> Vec<&[u8]> {
+    request.hello.factory.iter().flatten().map(|der| der.as_slice()).collect()
+}
+
+fn shown<'a>(with: &Circumstances<'_>, request: &'a Request, certificates: &'a [&'a [u8]]) -> Shown<'a> {
+    Shown {
+        identity: &request.peer,
+        ek: with.attested.map(|attested| attested.ek),
+        evidence: with.attested.map_or(EvidenceTier::KeyOnDevice, |attested| attested.tier),
+        certificates,
+        vouch: request.prove.vouch.as_ref().map(|vouch| vouch.as_slice()),
+        profile: request.hello.profile,
+    }
+}
+
+fn known_of<'a>(with: &Circumstances<'_>, found: &'a Found) -> Known<'a> {
+    Known {
+        makers: &found.makers,
+        vouchers: &found.vouchers,
+        sponsor: found.sponsor.as_deref(),
+        node: signer(found.node.as_deref(), with.now),
+        pin: with.context.root.key_id(),
+    }
 }
 
 /// The node whose word is shown, if it is in service now.

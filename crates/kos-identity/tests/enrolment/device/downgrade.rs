@@ -69,7 +69,7 @@ fn a_device_does_not_take_a_recovery_that_leads_down() {
 fn a_device_does_not_come_back_from_quarantine_with_less() {
     let (mut office, mut hand) = in_service();
     office.quarantine();
-    office.operate(Operation::Reinstate { reason: "cleaned".to_owned() });
+    office.operate(Operation::Reinstate { reason: "cleaned".to_owned(), approvers: Box::default() });
     lower_everything(&mut office);
     hand.command(&mut office, Command::CheckIn);
     hand.pass(&mut office, Duration::from_secs(300));

@@ -26,6 +26,9 @@ pub(crate) struct Approve {
     /// The six digits that the device shows.
     #[arg(long, value_name = "DIGITS")]
     code: Option<String>,
+    /// The device was given the pin of its authority: it shows no digits, and there is nothing to compare.
+    #[arg(long, conflicts_with = "code")]
+    pinned: bool,
     /// Its role, if not the one that it asks for.
     #[arg(long)]
     role: Option<Role>,
@@ -162,12 +165,13 @@ impl Approve {
         let found = find(&client, &self.named.device).await?;
         let code = found.device.lobby.as_ref().and_then(|lobby| lobby.comparison_code.as_ref());
         let question = match code {
+            Some(_) if self.pinned => format!("approve {}, which was given the pin", found.called()),
             Some(code) => format!("does {} show the code {code}", found.called()),
             None => format!("approve {}", found.called()),
         };
         let nobody = session.terminal.answers == Answers::Nobody || self.change.yes;
-        if code.is_some() && self.code.is_none() && nobody && !self.change.dry_run {
-            let fix = "repeat with --code and the six digits that the device shows, read from the device";
+        if code.is_some() && self.code.is_none() && !self.pinned && nobody && !self.change.dry_run {
+            let fix = "repeat with --code and the six digits that the device shows, read from the device; one that was given the pin shows none: then with --pinned";
             return Err(Fault::usage("a device that came without a ticket is compared first", fix));
         }
         let yes = self.change.yes || self.code.is_some();
@@ -177,7 +181,7 @@ impl Approve {
             return Ok(Ending::Withheld);
         }
         let body = lifecycle::Approve {
-            // Without --code a person has just said that the device shows this one.
+            // Without --code a person has just said that the device shows this one, or that it knows the authority by its pin.
             comparison_code: self.code.or_else(|| code.cloned()),
             role: self.role,
             profile: self.profile,

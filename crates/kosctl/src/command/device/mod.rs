@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use kos_api::{
     audit::{AuditEntry, AuditFilter},
-    device::{Device as Item, DeviceFilter},
+    device::{Device as Item, DeviceFilter, ForensicBundle},
     policy::ModuleFinding,
     routes,
     text::Tag,
 };
-use kos_base::{Channel, DeviceState, GroupPath, Role, SecurityProfile};
+use kos_base::{Channel, DeviceState, EntryId, GroupPath, Role, SecurityProfile};
 use kos_identity::quarantine::BUNDLE_BYTES_MAX;
 
 use super::{
@@ -132,14 +132,20 @@ pub(crate) struct Events {
     limit: Option<u32>,
 }
 
-/// `device forensics D --out FILE`
+/// `device forensics D --out FILE`, `device forensics D --list`
 #[derive(Debug, Args)]
 pub(crate) struct Forensics {
     #[command(flatten)]
     named: Named,
     /// The file that it is written to; `age -d -i KEYFILE FILE` opens it.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "list")]
+    out: Option<PathBuf>,
+    /// The bundle of this order, in place of the newest.
+    #[arg(long, value_name = "ORDER")]
+    order: Option<EntryId>,
+    /// Lists the bundles of all quarantines of the device.
+    #[arg(long, conflicts_with_all = ["out", "order"])]
+    list: bool,
 }
 
 /// `set-channel --device D --channel C`
@@ -272,9 +278,18 @@ impl Forensics {
         let client = session.client()?;
         let found = find(&client, &self.named.device).await?;
         let id = found.device.device_id.as_ref();
-        let sealed = client.read(&routes::DEVICE_FORENSICS, &[id], BUNDLE_BYTES_MAX).await?;
-        files::write(&self.out, &sealed, Readers::Owner)?;
-        session.terminal.note(&format!("{} bytes in {}", sealed.len(), self.out.display()));
+        let Some(out) = self.out else {
+            let nothing = serde_json::json!({});
+            let list: kos_api::List<ForensicBundle> =
+                client.list(&routes::DEVICE_BUNDLES, &[id], &nothing).await?;
+            return session.printer.list(&list).map(|()| Ending::Done);
+        };
+        let sealed = match self.order.map(|order| order.to_string()) {
+            Some(order) => client.read(&routes::DEVICE_BUNDLE, &[id, &order], BUNDLE_BYTES_MAX).await?,
+            None => client.read(&routes::DEVICE_FORENSICS, &[id], BUNDLE_BYTES_MAX).await?,
+        };
+        files::write(&out, &sealed, Readers::Owner)?;
+        session.terminal.note(&format!("{} bytes in {}", sealed.len(), out.display()));
         Ok(Ending::Done)
     }
 }

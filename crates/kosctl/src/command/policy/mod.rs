@@ -121,6 +121,10 @@ impl Policy {
             }
             Self::Show(Show { name, version }) => {
                 match name.to_ascii_uppercase().parse::<SecurityProfile>() {
+                    Ok(_) if version.is_some() => {
+                        let fix = "leave --version out, or name a manifest";
+                        return Err(Fault::usage("a profile has no versions", fix));
+                    }
                     Ok(profile) => {
                         let shown: PolicyProfile =
                             client.show(&routes::POLICY_SHOW, &[profile.as_str()]).await?;

@@ -332,6 +332,7 @@ impl Authority {
             confirmed_at: None,
             bundle: None,
             approvals: Vec::new(),
+            salt: None,
         });
         self.operate(Operation::Quarantine { reason: "strange".to_owned(), case });
     }

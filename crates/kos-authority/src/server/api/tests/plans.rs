@@ -434,7 +434,7 @@ async fn a_plan_for_an_operator_whose_name_or_key_is_taken_is_refused() {
         (wanted("eve", &keys[0]), "this key belongs to an operator already"),
     ] {
         let planned = plan(&bench, &OPERATOR_CREATE, "", &body).await;
-        assert_eq!((planned.status, code(&planned)), (StatusCode::CONFLICT, "KOS-E0106"), "{why}");
+        assert_eq!((planned.status, code(&planned)), (StatusCode::CONFLICT, "KOS-E0892"), "{why}");
         assert_eq!(planned.body["detail"], why);
     }
 }

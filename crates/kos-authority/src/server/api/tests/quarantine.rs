@@ -1,10 +1,10 @@
 //! Quarantine over the API: one transaction, as many people as the profile needs, and nothing else that leads out.
 
-use kos_base::DeviceState;
+use kos_base::{DeviceState, EntryId, Timestamp};
 use kos_identity::registry::Ticket;
 
 use super::*;
-use crate::{clock, record::SystemChange};
+use crate::{clock, record::SystemChange, store::StoreError, writer::SystemWrite};
 
 const PATH: &str = "/api/v1/devices/kdev-0000000000000001";
 
@@ -16,6 +16,7 @@ async fn add_ticket(bench: &Bench, ticket: Ticket, let_in: &Device) {
         profile: let_in.profile(),
         ticket: Some(ticket.id),
         by: None,
+        spent: Vec::new(),
     };
     let transaction = Transaction {
         at: NOW,
@@ -88,6 +89,30 @@ async fn an_order_revokes_takes_tickets_back_and_names_what_a_person_has_to_chan
     assert_eq!(bench.entries().await.len(), before);
     let none = bench.get(&format!("{PATH}/forensics")).await;
     assert_eq!((none.status, code(&none)), (StatusCode::NOT_FOUND, "KOS-E0765"));
+    assert_eq!(bench.get(&format!("{PATH}/bundles")).await.body["items"], json!([]));
+}
+
+#[tokio::test]
+async fn bundles_of_earlier_quarantines_are_listed_and_fetched() {
+    let bench = Bench::new().await;
+    bench.add(member(1)).await;
+    // The device is back: it has no case, and two files.
+    let orders = [1_000, 2_000].map(|at| EntryId::from_parts(Timestamp::from_unix_ms(at), [3; 10]));
+    for (order, bytes) in orders.into_iter().zip([&b"first"[..], b"second"]) {
+        let sealed =
+            kos_identity::enrolment::authority::Sealed { device: device_id(1), order, bytes: bytes.to_vec() };
+        bench.shared().bundles.keep(&sealed).unwrap();
+    }
+    let listed = bench.get(&format!("{PATH}/bundles")).await;
+    let items = listed.body["items"].as_array().unwrap();
+    assert_eq!((items.len(), &items[1]["bytes"], &items[1]["current"]), (2, &json!(6), &json!(false)));
+    assert_eq!(items[0]["orderId"], orders[0].to_string());
+    let found = async |path: &str| bench.get(&format!("{PATH}/{path}")).await.status;
+    assert_eq!(found("forensics").await, StatusCode::OK);
+    assert_eq!(found(&format!("bundles/{}", orders[0])).await, StatusCode::OK);
+    for none in [fixtures::id(77).to_string(), "..%2f..%2fx".to_owned()] {
+        assert_eq!(found(&format!("bundles/{none}")).await, StatusCode::NOT_FOUND);
+    }
 }
 
 #[tokio::test]
@@ -120,6 +145,57 @@ async fn a_device_of_sec_4_comes_back_by_two_operators_and_not_by_one_twice() {
     // What is on its way back is not let in by the lobby either.
     let refused = bench.post(&format!("{PATH}/approve"), json!({})).await;
     assert_eq!(code(&refused), "KOS-E0213", "{}", refused.body);
+}
+
+#[tokio::test]
+async fn who_was_removed_since_is_not_counted_and_leaves_no_mark_once_erased() {
+    let bench = Bench::new().await;
+    let mut device = member(1);
+    device.assign_profile(SecurityProfile::Sec4).unwrap();
+    bench.add(device).await;
+    let anna = bench.operator("anna", OperatorRole::Operator).await;
+    let otto = bench.operator("otto", OperatorRole::Operator).await;
+    bench.post(&format!("{PATH}/quarantine"), json!({})).await;
+    assert_eq!(reinstate(&bench, &anna).await.body["item"]["quarantine"]["approvals"], 1);
+    let is_hers = async || {
+        let record = bench.shared().store.device(&device_id(1)).await.unwrap().unwrap();
+        record.case.unwrap().is_approved_by(&Actor::Operator("anna".parse().unwrap()))
+    };
+    let cases = |reply: &Reply| {
+        let stores = reply.body["item"]["stores"].as_array().unwrap().clone();
+        assert!(stores.iter().any(|store| store["store"] == "forensics"), "{}", reply.body);
+        stores.into_iter().find(|store| store["store"] == "cases").unwrap()
+    };
+    let erase = json!({"person": "anna", "reason": "asked for it"});
+    let exported = bench.post("/api/v1/people/export", json!({"person": "anna"})).await;
+    assert_eq!(cases(&exported)["found"], 1, "{}", exported.body);
+    let kept = bench.post("/api/v1/audit/erase", erase.clone()).await;
+    assert!(cases(&kept)["left"].is_string() && is_hers().await, "{}", kept.body);
+
+    bench.ask(local(), "DELETE", "/api/v1/operators/anna", &[], "{}").await;
+    let erased = bench.post("/api/v1/audit/erase", erase).await;
+    assert_eq!((&cases(&erased)["found"], &cases(&erased)["left"]), (&json!(1), &Value::Null));
+    assert!(!is_hers().await);
+    let second = reinstate(&bench, &otto).await;
+    assert_eq!(second.body["item"]["state"], "quarantined", "{}", second.body);
+    assert_eq!(second.body["item"]["quarantine"]["approvals"], 1);
+    // Somebody else of that name is another person.
+    let again = bench.operator("anna", OperatorRole::Operator).await;
+    let third = reinstate(&bench, &again).await;
+    assert_eq!(third.body["item"]["state"], "pending", "{}", third.body);
+}
+
+#[tokio::test]
+async fn a_transaction_that_rests_on_an_operator_is_none_once_they_were_removed() {
+    let bench = Bench::new().await;
+    bench.operator("anna", OperatorRole::Operator).await;
+    let id = bench.shared().store.active_operator("anna").await.unwrap().unwrap().id;
+    let change = SystemChange::DeviceRestored { device: device_id(1) };
+    let resting = || Transaction::own(NOW, vec![change.clone().into()], vec![SystemWrite::Stands(id)]);
+    bench.shared().writer.commit(resting()).await.unwrap();
+    bench.ask(local(), "DELETE", "/api/v1/operators/anna", &[], "{}").await;
+    let refused = bench.shared().writer.commit(resting()).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
 }
 
 #[tokio::test]
