@@ -222,6 +222,7 @@ impl Ca {
                     sent = Some(frame);
                     continue;
                 }
+                Output::Second(_) => Input::Seconded(None),
                 Output::Close | Output::Keep(_) => continue,
                 Output::Misuse(code) => bail!("the authority refuses with {code}"),
             };

@@ -99,6 +99,33 @@ impl Kind for Golden {
     const KIND: &'static str = "Golden";
 }
 
+/// A device that judges others for SEC-4.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verifier {
+    /// Which.
+    #[schema(value_type = schema::DeviceId)]
+    pub device_id: DeviceId,
+    /// When it was named.
+    #[schema(value_type = schema::Timestamp)]
+    pub added_at: Timestamp,
+    /// Why it cannot judge now, if so. Whether it has lists of its own shows only when it is asked.
+    pub hindrance: Option<String>,
+}
+
+impl Kind for Verifier {
+    const KIND: &'static str = "Verifier";
+}
+
+/// Lets a device judge others for SEC-4.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AddVerifier {
+    /// The device, by its whole id.
+    #[schema(value_type = schema::DeviceId)]
+    pub device_id: DeviceId,
+}
+
 /// Makes a golden set of what a device showed last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

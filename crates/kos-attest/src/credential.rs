@@ -47,6 +47,11 @@ impl Binding {
         Self(sha256_parts("kos attestation question v1", parts))
     }
 
+    /// As a party to the conversation tells it to somebody who has no part in it (SECV-6).
+    pub const fn as_told(bytes: Sha256) -> Self {
+        Self(bytes)
+    }
+
     /// The 32 bytes that a TPM is given to sign with what it says.
     pub const fn as_bytes(&self) -> &Sha256 {
         &self.0
@@ -66,6 +71,7 @@ impl Binding {
 pub struct Challenge {
     ek: EndorsementKey,
     ak: AttestationKey,
+    one_time: Secret<32>,
     secret: Secret<32>,
     credential: Vec<u8>,
     seed: Vec<u8>,
@@ -106,7 +112,8 @@ impl Challenge {
         let mut credential = sized(mac.sign().as_ref());
         credential.extend_from_slice(&hidden);
         let seed = [sized(x), sized(y)].concat();
-        Ok(Self { ek, ak, secret, credential, seed })
+        let one_time = Secret::new(*one_time.expose());
+        Ok(Self { ek, ak, one_time, secret, credential, seed })
     }
 
     /// The content of TPM2B_ID_OBJECT.
@@ -117,6 +124,11 @@ impl Challenge {
     /// The content of TPM2B_ENCRYPTED_SECRET.
     pub fn seed(&self) -> &[u8] {
         &self.seed
+    }
+
+    /// What it was made from: [`Challenge::make`] makes the same of it. To be told to nobody before the answer has come.
+    pub const fn draws(&self) -> [&Secret<32>; 2] {
+        [&self.one_time, &self.secret]
     }
 
     /// For whom it is.

@@ -42,6 +42,7 @@ pub mod record;
 pub mod restore;
 pub mod revocation;
 mod search;
+mod second;
 mod server;
 pub mod settings;
 pub mod store;

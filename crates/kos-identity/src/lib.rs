@@ -15,6 +15,7 @@ pub mod kid;
 pub mod ocsp;
 pub mod quarantine;
 pub mod registry;
+pub mod second;
 
 #[cfg(test)]
 mod test_authority;

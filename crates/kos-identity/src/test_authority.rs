@@ -75,6 +75,7 @@ impl TestAuthority {
             },
             operational_key: key.public().clone(),
             hardware_serial: Some("SN-0001".to_owned()),
+            second: None,
         }
     }
 

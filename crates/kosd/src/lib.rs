@@ -16,6 +16,7 @@ mod revocation;
 pub mod root;
 pub mod socket;
 mod standing;
+mod verifier;
 mod witness;
 
 pub use kos_identity::enrolment::ticket::TicketText;

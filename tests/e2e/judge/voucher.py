@@ -8,6 +8,7 @@ Reads one JSON object from stdin, writes one to stdout.
    "expires": ms or null, "spoil": one of SPOILS or null}      -> {"file": base64, "id": hex}
   {"do": "endorse", "file": base64, "private": pem, "pin": hex, "owner": pem, "created": ms, "times": n}
                                                    -> {"file": base64}
+  {"do": "image", "private": pem, "files": {path: text}}          -> {"manifest": base64, "signer": base64}
   {"do": "ca"}                                     -> {"private": pem, "certificate": pem}
   {"do": "idevid", "ca": {..}, "public": pem, "serial": text, "module": bool, "self": bool} -> {"certificate": pem}
 
@@ -28,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
 VOUCHER = ("kos voucher v1", "application/kos-voucher+cbor")
+IMAGE = ("kos image manifest v1", "application/vnd.kos.image-manifest+cose")
 ENDORSEMENT = ("kos voucher endorsement v1", "application/kos-voucher-endorsement+cbor")
 PEM = serialization.Encoding.PEM
 DER = serialization.Encoding.DER
@@ -123,6 +125,14 @@ def endorse(ask):
     return {"file": base64.b64encode(dumps([signed, endorsements])).decode()}
 
 
+def image(ask):
+    private = private_of(ask["private"])
+    files = [[path, hashlib.sha256(text.encode()).digest()] for path, text in ask["files"].items()]
+    signed = sign(private, IMAGE, dumps({0: "kitchen", 1: "1", 2: files}))
+    signer = spki(private.public_key())
+    return {"manifest": base64.b64encode(signed).decode(), "signer": base64.b64encode(signer).decode()}
+
+
 def key(ask):
     make = ed25519.Ed25519PrivateKey.generate
     private = make() if ask["alg"] == "EdDSA" else ec.generate_private_key(ec.SECP256R1())
@@ -190,6 +200,7 @@ def idevid(ask):
 def main():
     ask = json.load(sys.stdin)
     does = {"key": key, "voucher": voucher, "endorse": endorse, "ca": ca, "idevid": idevid}
+    does["image"] = image
     does["id"] = lambda said: {"id": key_id(public_of(said["public"])).hex()}
     json.dump(does[ask["do"]](ask), sys.stdout)
 

@@ -7,7 +7,7 @@
 use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use kos_base::{AgreementKey, KeyAlgorithm, PublicKey, Role, Secret, SecurityProfile};
+use kos_base::{AgreementKey, KeyAlgorithm, PublicKey, Role, Secret, SecurityProfile, cbor};
 use kos_identity::{
     decommission::{self, Record},
     enrolment::{
@@ -20,6 +20,7 @@ use kos_identity::{
     },
     quarantine::{self, Known},
     registry::Ticket,
+    second::{self, Judge, Lists, Opinion, TRANSCRIPT_BYTES_MAX, Transcript},
 };
 
 use crate::{
@@ -78,7 +79,21 @@ fn check_signed(bytes: &[u8]) -> Verdict {
     let orders = nobodys_key();
     let known = Known { device: &device, authority: &authority, orders: &orders, issue: 0, obeyed: None };
     assert!(quarantine::judge(bytes, &known).is_err(), "nobody signed this order");
+    check_transcript(bytes, &Judge { authority: &authority, device: &device, lists: None });
     Verdict::of(&journal).or(Verdict::of(&record))
+}
+
+/// A node that has no lists believes nobody, whatever it is told.
+fn check_transcript(bytes: &[u8], by: &Judge<'_>) {
+    if let Ok(transcript) = cbor::decode::<Transcript>(bytes, TRANSCRIPT_BYTES_MAX) {
+        assert_eq!(transcript.to_bytes(), bytes);
+    }
+    if let Ok(said) = second::judge(bytes, by, NOW) {
+        assert_eq!(said.opinion, Opinion::Unable);
+        let lists = Lists::new(Vec::new(), [], Vec::new()).expect("empty lists");
+        let said = second::judge(bytes, &Judge { lists: Some(&lists), ..*by }, NOW).expect("as before");
+        assert_eq!(said.opinion, Opinion::No);
+    }
 }
 
 /// An authority whose store holds nothing but what [`found`] says.
@@ -102,7 +117,7 @@ fn tell_authority(frames: &[&[u8]]) {
                 assert!(FromAuthority::from_bytes(&answer).is_ok(), "the device can read the answer");
                 continue;
             }
-            Some(output @ authority::Output::Sign { .. }) => {
+            Some(output @ (authority::Output::Sign { .. } | authority::Output::Second(_))) => {
                 assert_eq!(format!("{output:?}"), "", "nobody is entitled to a certificate");
                 return;
             }

@@ -13,7 +13,7 @@ use crate::{
     laws::Breach,
     own_key,
     plant::Plant,
-    quarantine, witness,
+    quarantine, second, witness,
     world::{Outcome, Tracing, World},
 };
 
@@ -81,6 +81,7 @@ fn live_one(seed: u64, plant: Option<Plant>) -> Result<Outcome> {
         Some(plant) if plant.is_of_device_logs() => device_log::live,
         Some(plant) if plant.is_of_quarantine() => quarantine::live,
         Some(plant) if plant.is_of_own_keys() => own_key::live,
+        Some(plant) if plant.is_of_second_verdicts() => second::live,
         _ => {
             let outcome = World::live(seed, plant, Tracing::Off)?;
             return if plant.is_none() { beside(seed, outcome) } else { Ok(outcome) };
@@ -91,7 +92,7 @@ fn live_one(seed: u64, plant: Option<Plant>) -> Result<Outcome> {
 
 /// What lives beside a fleet: a bug of the fleet touches none of it.
 fn beside(seed: u64, mut outcome: Outcome) -> Result<Outcome> {
-    for live in [kill::live, witness::live, device_log::live, quarantine::live, own_key::live] {
+    for live in [kill::live, witness::live, device_log::live, quarantine::live, own_key::live, second::live] {
         if outcome.breach.is_none() {
             outcome.breach = live(seed, None)?;
         }
@@ -169,6 +170,13 @@ mod tests {
     fn nobody_leaves_quarantine_without_the_people_that_it_takes_or_obeys_an_order_twice() {
         for seed in 1..5_000 {
             assert_eq!(quarantine::live(seed, None).unwrap(), None, "{seed}");
+        }
+    }
+
+    #[test]
+    fn nothing_but_a_fresh_yes_of_a_node_that_counts_opens_sec_4() {
+        for seed in 1..2_000 {
+            assert_eq!(second::live(seed, None).unwrap(), None, "{seed}");
         }
     }
 

@@ -6,7 +6,8 @@
 //! looked at after every step and at the end, after the network was healed and weeks have passed.
 //!
 //! Beside each fleet live a [`kill`] switch and three [`witness`]es, whose power is cut between any two of their steps, and the
-//! log of a device with its delivery ([`device_log`]), the [`own_key`] of a device, and a device that is taken out and brought back ([`quarantine`]).
+//! log of a device with its delivery ([`device_log`]), the [`own_key`] of a device, a device that is taken out and brought back ([`quarantine`]),
+//! and one that needs a [`second`] verdict.
 //!
 //! A [`plant::Plant`] is a bug that is put into the model around the machines; a law must notice it.
 
@@ -21,5 +22,6 @@ pub mod laws;
 pub mod own_key;
 pub mod plant;
 pub mod quarantine;
+pub mod second;
 pub mod witness;
 pub mod world;

@@ -91,6 +91,10 @@ plants! {
     OwnKeySentEarly = "own-key-sent-early",
     /// An authority takes a key for shown that it has only sent.
     OwnKeyConfirmedUnseen = "own-key-confirmed-unseen",
+    /// An authority goes by what it knew of a second verifier when it asked.
+    NodeNotReadAgain = "node-not-read-again",
+    /// An authority takes the digest of a transcript from the answer.
+    TranscriptOfTheAnswer = "transcript-of-the-answer",
     /// A device forgets what it obeyed, and its number, as one whose old disk was put back.
     OrderForgotten = "order-forgotten",
     /// An operator who was removed since counts among those who approve a return.
@@ -111,6 +115,11 @@ impl Plant {
     /// Whether it is one of the device that is taken out and brought back.
     pub const fn is_of_quarantine(self) -> bool {
         matches!(self, Self::OnePersonTwice | Self::OrderForgotten | Self::RemovalForgotten)
+    }
+
+    /// Whether it is one of second verdicts.
+    pub const fn is_of_second_verdicts(self) -> bool {
+        matches!(self, Self::NodeNotReadAgain | Self::TranscriptOfTheAnswer)
     }
 
     /// Whether it is one of a device's own key.

@@ -383,7 +383,7 @@ struct Shape {
 }
 
 /// A device in service that was issued so many certificates; which ones does not matter here.
-fn in_service(profile: SecurityProfile, issues: u32, version: u64) -> Result<Device> {
+pub(crate) fn in_service(profile: SecurityProfile, issues: u32, version: u64) -> Result<Device> {
     let shape = Shape {
         id: "kdev-7f4ac30123456789".parse().context("a device id")?,
         version,

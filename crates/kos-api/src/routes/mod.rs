@@ -195,8 +195,7 @@ routes! {
         (NONE, NONE) -> Shape::raw(Media::Json), "Returns this description.";
 
     TICKET_CREATE = "ticket-create", Post "/api/v1/tickets", [OperatorWrite], Changes, Needed,
-        (CHANGE, Shape::plain::<ticket::CreateTicket>()) -> Shape::document::<ticket::Ticket>(),
-        "Makes an enrolment ticket.";
+        (CHANGE, Shape::plain::<ticket::CreateTicket>()) -> Shape::document::<ticket::Ticket>(), "Makes an enrolment ticket.";
     TICKET_LIST = "ticket-list", Get "/api/v1/tickets", [OperatorRead], Reads, Needed,
         (Shape::plain::<ticket::TicketFilter>(), NONE) -> Shape::list::<ticket::Ticket>(), "Lists tickets, newest first.";
     TICKET_SHOW = "ticket-show", Get "/api/v1/tickets/{ticket}", [OperatorRead], Reads, Needed,
@@ -248,8 +247,7 @@ routes! {
         (NONE, Shape::plain::<manifest::ManifestBody>()) -> Shape::document::<Plan>(),
         "Shows which policies a manifest would add, change and take away.";
     MANIFEST_APPLY = "manifest-apply", Put "/api/v1/policy/manifests", [Admin], Changes, Needed,
-        (CHANGE, Shape::plain::<manifest::ManifestBody>()) -> Shape::document::<manifest::Manifest>(),
-        "Puts a manifest in force.";
+        (CHANGE, Shape::plain::<manifest::ManifestBody>()) -> Shape::document::<manifest::Manifest>(), "Puts a manifest in force.";
     POLICY_TEST = "policy-test", Post "/api/v1/policy/test", [OperatorRead], Reads, Needed,
         (NONE, Shape::plain::<manifest::PolicyTest>()) -> Shape::document::<manifest::PolicyTestReport>(),
         "Compares decisions with those that are expected.";
@@ -278,8 +276,7 @@ routes! {
     DEVICE_ROTATE_KEY = "device-rotate-key", Post "/api/v1/devices/{device}/rotate-key", [OperatorWrite], Changes, Needed,
         (CHANGE, BECAUSE) -> DEVICE, "Gives a device of SEC-1 a new key of its own.";
     DEVICE_DECOMMISSION = "device-decommission", Post "/api/v1/devices/{device}/decommission", [OperatorWrite], Changes, Needed,
-        (CHANGE, Shape::plain::<lifecycle::DecommissionOrder>()) -> Shape::document::<lifecycle::Decommission>(),
-        "Revokes a device and orders it to wipe itself.";
+        (CHANGE, Shape::plain::<lifecycle::DecommissionOrder>()) -> Shape::document::<lifecycle::Decommission>(), "Revokes a device and orders it to wipe itself.";
     DEVICE_DECOMMISSION_SHOW = "device-decommission-show", Get "/api/v1/devices/{device}/decommission",
         [OperatorRead], Reads, Needed,
         (NONE, NONE) -> Shape::document::<lifecycle::Decommission>(), "Shows how far a decommissioning is.";
@@ -310,8 +307,7 @@ routes! {
     GRANT_REVOKE = "grant-revoke", Delete "/api/v1/grants/{grant}", [OperatorWrite], Changes, Needed,
         (CHANGE, NONE) -> GRANT, "Takes a grant back.";
     GRANT_OVERRIDE = "grant-override", Post "/api/v1/grants/{grant}/override", [OperatorWrite], Changes, Needed,
-        (CHANGE, Shape::plain::<pairing::OverrideGrant>()) -> GRANT,
-        "Lifts or stops a grant for a time, or takes that back.";
+        (CHANGE, Shape::plain::<pairing::OverrideGrant>()) -> GRANT, "Lifts or stops a grant for a time, or takes that back.";
 
     AUDIT_LIST = "audit-list", Get "/api/v1/audit/entries", [OperatorRead], Reads, Needed,
         (Shape::plain::<audit::AuditFilter>(), NONE) -> Shape::list::<audit::AuditEntry>(),
@@ -319,8 +315,7 @@ routes! {
     AUDIT_SHOW = "audit-show", Get "/api/v1/audit/entries/{index}", [OperatorRead], Reads, Needed,
         (NONE, NONE) -> Shape::document::<audit::AuditEntry>(), "Shows a log entry with its proof.";
     AUDIT_ARCHIVE = "audit-archive", Post "/api/v1/audit/archive", [Local], Changes, SOCKET,
-        (CHANGE, Shape::plain::<audit::ArchiveLog>()) -> Shape::document::<audit::Archived>(),
-        "Moves the oldest entries into an archive; their hashes stay.";
+        (CHANGE, Shape::plain::<audit::ArchiveLog>()) -> Shape::document::<audit::Archived>(), "Moves the oldest entries into an archive; their hashes stay.";
     AUDIT_EXPORT = "audit-export", Post "/api/v1/audit/export", [OperatorRead], Reads, Needed,
         (NONE, Shape::plain::<audit::ExportAudit>()) -> Shape::raw(Media::Bytes),
         "Returns the entries that fit as one file, which is recorded first; names of people for administrators only.";
@@ -344,8 +339,7 @@ routes! {
     WITNESS_LIST = "witness-list", Get "/api/v1/audit/witnesses", [OperatorRead], Reads, Needed,
         (NONE, NONE) -> Shape::list::<witness::Witness>(), "Lists who cosigns the log, by name.";
     WITNESS_ADD = "witness-add", Post "/api/v1/audit/witnesses", [Admin], Changes, Needed,
-        (CHANGE, Shape::plain::<witness::AddWitness>()) -> Shape::document::<witness::Witness>(),
-        "Has somebody cosign the log.";
+        (CHANGE, Shape::plain::<witness::AddWitness>()) -> Shape::document::<witness::Witness>(), "Has somebody cosign the log.";
     WITNESS_REMOVE = "witness-remove", Delete "/api/v1/audit/witnesses/{witness}", [Admin], Changes, Needed,
         (CHANGE, NONE) -> Shape::document::<witness::Witness>(), "Has somebody cosign the log no more.";
     WITNESS_POLICY = "witness-policy", Get "/api/v1/audit/witness-policy", [OperatorRead], Reads, Needed,
@@ -393,6 +387,12 @@ routes! {
         "Makes a golden set of what a device showed last.";
     GOLDEN_REMOVE = "golden-remove", Delete "/api/v1/attestation/golden/{golden}", [Admin], Changes, Needed,
         (CHANGE, NONE) -> Shape::document::<attestation::Golden>(), "Removes a golden set.";
+    VERIFIER_LIST = "verifier-list", Get "/api/v1/attestation/verifiers", [OperatorRead], Reads, Needed,
+        (NONE, NONE) -> Shape::list::<attestation::Verifier>(), "Lists devices that judge others for SEC-4.";
+    VERIFIER_ADD = "verifier-add", Post "/api/v1/attestation/verifiers", [Admin], Changes, Needed,
+        (CHANGE, Shape::plain::<attestation::AddVerifier>()) -> Shape::document::<attestation::Verifier>(), "Lets a device judge others for SEC-4.";
+    VERIFIER_REMOVE = "verifier-remove", Delete "/api/v1/attestation/verifiers/{device}", [Admin], Changes, Needed,
+        (CHANGE, NONE) -> Shape::document::<attestation::Verifier>(), "Lets a device judge others no more.";
 
     MAKER_LIST = "maker-list", Get "/api/v1/makers", [OperatorRead], Reads, Needed,
         (NONE, NONE) -> Shape::list::<voucher::Maker>(), "Lists makers whose vouchers or factory certificates count.";

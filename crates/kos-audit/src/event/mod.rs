@@ -152,6 +152,12 @@ events! {
     GoldenAdded = "golden_added", Ordinary;
     /// An operator took that back.
     GoldenRemoved = "golden_removed", Ordinary;
+    /// An operator lets a device judge others for SEC-4.
+    VerifierAdded = "verifier_added", Critical;
+    /// An operator took that back.
+    VerifierRemoved = "verifier_removed", Ordinary;
+    /// A second verifier judged a device. In the log of the authority if it believes it; in that of the verifier always.
+    SecondVerdict = "second_verdict", Ordinary;
     /// An operator trusts a maker of devices, on the terms that it says.
     MakerTrusted = "maker_trusted", Ordinary;
     /// An operator trusts a maker no more.

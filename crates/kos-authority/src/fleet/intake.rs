@@ -74,6 +74,7 @@ impl Talk<'_> {
             // What became of a command shows in the next heartbeat.
             MessageType::ACK => {
                 let ack = body::read::<Ack>(&said)?;
+                self.judged(of, &ack);
                 self.witnessed(of, &ack)?;
                 self.call_answered(of, &ack);
                 self.acknowledged(of, ack.status()).await

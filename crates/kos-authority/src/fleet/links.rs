@@ -41,6 +41,16 @@ pub(crate) enum Push {
     Alert(Vec<u8>, oneshot::Sender<u16>),
     /// The device is asked to cosign.
     Witness(Arc<WitnessAsk>),
+    /// The device is asked to judge another one.
+    Judge(Arc<JudgeAsk>),
+}
+
+/// A question to a device as a second verifier, and the way back.
+#[derive(Debug)]
+pub(crate) struct JudgeAsk {
+    pub(crate) transcript: Vec<u8>,
+    /// Takes what the device answers: a signed verdict, or the number of a code. Closed when the link ends first.
+    pub(crate) answer: mpsc::Sender<Result<Vec<u8>, u16>>,
 }
 
 /// A question to a device as a witness, and the way back.
@@ -198,6 +208,22 @@ impl Links {
         let sent = self.open().get(device).map(|handle| handle.push.try_send(ask));
         sent.ok_or(Undelivered::NoLink)?.map_err(|_| Undelivered::Full)?;
         answered.recv().await.ok_or(Undelivered::NoLink)
+    }
+
+    /// Asks a device to judge another one. Its answer comes; nothing when its link ends first.
+    ///
+    /// # Errors
+    /// When the device has no link, or does not keep up.
+    pub(crate) fn judge(
+        &self,
+        device: &DeviceId,
+        transcript: Vec<u8>,
+    ) -> Result<mpsc::Receiver<Result<Vec<u8>, u16>>, Undelivered> {
+        let (answer, answered) = mpsc::channel(1);
+        let ask = Push::Judge(Arc::new(JudgeAsk { transcript, answer }));
+        let sent = self.open().get(device).map(|handle| handle.push.try_send(ask));
+        sent.ok_or(Undelivered::NoLink)?.map_err(|_| Undelivered::Full)?;
+        Ok(answered)
     }
 
     /// Brings the call of an agent to a device. Its answer comes; nothing when its link ends first.

@@ -7,6 +7,7 @@
 mod ageing;
 mod bonds;
 mod intake;
+mod judging;
 mod links;
 pub(crate) mod own_key;
 mod relay;

@@ -40,6 +40,7 @@ use tokio::{
 
 use super::{
     bonds::Affairs,
+    judging::Judging,
     links::{Cut, Push, WitnessAsk},
     own_key::Ends,
     relay::Allowance,
@@ -150,6 +151,8 @@ pub(super) struct Talk<'a> {
     pub(super) policy_under_way: Option<(MessageId, Slice)>,
     /// The question to the device as a witness that is not answered yet.
     pub(super) asked: Option<(MessageId, Arc<WitnessAsk>)>,
+    /// Other devices that it was asked to judge.
+    pub(super) judging: Judging,
     /// Alerts that are not acknowledged yet, oldest first.
     alerts: Vec<(MessageId, oneshot::Sender<u16>)>,
     /// What was said of pairings and grants, and what is asked of the device by agents.
@@ -238,6 +241,7 @@ impl Switchboard {
             delivery: None,
             policy_under_way: None,
             asked: None,
+            judging: Judging::default(),
             alerts: Vec::new(),
             bonds: Affairs::default(),
         };
@@ -499,6 +503,7 @@ impl Talk<'_> {
             Push::Bonds => self.bring_bonds().await,
             Push::Call(call) => self.bring_call(call).await,
             Push::Witness(ask) => self.ask_witness(ask).await,
+            Push::Judge(ask) => self.ask_judge(ask).await,
             Push::Alert(said, done) => {
                 let under_way = self.signed(MessageType::ALERT, &said).await?;
                 if self.alerts.len() >= ALERTS_MAX {

@@ -25,7 +25,7 @@ impl Talk<'_> {
             return Ok(());
         }
         let id = MessageId::from_bytes(entropy::array()?);
-        let said = body::write(&WitnessRequest { request: ask.request.clone() });
+        let said = body::write(&WitnessRequest::Cosign(ask.request.clone()));
         let frame = self.session.link_frame(clock::now(), &Outgoing::new(MessageType::WITNESS, id, &said))?;
         self.asked = Some((id, ask));
         Ok(self.sender.send(&frame).await?)

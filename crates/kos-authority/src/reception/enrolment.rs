@@ -29,6 +29,7 @@ use crate::{
     authority::Shared,
     clock,
     fleet::own_key,
+    second,
     store::{StoreError, StoredMaker},
     writer::Transaction,
 };
@@ -124,6 +125,9 @@ impl Desk {
                 match output {
                     Output::Draw => next = Some(Input::Drawn(entropy::secret::<RANDOM_BYTES>()?)),
                     Output::Lookup(query) => next = Some(Input::Found(Box::new(self.look_up(&query).await?))),
+                    Output::Second(question) => {
+                        next = Some(Input::Seconded(second::testimony(&self.shared, &question).await));
+                    }
                     Output::Sign { key, form, message } => {
                         let key = match key {
                             AuthorityKey::Issuing(class) => self.shared.keys.issuing(class),

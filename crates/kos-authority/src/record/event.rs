@@ -140,6 +140,9 @@ fn registry_event(change: &registry::Change) -> Draft {
                 EventType::RateLimited
             } else if code.number() / 100 == 7 {
                 EventType::PolicyRefused
+            } else if code.number() / 10 == 88 {
+                // Of the second verifier.
+                EventType::EnrolmentRefused
             } else if *code == code::config::NOT_SIGNED_IN || code.number() / 100 > 2 {
                 // Certificates and links; enrolment has numbers of its own.
                 EventType::AccessRefused
@@ -249,6 +252,11 @@ fn registry_event(change: &registry::Change) -> Draft {
         C::AttestationChanged { device, pcrs, pcr_digest } => {
             about(EventType::AttestationChanged, device, json!({"pcrs": pcrs, "pcrDigest": hex(pcr_digest)}))
         }
+        C::SecondVerdict { device, verifier, transcript, at } => about(
+            EventType::SecondVerdict,
+            device,
+            json!({"verifier": verifier, "transcript": hex(transcript), "at": at, "opinion": "yes"}),
+        ),
     }
 }
 

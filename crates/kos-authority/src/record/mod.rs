@@ -106,6 +106,10 @@ pub enum SystemChange {
     GoldenAdded { name: Name, device: DeviceId, pcr_digest: Vec<u8> },
     /// An operator took that back.
     GoldenRemoved { name: Name },
+    /// An operator lets a device judge others for SEC-4.
+    VerifierAdded { device: DeviceId },
+    /// An operator took that back.
+    VerifierRemoved { device: DeviceId },
     /// Something about makers, vouchers and nodes that vouch.
     Papers(PapersChange),
     /// It listens elsewhere.

@@ -48,6 +48,8 @@ pub(super) fn event_of(change: &SystemChange) -> Draft {
         C::GoldenRemoved { name } => {
             draft(EventType::GoldenRemoved, About::Authority, json!({"golden": name}))
         }
+        C::VerifierAdded { device } => about(EventType::VerifierAdded, device, json!({})),
+        C::VerifierRemoved { device } => about(EventType::VerifierRemoved, device, json!({})),
         C::PolicyApplied { name, version, counter, digest, text, policies } => draft(
             EventType::PolicyApplied,
             About::Authority,

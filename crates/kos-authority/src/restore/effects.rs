@@ -32,6 +32,8 @@ pub(super) struct Effects {
     pub(super) eks_removed: BTreeSet<KeyId>,
     /// Golden sets that were removed, by name.
     pub(super) golden_removed: BTreeSet<String>,
+    /// Devices that are no second verifiers any more.
+    pub(super) verifiers_removed: BTreeSet<DeviceId>,
     /// Guardians that were removed, by name; people by the subject under which the log said so.
     pub(super) guardians_removed: BTreeSet<String>,
     pub(super) people_dismissed: BTreeSet<String>,
@@ -147,6 +149,9 @@ impl Effects {
         match (entry.event_type, &entry.target) {
             (EventType::EkRemoved, _) => self.eks_removed.extend(details.get::<KeyId>("ek")),
             (EventType::GoldenRemoved, _) => self.golden_removed.extend(details.get::<String>("golden")),
+            (EventType::VerifierRemoved, Some(Target::Device(device))) => {
+                self.verifiers_removed.insert(device.clone());
+            }
             (EventType::GuardianRemoved, Some(Target::Guardian(name))) => {
                 self.guardians_removed.insert(name.to_string());
             }

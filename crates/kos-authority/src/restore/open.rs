@@ -165,7 +165,7 @@ impl Opening<'_> {
         Ok(is_needed.then(|| highest.saturating_add(1).max(self.now.unix_ms())))
     }
 
-    /// Takes back what was taken back after the backup: listed endorsement keys, golden sets, guardians.
+    /// Takes back what was taken back after the backup: listed endorsement keys, golden sets, second verifiers, guardians.
     async fn take_back(&self, effects: &Effects) -> Result<(), RestoreError> {
         let mut lists = self.store.attestation_lists().await?;
         let mut changes = Vec::new();
@@ -180,6 +180,13 @@ impl Opening<'_> {
             let goes = effects.golden_removed.contains(&set.name.to_string());
             if goes {
                 changes.push(SystemChange::GoldenRemoved { name: set.name.clone() }.into());
+            }
+            !goes
+        });
+        lists.verifiers.retain(|named| {
+            let goes = effects.verifiers_removed.contains(&named.device);
+            if goes {
+                changes.push(SystemChange::VerifierRemoved { device: named.device.clone() }.into());
             }
             !goes
         });

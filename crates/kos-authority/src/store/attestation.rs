@@ -1,6 +1,6 @@
-//! Endorsement keys that an operator listed, and golden sets: few, and kept as one setting.
+//! Endorsement keys that an operator listed, golden sets and second verifiers: few, and kept as one setting.
 //!
-//! Source: `docs/spec/attestation.md` ATT-17, ATT-20.
+//! Source: `docs/spec/attestation.md` ATT-17, ATT-20; `docs/spec/second-verifier.md` SECV-2.
 
 use data_encoding::HEXLOWER;
 use kos_attest::{GoldenSet, Pcrs, Values};
@@ -16,6 +16,18 @@ pub struct AttestationLists {
     pub eks: Vec<ListedEk>,
     /// What good starts look like.
     pub golden: Vec<StoredGolden>,
+    /// Devices that judge others for SEC-4, in the order in which they are asked.
+    #[serde(default)]
+    pub verifiers: Vec<StoredVerifier>,
+}
+
+/// A second verifier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredVerifier {
+    /// Which device.
+    pub device: DeviceId,
+    /// When it was named.
+    pub added_at: Timestamp,
 }
 
 /// An endorsement key that an operator listed.
@@ -48,6 +60,11 @@ impl AttestationLists {
     /// Whether an endorsement key is listed.
     pub fn lists(&self, ek: KeyId) -> bool {
         self.eks.iter().any(|listed| listed.ek == ek)
+    }
+
+    /// Whether a device is a second verifier.
+    pub fn names_verifier(&self, device: &DeviceId) -> bool {
+        self.verifiers.iter().any(|named| named.device == *device)
     }
 
     /// The sets, as the verifier takes them.

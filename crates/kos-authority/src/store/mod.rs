@@ -58,7 +58,7 @@ pub use self::{
     alerts::{AlertChoice, AlertNote, Course, Delivery, EngineState, Fate, StoredAlert},
     answers::{Answer, Digest},
     archives::Archive,
-    attestation::{AttestationLists, ListedEk, StoredGolden},
+    attestation::{AttestationLists, ListedEk, StoredGolden, StoredVerifier},
     bonds::{PersonsWord, StoredGrant},
     certificates::{StoredCertificate, StoredCrl},
     device_logs::LogAnchor,

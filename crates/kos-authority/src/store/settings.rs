@@ -28,7 +28,7 @@ pub enum Setting {
     WitnessThreshold,
     /// The signed rules of alerts, in base64.
     AlertRules,
-    /// Endorsement keys that an operator listed, and golden sets.
+    /// Endorsement keys that an operator listed, golden sets, and second verifiers.
     Attestation,
     /// Makers of devices that operators trust.
     Makers,

@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod pairing;
 pub mod policy;
 pub mod quarantine;
+pub mod second;
 pub mod share;
 pub mod store;
 pub mod token;
@@ -154,6 +155,7 @@ impl Code {
             token::ALL,
             pairing::ALL,
             access::ALL,
+            second::ALL,
             lists::ALL,
             approved::ALL,
         ];

@@ -6,7 +6,7 @@
 //! device shows its identity key to a TLS server that checks the key and nothing else.
 //!
 //! Invariants: a certificate never outlives its issuer; the issuing CA is the one of its class; the security profile is
-//! covered by evidence.
+//! covered by evidence, and SEC-4 by a second verdict (SECV-1).
 //!
 //! Errors: [`IssueError`]; nothing was issued.
 //!
@@ -48,6 +48,7 @@ use super::{
     signed::{ToBeSigned, algorithm},
     spiffe::trust_domain_uri,
 };
+use crate::second::{SecondVerdict, is_needed};
 
 /// Who signs, from where it publishes, and when.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +78,8 @@ pub struct DeviceGrant {
     pub(crate) facts: DeviceFacts,
     pub(crate) operational_key: PublicKey,
     pub(crate) hardware_serial: Option<String>,
+    /// What a second verifier said of it.
+    pub(crate) second: Option<Box<SecondVerdict>>,
 }
 
 /// An operator whom the authority lets in.
@@ -112,6 +115,9 @@ pub enum IssueError {
     /// The device has not proven enough for the profile.
     #[error(transparent)]
     Policy(#[from] kos_policy::Refusal),
+    /// No second verifier has judged the device, for this key.
+    #[error("no second verifier has judged the device for this key")]
+    Unseconded,
     /// The key's algorithm is not that of the profile, or the key is the issuer's own.
     #[error("the key is not one that this kind of certificate may have")]
     Key,
@@ -126,6 +132,7 @@ impl IssueError {
         match self {
             Self::Issuer | Self::Authority | Self::Key => code::certificate::ISSUE_FORBIDDEN,
             Self::Policy(refusal) => refusal.code(),
+            Self::Unseconded => code::second::SECOND_ABSENT,
             Self::IssuerValidity => code::certificate::CERT_EXPIRED,
             Self::Encoding(_) => code::config::INTERNAL,
         }
@@ -140,13 +147,17 @@ pub fn issue(warrant: Warrant, serial: Serial, context: &IssuerContext<'_>) -> R
     let authority = context.issuer.authority().ok_or(IssueError::Issuer)?;
     let (profile, key, common_name, names, extra) = match warrant {
         Warrant::Device(grant) => {
-            let DeviceGrant { facts, operational_key, hardware_serial } = grant;
+            let DeviceGrant { facts, operational_key, hardware_serial, second } = grant;
             if facts.subject.authority != authority {
                 return Err(IssueError::Authority);
             }
             // The last look (POLS-21): whoever made the grant has looked at the record, which says more than this.
             let proven = Standing::certified(SecurityProfile::Sec0, facts.evidence);
             decide(proven, Request::Certify(Way::Enrolment, facts.profile)).check()?;
+            let is_seconded = second.is_some_and(|it| it.is_for(&facts.subject.device, operational_key.id()));
+            if is_needed(facts.profile) && !is_seconded {
+                return Err(IssueError::Unseconded);
+            }
             let names = device_names(&facts, hardware_serial.as_deref())?;
             let extra = Extension {
                 extn_id: oid::IDENTITY_EXTENSION,

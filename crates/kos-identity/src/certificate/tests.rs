@@ -97,6 +97,14 @@ fn issuing_refuses_what_the_profile_does_not_allow() {
         policy(SecurityProfile::Sec4, EvidenceTier::KeyOnDevice),
     );
     refuse(
+        |grant| {
+            grant.facts.profile = SecurityProfile::Sec4;
+            grant.facts.evidence = EvidenceTier::QuoteVerified;
+        },
+        IssuerClass::Two,
+        IssueError::Unseconded,
+    );
+    refuse(
         |grant| grant.facts.subject.authority = "cellar".parse().unwrap(),
         IssuerClass::One,
         IssueError::Authority,

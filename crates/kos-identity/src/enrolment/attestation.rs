@@ -29,7 +29,7 @@ pub struct Offer {
 
 impl Offer {
     /// Whether it is no larger than an honest one.
-    pub(super) fn is_within_limits(&self) -> bool {
+    pub(crate) fn is_within_limits(&self) -> bool {
         let keys = [&self.ek, &self.ak].into_iter().all(|key| key.len() <= PUBLIC_BYTES_MAX);
         let certificates = self.certificates.iter().all(|der| der.len() <= CERTIFICATE_BYTES_MAX);
         keys && certificates && self.certificates.len() <= CERTIFICATES_MAX

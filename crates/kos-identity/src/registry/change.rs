@@ -133,6 +133,8 @@ pub enum Change {
     AttestationFailed { device: DeviceId, code: Code },
     /// The TPM tells of another start than before: the PCRs that have other values, and the digest of all that were quoted.
     AttestationChanged { device: DeviceId, pcrs: Vec<u32>, pcr_digest: Vec<u8> },
+    /// A second verifier believes the device; the digest of what it judged, and when it did.
+    SecondVerdict { device: DeviceId, verifier: DeviceId, transcript: Vec<u8>, at: Timestamp },
 }
 
 /// A record to be written. A record with version 1 must not exist yet; one with version n needs n - 1 in the store.

@@ -266,7 +266,7 @@ impl Applicant {
 }
 
 /// A signature as proofs have it: the two numbers of ECDSA at fixed length.
-fn proof(key: &TestKey, message: &[u8]) -> Vec<u8> {
+pub(crate) fn proof(key: &TestKey, message: &[u8]) -> Vec<u8> {
     let signature = key.sign(message);
     if key.public().algorithm() == KeyAlgorithm::Ed25519 {
         return signature;

@@ -40,9 +40,11 @@ fn in_service(office: &mut Office, profile: SecurityProfile, lock: Option<Bootlo
     let applicant = Applicant { image: verified(1), ..Applicant::new(20) };
     applicant.wait_in_lobby(office);
     office.devices[0].evidence = EvidenceTier::QuoteVerified;
-    office.operate(Operation::Approve { profile });
+    // SEC-4 is raised from SEC-3 here, since nobody judges it a second time.
+    office.operate(Operation::Approve { profile: profile.min(SecurityProfile::Sec3) });
     issued(&applicant.wait_in_lobby(office));
     assert_eq!(applicant.confirm_and_tell(office, 1, lock), [FromAuthority::Recorded]);
+    office.devices[0].assign_profile(profile).unwrap();
     applicant
 }
 

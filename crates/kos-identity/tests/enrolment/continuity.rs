@@ -152,9 +152,10 @@ fn the_higher_the_profile_the_sooner_a_person_is_asked_who_slept_too_long() {
         let mut held = Applicant { image: Image::Verified([1; 32].into()), ..Applicant::new(20) };
         held.wait_in_lobby(&mut office);
         office.devices[0].evidence = EvidenceTier::QuoteVerified;
-        office.operate(Operation::Approve { profile });
+        office.operate(Operation::Approve { profile: SecurityProfile::Sec3 });
         issued(&held.wait_in_lobby(&mut office));
         assert_eq!(held.confirm(&mut office, 1), [FromAuthority::Recorded]);
+        office.devices[0].assign_profile(profile).unwrap();
         for round in 0..=most {
             office.pass(15 * DAY);
             let next = held.with_next_key(70 + u8::try_from(round).unwrap());
@@ -163,6 +164,12 @@ fn the_higher_the_profile_the_sooner_a_person_is_asked_who_slept_too_long() {
             if round == most {
                 assert_eq!(refusal(&ask(&mut office)), codes::RECOVERY_EXHAUSTED, "{profile}");
                 office.operate(Operation::RaiseRecoveries { count: 1 });
+            }
+            if profile == SecurityProfile::Sec4 {
+                // What remains is a second verdict, and that nobody gives here.
+                assert_eq!(refusal(&ask(&mut office)), code::second::SECOND_ABSENT);
+                office.devices[0].recoveries_left = 0;
+                continue;
             }
             issued(&ask(&mut office));
             assert_eq!(next.confirm(&mut office, round + 2), [FromAuthority::Recorded]);

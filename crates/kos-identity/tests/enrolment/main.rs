@@ -17,6 +17,7 @@ mod papers;
 mod protocol;
 mod quarantine;
 mod rules;
+mod second;
 #[path = "../../src/test_keys.rs"]
 mod test_keys;
 mod vectors;

@@ -12,12 +12,13 @@ use kos_identity::{
     enrolment::{
         authority::{
             ApprovalRule, AuthorityKey, CommitFailed, Context, Found, Input, Lookalike, Output, Query,
-            RANDOM_BYTES, Session,
+            Question, RANDOM_BYTES, Session,
         },
         message::{AuthorityKeys, FromAuthority},
     },
     quarantine,
     registry::{Actor, Case, Change, Commit, Device, OperateError, Operation, Revocation, Ticket, Write},
+    second::Testimony,
 };
 
 use kos_voucher::{Kept, Maker, Sponsor};
@@ -29,6 +30,9 @@ use crate::test_keys::TestKey;
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_s(1_795_170_000);
 /// Where the callers of these tests come from.
 pub(crate) const SOURCE: &str = "192.0.2.7";
+
+/// Who judges for SEC-4.
+type Second = Box<dyn Fn(&Question) -> Testimony>;
 
 /// An authority.
 pub(crate) struct Office {
@@ -57,6 +61,9 @@ pub(crate) struct Office {
     /// The endorsement key that an operator listed.
     pub(crate) listed: Option<KeyId>,
     pub(crate) golden: Vec<GoldenSet>,
+    /// Who judges for SEC-4, and what was asked.
+    pub(crate) second: Option<Second>,
+    pub(crate) questions: Vec<Question>,
     draws: u8,
     calls: u8,
 }
@@ -123,6 +130,8 @@ impl Office {
             crls: Vec::new(),
             listed: None,
             golden: Vec::new(),
+            second: None,
+            questions: Vec::new(),
             draws: 0,
             calls: 0,
         }
@@ -205,6 +214,11 @@ impl Office {
                         AuthorityKey::Kid => &self.kid,
                     };
                     Input::Signed(signer.sign(&message))
+                }
+                Output::Second(question) => {
+                    let said = self.second.as_ref().map(|second| Box::new(second(&question)));
+                    self.questions.push(question);
+                    Input::Seconded(said)
                 }
                 Output::Keep(sealed) => {
                     self.bundles.push(sealed.bytes);

@@ -24,7 +24,7 @@ use crate::{
     test_keys::TestKey,
 };
 
-fn reinstate() -> Operation {
+pub(crate) fn reinstate() -> Operation {
     reinstate_while([("anna", NOW), ("otto", NOW)])
 }
 

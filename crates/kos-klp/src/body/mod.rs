@@ -43,7 +43,7 @@ pub use self::{
     policy::{POLICY_SLICE_BYTES_MAX, Policy},
     revocation::{Assembly, CRLS_MAX, LIST_BYTES_MAX, Misfit, Piece, Revocation},
     task::Task,
-    witness::{WITNESS_REQUEST_BYTES_MAX, WitnessAnswer, WitnessRequest},
+    witness::{WITNESS_REQUEST_BYTES_MAX, WITNESS_TRANSCRIPT_BYTES_MAX, WitnessAnswer, WitnessRequest},
 };
 
 /// Name of a check or component.

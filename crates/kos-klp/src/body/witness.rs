@@ -1,8 +1,10 @@
-//! WITNESS: a log asks a node to cosign its checkpoint; and the answer, which is the result of the ACK.
+//! WITNESS: a log asks a node to cosign its checkpoint, or an authority asks it to judge the attestation of another device;
+//! and the answer, which is the result of the ACK.
 //!
-//! The request is that of tlog-witness, as text; a node that only wants to know the key sends none.
+//! The request to cosign is that of tlog-witness, as text; a node that only wants to know the key sends none. A transcript and
+//! the verdict on it are bytes here: who judges reads them.
 //!
-//! Source: `docs/spec/klp.md` KLP-80 to KLP-82.
+//! Source: `docs/spec/klp.md` KLP-80 to KLP-82, KLP-115; `docs/spec/second-verifier.md` SECV-5.
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
@@ -11,16 +13,20 @@ use crate::fields::{Field, read_map, required};
 
 /// Longest request, in bytes: a checkpoint with the signature of its log, and 63 hashes.
 pub const WITNESS_REQUEST_BYTES_MAX: usize = 16_384;
+/// Longest transcript of an attestation, in bytes.
+pub const WITNESS_TRANSCRIPT_BYTES_MAX: usize = 49_152;
 /// Longest verifier key, answer and checkpoint that come back, in bytes. Together they fit into the result of an ACK.
 const KEY_BYTES_MAX: usize = 512;
 const ANSWER_BYTES_MAX: usize = 1_024;
 const CHECKPOINT_BYTES_MAX: usize = 2_048;
 
-/// Asks a node to cosign.
+/// What a node is asked as a witness.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WitnessRequest {
-    /// The request of tlog-witness; empty to ask for the key alone.
-    pub request: Vec<u8>,
+pub enum WitnessRequest {
+    /// To cosign: the request of tlog-witness; empty to ask for the key alone.
+    Cosign(Vec<u8>),
+    /// To judge the attestation of another device: the transcript.
+    Judge(Vec<u8>),
 }
 
 /// What the node answers.
@@ -37,7 +43,7 @@ pub struct WitnessAnswer {
 }
 
 impl Body for WitnessRequest {
-    const BYTES_MAX: usize = WITNESS_REQUEST_BYTES_MAX + 16;
+    const BYTES_MAX: usize = WITNESS_TRANSCRIPT_BYTES_MAX + 16;
 }
 
 impl Body for WitnessAnswer {
@@ -46,22 +52,30 @@ impl Body for WitnessAnswer {
 
 impl<C> Encode<C> for WitnessRequest {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
-        e.map(1)?.u8(1)?.bytes(&self.request)?;
-        Ok(())
+        let (key, request) = match self {
+            Self::Cosign(request) => (1, request),
+            Self::Judge(transcript) => (2, transcript),
+        };
+        e.map(1)?.u8(key)?.bytes(request)?.ok()
     }
 }
 
 impl<'b, C> Decode<'b, C> for WitnessRequest {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-        let mut request = None;
+        let (mut request, mut transcript) = (None, None);
         read_map(d, |key, d| {
             match key {
                 1 => request = Some(read_blob(d, WITNESS_REQUEST_BYTES_MAX)?),
+                2 => transcript = Some(read_blob(d, WITNESS_TRANSCRIPT_BYTES_MAX)?),
                 _ => return Ok(Field::Unknown),
             }
             Ok(Field::Read)
         })?;
-        Ok(Self { request: required(request)? })
+        match (request, transcript) {
+            (Some(request), None) => Ok(Self::Cosign(request)),
+            (None, Some(transcript)) => Ok(Self::Judge(transcript)),
+            _ => Err(decode::Error::message("neither a request nor a transcript, or both")),
+        }
     }
 }
 
@@ -105,11 +119,21 @@ mod tests {
 
     #[test]
     fn a_request_and_its_answer_are_read_back_and_bounded() {
-        let request = |bytes| WitnessRequest { request: vec![7; bytes] };
-        for whole in [request(0), request(WITNESS_REQUEST_BYTES_MAX)] {
+        let request = |bytes| WitnessRequest::Cosign(vec![7; bytes]);
+        let transcript = |bytes| WitnessRequest::Judge(vec![7; bytes]);
+        for whole in [
+            request(0),
+            request(WITNESS_REQUEST_BYTES_MAX),
+            transcript(0),
+            transcript(WITNESS_TRANSCRIPT_BYTES_MAX),
+        ] {
             assert_eq!(read(&write(&whole)), Ok(whole));
         }
         assert!(read::<WitnessRequest>(&write(&request(WITNESS_REQUEST_BYTES_MAX + 1))).is_err());
+        assert!(read::<WitnessRequest>(&write(&transcript(WITNESS_TRANSCRIPT_BYTES_MAX + 1))).is_err());
+        // Nothing, and both.
+        assert!(read::<WitnessRequest>(&[0xa0]).is_err());
+        assert!(read::<WitnessRequest>(&[0xa2, 1, 0x40, 2, 0x40]).is_err());
         let answer = |held: Option<usize>| WitnessAnswer {
             key: "k".repeat(KEY_BYTES_MAX),
             status: 422,

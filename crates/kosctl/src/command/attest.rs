@@ -5,7 +5,7 @@ use core::time::Duration;
 use clap::{Args, Subcommand};
 use kos_api::{
     List,
-    attestation::{AddEk, AddGolden, Attestation, Golden as Set, ListedEk},
+    attestation::{AddEk, AddGolden, AddVerifier, Attestation, Golden as Set, ListedEk, Verifier as Node},
     device::Device,
     lifecycle, routes,
 };
@@ -33,6 +33,9 @@ pub(crate) enum Attest {
     /// What good starts look like.
     #[command(subcommand)]
     Golden(Golden),
+    /// Devices that judge others before these get SEC-4.
+    #[command(subcommand)]
+    Verifier(Verifier),
 }
 
 /// What to do with endorsement keys.
@@ -55,6 +58,17 @@ pub(crate) enum Golden {
     List,
     /// Removes one.
     Remove(Remove<Name>),
+}
+
+/// What to do with second verifiers.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verifier {
+    /// Lets a device of SEC-3 or higher judge others, by lists that its own operator puts on it (`verifier.file`).
+    Add(Remove<DeviceId>),
+    /// Lists them, and why one cannot judge now.
+    List,
+    /// Lets one judge no more. What it has judged stays.
+    Remove(Remove<DeviceId>),
 }
 
 /// `attest ek add EK`
@@ -152,6 +166,25 @@ impl Attest {
             Self::Golden(Golden::List) => {
                 let list: List<Set> = client.list(&routes::GOLDEN_LIST, &[], &nothing).await?;
                 follow::print_whole(session, &list)
+            }
+            Self::Verifier(Verifier::List) => {
+                let list: List<Node> = client.list(&routes::VERIFIER_LIST, &[], &nothing).await?;
+                follow::print_whole(session, &list)
+            }
+            Self::Verifier(Verifier::Add(Remove { which, change })) => {
+                let question = format!("let {which} judge which devices get SEC-4");
+                if withheld(session, &question, &change)? {
+                    return Ok(Ending::Withheld);
+                }
+                let (request, how) = (AddVerifier { device_id: which }, change.change());
+                session.outcome(&client.change::<Node, _>(&routes::VERIFIER_ADD, &[], &request, &how).await?)
+            }
+            Self::Verifier(Verifier::Remove(Remove { which, change })) => {
+                if withheld(session, &format!("let {which} judge no more"), &change)? {
+                    return Ok(Ending::Withheld);
+                }
+                let (route, how) = (&routes::VERIFIER_REMOVE, change.change());
+                session.outcome(&client.change::<Node, _>(route, &[which.as_ref()], &nothing, &how).await?)
             }
             Self::Ek(Ek::Add(AddKey { ek, note, change })) => {
                 let request = AddEk { ek, note };

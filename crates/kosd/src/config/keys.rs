@@ -286,6 +286,14 @@ sections! {
         /// the device (`kosd pair`). At most 8.
         accept: Many<PairedWith>, like "[\"user:anna\"]", else Words "each is asked about";
     }
+    verifier: Verifier {
+        /// JSON file, below ROOT, with the endorsement keys and golden sets by which this device judges others before these get
+        /// SEC-4, once an operator of the authority has named it (`kosctl attest verifier add`). Read each time. Without it the
+        /// device says that it cannot judge.
+        file: One<RootedPath>, like "/etc/kos/verifier.json", else Words "none";
+        /// PEM files, below ROOT, with roots of makers of TPMs that count for it. At most 16.
+        ek_roots: Many<RootedPath>, like "[/etc/kos/tpm/maker.pem]", else Value "[]";
+    }
     hardware: Hardware {
         /// Hardware addresses instead of those of the network cards, for machines that have none of their own.
         macs: Many<Mac>, like "[\"00:1a:2b:00:00:01\"]", else Words "those of the network cards";

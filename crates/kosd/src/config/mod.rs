@@ -58,6 +58,8 @@ const LIST_MAX: usize = 64;
 const ACCEPTED_MAX: usize = 8;
 /// Most health checks: a heartbeat has room for 16, and a role profile has up to four.
 const CHECKS_MAX: usize = 12;
+/// Most files of roots of makers.
+const ROOTS_MAX: usize = 16;
 
 /// A configuration in which every value is valid and every default is filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +118,10 @@ pub struct Config {
     pub bootloader_lock: Option<Vec<String>>,
     /// With whom pairings are confirmed without asking: `user:NAME`, `kai:ID`.
     pub accept_pairings: Vec<String>,
+    /// By what other devices are judged.
+    pub verifier: Option<RootedPath>,
+    /// Whose TPMs count then.
+    pub verifier_roots: Vec<RootedPath>,
     /// Hardware addresses instead of those found.
     pub macs: Option<Vec<Mac>>,
     /// Serial numbers instead of those found.
@@ -221,6 +227,7 @@ impl Reading<'_> {
             image,
             bootloader,
             pairing,
+            verifier,
             hardware,
         } = shape;
         let authority = self.list(network.authority, LIST_MAX)?.unwrap_or_default();
@@ -286,6 +293,8 @@ impl Reading<'_> {
                 .into_iter()
                 .map(|one: PairedWith| one.0)
                 .collect(),
+            verifier: one(verifier.file),
+            verifier_roots: self.list(verifier.ek_roots, ROOTS_MAX)?.unwrap_or_default(),
             macs: self.list(hardware.macs, MACS_MAX)?,
             serials: self
                 .list(hardware.serials, SERIALS_MAX)?

@@ -22,6 +22,7 @@ mod own_key;
 mod policy;
 mod report;
 mod search;
+mod second;
 mod service;
 
 use std::{
@@ -330,6 +331,9 @@ impl Device {
         let conflicts = device.service.witness.conflicts();
         if conflicts > 0 {
             device.condition.warn(service::contradiction(conflicts));
+        }
+        if let Some(warning) = device.verifier_warning() {
+            device.condition.warn(warning);
         }
         device.check_purpose()?;
         device.tell_of_boot(&image);

@@ -329,6 +329,7 @@ impl Device {
                 // As above.
                 let _ = done.send(outcome);
             }
+            Some(link::News::Judge(call)) => self.second(call),
             Some(link::News::LogAnswered(answer)) => self.log_answered(answer),
             Some(link::News::Refused(refusal)) => self.refused_by_profile(refusal),
             Some(link::News::Down(down)) => self.fell(down),

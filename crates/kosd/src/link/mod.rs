@@ -123,6 +123,8 @@ pub(crate) enum News {
     Signed(Signed),
     /// It asks the device to cosign its log.
     Witness(WitnessCall),
+    /// It asks the device to judge another one.
+    Judge(JudgeCall),
     /// It answers what was brought of the log; with the number of a code when it took nothing.
     LogAnswered(Result<LogHeld, u16>),
     /// The authority asked for something that our security profile refuses; told once a link and rule.
@@ -149,6 +151,15 @@ pub(crate) struct WitnessCall {
     pub(crate) request: Vec<u8>,
     /// Takes the answer, once what it rests on is durable.
     pub(crate) done: oneshot::Sender<Result<WitnessAnswer, Code>>,
+}
+
+/// The authority asks for a second verdict.
+#[derive(Debug)]
+pub(crate) struct JudgeCall {
+    /// What was said in the conversation with the other device.
+    pub(crate) transcript: Vec<u8>,
+    /// Takes the signed verdict, once it is in the log.
+    pub(crate) done: oneshot::Sender<Result<Vec<u8>, Code>>,
 }
 
 /// What a signed message is about.

@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Deserted, Line, Matter, News, Signed, WitnessCall, random_part};
+use super::{Deserted, JudgeCall, Line, Matter, News, Signed, WitnessCall, random_part};
 use crate::revocation;
 
 /// How long the authority may take to acknowledge a heartbeat. It writes nothing to its disk for that.
@@ -216,7 +216,8 @@ impl<'a> Talk<'a> {
         }
         match message.kind {
             MessageType::WITNESS => match body::read::<WitnessRequest>(message.body) {
-                Ok(asked) => self.cosign(message.id, asked.request).await,
+                Ok(WitnessRequest::Cosign(request)) => self.cosign(message.id, request).await,
+                Ok(WitnessRequest::Judge(transcript)) => self.judge(message.id, transcript).await,
                 Err(error) => self.reply(message.id, Err(error.code())).await,
             },
             MessageType::ACK => self.acknowledged(message.reply_to, &body::read(message.body)?).await,
@@ -267,6 +268,16 @@ impl<'a> Talk<'a> {
         self.line.tell(News::Witness(WitnessCall { request, done })).await?;
         match answered.await.map_err(|_| Ended::Deserted)? {
             Ok(answer) => self.acknowledge(asked, &Ack::done(Some(body::write(&answer)))).await,
+            Err(code) => self.reply(asked, Err(code)).await,
+        }
+    }
+
+    /// The same for another device that is to be judged.
+    async fn judge(&mut self, asked: MessageId, transcript: Vec<u8>) -> Result<(), Ended> {
+        let (done, answered) = oneshot::channel();
+        self.line.tell(News::Judge(JudgeCall { transcript, done })).await?;
+        match answered.await.map_err(|_| Ended::Deserted)? {
+            Ok(verdict) => self.acknowledge(asked, &Ack::done(Some(verdict))).await,
             Err(code) => self.reply(asked, Err(code)).await,
         }
     }

@@ -88,6 +88,7 @@ impl Laws {
                 self.demand("stranger", ours, || format!("{device} is none of ours"));
                 self.granted_bytes(device, *key, commit, store);
                 self.profile_of(device, *issue, store);
+                self.seconded(device, *issue, commit, store);
                 self.certified.insert(*key, (device.clone(), *issue));
             }
             Change::DeviceActive { device, issue } | Change::CertificateRenewed { device, issue } => {
@@ -119,6 +120,17 @@ impl Laws {
         };
         self.demand("profile", evidence >= needed, || {
             format!("number {issue} of {device} says {profile} with {evidence}")
+        });
+    }
+
+    /// What says SEC-4 is issued with a second verdict in the same commit.
+    fn seconded(&mut self, device: &DeviceId, issue: u32, commit: &Commit, store: &Store) {
+        let Some((profile, _)) = said_by(device, issue, store) else { return };
+        let is_seconded = commit.changes.iter().any(
+            |change| matches!(change, Change::SecondVerdict { device: of, verifier, .. } if of == device && verifier != device),
+        );
+        self.demand("seconded", profile < SecurityProfile::Sec4 || is_seconded, || {
+            format!("number {issue} of {device} says {profile} without a second verdict")
         });
     }
 

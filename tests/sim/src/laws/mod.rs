@@ -9,6 +9,7 @@
 //! | `state` | a state changes only by a change that says so, and only where a way leads |
 //! | `frozen` | what a device is does not change; its profile never goes down; its numbers only rise |
 //! | `profile` | no certificate says a lower security profile than the device has had in service, or more than was proven; no device goes back to one |
+//! | `seconded` | no certificate says SEC-4 without a second verdict in the same commit |
 //! | `same-bytes` | until it is confirmed, the same request gets the same certificate |
 //! | `superseded` | every certificate that is not in service and not waiting is revoked |
 //! | `acknowledged` | an answer leaves only after what it says is committed |

@@ -84,6 +84,8 @@ impl World {
                     self.operate_on(&device)?;
                 }
             }
+            // Nobody here is strict enough for one; whoever needs it is refused.
+            Output::Second(_) => self.answer_later(server, id, Input::Seconded(None)),
             Output::Sign { key, message, .. } => {
                 let kit = self.server(server).kit;
                 let signature = match key {

@@ -5,7 +5,7 @@ use crate::{
     alert::{Guardian, Way},
     authority::Shared,
     clock, fixtures,
-    store::{AttestationLists, ListedEk, StoredGolden},
+    store::{AttestationLists, ListedEk, StoredGolden, StoredVerifier},
 };
 
 fn restoration() -> Restoration {
@@ -56,7 +56,12 @@ async fn what_was_taken_back_after_the_backup_is_taken_back_again() {
         added_at: clock::now(),
     };
     let listed = |n| ListedEk { ek: key(n), note: String::new(), added_at: clock::now() };
-    let lists = AttestationLists { eks: vec![listed(1), listed(2)], golden: vec![set("old"), set("good")] };
+    let named = |n| StoredVerifier { device: fixtures::device_id(n), added_at: clock::now() };
+    let lists = AttestationLists {
+        eks: vec![listed(1), listed(2)],
+        golden: vec![set("old"), set("good")],
+        verifiers: vec![named(1), named(2)],
+    };
     let text = serde_json::to_string(&lists).unwrap();
     let mut changes: Vec<crate::record::Change> = vec![SystemChange::EkRemoved { ek: key(9) }.into()];
     let mut writes = vec![SystemWrite::Setting(Setting::Attestation, Some(text))];
@@ -84,6 +89,7 @@ async fn what_was_taken_back_after_the_backup_is_taken_back_again() {
     let later = [
         SystemChange::EkRemoved { ek: key(1) },
         SystemChange::GoldenRemoved { name: "old".parse().unwrap() },
+        SystemChange::VerifierRemoved { device: fixtures::device_id(1) },
         SystemChange::GuardianRemoved(Box::new(night)),
         SystemChange::GuardianRemoved(Box::new(siren)),
         applied(1, 5),
@@ -110,6 +116,7 @@ async fn what_was_taken_back_after_the_backup_is_taken_back_again() {
     let held = shared.store.attestation_lists().await.unwrap();
     assert!(!held.lists(key(1)) && held.lists(key(2)));
     assert_eq!(held.golden.iter().map(|set| set.name.to_string()).collect::<Vec<_>>(), ["good"]);
+    assert!(!held.names_verifier(&fixtures::device_id(1)) && held.names_verifier(&fixtures::device_id(2)));
     // Nobody who was removed is told anything more, also not what waited.
     let told = shared.store.guardians().await.unwrap().into_iter();
     assert_eq!(told.map(|one| one.name.to_string()).collect::<Vec<_>>(), ["stays"]);

@@ -210,7 +210,7 @@ fn is_measured(values: &[u8]) -> bool {
 }
 
 /// Writes the lists with the entry that says so. Whoever calls has the turn.
-async fn done<B, T>(
+pub(super) async fn done<B, T>(
     shared: &Arc<Shared>,
     call: &Call<B>,
     at: Timestamp,
@@ -231,7 +231,7 @@ where
     }
 }
 
-fn plan<T>(call: &Call<T>, object: Party, effect: &str) -> Plan {
+pub(super) fn plan<T>(call: &Call<T>, object: Party, effect: &str) -> Plan {
     let (action, effects) = (call.route.name.to_owned(), vec![effect.to_owned()]);
     Plan { action, object: Some(object), changes: Vec::new(), effects }
 }

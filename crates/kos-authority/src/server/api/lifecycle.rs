@@ -16,8 +16,9 @@ use kos_api::{
     text::Reason,
 };
 use kos_base::{Capability, DeviceId, DeviceState, SecurityProfile, Timestamp, code};
-use kos_identity::registry::{
-    Actor, AllowDev, Change as RegistryChange, Device, OperateError, Operation, Write,
+use kos_identity::{
+    registry::{Actor, AllowDev, Change as RegistryChange, Device, OperateError, Operation, Write},
+    second,
 };
 use kos_voucher::{Fate, Subject};
 use serde_json::Value;
@@ -136,7 +137,18 @@ pub(super) async fn set_profile(
     call: Call<Demanded<SetProfile>>,
 ) -> Result<Response, Refusal> {
     let SetProfile { profile } = call.body.get()?.clone();
-    operate(&shared, &device, &call, |_| Ok(vec![Step::Operation(Operation::SetProfile { profile })])).await
+    let verifiers = shared.store.attestation_lists().await?.verifiers;
+    operate(&shared, &device, &call, |record| {
+        let raise = Operation::SetProfile { profile };
+        // There would be no way back, and no certificate either.
+        let is_alone = second::is_needed(profile) && verifiers.iter().all(|named| named.device == record.id);
+        let may = || raise.clone().apply(clock::now(), Actor::Authority, record.clone()).is_ok();
+        if is_alone && profile > record.profile() && may() {
+            return Err(Refusal::new(code::second::SECOND_ABSENT).about("device", &record.id));
+        }
+        Ok(vec![Step::Operation(raise)])
+    })
+    .await
 }
 
 pub(super) async fn set_channel(

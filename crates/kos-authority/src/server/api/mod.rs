@@ -45,6 +45,7 @@ mod tail;
 mod tickets;
 mod token;
 mod vaults;
+mod verifiers;
 mod view;
 mod vouchers;
 mod witnesses;
@@ -278,6 +279,9 @@ fn mount(shared: Arc<Shared>) -> Api {
         .on(&routes::GOLDEN_LIST, attestation::golden_sets)
         .on(&routes::GOLDEN_ADD, attestation::add_golden)
         .on(&routes::GOLDEN_REMOVE, attestation::remove_golden)
+        .on(&routes::VERIFIER_LIST, verifiers::list)
+        .on(&routes::VERIFIER_ADD, verifiers::add)
+        .on(&routes::VERIFIER_REMOVE, verifiers::remove)
         .on(&routes::MAKER_LIST, vouchers::makers)
         .on(&routes::MAKER_ADD, vouchers::add_maker)
         .on(&routes::MAKER_REMOVE, vouchers::remove_maker)

@@ -15,6 +15,7 @@ use crate::{
     enrolment::message::{Bytes, Carrier, FRAME_BYTES_MAX, FromAuthority, Grant, HealthCheck, RoleProfile},
     kid,
     registry::{Actor, Change, Commit, Credential, Device, Issued, Write},
+    second::SecondVerdict,
 };
 
 /// Most bytes of revocation lists in an answer: half a frame, and what else is in it takes less than the other half.
@@ -66,6 +67,7 @@ impl Issuing {
         request: Box<Request>,
         plan: Plan,
         crls: Vec<Vec<u8>>,
+        second: Option<SecondVerdict>,
         random: &Random,
     ) -> Step {
         let device = &plan.device;
@@ -82,6 +84,7 @@ impl Issuing {
             },
             operational_key: request.csr.public_key().clone(),
             hardware_serial: device.serials.first().cloned(),
+            second: second.map(Box::new),
         };
         let publication = context.publication.as_ref();
         let issuer = IssuerContext { issuer: context.issuer(class), publication, now };

@@ -8,7 +8,7 @@
 //! handshake proved and asks the store whose it is.
 //!
 //! Shape: at most one question to the shell is open at any time ([`Output::Draw`], [`Output::Lookup`],
-//! [`Output::Sign`], [`Output::Commit`]); each is answered by the input of the same name. A commit that met a
+//! [`Output::Second`], [`Output::Sign`], [`Output::Commit`]); each is answered by the input of the same name. A commit that met a
 //! conflict is decided again from a fresh look-up, at most [`CONFLICTS_MAX`] times.
 //!
 //! Invariants: no certificate leaves before the commit that records it. A ticket is spent in the commit that creates
@@ -24,6 +24,7 @@ mod entry;
 mod issue;
 mod query;
 mod rule;
+mod second;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -45,6 +46,7 @@ use crate::{
     certificate::{Certificate, IssuerClass, Publication},
     csr::{self, VerifiedRequest},
     registry::{Commit, Device},
+    second::Testimony,
 };
 pub use attested::AttestationTerms;
 pub use draw::RANDOM_BYTES;
@@ -53,6 +55,7 @@ use issue::Issuing;
 pub use issue::{kid_grant, role_profile};
 pub use query::{Found, Lookalike, Query};
 pub use rule::{ApprovalRule, Asks, RuleError, RuleName};
+pub use second::Question;
 
 /// How often a commit that met a conflict is decided again.
 pub const CONFLICTS_MAX: u32 = 4;
@@ -103,6 +106,8 @@ pub enum Input {
     Drawn(Secret<RANDOM_BYTES>),
     /// Answers [`Output::Lookup`].
     Found(Box<Found>),
+    /// Answers [`Output::Second`]: what a second verifier said, if one did in time.
+    Seconded(Option<Box<Testimony>>),
     /// Answers [`Output::Sign`].
     Signed(Vec<u8>),
     /// Answers [`Output::Commit`].
@@ -125,6 +130,8 @@ pub enum Output {
     Draw,
     /// Look these up, in one consistent read.
     Lookup(Query),
+    /// Ask a second verifier.
+    Second(Question),
     /// Sign with one of the authority's keys.
     Sign {
         /// Which.
@@ -201,6 +208,7 @@ enum Phase {
     /// Waits for `Prove`.
     Greeted(Hello, EntryId),
     Proving(Box<Request>),
+    Seconding(Box<second::Seconding>),
     Issuing(Box<Issuing>),
     /// Waits for the store, then sends.
     Committing(Box<Request>, Vec<u8>),
@@ -283,6 +291,9 @@ impl Session {
             (Phase::Greeting(hello), Input::Found(found)) => self.greet(now, hello, *found),
             (Phase::Greeted(hello, uuid), Input::Frame(bytes)) => self.prove(hello, uuid, &bytes),
             (Phase::Proving(request), Input::Found(found)) => self.decide(now, request, &found),
+            (Phase::Seconding(waiting), Input::Seconded(said)) => {
+                self.seconded(now, *waiting, said.as_deref());
+            }
             (Phase::Issuing(issuing), Input::Signed(signature)) => self.signed(now, *issuing, signature),
             (Phase::Committing(request, answer), Input::Committed(result)) => {
                 self.committed(request, answer, result);
@@ -311,7 +322,7 @@ impl Session {
     }
 
     fn refuse(&mut self, code: Code) {
-        let retry_after_s = (code.exit() == code::Exit::Unreachable).then_some(60);
+        let retry_after_s = second::retry(code);
         self.finish(&FromAuthority::Refused(Refused { code: code.number(), retry_after_s }));
     }
 
@@ -465,10 +476,7 @@ impl Session {
             (Err(error), _) => return self.refuse_misuse(error.code()),
         };
         match decision {
-            Decision::Issue(plan) => {
-                let step = Issuing::start(&self.context, now, request, *plan, crls, &self.random);
-                self.issuing(step);
-            }
+            Decision::Issue(plan) => self.issue(now, request, *plan, crls, found.device.is_some()),
             Decision::Again(device) => {
                 let step = Issuing::again(&self.context, now, request, *device, crls, &self.random);
                 self.issuing(step);

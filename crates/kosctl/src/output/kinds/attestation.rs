@@ -1,6 +1,6 @@
 //! How people see attestations.
 
-use kos_api::attestation::{Attestation, Golden, ListedEk};
+use kos_api::attestation::{Attestation, Golden, ListedEk, Verifier};
 
 use super::{Form, Shown, column};
 use crate::output::Column;
@@ -36,5 +36,15 @@ impl Shown for Golden {
         column("from", "deviceId"),
         column("added", "addedAt").looks(Form::Moment),
         column("pcrs", "pcrs").wide(),
+    ];
+}
+
+impl Shown for Verifier {
+    const NAME: &'static str = "deviceId";
+    const PLURAL: &'static str = "second verifiers";
+    const COLUMNS: &'static [Column<'static>] = &[
+        column("device", "deviceId"),
+        column("added", "addedAt").looks(Form::Moment),
+        column("why not now", "hindrance"),
     ];
 }

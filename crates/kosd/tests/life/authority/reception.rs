@@ -64,6 +64,8 @@ impl Inner {
                 let answer = match output {
                     Output::Draw => Input::Drawn(entropy::secret().unwrap()),
                     Output::Lookup(query) => Input::Found(Box::new(self.look_up(&query))),
+                    // This authority knows no second verifier.
+                    Output::Second(_) => Input::Seconded(None),
                     Output::Sign { key, form, message } => Input::Signed(self.sign(key, form, &message)),
                     Output::Keep(sealed) => {
                         self.store.lock().unwrap().bundles.push(sealed.bytes);

@@ -16,6 +16,8 @@ const MEMBER: &str = "kdev-0000000000000001";
 const WAITING: &str = "kdev-0000000000000002";
 const SUSPENDED: &str = "kdev-0000000000000003";
 const LEAST: &str = "kdev-0000000000000004";
+const STRICT: &str = "kdev-0000000000000005";
+const JUDGE: &str = "kdev-0000000000000006";
 
 const VAULT: &str = "people";
 const SOURCE_PASSPHRASE: &str = "an old passphrase";
@@ -58,6 +60,9 @@ async fn bench() -> (Bench, Made) {
     bench.add(least).await;
     let suspended = bench.post(&format!("/api/v1/devices/{SUSPENDED}/suspend"), json!({})).await;
     assert_eq!(suspended.status, StatusCode::OK, "{}", suspended.body);
+    for n in [5, 6] {
+        bench.add(strict(n)).await;
+    }
     let ticket = bench.post("/api/v1/tickets", json!({"role": "sensor"})).await;
     let ticket = ticket.body["item"]["ticketId"].as_str().unwrap().to_owned();
     bench.operator("anna", OperatorRole::Operator).await;
@@ -82,6 +87,8 @@ async fn bench() -> (Bench, Made) {
     let golden = json!({"name": "r1", "deviceId": MEMBER});
     let golden = bench.post("/api/v1/attestation/golden", golden).await;
     assert_eq!(golden.status, StatusCode::OK, "{}", golden.body);
+    let judges = bench.post("/api/v1/attestation/verifiers", json!({"deviceId": JUDGE})).await;
+    assert_eq!(judges.status, StatusCode::OK, "{}", judges.body);
     let near = json!({"name": "near", "target": {"web": {"url": "https://a.example/log"}}});
     let named = bench.post("/api/v1/audit/mirrors", near).await;
     assert_eq!(named.status, StatusCode::OK, "{}", named.body);
@@ -90,6 +97,37 @@ async fn bench() -> (Bench, Made) {
     let papers = papers(&bench, MEMBER).await;
     let grant = granted(&bench).await;
     (bench, Made { ticket, words, alert, archive, papers, grant })
+}
+
+/// A device that may judge others.
+fn strict(n: u8) -> Device {
+    let mut device = member(n);
+    device.evidence = kos_base::EvidenceTier::EkActivated;
+    device.image = Some(vec![1; 32]);
+    device.assign_profile(SecurityProfile::Sec3).unwrap();
+    if let Some(credential) = &mut device.credential {
+        credential.not_after = clock::now().plus(Duration::from_secs(3_600));
+    }
+    device
+}
+
+#[tokio::test]
+async fn only_a_strict_device_in_service_judges_others() {
+    let (bench, _) = bench().await;
+    let add = async |id: &str| bench.post("/api/v1/attestation/verifiers", json!({"deviceId": id})).await;
+    for (id, code) in [
+        (MEMBER, "KOS-E0883"),
+        (WAITING, "KOS-E0883"),
+        (SUSPENDED, "KOS-E0883"),
+        (JUDGE, "KOS-E0885"),
+        ("kdev-0000000000000099", "KOS-E0221"),
+    ] {
+        let refused = add(id).await;
+        assert_eq!(refused.body["code"], code, "{id}: {}", refused.body);
+    }
+    let listed = bench.get("/api/v1/attestation/verifiers").await;
+    assert_eq!(listed.body["items"].as_array().unwrap().len(), 1, "{}", listed.body);
+    assert_eq!(listed.body["items"][0]["hindrance"], "has no link");
 }
 
 #[tokio::test]
@@ -231,6 +269,8 @@ fn example<'a>(route: &Route, made: &'a Made) -> (&'a str, Value) {
         "ek-remove" => ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", json!({})),
         "golden-add" => ("", json!({"name": "r2", "deviceId": MEMBER})),
         "golden-remove" => ("r1", json!({})),
+        "verifier-add" => ("", json!({"deviceId": STRICT})),
+        "verifier-remove" => (JUDGE, json!({})),
         "maker-add" => ("", json!({"name": "umbra", "key": made.papers.key})),
         "maker-remove" => ("acme", json!({})),
         "voucher-import" => ("", json!({"file": made.papers.file})),
@@ -408,4 +448,25 @@ async fn a_key_of_a_devices_own_is_not_replaced_before_the_device_has_shown_it()
     assert_eq!((again.status, code(&again)), (StatusCode::CONFLICT, "KOS-E0827"), "{}", again.body);
     let none = bench.post(&format!("/api/v1/devices/{MEMBER}/rotate-key"), json!({})).await;
     assert_eq!(code(&none), "KOS-E0826");
+}
+
+#[tokio::test]
+async fn nobody_is_raised_to_sec_4_while_nobody_could_judge_it() {
+    let bench = Bench::new().await;
+    let mut device = strict(5);
+    device.evidence = kos_base::EvidenceTier::QuoteVerified;
+    bench.add(device).await;
+    bench.add(strict(6)).await;
+    let raise = async || {
+        bench.post(&format!("/api/v1/devices/{STRICT}/set-profile"), json!({"profile": "SEC-4"})).await
+    };
+    let refused = raise().await;
+    assert_eq!(refused.body["code"], "KOS-E0880", "{}", refused.body);
+    let judge =
+        async |id: &str| bench.post("/api/v1/attestation/verifiers", json!({"deviceId": id})).await.status;
+    assert_eq!(judge(STRICT).await, StatusCode::OK);
+    assert_eq!(raise().await.body["code"], "KOS-E0880", "not by itself");
+    assert_eq!(judge(JUDGE).await, StatusCode::OK);
+    let raised = raise().await;
+    assert_eq!(raised.status, StatusCode::OK, "{}", raised.body);
 }

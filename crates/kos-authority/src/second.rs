@@ -1,0 +1,91 @@
+//! Asking second verifiers: over the links that they have, one after the other, within the time of a session.
+//!
+//! The first that judges decides; one without a link, without lists or without an answer in time is passed over. What it says is
+//! judged by the machine of the session.
+//!
+//! Source: `docs/spec/second-verifier.md` SECV-11 to SECV-13.
+
+use std::time::Duration;
+
+use kos_base::{DeviceId, code};
+use kos_identity::{
+    enrolment::authority::Question,
+    registry::Device,
+    second::{self, Testimony},
+};
+use tokio::time::timeout;
+
+use crate::{authority::Shared, clock, store::StoreError};
+
+/// How long one node may take. It writes nothing to its disk but a line of its log.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
+/// How long it may take in all: a session has to end in time, whoever does not answer.
+const TIME_MAX: Duration = Duration::from_secs(8);
+
+/// What a second verifier says, if one does.
+pub(crate) async fn testimony(shared: &Shared, question: &Question) -> Option<Box<Testimony>> {
+    let found = match timeout(TIME_MAX, first(shared, question)).await {
+        Ok(found) => found,
+        Err(_) => Ok(None),
+    };
+    let found = found.unwrap_or_else(|error| {
+        tracing::error!(%error, "second verifiers cannot be asked");
+        None
+    });
+    if found.is_none() {
+        let (device, code) = (&question.device, code::second::SECOND_ABSENT);
+        tracing::warn!(%device, %code, "no second verifier has judged a device");
+    }
+    found.map(Box::new)
+}
+
+async fn first(shared: &Shared, question: &Question) -> Result<Option<Testimony>, StoreError> {
+    let mut unable = None;
+    for named in shared.store.attestation_lists().await?.verifiers {
+        let Some(signed) = asked(shared, &named.device, question).await else { continue };
+        // Read afterwards: who was stopped meanwhile does not count.
+        let Some(node) = shared.store.device(&named.device).await? else { continue };
+        let is_named = shared.store.attestation_lists().await?.names_verifier(&named.device);
+        let said = Testimony { node, is_named, signed };
+        if !said.is_unable() {
+            return Ok(Some(said));
+        }
+        tracing::warn!(verifier = %named.device, "a second verifier has no lists to judge by");
+        unable = Some(said);
+    }
+    Ok(unable)
+}
+
+/// What one node answers.
+async fn asked(shared: &Shared, node: &DeviceId, question: &Question) -> Option<Vec<u8>> {
+    // A mandatory enforcement module may keep it to the lobby.
+    let stands = shared.links.standing(node).is_some_and(|held| held.profile >= second::LEAST);
+    if *node == question.device || !stands {
+        return None;
+    }
+    let mut answers = shared.links.judge(node, question.transcript.clone()).ok()?;
+    match timeout(ANSWER_TIME_MAX, answers.recv()).await {
+        Ok(Some(Ok(signed))) => Some(signed),
+        Ok(Some(Err(status))) => {
+            tracing::warn!(verifier = %node, status, "a second verifier does not judge");
+            None
+        }
+        Ok(None) | Err(_) => {
+            tracing::warn!(verifier = %node, "a second verifier does not answer");
+            None
+        }
+    }
+}
+
+/// Why a device cannot judge now, if so.
+pub(crate) fn hindrance(shared: &Shared, node: &DeviceId, record: Option<&Device>) -> Option<String> {
+    let Some(record) = record else { return Some("is not there".to_owned()) };
+    if let Err(second::Fault::Unfit(why)) = second::fit(record, clock::now()) {
+        return Some(why.to_owned());
+    }
+    match shared.links.standing(node) {
+        None => Some("has no link".to_owned()),
+        Some(held) if held.profile < second::LEAST => Some("is kept to the lobby by a module".to_owned()),
+        Some(_) => None,
+    }
+}
