@@ -1,7 +1,7 @@
 //! Asking second verifiers: over the links that they have, one after the other, within the time of a session.
 //!
-//! The first that judges decides; one without a link, without lists or without an answer in time is passed over. What it says is
-//! judged by the machine of the session.
+//! The first whose verdict counts decides; one without a link, without lists, without an answer in time or with one that does not
+//! hold is passed over. What it says is judged again by the machine of the session.
 //!
 //! Source: `docs/spec/second-verifier.md` SECV-11 to SECV-13.
 
@@ -11,7 +11,7 @@ use kos_base::{DeviceId, code};
 use kos_identity::{
     enrolment::authority::Question,
     registry::Device,
-    second::{self, Testimony},
+    second::{self, Asked, Fault, Testimony},
 };
 use tokio::time::timeout;
 
@@ -40,20 +40,33 @@ pub(crate) async fn testimony(shared: &Shared, question: &Question) -> Option<Bo
 }
 
 async fn first(shared: &Shared, question: &Question) -> Result<Option<Testimony>, StoreError> {
-    let mut unable = None;
+    let mut passed_over = None;
     for named in shared.store.attestation_lists().await?.verifiers {
+        let record = shared.store.device(&named.device).await?;
+        if record.is_none_or(|record| second::fit(&record, clock::now()).is_err()) {
+            continue;
+        }
         let Some(signed) = asked(shared, &named.device, question).await else { continue };
         // Read afterwards: who was stopped meanwhile does not count.
         let Some(node) = shared.store.device(&named.device).await? else { continue };
         let is_named = shared.store.attestation_lists().await?.names_verifier(&named.device);
         let said = Testimony { node, is_named, signed };
-        if !said.is_unable() {
-            return Ok(Some(said));
+        let asked = Asked {
+            authority: &shared.name,
+            device: &question.device,
+            operational: question.operational,
+            transcript: &second::digest(&question.transcript),
+            now: clock::now(),
+        };
+        match second::check(&asked, &said) {
+            Ok(_) | Err(Fault::Refused(_)) => return Ok(Some(said)),
+            Err(fault) => {
+                tracing::warn!(verifier = %named.device, %fault, "a second verifier is passed over")
+            }
         }
-        tracing::warn!(verifier = %named.device, "a second verifier has no lists to judge by");
-        unable = Some(said);
+        passed_over = Some(said);
     }
-    Ok(unable)
+    Ok(passed_over)
 }
 
 /// What one node answers.
@@ -80,7 +93,7 @@ async fn asked(shared: &Shared, node: &DeviceId, question: &Question) -> Option<
 /// Why a device cannot judge now, if so.
 pub(crate) fn hindrance(shared: &Shared, node: &DeviceId, record: Option<&Device>) -> Option<String> {
     let Some(record) = record else { return Some("is not there".to_owned()) };
-    if let Err(second::Fault::Unfit(why)) = second::fit(record, clock::now()) {
+    if let Err(Fault::Unfit(why)) = second::fit(record, clock::now()) {
         return Some(why.to_owned());
     }
     match shared.links.standing(node) {

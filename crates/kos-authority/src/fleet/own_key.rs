@@ -198,6 +198,7 @@ impl Talk<'_> {
         let Some(held) = certificate_of(&self.device) else { return Ok(()) };
         // With the FIPS module at either end there is nothing to seal it with, and the device goes without (OWN-11).
         if held.agreement.is_none() || !Mode::BUILT.admits(Algorithm::HpkeX25519) {
+            tracing::debug!(device = %self.id, "there is nothing to seal an own key with");
             return Ok(());
         }
         if keys.is_due(held.issue) {

@@ -15,7 +15,7 @@ use kos_identity::{
         proof::RenewalKind::{Recovery, Renewal},
     },
     registry::{Change, Device, Operation},
-    second::{Judge, Lists, Opinion, Testimony, Transcript, Verdict, digest, judge},
+    second::{Asked, Judge, Lists, Opinion, Testimony, Transcript, Verdict, check, digest, judge},
 };
 
 use crate::{
@@ -234,7 +234,7 @@ fn a_transcript_that_was_altered_is_not_believed() {
     for (at, alter) in altered.iter().enumerate() {
         let mut told = told.clone();
         alter(&mut told);
-        let question = Question { device: question.device.clone(), transcript: told.to_bytes() };
+        let question = Question { transcript: told.to_bytes(), ..question.clone() };
         assert_eq!(said(&question, Some(&known), NOW).opinion, Opinion::No, "{at}");
     }
     // No transcript at all, of the node itself, of another authority.
@@ -267,8 +267,6 @@ fn whatever_is_no_plain_yes_of_a_node_that_counts_is_a_no() {
         change(&mut testimony.node);
         testimony
     }
-    let later = Duration::from_secs(61);
-    assert!(later > Duration::from_secs(60));
     let bad: [Bad; 17] = [
         ("no", |q, l| told(q, l, |v| v.opinion = Opinion::No), codes::SECOND_REFUSED),
         ("unable", |q, l| told(q, l, |v| v.opinion = Opinion::Unable), codes::SECOND_UNABLE),
@@ -359,4 +357,24 @@ fn a_verdict_of_an_earlier_conversation_serves_no_other() {
     office.second = Some(Box::new(move |_| honest(&earlier, &known)));
     assert_eq!(refusal(&applicant.wait_in_lobby_with_tpm(&mut office)), codes::SECOND_INVALID);
     assert_eq!(certified(&office), None);
+}
+
+#[test]
+fn a_verdict_is_for_one_device_and_one_key() {
+    let (mut office, applicant) = approved(SEC4);
+    refusal(&applicant.wait_in_lobby_with_tpm(&mut office));
+    let question = office.questions[0].clone();
+    let (authority, of) = ("attic".parse().unwrap(), digest(&question.transcript));
+    let asked = Asked {
+        authority: &authority,
+        device: &question.device,
+        operational: question.operational,
+        transcript: &of,
+        now: NOW,
+    };
+    let verdict = check(&asked, &honest(&question, &lists(&applicant))).unwrap();
+    assert_eq!(question.operational, applicant.operational.public().id());
+    assert!(verdict.is_for(&question.device, question.operational));
+    assert!(!verdict.is_for(&node().id, question.operational));
+    assert!(!verdict.is_for(&question.device, node_key().public().id()));
 }

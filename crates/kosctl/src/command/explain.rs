@@ -76,7 +76,7 @@ pub(super) const fn area(code: Code) -> &'static str {
         5 => "audit log",
         6 => "vault",
         7 => "policy",
-        8 => "updates",
+        8 => "trust: vouchers, tokens, pairings, second verifiers",
         _ => "the build with the FIPS module",
     }
 }

@@ -17,7 +17,7 @@ use kos_identity::{
 };
 use serde_json::json;
 
-use super::{Device, service::standing_of};
+use super::{Device, about, service::standing_of};
 use crate::{link::JudgeCall, verifier};
 
 impl Device {
@@ -59,10 +59,12 @@ impl Device {
         };
         let why = Code::all().find(|code| code.number() == said.why).map(|code| code.to_string());
         let transcript = HEXLOWER.encode(said.transcript.as_slice());
-        self.note(
-            EventType::SecondVerdict,
-            json!({"device": said.device, "transcript": transcript, "opinion": opinion, "code": why}),
-        );
+        let details =
+            json!({"device": said.device, "transcript": transcript, "opinion": opinion, "code": why});
+        if !self.log.write(now, EventType::SecondVerdict, about(details)) {
+            // A verdict that no log has could not be found afterwards (SECV-19).
+            return Err(codes::SECOND_UNABLE);
+        }
         let key = self.keys.signing(KeySlot::Operational(held.slot), now).map_err(|error| error.code())?;
         let unsigned = said.unsigned(key.public());
         let signature = key.sign(SignatureForm::Fixed, &unsigned.to_be_signed());

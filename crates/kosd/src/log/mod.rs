@@ -201,18 +201,19 @@ impl DeviceLog {
         self.lock().is_some()
     }
 
-    /// Appends an entry; durable when this returns. Nothing once the record of the end is there.
-    pub(crate) fn write(&self, now: Timestamp, event: EventType, details: About) {
+    /// Appends an entry; whether it is durable now. Nothing once the record of the end is there.
+    pub(crate) fn write(&self, now: Timestamp, event: EventType, details: About) -> bool {
         if self.has_ended() {
-            return;
+            return false;
         }
         let written = match self.lock().as_mut() {
             Some(open) => open.record(self.boot, now, event, details),
             None => self.pending.add(now, event, &details).map_err(LogError::from),
         };
-        if let Err(error) = written {
+        if let Err(error) = &written {
             tracing::warn!(%error, %event, "the device's log cannot be written");
         }
+        written.is_ok()
     }
 
     /// Makes a checkpoint over what has none.

@@ -5,7 +5,7 @@
 //! Source: `docs/spec/second-verifier.md` SECV-1, SECV-2, SECV-11 to SECV-18.
 
 use kos_attest::Binding;
-use kos_base::{Code, DeviceId, Timestamp, code, digest::Sha256};
+use kos_base::{Code, DeviceId, KeyId, Timestamp, code, digest::Sha256};
 
 use super::{
     Output, Phase, Request, Session, attested,
@@ -29,10 +29,12 @@ pub(super) struct Seconding {
 }
 
 /// A question to a second verifier.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Question {
     /// The device that asks for a certificate; nobody judges itself.
     pub device: DeviceId,
+    /// The key that the certificate is to be for.
+    pub operational: KeyId,
     /// The transcript, at most [`second::TRANSCRIPT_BYTES_MAX`].
     pub transcript: Vec<u8>,
 }
@@ -51,10 +53,11 @@ impl Session {
         match self.transcript(&request, &plan).filter(|_| needs) {
             Some(transcript) => {
                 let (digest, device) = (second::digest(&transcript), plan.device.id.clone());
+                let operational = request.csr.public_key().id();
                 let waiting = Seconding { request, plan, crls, digest, is_known };
                 self.ask(
                     Phase::Seconding(Box::new(waiting)),
-                    Output::Second(Question { device, transcript }),
+                    Output::Second(Question { device, operational, transcript }),
                 );
             }
             // What needs a verdict and cannot be asked for one is refused there.
@@ -111,14 +114,17 @@ impl Session {
             }
             Err(fault) if is_known => {
                 let code = fault.code();
+                if matches!(fault, Fault::Refused(_)) {
+                    self.outputs.push_back(Output::Misuse(code));
+                }
                 let answer =
                     FromAuthority::Refused(Refused { code: code.number(), retry_after_s: retry(code) });
                 let commit = attested::failed(&plan.device, code);
                 self.ask(Phase::Committing(request, answer.to_bytes()), Output::Commit(commit));
             }
-            // That nobody judges is no fault of a newcomer.
-            Err(fault) if retry(fault.code()).is_some() => self.refuse(fault.code()),
-            Err(fault) => self.refuse_misuse(fault.code()),
+            Err(fault @ Fault::Refused(_)) => self.refuse_misuse(fault.code()),
+            // What is wrong with a node is no fault of a newcomer.
+            Err(fault) => self.refuse(fault.code()),
         }
     }
 }
