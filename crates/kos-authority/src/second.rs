@@ -61,10 +61,10 @@ async fn first(shared: &Shared, question: &Question) -> Result<Option<Testimony>
         match second::check(&asked, &said) {
             Ok(_) | Err(Fault::Refused(_)) => return Ok(Some(said)),
             Err(fault) => {
-                tracing::warn!(verifier = %named.device, %fault, "a second verifier is passed over")
+                tracing::warn!(verifier = %named.device, %fault, "a second verifier is passed over");
+                passed_over = Some(said);
             }
         }
-        passed_over = Some(said);
     }
     Ok(passed_over)
 }
