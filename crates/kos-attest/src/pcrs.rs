@@ -73,6 +73,12 @@ impl Values {
         self.pcrs.numbers().zip(self.bytes.chunks_exact(VALUE_BYTES))
     }
 
+    /// Whether any is other than what all are when a TPM is switched on. A good start of which nothing was measured is one that
+    /// every machine fits which measures nothing.
+    pub fn is_measured(&self) -> bool {
+        self.each().any(|(_, value)| [0, 0xff].iter().all(|unset| value.iter().any(|byte| byte != unset)))
+    }
+
     /// The numbers of those that `other` has with another value, or not at all.
     pub fn differing(&self, other: &Self) -> Vec<u32> {
         let differs =

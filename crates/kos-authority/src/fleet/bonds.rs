@@ -6,20 +6,17 @@ use std::sync::Arc;
 
 use kos_base::{Timestamp, code};
 use kos_klp::{
-    body::{self, Ack, Policy, Task},
+    body::{self, Policy, Task},
     message::{MessageId, MessageType},
 };
 use kos_policy::{Direction, Errand, Request, decide, pairing::Bonds};
 
 use super::{
-    links::AgentCall,
+    links::Ask,
     rules::is_taken,
     talk::{Ended, SLICE_REFRESH, Talk},
 };
 use crate::{bonds, clock};
-
-/// Most calls that a device has not answered. Whoever waits for an older one hears that it was not taken.
-const CALLS_MAX: usize = 4;
 
 /// What of it is under way on one link.
 #[derive(Debug, Default)]
@@ -28,8 +25,6 @@ pub(super) struct Affairs {
     told: Option<Bonds>,
     /// What was sent and is not answered yet.
     under_way: Option<(MessageId, Bonds)>,
-    /// Calls that are not answered yet, oldest first.
-    calls: Vec<(MessageId, Arc<AgentCall>)>,
 }
 
 impl Talk<'_> {
@@ -65,33 +60,16 @@ impl Talk<'_> {
     }
 
     /// Brings a call that was let through. Whom the profile keeps from agents gets none.
-    pub(super) async fn bring_call(&mut self, call: Arc<AgentCall>) -> Result<(), Ended> {
-        if !self.takes_part(Errand::Agent) {
+    pub(super) async fn bring_call(&mut self, call: Arc<Ask>) -> Result<(), Ended> {
+        if !self.takes_part(Errand::Agent) || !self.calls.have_room() {
             return Ok(());
         }
         // What the device judges it by comes first.
         self.bring_bonds().await?;
-        let said = body::write(&Task::Call(call.signed.clone()));
+        let said = body::write(&Task::Call(call.said.clone()));
         let under_way = self.signed(MessageType::TASK_REQUEST, &said).await?;
-        if self.bonds.calls.len() >= CALLS_MAX {
-            self.bonds.calls.remove(0);
-        }
-        self.bonds.calls.push((under_way, call));
+        self.calls.asked(under_way, call);
         Ok(())
-    }
-
-    /// Takes what the device answers to a call.
-    pub(super) fn call_answered(&mut self, of: Option<MessageId>, ack: &Ack) {
-        let Some(at) = self.bonds.calls.iter().position(|(under_way, _)| Some(*under_way) == of) else {
-            return;
-        };
-        let (_, call) = self.bonds.calls.remove(at);
-        let answer = match ack.status() {
-            0 => Ok(ack.result().unwrap_or_default().to_vec()),
-            number => Err(number),
-        };
-        // Whoever asked may have stopped waiting.
-        drop(call.answer.try_send(answer));
     }
 
     /// The device asks something of an agent: of one that it is paired with, or of none.

@@ -74,9 +74,9 @@ impl Talk<'_> {
             // What became of a command shows in the next heartbeat.
             MessageType::ACK => {
                 let ack = body::read::<Ack>(&said)?;
-                self.judged(of, &ack);
+                self.calls.answered(of, &ack);
+                self.judging.answered(of, &ack);
                 self.witnessed(of, &ack)?;
-                self.call_answered(of, &ack);
                 self.acknowledged(of, ack.status()).await
             }
             MessageType::TASK_REQUEST => self.for_agent(now, id, &said).await,

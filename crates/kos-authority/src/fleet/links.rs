@@ -36,22 +36,26 @@ pub(crate) enum Push {
     /// The device's pairings or grants are others.
     Bonds,
     /// An agent calls the device.
-    Call(Arc<AgentCall>),
+    Call(Arc<Ask>),
     /// The device is a guardian, and is told this; the status of its answer goes there.
     Alert(Vec<u8>, oneshot::Sender<u16>),
     /// The device is asked to cosign.
     Witness(Arc<WitnessAsk>),
     /// The device is asked to judge another one.
-    Judge(Arc<JudgeAsk>),
+    Judge(Arc<Ask>),
 }
 
-/// A question to a device as a second verifier, and the way back.
+/// A question to a device, and the way back.
 #[derive(Debug)]
-pub(crate) struct JudgeAsk {
-    pub(crate) transcript: Vec<u8>,
-    /// Takes what the device answers: a signed verdict, or the number of a code. Closed when the link ends first.
-    pub(crate) answer: mpsc::Sender<Result<Vec<u8>, u16>>,
+pub(crate) struct Ask {
+    /// What an agent signed, or the transcript of another device.
+    pub(crate) said: Vec<u8>,
+    /// Takes what the device answers: a result, or the number of a code. Closed when the link ends first.
+    pub(crate) answer: mpsc::Sender<Answer>,
 }
+
+/// What a device answers.
+pub(crate) type Answer = Result<Vec<u8>, u16>;
 
 /// A question to a device as a witness, and the way back.
 #[derive(Debug)]
@@ -59,15 +63,6 @@ pub(crate) struct WitnessAsk {
     pub(crate) request: Vec<u8>,
     /// Takes what the device answers. Closed when the link ends first.
     pub(crate) answer: mpsc::Sender<WitnessAnswer>,
-}
-
-/// A call of an agent, and the way back.
-#[derive(Debug)]
-pub(crate) struct AgentCall {
-    /// Signed by the agent.
-    pub(crate) signed: Vec<u8>,
-    /// Takes what the device answers: a result, or the number of a code. Closed when the link ends first.
-    pub(crate) answer: mpsc::Sender<Result<Vec<u8>, u16>>,
 }
 
 /// Whether the link is to be closed at once. It may be asked as often as one likes.
@@ -204,9 +199,7 @@ impl Links {
         request: Vec<u8>,
     ) -> Result<WitnessAnswer, Undelivered> {
         let (answer, mut answered) = mpsc::channel(1);
-        let ask = Push::Witness(Arc::new(WitnessAsk { request, answer }));
-        let sent = self.open().get(device).map(|handle| handle.push.try_send(ask));
-        sent.ok_or(Undelivered::NoLink)?.map_err(|_| Undelivered::Full)?;
+        self.push(device, Push::Witness(Arc::new(WitnessAsk { request, answer })))?;
         answered.recv().await.ok_or(Undelivered::NoLink)
     }
 
@@ -218,12 +211,8 @@ impl Links {
         &self,
         device: &DeviceId,
         transcript: Vec<u8>,
-    ) -> Result<mpsc::Receiver<Result<Vec<u8>, u16>>, Undelivered> {
-        let (answer, answered) = mpsc::channel(1);
-        let ask = Push::Judge(Arc::new(JudgeAsk { transcript, answer }));
-        let sent = self.open().get(device).map(|handle| handle.push.try_send(ask));
-        sent.ok_or(Undelivered::NoLink)?.map_err(|_| Undelivered::Full)?;
-        Ok(answered)
+    ) -> Result<mpsc::Receiver<Answer>, Undelivered> {
+        self.ask(device, transcript, Push::Judge)
     }
 
     /// Brings the call of an agent to a device. Its answer comes; nothing when its link ends first.
@@ -234,12 +223,25 @@ impl Links {
         &self,
         device: &DeviceId,
         signed: Vec<u8>,
-    ) -> Result<mpsc::Receiver<Result<Vec<u8>, u16>>, Undelivered> {
+    ) -> Result<mpsc::Receiver<Answer>, Undelivered> {
+        self.ask(device, signed, Push::Call)
+    }
+
+    fn ask(
+        &self,
+        device: &DeviceId,
+        said: Vec<u8>,
+        kind: fn(Arc<Ask>) -> Push,
+    ) -> Result<mpsc::Receiver<Answer>, Undelivered> {
         let (answer, answered) = mpsc::channel(1);
-        let call = Push::Call(Arc::new(AgentCall { signed, answer }));
-        let sent = self.open().get(device).map(|handle| handle.push.try_send(call));
-        sent.ok_or(Undelivered::NoLink)?.map_err(|_| Undelivered::Full)?;
+        self.push(device, kind(Arc::new(Ask { said, answer })))?;
         Ok(answered)
+    }
+
+    fn push(&self, device: &DeviceId, push: Push) -> Result<(), Undelivered> {
+        let open = self.open();
+        let handle = open.get(device).ok_or(Undelivered::NoLink)?;
+        handle.push.try_send(push).map_err(|_| Undelivered::Full)
     }
 
     /// Tells a device something as a guardian. The status of its answer comes; nothing when its link ends first.
@@ -252,9 +254,7 @@ impl Links {
         said: Vec<u8>,
     ) -> Result<oneshot::Receiver<u16>, Undelivered> {
         let (done, status) = oneshot::channel();
-        let open = self.open();
-        let handle = open.get(device).ok_or(Undelivered::NoLink)?;
-        handle.push.try_send(Push::Alert(said, done)).map_err(|_| Undelivered::Full)?;
+        self.push(device, Push::Alert(said, done))?;
         Ok(status)
     }
 

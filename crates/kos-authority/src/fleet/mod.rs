@@ -7,9 +7,9 @@
 mod ageing;
 mod bonds;
 mod intake;
-mod judging;
 mod links;
 pub(crate) mod own_key;
+mod questions;
 mod relay;
 mod rules;
 mod steps;

@@ -106,6 +106,9 @@ impl Switchboard {
         }
         let heard = timeout(FIRST_FRAME_MAX, receiver.recv()).await.map_err(|_| Ended::OwnKey)??;
         let first = heard.ok_or(Ended::OwnKey)?;
+        // It may have taken long: another link may have shown a newer key since, and entering would cut that.
+        let device = &self.in_service(&device.id, about.peer.key_id()).await?;
+        let keys = device.own_keys.clone().unwrap_or_default();
         for minted in keys.accepted() {
             let secret = match minted {
                 Some(minted) => mix(Purpose::Link, about.exporter(), &key_of(&self.shared, device, minted)),

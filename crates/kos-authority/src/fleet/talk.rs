@@ -40,9 +40,9 @@ use tokio::{
 
 use super::{
     bonds::Affairs,
-    judging::Judging,
     links::{Cut, Push, WitnessAsk},
     own_key::Ends,
+    questions::Questions,
     relay::Allowance,
     rules,
 };
@@ -152,7 +152,9 @@ pub(super) struct Talk<'a> {
     /// The question to the device as a witness that is not answered yet.
     pub(super) asked: Option<(MessageId, Arc<WitnessAsk>)>,
     /// Other devices that it was asked to judge.
-    pub(super) judging: Judging,
+    pub(super) judging: Questions,
+    /// Calls of agents that it has not answered.
+    pub(super) calls: Questions,
     /// Alerts that are not acknowledged yet, oldest first.
     alerts: Vec<(MessageId, oneshot::Sender<u16>)>,
     /// What was said of pairings and grants, and what is asked of the device by agents.
@@ -241,7 +243,8 @@ impl Switchboard {
             delivery: None,
             policy_under_way: None,
             asked: None,
-            judging: Judging::default(),
+            judging: Questions::default(),
+            calls: Questions::default(),
             alerts: Vec::new(),
             bonds: Affairs::default(),
         };
@@ -293,7 +296,7 @@ impl Switchboard {
     }
 
     /// The record of a device that may have a link with this key.
-    async fn in_service(&self, id: &DeviceId, key: KeyId) -> Result<Device, Ended> {
+    pub(super) async fn in_service(&self, id: &DeviceId, key: KeyId) -> Result<Device, Ended> {
         let device = self.shared.store.device(id).await?.ok_or(Ended::NotInService)?;
         let serves = device.credential.as_ref().is_some_and(|c| c.key.id() == key);
         if serves && device.is_admitted() { Ok(device) } else { Err(Ended::NotInService) }

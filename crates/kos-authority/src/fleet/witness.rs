@@ -1,6 +1,6 @@
-//! What a device is asked as a witness, over its link.
+//! What a device is asked over its link as a witness: of a log, or of another device that wants SEC-4.
 //!
-//! Source: `docs/spec/klp.md` KLP-45 to KLP-50.
+//! Source: `docs/spec/klp.md` KLP-45 to KLP-50, KLP-115; `docs/spec/second-verifier.md` SECV-5.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use kos_net::entropy;
 use kos_policy::Errand;
 
 use super::{
-    links::WitnessAsk,
+    links::{Ask, WitnessAsk},
     talk::{Ended, Talk},
 };
 use crate::clock;
@@ -24,11 +24,27 @@ impl Talk<'_> {
         if !self.takes_part(Errand::Witness) {
             return Ok(());
         }
-        let id = MessageId::from_bytes(entropy::array()?);
-        let said = body::write(&WitnessRequest::Cosign(ask.request.clone()));
-        let frame = self.session.link_frame(clock::now(), &Outgoing::new(MessageType::WITNESS, id, &said))?;
+        let id = self.witness(&WitnessRequest::Cosign(ask.request.clone())).await?;
         self.asked = Some((id, ask));
-        Ok(self.sender.send(&frame).await?)
+        Ok(())
+    }
+
+    /// Asks the device to judge another one (SECV-5).
+    pub(super) async fn ask_judge(&mut self, ask: Arc<Ask>) -> Result<(), Ended> {
+        if !self.takes_part(Errand::Witness) || !self.judging.have_room() {
+            return Ok(());
+        }
+        let id = self.witness(&WitnessRequest::Judge(ask.said.clone())).await?;
+        self.judging.asked(id, ask);
+        Ok(())
+    }
+
+    async fn witness(&mut self, request: &WitnessRequest) -> Result<MessageId, Ended> {
+        let id = MessageId::from_bytes(entropy::array()?);
+        let said = body::write(request);
+        let frame = self.session.link_frame(clock::now(), &Outgoing::new(MessageType::WITNESS, id, &said))?;
+        self.sender.send(&frame).await?;
+        Ok(id)
     }
 
     /// Takes what the device says as a witness. A refusal is no answer.

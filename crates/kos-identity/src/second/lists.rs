@@ -8,7 +8,7 @@ use kos_base::{Code, KeyId, code::second as codes};
 /// Most golden sets: each is compared with each quote.
 pub const GOLDEN_MAX: usize = 256;
 /// Most endorsement keys that are listed by hand. A larger fleet names the roots of its makers.
-const EKS_MAX: usize = 4096;
+pub const EKS_MAX: usize = 4096;
 /// PCRs of a TPM of the PC client profile.
 const PCRS: u32 = 24;
 
@@ -89,10 +89,9 @@ fn set((name, mut pcrs): Measured) -> Result<GoldenSet, ListsFault> {
         Some(bits | bit)
     });
     let values = pcrs.iter().flat_map(|(_, value)| *value).collect();
-    let is_measured = pcrs.iter().any(|(_, value)| *value != [0; 32] && *value != [0xff; 32]);
     let made = bits.filter(|bits| *bits != 0).and_then(Pcrs::from_bits);
     match made.and_then(|pcrs| Values::new(pcrs, values).ok()) {
-        Some(_) if !is_measured => Err(ListsFault::Unmeasured(name)),
+        Some(values) if !values.is_measured() => Err(ListsFault::Unmeasured(name)),
         Some(values) => Ok(GoldenSet { name, values }),
         None => Err(ListsFault::Pcrs(name)),
     }

@@ -31,7 +31,7 @@ use kos_base::{
 use kos_policy::{Request, Way, decide};
 use minicbor::{Decode, Encode};
 
-pub use self::lists::{GOLDEN_MAX, Lists, ListsFault, Measured};
+pub use self::lists::{EKS_MAX, GOLDEN_MAX, Lists, ListsFault, Measured};
 use crate::{
     enrolment::message::{Bytes32, Offer, Statement},
     registry::Device,
@@ -253,17 +253,6 @@ pub fn digest(transcript: &[u8]) -> Sha256 {
     sha256_parts("kos second transcript v1", [transcript])
 }
 
-impl Testimony {
-    /// Whether it says that the node has no lists, so that another may be asked. Nothing else follows from what nobody checked.
-    pub fn is_unable(&self) -> bool {
-        let said = Sealed::parse(&self.signed, VERDICT_BYTES_MAX);
-        let said = said
-            .ok()
-            .and_then(|said| cbor::decode::<Verdict>(said.unverified_payload(), VERDICT_BYTES_MAX).ok());
-        said.is_some_and(|said| said.opinion == Opinion::Unable)
-    }
-}
-
 impl Verdict {
     /// Prepares the verdict for the node's operational key.
     pub fn unsigned(&self, key: &PublicKey) -> Unsigned {
@@ -285,6 +274,8 @@ pub fn judge(transcript: &[u8], by: &Judge<'_>, now: Timestamp) -> Result<Verdic
         None => (Opinion::Unable, codes::SECOND_UNABLE.number()),
         Some(Ok(tier)) if tier >= EvidenceTier::QuoteVerified => (Opinion::Yes, 0),
         Some(Ok(_)) => (Opinion::No, code::policy::POLICY_EVIDENCE.number()),
+        // A node with the FIPS module has nothing to make the challenge with.
+        Some(Err(error @ AttestError::NotApproved(_))) => (Opinion::Unable, error.code().number()),
         Some(Err(error)) => (Opinion::No, error.code().number()),
     };
     Ok(Verdict {

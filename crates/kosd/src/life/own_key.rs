@@ -37,7 +37,7 @@ impl Device {
         Ok(())
     }
 
-    /// The key of its own that a renewal is bound to (OWN-7): the newest, and after a refusal the one before, then none.
+    /// The key of its own that a renewal is bound to (OWN-7): the newest, after refusals the one before, then none (OWN-9).
     pub(super) fn own_key_of_renewal(&self, slot: KeySlot) -> Result<Option<Secret<32>>, Setback> {
         let Some(held) = self.machine.journal().active.as_ref() else { return Ok(None) };
         if slot != KeySlot::Operational(held.slot) || standing_of(held)?.profile != SecurityProfile::Sec1 {

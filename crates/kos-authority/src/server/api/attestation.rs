@@ -15,7 +15,9 @@ use kos_api::{
     problem::Party,
 };
 use kos_attest::{Pcrs, Values};
-use kos_base::{EvidenceTier, KeyId, Timestamp, code, text::printable};
+use kos_audit::EventType;
+use kos_base::{Code, EvidenceTier, KeyId, Timestamp, code, text::printable};
+use kos_identity::second::{EKS_MAX, GOLDEN_MAX};
 
 use super::{
     answer::{Refusal, document, page},
@@ -35,12 +37,6 @@ use crate::{
 
 type Shares = State<Arc<Shared>>;
 
-/// Most endorsement keys that are listed by hand. A larger fleet names the roots of its makers.
-const EKS_MAX: usize = 4096;
-/// Bytes of a PCR: it is SHA-256.
-const PCR_BYTES: usize = 32;
-/// Most golden sets: each is compared with each quote.
-const GOLDEN_MAX: usize = 256;
 /// Longest note, in characters.
 const NOTE_MAX: usize = 100;
 
@@ -100,19 +96,14 @@ pub(super) async fn remove_ek(
     Path(id): Path<String>,
     call: Call<Nothing>,
 ) -> Result<Response, Refusal> {
-    if let Some(response) = given_before(&shared, &call).await? {
-        return Ok(response);
-    }
-    let _turn = shared.attesting.turn.lock().await;
-    let mut lists = shared.store.attestation_lists().await?;
-    let unknown = || Refusal::new(code::attest::ATTEST_UNKNOWN).about("ek", &short(&id)).under(call.id);
-    let key: KeyId = id.parse().map_err(|_| unknown())?;
-    let at = lists.eks.iter().position(|listed| listed.ek == key).ok_or_else(unknown)?;
-    if call.mode == Mode::Plan {
-        return Ok(document(plan(&call, Party::new("ek", &key), "log: ek_removed")));
-    }
-    let item = ek(&lists.eks.remove(at));
-    done(&shared, &call, clock::now(), SystemChange::EkRemoved { ek: key }, &lists, item).await
+    let key = id.parse::<KeyId>().ok();
+    let named = Named { kind: "ek", id: &id, unknown: code::attest::ATTEST_UNKNOWN };
+    take_out(&shared, &call, named, EventType::EkRemoved, |lists| {
+        let at = lists.eks.iter().position(|listed| Some(listed.ek) == key)?;
+        let listed = lists.eks.remove(at);
+        Some((SystemChange::EkRemoved { ek: listed.ek }, ek(&listed)))
+    })
+    .await
 }
 
 pub(super) async fn golden_sets(State(shared): Shares) -> Result<Response, Refusal> {
@@ -145,7 +136,8 @@ pub(super) async fn add_golden(
             .saying(&why)
             .under(call.id));
     }
-    if !is_measured(&held.values) {
+    let measured = Pcrs::from_bits(held.pcrs).and_then(|pcrs| Values::new(pcrs, held.values.clone()).ok());
+    if !measured.is_some_and(|values| values.is_measured()) {
         return Err(Refusal::new(code::lists::GOLDEN_UNMEASURED).about("device", &device_id).under(call.id));
     }
     let _turn = shared.attesting.turn.lock().await;
@@ -186,27 +178,45 @@ pub(super) async fn remove_golden(
     Path(name): Path<String>,
     call: Call<Nothing>,
 ) -> Result<Response, Refusal> {
-    if let Some(response) = given_before(&shared, &call).await? {
+    let named = Named { kind: "golden", id: &name, unknown: code::attest::ATTEST_UNKNOWN };
+    take_out(&shared, &call, named, EventType::GoldenRemoved, |lists| {
+        let at = lists.golden.iter().position(|set| set.name.as_ref() == name)?;
+        let set = lists.golden.remove(at);
+        Some((SystemChange::GoldenRemoved { name: set.name.clone() }, golden(&set)))
+    })
+    .await
+}
+
+/// What is to be taken out of the lists, and the code if it is not there.
+pub(super) struct Named<'a> {
+    pub(super) kind: &'static str,
+    pub(super) id: &'a str,
+    pub(super) unknown: Code,
+}
+
+/// Takes something out of the lists with its entry, or says what would be.
+pub(super) async fn take_out<T>(
+    shared: &Arc<Shared>,
+    call: &Call<Nothing>,
+    named: Named<'_>,
+    event: EventType,
+    take: impl FnOnce(&mut AttestationLists) -> Option<(SystemChange, T)>,
+) -> Result<Response, Refusal>
+where
+    T: kos_api::envelope::Kind + serde::Serialize + Clone + Send + Sync + 'static,
+{
+    if let Some(response) = given_before(shared, call).await? {
         return Ok(response);
     }
     let _turn = shared.attesting.turn.lock().await;
     let mut lists = shared.store.attestation_lists().await?;
-    let unknown = || Refusal::new(code::attest::ATTEST_UNKNOWN).about("golden", &short(&name)).under(call.id);
-    let at = lists.golden.iter().position(|set| set.name.as_ref() == name).ok_or_else(unknown)?;
+    let Named { kind, id, unknown } = named;
+    let unknown = || Refusal::new(unknown).about(kind, &short(id)).under(call.id);
+    let (change, item) = take(&mut lists).ok_or_else(unknown)?;
     if call.mode == Mode::Plan {
-        return Ok(document(plan(&call, Party::new("golden", &short(&name)), "log: golden_removed")));
+        return Ok(document(plan(call, Party::new(kind, &short(id)), &format!("log: {event}"))));
     }
-    let set = lists.golden.remove(at);
-    let change = SystemChange::GoldenRemoved { name: set.name.clone() };
-    done(&shared, &call, clock::now(), change, &lists, golden(&set)).await
-}
-
-/// Whether any of these PCRs is other than what all are when a TPM is switched on. Stops a set that every machine fits which
-/// measures nothing.
-fn is_measured(values: &[u8]) -> bool {
-    values
-        .chunks(PCR_BYTES)
-        .any(|pcr| pcr.iter().any(|byte| *byte != 0) && pcr.iter().any(|byte| *byte != 0xff))
+    done(shared, call, clock::now(), change, &lists, item).await
 }
 
 /// Writes the lists with the entry that says so. Whoever calls has the turn.

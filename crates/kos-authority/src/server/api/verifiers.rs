@@ -12,15 +12,15 @@ use kos_api::{
     attestation::{AddVerifier, Verifier},
     problem::Party,
 };
+use kos_audit::EventType;
 use kos_base::code;
 use kos_identity::second::{Fault, fit};
 
 use super::{
     answer::{Refusal, document, page},
-    attestation::{done, plan},
+    attestation::{Named, done, plan, take_out},
     call::{Call, Mode},
     change::given_before,
-    devices::short,
     lifecycle::Demanded,
     operators::Nothing,
 };
@@ -83,20 +83,15 @@ pub(super) async fn remove(
     Path(id): Path<String>,
     call: Call<Nothing>,
 ) -> Result<Response, Refusal> {
-    if let Some(response) = given_before(&shared, &call).await? {
-        return Ok(response);
-    }
-    let _turn = shared.attesting.turn.lock().await;
-    let mut lists = shared.store.attestation_lists().await?;
-    let unknown = || Refusal::new(code::second::SECOND_UNKNOWN).about("device", &short(&id)).under(call.id);
-    let at = lists.verifiers.iter().position(|named| named.device.as_ref() == id).ok_or_else(unknown)?;
-    if call.mode == Mode::Plan {
-        return Ok(document(plan(&call, Party::new("device", &short(&id)), "log: verifier_removed")));
-    }
-    let named = lists.verifiers.remove(at);
-    let item = item(&shared, &named).await?;
-    let change = SystemChange::VerifierRemoved { device: named.device };
-    done(&shared, &call, clock::now(), change, &lists, item).await
+    let named = Named { kind: "device", id: &id, unknown: code::second::SECOND_UNKNOWN };
+    take_out(&shared, &call, named, EventType::VerifierRemoved, |lists| {
+        let at = lists.verifiers.iter().position(|named| named.device.as_ref() == id)?;
+        let StoredVerifier { device, added_at } = lists.verifiers.remove(at);
+        let hindrance = Some("is named no more".to_owned());
+        let item = Verifier { device_id: device.clone(), added_at, hindrance };
+        Some((SystemChange::VerifierRemoved { device }, item))
+    })
+    .await
 }
 
 async fn item(shared: &Shared, named: &StoredVerifier) -> Result<Verifier, StoreError> {
