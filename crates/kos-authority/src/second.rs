@@ -102,3 +102,111 @@ pub(crate) fn hindrance(shared: &Shared, node: &DeviceId, record: Option<&Device
         Some(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kos_base::{EvidenceTier, SecurityProfile, key::SignatureForm};
+    use kos_identity::{
+        registry::{Actor, Change, Write},
+        second::{Opinion, Verdict},
+    };
+    use kos_policy::Standing;
+
+    use super::*;
+    use crate::{
+        fixtures::{self, Enrolled},
+        fleet::Push,
+        record::SystemChange,
+        store::{Setting, StoredVerifier},
+        writer::{SystemWrite, Transaction},
+    };
+
+    /// A device of SEC-3 in service, with all that it needs.
+    async fn node(shared: &Shared, n: u8) -> (Enrolled, Device) {
+        let standing = Standing::certified(SecurityProfile::Sec3, EvidenceTier::EkActivated);
+        let (enrolled, device) = Enrolled::device_with(shared, n, standing, SecurityProfile::Sec3).await;
+        let mut next = device.next_version();
+        next.image = Some(vec![1; 32]);
+        let change = Change::ChannelChanged { device: next.id.clone(), from: next.channel, to: next.channel };
+        let writes = vec![Write::Device(Box::new(next.clone()))];
+        let transaction = Transaction {
+            at: clock::now(),
+            actor: Actor::Authority,
+            changes: vec![change.into()],
+            writes,
+            system: Vec::new(),
+            answer: None,
+        };
+        shared.writer.commit(transaction).await.unwrap();
+        second::fit(&next, clock::now()).unwrap();
+        (enrolled, next)
+    }
+
+    #[tokio::test]
+    async fn a_node_that_says_nothing_that_counts_does_not_keep_the_next_one_from_being_asked() {
+        let (_folder, authority) = fixtures::attic().await;
+        let shared = authority.shared();
+        let (one, two) = (node(shared, 1).await, node(shared, 2).await);
+        let mut lists = shared.store.attestation_lists().await.unwrap();
+        for (_, device) in [&one, &two] {
+            lists.verifiers.push(StoredVerifier { device: device.id.clone(), added_at: clock::now() });
+        }
+        let text = serde_json::to_string(&lists).unwrap();
+        let change = SystemChange::VerifierAdded { device: one.1.id.clone() };
+        let write = SystemWrite::Setting(Setting::Attestation, Some(text));
+        let own = Transaction::own(clock::now(), vec![change.into()], vec![write]);
+        shared.writer.commit(own).await.unwrap();
+
+        let question = Question {
+            device: fixtures::device_id(3),
+            operational: fixtures::key(3).id(),
+            transcript: b"what was said".to_vec(),
+        };
+        let said = |(enrolled, device): &(Enrolled, Device), opinion, minutes: u64| {
+            let verdict = Verdict {
+                authority: shared.name.clone(),
+                device: question.device.clone(),
+                verifier: device.id.clone(),
+                transcript: second::digest(&question.transcript).into(),
+                opinion,
+                at: clock::now().plus(Duration::from_secs(60 * minutes)),
+                why: 0,
+            };
+            let unsigned = verdict.unsigned(enrolled.key.public());
+            let signature = enrolled.key.sign(SignatureForm::Fixed, &unsigned.to_be_signed()).unwrap();
+            unsigned.finish(signature)
+        };
+        let (yes, no) = (said(&two, Opinion::Yes, 0), said(&two, Opinion::No, 0));
+        for (first, second, decides) in [
+            (Some(b"nonsense".to_vec()), &yes, 2),
+            // Its clock is wrong; it has no lists; it refuses.
+            (Some(said(&one, Opinion::Yes, 5)), &yes, 2),
+            (Some(said(&one, Opinion::Unable, 0)), &no, 2),
+            (None, &yes, 2),
+            (Some(said(&one, Opinion::No, 0)), &yes, 1),
+            (Some(said(&one, Opinion::Yes, 0)), &no, 1),
+        ] {
+            let answers =
+                [(&one, first), (&two, Some(second.clone()))].map(|((enrolled, device), answer)| {
+                    let standing = Standing::certified(SecurityProfile::Sec3, EvidenceTier::EkActivated);
+                    let mut link =
+                        shared.links.enter(device.id.clone(), enrolled.key.public().id(), standing);
+                    async move {
+                        while let Some(push) = link.pushes.recv().await {
+                            if let Push::Judge(ask) = push {
+                                let answer = answer.clone().ok_or(code::second::SECOND_UNFIT.number());
+                                ask.answer.try_send(answer).unwrap();
+                            }
+                        }
+                    }
+                });
+            let [one, two] = answers;
+            let found = tokio::select! {
+                found = testimony(shared, &question) => found.unwrap(),
+                () = one => unreachable!("the link ended"),
+                () = two => unreachable!("the link ended"),
+            };
+            assert_eq!(found.node.id, fixtures::device_id(decides), "{decides}");
+        }
+    }
+}

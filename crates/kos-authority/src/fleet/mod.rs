@@ -17,8 +17,8 @@ mod talk;
 pub(crate) mod upkeep;
 mod witness;
 
-#[cfg(test)]
-pub(crate) use links::Relayed;
 pub(crate) use links::{Links, Undelivered};
+#[cfg(test)]
+pub(crate) use links::{Push, Relayed};
 pub(crate) use steps::step;
 pub(crate) use talk::Switchboard;
